@@ -1,0 +1,51 @@
+# Every target runs the same way here and in CI.
+
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+GORELEASER  := github.com/goreleaser/goreleaser/v2@v2.18.2
+
+GO       ?= go
+FUZZTIME ?= 60s
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-short race lint fmt bench fuzz golden repro
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build this commit's release for this machine, with Go and git alone
+	$(GO) run ./ci build --standalone --targets host
+
+test: ## Run all tests
+	$(GO) test ./...
+
+test-short: ## Run the tests that take no time
+	$(GO) test -short ./...
+
+race: ## Run the tests with the race detector
+	CGO_ENABLED=1 $(GO) test -race -short ./...
+
+lint: ## Check format, vet, staticcheck and the workflows
+	@unformatted=$$($(GO) run $(GOFUMPT) -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(ACTIONLINT) -shellcheck= -pyflakes= .github/workflows/*.yml
+	$(GO) mod verify >/dev/null
+	$(GO) mod tidy -diff
+
+fmt: ## Format the code
+	$(GO) run $(GOFUMPT) -w $$(git ls-files '*.go')
+
+bench: ## Measure the main job beside a plain go build and GoReleaser
+	GORELEASER=$(GORELEASER) bash .ci/bench
+
+fuzz: ## Fuzz every parser of outside bytes, FUZZTIME each
+	FUZZTIME=$(FUZZTIME) GO=$(GO) bash .ci/fuzz
+
+golden: ## Rewrite the golden files, the schema and the configuration reference
+	bash -c 'for p in $$(git grep -lE "flag.Bool\(\"update\"" -- "*_test.go" | xargs -n1 dirname | sort -u); do $(GO) test ./$$p -update || exit 1; done'
+
+repro: ## Build this commit twice under different circumstances and compare
+	bash .ci/repro

@@ -1,0 +1,83 @@
+package archive
+
+import (
+	"archive/tar"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// maxUSTAR is the largest size that a USTAR header holds: eleven octal digits.
+const maxUSTAR = 1<<33 - 1
+
+// Tar writes the files as a tar: sorted, owned by 0:0, every time t. Headers are USTAR, and PAX only where a name or
+// a size does not fit (https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html).
+func Tar(w io.Writer, files []File, t time.Time) error {
+	if err := checkTime(t); err != nil {
+		return err
+	}
+	files, err := sorted(files)
+	if err != nil {
+		return err
+	}
+	tw := tar.NewWriter(w)
+	for _, f := range files {
+		h := &tar.Header{
+			Typeflag: tar.TypeReg,
+			Name:     f.Name,
+			Size:     f.Size,
+			Mode:     int64(f.mode()),
+			ModTime:  t.UTC().Truncate(time.Second),
+			Format:   tar.FormatUSTAR,
+		}
+		if f.Size > maxUSTAR || !fitsUSTAR(f.Name) {
+			h.Format = tar.FormatPAX
+		}
+		if err := tw.WriteHeader(h); err != nil {
+			return fmt.Errorf("packing %s: %w", f.Name, err)
+		}
+		if err := f.copyTo(tw); err != nil {
+			return err
+		}
+	}
+	return tw.Close()
+}
+
+// fitsUSTAR tells whether a name is ASCII and can be split at a slash into a prefix of at most 155 bytes and a name
+// of at most 100.
+func fitsUSTAR(name string) bool {
+	for i := range len(name) {
+		if name[i] >= 0x80 {
+			return false
+		}
+	}
+	if len(name) <= 100 {
+		return true
+	}
+	for i := min(155, len(name)-1); i > 0; i-- {
+		if name[i] == '/' {
+			return len(name)-i-1 <= 100
+		}
+	}
+	return false
+}
+
+// Gzip returns a writer of gzip data whose header is empty: no name, no time, operating system unknown
+// (https://www.rfc-editor.org/rfc/rfc1952#section-2.3).
+func Gzip(w io.Writer) io.WriteCloser {
+	// An error is possible only for a level out of range.
+	gz, _ := gzip.NewWriterLevel(w, gzip.DefaultCompression)
+	gz.Header = gzip.Header{OS: 255}
+	return gz
+}
+
+// TarGz writes the files as a gzip-compressed tar; see Tar and Gzip.
+func TarGz(w io.Writer, files []File, t time.Time) error {
+	gz := Gzip(w)
+	if err := Tar(gz, files, t); err != nil {
+		return err
+	}
+	return gz.Close()
+}

@@ -1,0 +1,360 @@
+// Package build turns a plan into dist/ and its manifest.
+//
+// An engine compiles; everything else is done here by pure functions, as soon as what it needs is there. The result is
+// written beside dist/ and takes its place in one step, so there is never half of it. A build publishes nothing.
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/certs"
+	"github.com/slipway-build/slipway/pipeline/engine"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/oci"
+	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/progress"
+	"github.com/slipway-build/slipway/pipeline/report"
+)
+
+// Files of dist/ that are never compared, besides report.TimingsName.
+const (
+	LogName    = "build.log"
+	ReportName = "report.html"
+)
+
+// Tree gives the files of the commit.
+type Tree interface {
+	// Export writes them into an empty folder.
+	Export(ctx context.Context, dir string) error
+}
+
+// Options of a build.
+type Options struct {
+	Plan plan.Plan
+	Tree Tree
+	// Engine is asked for only where something has to be compiled. What it prints goes to log. The function that it
+	// returns ends the engine.
+	Engine  func(ctx context.Context, log io.Writer) (engine.Engine, func() error, error)
+	Bases   oci.Bases
+	Client  *http.Client // fetches what charts depend on
+	Out     string       // dist/
+	Jobs    int          // compiles at once; 0 for what the engine thinks right
+	Force   bool         // build even where dist/ is this very release already
+	Tool    string       // identifies the program that builds; another one builds anew
+	Tracker *progress.Tracker
+
+	Facts     []report.Fact // about the machine, for the report
+	Generator string        // version of Slipway, for the report
+}
+
+// Result of a build.
+type Result struct {
+	Release manifest.Release
+	Cached  bool // dist/ was this very release already
+}
+
+// Build makes the release. Targets that do not compile are all reported, each with the compiler's words; then nothing
+// publishable is left in dist/, which keeps only the log.
+func Build(ctx context.Context, o Options) (Result, error) {
+	digest, err := o.Plan.Digest()
+	if err != nil {
+		return Result{}, err
+	}
+	if !o.Force {
+		if r, ok := current(ctx, o, digest); ok {
+			return Result{Release: r, Cached: true}, nil
+		}
+	}
+	stage, err := newStage(o.Out)
+	if err != nil {
+		return Result{}, fault.New(fault.Build, err)
+	}
+	defer stage.remove()
+	b := &builder{Options: o, stage: stage, digest: digest}
+	release, err := b.run(ctx)
+	if err != nil {
+		if b.compiling && ctx.Err() == nil {
+			err = errors.Join(err, stage.keepLog())
+		}
+		return Result{}, err
+	}
+	return Result{Release: release}, stage.commit()
+}
+
+// builder is one build.
+type builder struct {
+	Options
+	stage  *stage
+	digest artifact.Digest
+	log    *syncWriter
+	tree   string // the exported tree
+	root   *os.Root
+	engine engine.Engine
+
+	compiling bool // the engine was there, so the log says something
+
+	mu    sync.Mutex
+	files []artifact.File
+}
+
+// add records finished files of dist/.
+func (b *builder) add(files ...artifact.File) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.files = append(b.files, files...)
+}
+
+func (b *builder) run(ctx context.Context) (manifest.Release, error) {
+	fail := func(err error) (manifest.Release, error) { return manifest.Release{}, err }
+	logFile, err := os.Create(b.stage.path(LogName))
+	if err != nil {
+		return fail(err)
+	}
+	defer logFile.Close()
+	if _, err := io.WriteString(logFile, stamp(b.Tool, b.digest)); err != nil {
+		return fail(err)
+	}
+	b.log = &syncWriter{w: logFile}
+
+	b.tree = filepath.Join(b.stage.dir, "tree")
+	err = b.Tracker.Run("export "+b.Plan.Commit[:min(12, len(b.Plan.Commit))], "source", func() (string, error) {
+		if err := os.Mkdir(b.tree, 0o755); err != nil {
+			return "", err
+		}
+		return "", b.Tree.Export(ctx, b.tree)
+	})
+	if err != nil {
+		return fail(err)
+	}
+	if b.root, err = os.OpenRoot(b.tree); err != nil {
+		return fail(err)
+	}
+	defer b.root.Close()
+
+	var end func() error
+	err = b.Tracker.Run("engine", "source", func() (detail string, err error) {
+		b.engine, end, err = b.Engine(ctx, b.log)
+		if err != nil {
+			return "", err
+		}
+		info := b.engine.Info()
+		return fmt.Sprintf("%s on %s with go%s", info.Name, info.Host, info.Go), nil
+	})
+	if err != nil {
+		return fail(err)
+	}
+	release, err := b.make(ctx)
+	if endErr := end(); err == nil && endErr != nil {
+		b.Tracker.Note("ending the engine: " + endErr.Error())
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return release, b.finish(release)
+}
+
+// make does everything that takes long, side by side.
+func (b *builder) make(ctx context.Context) (manifest.Release, error) {
+	b.compiling = true
+	layout, err := oci.NewLayout(b.stage.path("images"))
+	if err != nil {
+		return manifest.Release{}, err
+	}
+	assembler := &oci.Assembler{Layout: layout, Bases: b.Bases, Time: b.Plan.Time}
+	release := b.release()
+	images := b.images()
+
+	// What fails here for good makes everything else pointless, so it ends the group. A target that does not compile
+	// does not: the others tell whether they compile too.
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return b.fetchBases(ctx) })
+	group.Go(func() error {
+		charts, err := b.charts(ctx)
+		release.Charts = charts
+		return err
+	})
+	group.Go(func() error {
+		return b.compileAll(ctx, func(bin plan.Binary) error { return b.packed(ctx, bin, assembler, images) })
+	})
+	if err := group.Wait(); err != nil {
+		return manifest.Release{}, err
+	}
+	if release.Images, err = b.assemble(ctx, assembler, images); err != nil {
+		return manifest.Release{}, err
+	}
+	blobs, err := layout.Close()
+	if err != nil {
+		return manifest.Release{}, err
+	}
+	if len(images) == 0 {
+		return release, os.RemoveAll(b.stage.path("images"))
+	}
+	for name, blob := range blobs {
+		b.add(artifact.File{Path: "images/" + name, Kind: artifact.Image, Size: blob.Size, Digest: blob.Digest})
+	}
+	return release, nil
+}
+
+// release is the manifest as far as the plan says it.
+func (b *builder) release() manifest.Release {
+	p := b.Plan
+	r := manifest.Release{
+		Name: p.Name, Version: p.Version, Tag: p.Tag, Repository: p.Repository,
+		Commit: p.Commit, Tree: p.Tree, Time: p.Time, Plan: b.digest, Unpublishable: p.Unpublishable,
+		Inputs: p.Inputs, Binaries: []manifest.Binary{}, Archives: []manifest.Archive{}, Images: []manifest.Image{}, Charts: []manifest.Chart{},
+	}
+	for _, im := range p.Images {
+		if im.Certificates != "" {
+			r.Inputs = append(r.Inputs[:len(r.Inputs):len(r.Inputs)], artifact.Input{
+				Kind: "certificates", Name: certs.Module + "@" + certs.Version(), Digest: string(artifact.Sum(certs.Bundle())),
+			})
+			break
+		}
+	}
+	for _, bin := range p.Binaries {
+		r.Binaries = append(r.Binaries, manifest.Binary{Name: bin.Name, Platform: bin.Platform, Path: bin.Path})
+	}
+	for _, a := range p.Archives {
+		r.Archives = append(r.Archives, manifest.Archive{Platform: a.Platform, Path: a.Path})
+	}
+	return r
+}
+
+// compileAll compiles every binary, as many at once as the engine likes, and calls done for each that is there. All
+// that do not compile are in the error.
+func (b *builder) compileAll(ctx context.Context, done func(plan.Binary) error) error {
+	slots := make(chan struct{}, b.jobs())
+	errs := make([]error, len(b.Plan.Binaries))
+	var wg sync.WaitGroup
+	for i, bin := range b.Plan.Binaries {
+		select {
+		case <-ctx.Done():
+			errs[i] = ctx.Err()
+		case slots <- struct{}{}:
+			wg.Go(func() {
+				err := b.compile(ctx, bin)
+				<-slots
+				if err == nil {
+					err = done(bin)
+				}
+				errs[i] = err
+			})
+		}
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// jobs is how many compiles run at once.
+func (b *builder) jobs() int {
+	if b.Jobs > 0 {
+		return b.Jobs
+	}
+	return max(1, b.engine.Info().Jobs)
+}
+
+// compile makes one binary of dist/.
+func (b *builder) compile(ctx context.Context, bin plan.Binary) error {
+	return b.Tracker.Run("compile "+bin.Name+" "+bin.Platform.String(), "compile", func() (string, error) {
+		out := b.stage.path(bin.Path)
+		if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+			return "", err
+		}
+		if err := b.engine.Compile(ctx, b.tree, bin, out); err != nil {
+			return "", err
+		}
+		digest, size, err := artifact.SumFile(out)
+		if err != nil {
+			return "", err
+		}
+		b.add(artifact.File{Path: bin.Path, Kind: artifact.Binary, Size: size, Digest: digest})
+		return bytesOf(size), nil
+	})
+}
+
+// finish writes the manifest, the checksums and what is not compared.
+func (b *builder) finish(r manifest.Release) error {
+	err := b.Tracker.Run("manifest", "manifest", func() (string, error) {
+		r.Files = b.files
+		encoded, err := r.Encode()
+		if err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(b.stage.path(manifest.FileName), encoded, 0o644); err != nil {
+			return "", err
+		}
+		all := append(b.files[:len(b.files):len(b.files)], artifact.File{Path: manifest.FileName, Digest: artifact.Sum(encoded)})
+		sums := manifest.Checksums(all)
+		return fmt.Sprintf("%d files", len(all)+1), os.WriteFile(b.stage.path(manifest.ChecksumsName), sums, 0o644)
+	})
+	if err != nil {
+		return err
+	}
+	return b.describe(r)
+}
+
+// describe writes the timings and the report.
+func (b *builder) describe(r manifest.Release) error {
+	info := b.engine.Info()
+	facts := append([]report.Fact{
+		{Name: "engine", Value: info.Name},
+		{Name: "toolchain", Value: "go" + info.Go + " on " + info.Host},
+		{Name: "compiles at once", Value: fmt.Sprint(b.jobs())},
+		{Name: "machine", Value: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())},
+	}, b.Facts...)
+	var timings report.Timings
+	for _, t := range b.Tracker.Timings() {
+		timings = append(timings, report.Timing{Step: t.Step, Group: t.Group, Start: t.Start, End: t.End, State: t.State.String()})
+	}
+	encoded, err := timings.Encode()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(b.stage.path(report.TimingsName), encoded, 0o644); err != nil {
+		return err
+	}
+	var page bytes.Buffer
+	if err := report.Write(&page, report.Data{
+		Release: r, Timings: timings, Facts: facts, Generated: b.Generator,
+		Totals: report.Totals{Parallel: b.jobs()},
+	}); err != nil {
+		return err
+	}
+	return os.WriteFile(b.stage.path(ReportName), page.Bytes(), 0o644)
+}
+
+// syncWriter lets several steps write to one log.
+type syncWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *syncWriter) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
+}
+
+// bytesOf is a size as people read it.
+func bytesOf(n int64) string {
+	switch {
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%d B", n)
+}

@@ -1,0 +1,304 @@
+package build
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-build/slipway/pipeline/archive"
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/chart"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/oci"
+	"github.com/slipway-build/slipway/pipeline/plan"
+)
+
+// write makes one file of dist/ and records it.
+func (b *builder) write(name string, kind artifact.Kind, fill func(io.Writer) error) (int64, error) {
+	out := b.stage.path(name)
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return 0, err
+	}
+	f, err := os.Create(out)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	m := artifact.NewMeter(f)
+	if err := fill(m); err != nil {
+		return 0, err
+	}
+	if err := f.Close(); err != nil {
+		return 0, err
+	}
+	b.add(artifact.File{Path: name, Kind: kind, Size: m.Size(), Digest: m.Digest()})
+	return m.Size(), nil
+}
+
+// packed packs what a finished binary was the last missing part of: archives, and the layer of each image.
+func (b *builder) packed(ctx context.Context, bin plan.Binary, assembler *oci.Assembler, images []imageJob) error {
+	for _, a := range b.Plan.Archives {
+		if slices.Contains(a.Binaries, bin.Path) && b.complete(a, bin) {
+			if err := b.archive(ctx, a); err != nil {
+				return err
+			}
+		}
+	}
+	for _, job := range images {
+		for _, pl := range job.Platforms {
+			if pl.Binary != bin.Path {
+				continue
+			}
+			if err := assembler.Pack(job.key, pl.Platform, job.contents); err != nil {
+				return fmt.Errorf("%s for %s: %w", job.Repository, pl.Platform, err)
+			}
+		}
+	}
+	return nil
+}
+
+// complete tells whether bin is the one that an archive still waited for.
+func (b *builder) complete(a plan.Archive, bin plan.Binary) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := -1
+	for _, want := range a.Binaries {
+		i := slices.IndexFunc(b.files, func(f artifact.File) bool { return f.Path == want })
+		if i < 0 {
+			return false
+		}
+		last = max(last, i)
+	}
+	// Of several that finish together, the one recorded last packs.
+	return b.files[last].Path == bin.Path
+}
+
+// archive packs one archive.
+func (b *builder) archive(ctx context.Context, a plan.Archive) error {
+	return b.Tracker.Run("pack "+path.Base(a.Path), "pack", func() (string, error) {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		var files []archive.File
+		for _, name := range a.Binaries {
+			f, err := archive.Disk(path.Join(a.Folder, path.Base(name)), b.stage.path(name))
+			if err != nil {
+				return "", err
+			}
+			files = append(files, f.WithExec())
+		}
+		names, err := b.match(a.Files)
+		if err != nil {
+			return "", fault.Errorf(fault.Usage, "archives.files: %w", err)
+		}
+		for _, name := range names {
+			f, err := archive.Tree(path.Join(a.Folder, name), b.root, name)
+			if err != nil {
+				return "", err
+			}
+			files = append(files, f)
+		}
+		pack := archive.TarGz
+		if strings.HasSuffix(a.Path, ".zip") {
+			pack = archive.Zip
+		}
+		size, err := b.write(a.Path, artifact.Archive, func(w io.Writer) error { return pack(w, files, b.Plan.Time) })
+		return bytesOf(size), err
+	})
+}
+
+// match returns the regular files of the tree that match the patterns, sorted. A pattern without a wildcard must match.
+func (b *builder) match(patterns []string) ([]string, error) {
+	var out []string
+	for _, pattern := range patterns {
+		names, err := fs.Glob(b.root.FS(), path.Clean(pattern))
+		if err != nil {
+			return nil, fmt.Errorf("pattern %q: %w", pattern, err)
+		}
+		found := false
+		for _, name := range names {
+			if info, err := b.root.Stat(name); err == nil && info.Mode().IsRegular() {
+				out, found = append(out, name), true
+			}
+		}
+		if !found && !strings.ContainsAny(pattern, `*?[`) {
+			return nil, fmt.Errorf("there is no file %q in the commit", pattern)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// imageJob is an image with the contents of its own layer.
+type imageJob struct {
+	plan.Image
+	key      string // equal for images with equal contents
+	contents oci.Contents
+}
+
+// images are the images of the plan. Those that differ in their base alone have one key.
+func (b *builder) images() []imageJob {
+	var jobs []imageJob
+	for _, im := range b.Plan.Images {
+		binaries := map[artifact.Platform]string{}
+		for _, pl := range im.Platforms {
+			binaries[pl.Platform] = pl.Binary
+		}
+		jobs = append(jobs, imageJob{
+			Image: im,
+			// The name of the binary is that of its file on every platform that images have.
+			key: fmt.Sprintf("%s %q %q", im.Repository, im.Path, fmt.Sprint(im.Files)),
+			contents: func(pl artifact.Platform) ([]archive.File, error) {
+				return b.imageFiles(im, binaries[pl])
+			},
+		})
+	}
+	return jobs
+}
+
+// imageFiles are the files of an image's own layer: the binary, the licences and what the project adds.
+func (b *builder) imageFiles(im plan.Image, binary string) ([]archive.File, error) {
+	f, err := archive.Disk(strings.TrimPrefix(im.Path, "/"), b.stage.path(binary))
+	if err != nil {
+		return nil, err
+	}
+	files := []archive.File{f.WithExec()}
+	licenses, err := b.match(b.Plan.Licenses)
+	if err != nil {
+		return nil, fault.Errorf(fault.Usage, "project.licenseFiles: %w", err)
+	}
+	for _, name := range licenses {
+		f, err := archive.Tree("licenses/"+path.Base(name), b.root, name)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	for _, to := range slices.Sorted(maps.Keys(im.Files)) {
+		f, err := archive.Tree(strings.TrimPrefix(to, "/"), b.root, path.Clean(im.Files[to]))
+		if err != nil {
+			return nil, fault.Errorf(fault.Usage, "images: files: %w", err)
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// fetchBases brings every base into the cache while the compiler is busy.
+func (b *builder) fetchBases(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	seen := map[plan.Base]bool{}
+	for _, im := range b.Plan.Images {
+		if seen[im.Base] || im.Base.StandIn {
+			continue
+		}
+		seen[im.Base] = true
+		group.Go(func() error {
+			return b.Tracker.Run("base "+im.Base.Image, "images", func() (string, error) {
+				var size int64
+				for _, pl := range im.Platforms {
+					base, err := b.Bases.Base(ctx, im.Base, pl.Platform)
+					if err != nil {
+						return "", err
+					}
+					for _, l := range base.Layers {
+						r, err := l.Open(ctx)
+						if err != nil {
+							return "", err
+						}
+						r.Close()
+						size += l.Size
+					}
+				}
+				return fmt.Sprintf("%d platforms, %s", len(im.Platforms), bytesOf(size)), nil
+			})
+		})
+	}
+	return group.Wait()
+}
+
+// assemble puts the images together.
+func (b *builder) assemble(ctx context.Context, assembler *oci.Assembler, jobs []imageJob) ([]manifest.Image, error) {
+	out := make([]manifest.Image, len(jobs))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, job := range jobs {
+		group.Go(func() error {
+			return b.Tracker.Run("image "+path.Base(job.Repository)+" "+job.Distro, "images", func() (string, error) {
+				built, err := assembler.Assemble(ctx, job.Image, job.key, job.contents)
+				if err != nil {
+					return "", err
+				}
+				out[i] = manifest.Image{
+					Repository: job.Repository, Distro: job.Distro, Tags: job.Tags, Floating: job.Floating,
+					Digest: built.Index.Digest, Size: built.Index.Size,
+				}
+				for _, p := range built.Platforms {
+					out[i].Platforms = append(out[i].Platforms, manifest.ImagePlatform{Platform: p.Platform, Digest: p.Manifest.Digest, Size: p.Size})
+				}
+				return fmt.Sprintf("%d platforms", len(built.Platforms)), nil
+			})
+		})
+	}
+	return out, group.Wait()
+}
+
+// charts packages the charts.
+func (b *builder) charts(ctx context.Context) ([]manifest.Chart, error) {
+	out := []manifest.Chart{}
+	for _, c := range b.Plan.Charts {
+		err := b.Tracker.Run("chart "+c.Name, "chart", func() (string, error) {
+			o := chart.Options{
+				Dir: filepath.Join(b.tree, filepath.FromSlash(c.Dir)), Version: c.Version, AppVersion: c.AppVersion,
+				Time: b.Plan.Time, Annotations: c.Annotations,
+			}
+			for _, d := range c.Dependencies {
+				dep := chart.Dependency{Name: d.Name, Version: d.Version, Repository: d.Repository, Digest: d.Digest}
+				if err := os.MkdirAll(filepath.Join(b.stage.dir, "charts"), 0o755); err != nil {
+					return "", err
+				}
+				dep.File = filepath.Join(b.stage.dir, "charts", d.Digest.Hex()+".tgz")
+				if err := chart.Fetch(ctx, dep, b.Client, dep.File); err != nil {
+					return "", err
+				}
+				o.Dependencies = append(o.Dependencies, dep)
+			}
+			var result chart.Result
+			size, err := b.write(c.Path, artifact.Chart, func(w io.Writer) (err error) {
+				result, err = chart.Package(ctx, w, o)
+				return err
+			})
+			if err != nil {
+				return "", err
+			}
+			if result.Name != c.Name {
+				return "", fault.Errorf(fault.Usage, "%s/Chart.yaml: the chart is called %q and its folder %q; Helm wants one name", c.Dir, result.Name, c.Name)
+			}
+			out = append(out, manifest.Chart{Name: c.Name, Version: c.Version, AppVersion: c.AppVersion, Path: c.Path})
+			return bytesOf(size), nil
+		})
+		if err != nil {
+			return nil, fault.New(cmp.Or(knownCode(err), fault.Build), err)
+		}
+	}
+	return out, nil
+}
+
+// knownCode is the exit code that err carries; zero where it carries none.
+func knownCode(err error) fault.Code {
+	if code := fault.CodeOf(err); code != fault.Bug {
+		return code
+	}
+	return 0
+}

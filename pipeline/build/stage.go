@@ -1,0 +1,164 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/verify"
+)
+
+// stagePrefix begins the names of the folders in which builds are under way, followed by the number of the process.
+const stagePrefix = ".slipway-"
+
+// stage is the folder in which a build is under way, beside the one that it will replace: on the same file system, so
+// that taking its place is one step.
+type stage struct {
+	out string // dist/, absolute
+	dir string // the stage; its dist/ becomes out
+}
+
+// newStage makes a stage and removes those of builds that were killed. A folder that is in the way of the result and
+// is no dist/ is refused before anything is built.
+func newStage(out string) (*stage, error) {
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return nil, err
+	}
+	if err := replaceable(out); err != nil {
+		return nil, err
+	}
+	parent := filepath.Dir(out)
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return nil, err
+	}
+	removeStale(parent)
+	dir, err := os.MkdirTemp(parent, stagePrefix+strconv.Itoa(os.Getpid())+"-*")
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{out: out, dir: dir}
+	if err := os.Mkdir(filepath.Join(dir, "dist"), 0o755); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return s, nil
+}
+
+// replaceable refuses to replace what is not the result of a build.
+func replaceable(out string) error {
+	entries, err := os.ReadDir(out)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{manifest.FileName, LogName} {
+		if _, err := os.Stat(filepath.Join(out, name)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s exists and is not the result of a build; remove it, or choose another folder with --out", out)
+}
+
+// removeStale removes the stages of processes that are no more.
+func removeStale(parent string) {
+	entries, _ := os.ReadDir(parent)
+	for _, e := range entries {
+		rest, ok := strings.CutPrefix(e.Name(), stagePrefix)
+		number, _, dash := strings.Cut(rest, "-")
+		pid, err := strconv.Atoi(number)
+		if !ok || !dash || err != nil || pid == os.Getpid() || alive(pid) {
+			continue
+		}
+		// What cannot be removed is only in the way of the disk.
+		_ = os.RemoveAll(filepath.Join(parent, e.Name()))
+	}
+}
+
+// alive tells whether a process exists.
+func alive(pid int) bool {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return false
+	}
+	err = p.Signal(syscall.Signal(0))
+	return err == nil || errors.Is(err, fs.ErrPermission)
+}
+
+// path is where a file of dist/ is made.
+func (s *stage) path(name string) string {
+	return filepath.Join(s.dir, "dist", filepath.FromSlash(name))
+}
+
+// commit puts the stage's dist/ in the place of the old one.
+func (s *stage) commit() error {
+	old := filepath.Join(s.dir, "old")
+	if err := os.Rename(s.out, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(s.path(""), s.out); err != nil {
+		// The release that was there is still a release.
+		return errors.Join(err, os.Rename(old, s.out))
+	}
+	return nil
+}
+
+// keepLog leaves a dist/ with the log alone, so that nobody takes an older release for the one that failed.
+func (s *stage) keepLog() error {
+	entries, err := os.ReadDir(s.path(""))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != LogName {
+			if err := os.RemoveAll(s.path(e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return s.commit()
+}
+
+func (s *stage) remove() { _ = os.RemoveAll(s.dir) }
+
+// stamp is the first line of the log: what made this dist/. It is no part of the release, since nobody compares the log.
+func stamp(tool string, plan artifact.Digest) string {
+	return fmt.Sprintf("# made by %s from the plan %s\n", tool, plan)
+}
+
+// stamped tells whether the log begins with the stamp.
+func stamped(log, stamp string) bool {
+	f, err := os.Open(log)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	b := make([]byte, len(stamp))
+	_, err = io.ReadFull(f, b)
+	return err == nil && string(b) == stamp
+}
+
+// current tells whether dist/ is the release of this plan already, made by this program, with every byte in place.
+func current(ctx context.Context, o Options, plan artifact.Digest) (manifest.Release, bool) {
+	if o.Tool == "" || !stamped(filepath.Join(o.Out, LogName), stamp(o.Tool, plan)) {
+		return manifest.Release{}, false
+	}
+	r, err := manifest.Load(filepath.Join(o.Out, manifest.FileName))
+	if err != nil || r.Plan != plan {
+		return manifest.Release{}, false
+	}
+	if _, err := verify.Dist(ctx, o.Out, verify.Options{AllowUnpublishable: true}); err != nil {
+		return manifest.Release{}, false
+	}
+	return r, true
+}

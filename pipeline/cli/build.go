@@ -1,0 +1,414 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/build"
+	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/engine"
+	"github.com/slipway-build/slipway/pipeline/engine/dagger"
+	"github.com/slipway-build/slipway/pipeline/engine/host"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/oci"
+	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/progress"
+	"github.com/slipway-build/slipway/pipeline/source"
+)
+
+// choices are the flags that a plan and a build share.
+type choices struct {
+	engine     string
+	bases      string
+	targets    []string
+	standalone bool
+	jobs       int
+	noCache    bool
+	force      bool
+	out        string
+	json       bool
+}
+
+// planFlags adds the flags that decide what is built.
+func (c *choices) planFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&c.bases, "bases", "locked", "bases of the images: locked, or stand-in for tiny ones made in memory")
+	flags.StringSliceVar(&c.targets, "targets", nil, "build no other `platforms`; host is this machine's, and linux of its architecture")
+	flags.BoolVar(&c.standalone, "standalone", false, "need nothing but Go and git: --engine host --bases stand-in")
+	flags.BoolVar(&c.json, "json", false, "print JSON")
+}
+
+// engineFlags adds the flags that decide how it is compiled.
+func (c *choices) engineFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&c.engine, "engine", "auto", "what compiles: auto, dagger or host")
+	flags.IntVar(&c.jobs, "jobs", 0, "compiles at once (default as many as the engine has cores)")
+	flags.BoolVar(&c.noCache, "no-cache", false, "compile everything anew, from cold caches")
+}
+
+// options are the plan's options that the flags ask for.
+func (c *choices) options() (plan.Options, error) {
+	var o plan.Options
+	if c.standalone {
+		if c.engine == "dagger" {
+			return o, fault.Errorf(fault.Usage, "--standalone is --engine host; leave out --engine dagger")
+		}
+		c.engine, c.bases = "host", "stand-in"
+	}
+	switch c.bases {
+	case "locked":
+	case "stand-in":
+		o.StandIn = true
+	default:
+		return o, fault.Errorf(fault.Usage, "--bases %q is neither locked nor stand-in", c.bases)
+	}
+	for _, t := range c.targets {
+		if t == "host" {
+			for _, system := range []string{runtime.GOOS, "linux"} {
+				o.Targets = append(o.Targets, artifact.Platform{OS: system, Arch: runtime.GOARCH})
+			}
+			continue
+		}
+		p, err := artifact.ParsePlatform(t)
+		if err != nil {
+			return o, fault.Errorf(fault.Usage, "--targets: %w", err)
+		}
+		o.Targets = append(o.Targets, p)
+	}
+	slices.SortFunc(o.Targets, artifact.Platform.Compare)
+	o.Targets = slices.Compact(o.Targets)
+	return o, nil
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var c choices
+	cmd := &cobra.Command{
+		Use:     "plan",
+		Short:   "Print every output, input and tag of a release",
+		Example: "  go run ./ci plan\n  go run ./ci plan --json > plan.json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := c.options()
+			if err != nil {
+				return err
+			}
+			p, err := a.load(cmd.Context())
+			if err != nil {
+				return err
+			}
+			pl, err := p.newPlan(o)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				b, err := pl.Encode()
+				if err != nil {
+					return err
+				}
+				_, err = a.stdout.Write(b)
+				return err
+			}
+			return pl.Table(a.stdout)
+		},
+	}
+	c.planFlags(cmd)
+	return cmd
+}
+
+func (a *app) buildCommand() *cobra.Command {
+	var c choices
+	cmd := &cobra.Command{
+		Use:   "build",
+		Short: "Build the release of this commit into dist/",
+		Long: `Build compiles, packs and assembles everything that the plan says, and writes dist/ with release.json and
+SHA256SUMS. A dist/ that is this very release already is left as it is, after every byte was checked.`,
+		Example: "  go run ./ci build --standalone --targets host\n  go run ./ci build --engine dagger\n  go run ./ci build --targets linux/amd64,darwin/arm64",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.build(cmd.Context(), &c) },
+	}
+	c.planFlags(cmd)
+	c.engineFlags(cmd)
+	cmd.Flags().StringVar(&c.out, "out", "", "`folder` of the result (default dist beside slipway.yaml)")
+	cmd.Flags().BoolVar(&c.force, "force", false, "build even where dist/ is this release already")
+	return cmd
+}
+
+func (a *app) build(ctx context.Context, c *choices) (err error) {
+	start := time.Now()
+	o, err := c.options()
+	if err != nil {
+		return err
+	}
+	display, err := a.display(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, display.Close()) }()
+	tracker := progress.NewTracker(display, nil)
+
+	var p project
+	var pl plan.Plan
+	err = tracker.Run("plan", "source", func() (string, error) {
+		if p, err = a.load(ctx); err != nil {
+			return "", err
+		}
+		pl, err = p.newPlan(o)
+		return fmt.Sprintf("%s %s", pl.Name, pl.Version), err
+	})
+	if err != nil {
+		return err
+	}
+	if c.out == "" {
+		c.out = filepath.Join(filepath.Dir(p.file), "dist")
+	}
+	store, err := a.store(p.config)
+	if err != nil {
+		return err
+	}
+	tool, err := toolDigest()
+	if err != nil {
+		return err
+	}
+	var bases oci.Bases = store
+	if o.StandIn {
+		bases = oci.StandIns{}
+	}
+	display.SetTotal(steps(pl))
+	result, err := build.Build(ctx, build.Options{
+		Plan: pl,
+		Tree: p.source,
+		Engine: func(ctx context.Context, log io.Writer) (engine.Engine, func() error, error) {
+			return a.openEngine(ctx, c, pl, log, tracker)
+		},
+		Bases:   bases,
+		Client:  http.DefaultClient,
+		Out:     c.out,
+		Jobs:    c.jobs,
+		Force:   c.force || c.noCache,
+		Tool:    string(tool),
+		Tracker: tracker,
+	})
+	if err != nil {
+		return err
+	}
+	if err := display.Close(); err != nil {
+		return err
+	}
+	return a.printResult(c, result, time.Since(start))
+}
+
+// steps is how many steps a build of the plan has.
+func steps(p plan.Plan) int {
+	bases := map[plan.Base]bool{}
+	for _, im := range p.Images {
+		if !im.Base.StandIn {
+			bases[im.Base] = true
+		}
+	}
+	return 4 + len(p.Binaries) + len(p.Archives) + len(bases) + len(p.Images) + len(p.Charts)
+}
+
+// printResult says what is in dist/ now.
+func (a *app) printResult(c *choices, r build.Result, took time.Duration) error {
+	rel := r.Release
+	sums, _, err := artifact.SumFile(filepath.Join(c.out, manifest.ChecksumsName))
+	if err != nil {
+		return err
+	}
+	if c.json {
+		enc := json.NewEncoder(a.stdout)
+		return enc.Encode(struct {
+			Dir           string          `json:"dir"`
+			Name          string          `json:"name"`
+			Version       string          `json:"version"`
+			Commit        string          `json:"commit"`
+			Checksums     artifact.Digest `json:"checksums"` // of SHA256SUMS: equal for equal releases
+			Unpublishable []string        `json:"unpublishable,omitempty"`
+			Cached        bool            `json:"cached"`
+		}{c.out, rel.Name, rel.Version.String(), rel.Commit, sums, rel.Unpublishable, r.Cached})
+	}
+	verb := fmt.Sprintf("built in %s", took.Round(100*time.Millisecond))
+	if r.Cached {
+		verb = fmt.Sprintf("is this release already, every byte checked in %s", took.Round(10*time.Millisecond))
+	}
+	fmt.Fprintf(a.stdout, "%s %s: %s, %s, %s, %s\n%s: %s\nSHA256SUMS %s\n", rel.Name, rel.Version,
+		count(len(rel.Binaries), "binary", "binaries"), count(len(rel.Archives), "archive", "archives"),
+		count(len(rel.Images), "image", "images"), count(len(rel.Charts), "chart", "charts"), display(c.out), verb, sums)
+	for _, why := range rel.Unpublishable {
+		fmt.Fprintf(a.stdout, "not for publishing: %s\n", why)
+	}
+	return nil
+}
+
+// display is a path as seen from here, where that is shorter.
+func display(path string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, path); err == nil && !strings.HasPrefix(rel, "..") {
+			return rel
+		}
+	}
+	return path
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// toolDigest identifies this program.
+func toolDigest() (artifact.Digest, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	d, _, err := artifact.SumFile(exe)
+	return d, err
+}
+
+// store is where bases come from.
+func (a *app) store(c config.Config) (*oci.Store, error) {
+	cache, err := a.cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	return &oci.Store{Dir: filepath.Join(cache, "blobs"), Mirrors: c.Mirrors, Mirror: a.getenv("SLIPWAY_MIRROR")}, nil
+}
+
+// openEngine starts the engine that the flags ask for.
+func (a *app) openEngine(ctx context.Context, c *choices, p plan.Plan, log io.Writer, tracker *progress.Tracker) (engine.Engine, func() error, error) {
+	kind := c.engine
+	if kind == "auto" {
+		var why string
+		kind, why = a.autoEngine(ctx)
+		tracker.Note(fmt.Sprintf("engine %s: %s", kind, why))
+	}
+	cache, err := a.cacheDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	switch kind {
+	case "host":
+		o := host.Options{Go: p.Toolchain.Version, Environ: a.environ, Log: log}
+		end := func() error { return nil }
+		if c.noCache {
+			if err := os.MkdirAll(cache, 0o755); err != nil {
+				return nil, nil, err
+			}
+			if o.Cache, err = os.MkdirTemp(cache, "cold-*"); err != nil {
+				return nil, nil, err
+			}
+			end = func() error { return os.RemoveAll(o.Cache) }
+		}
+		e, err := host.New(ctx, o)
+		if err != nil {
+			return nil, nil, errors.Join(err, end())
+		}
+		return e, end, nil
+	case "dagger":
+		e, err := dagger.New(ctx, dagger.Options{
+			Toolchain: p.Toolchain, Environ: a.environ, Cache: filepath.Join(cache, "toolchains"),
+			Cold: c.noCache, Jobs: c.jobs, Log: log,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		return e, e.Close, nil
+	}
+	return nil, nil, fault.Errorf(fault.Usage, "--engine %q is not auto, dagger or host", c.engine)
+}
+
+// runnerHost is where the SDK looks for an engine that runs already.
+const runnerHost = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
+
+// autoEngine is Dagger wherever one answers or can be started, else the host, and why.
+func (a *app) autoEngine(ctx context.Context) (kind, why string) {
+	if at := a.getenv(runnerHost); at != "" {
+		return "dagger", runnerHost + " names one at " + at
+	}
+	if runtimeName := containerRuntime(ctx, a.environ); runtimeName != "" {
+		return "dagger", runtimeName + " answers, so the SDK can start one"
+	}
+	return "host", "no container runtime answers and " + runnerHost + " is not set"
+}
+
+// containerRuntime is the first of the runtimes that the SDK can use whose server answers.
+func containerRuntime(ctx context.Context, environ []string) string {
+	for _, name := range []string{"docker", "podman", "nerdctl"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		cmd := exec.CommandContext(ctx, path, "info", "--format", "{{json .}}")
+		cmd.Env = environ
+		cmd.WaitDelay = time.Second
+		err = cmd.Run()
+		cancel()
+		if err == nil {
+			return name
+		}
+	}
+	return ""
+}
+
+func (a *app) testCommand() *cobra.Command {
+	var c choices
+	cmd := &cobra.Command{
+		Use:     "test",
+		Short:   "Run the project's tests in the engine, on a clean tree",
+		Example: "  go run ./ci test --engine host",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			ctx := cmd.Context()
+			p, err := a.load(ctx)
+			if err != nil {
+				return err
+			}
+			pl, err := p.newPlan(plan.Options{StandIn: true})
+			if err != nil {
+				return err
+			}
+			return a.withTree(ctx, p.source, func(tree string) (err error) {
+				var log strings.Builder
+				e, end, err := a.openEngine(ctx, &c, pl, &log, progress.NewTracker(nil, nil))
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, end()) }()
+				return e.Test(ctx, tree, pl.Test, a.stdout)
+			})
+		},
+	}
+	c.engineFlags(cmd)
+	return cmd
+}
+
+// withTree calls f with a clean copy of the commit's tree.
+func (a *app) withTree(ctx context.Context, src source.Source, f func(tree string) error) (err error) {
+	dir, err := os.MkdirTemp("", "slipway-tree-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := src.Export(ctx, dir); err != nil {
+		return err
+	}
+	return f(dir)
+}

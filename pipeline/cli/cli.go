@@ -1,0 +1,226 @@
+// Package cli is the command line of the pipeline: commands, flags and exit codes. It reads the environment, the clock
+// and the machine, so that nothing behind it has to, and wires the rooms together.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/progress"
+	"github.com/slipway-build/slipway/pipeline/source"
+)
+
+// Main runs the command line and returns the exit code.
+func Main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ()}
+	return a.run(ctx, args)
+}
+
+// app is one run of the command line.
+type app struct {
+	stdout  io.Writer
+	stderr  *os.File
+	getenv  func(string) string
+	environ []string
+
+	config   string // --config
+	progress string // --progress
+	tag      string // --tag
+	dirty    bool   // --dirty
+	cache    string // --cache
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return int(fault.OK)
+	}
+	if ctx.Err() != nil {
+		err = fault.Errorf(fault.Transient, "interrupted; nothing was changed, the same command begins again")
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(a.stderr, "slipway: %s\n", line)
+	}
+	return int(fault.CodeOf(err))
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ci",
+		Short: "Build a reproducible release of this repository",
+		Long: `One commit in, one release out, bit for bit the same wherever and whenever it is built.
+
+slipway.yaml says what is released, slipway.lock what it is made from. Nothing else decides.`,
+		Example:       "  go run ./ci plan\n  go run ./ci build --standalone --targets host\n  go run ./ci build",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          noArgs,
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.config, "config", "", "`file` that says what is released (default slipway.yaml here or above)")
+	flags.StringVar(&a.progress, "progress", "auto", "how steps are shown: auto, tty, plain, github or json")
+	flags.StringVar(&a.cache, "cache", "", "`folder` that keeps bases and toolchains (default $SLIPWAY_CACHE, else the user's cache)")
+	flags.StringVar(&a.tag, "tag", "", "version `tag` to build, where the commit has several (default what CI was started for)")
+	flags.BoolVar(&a.dirty, "dirty", false, "take a tree with uncommitted changes; the release says so and cannot be published")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fault.Errorf(fault.Usage, "%w; see %s --help", err, cmd.CommandPath())
+	})
+	root.AddCommand(a.initCommand(), a.lockCommand(), a.versionCommand(), a.planCommand(), a.checkCommand(),
+		a.testCommand(), a.buildCommand(), a.verifyCommand(), a.doctorCommand())
+	return root
+}
+
+// noArgs refuses arguments; a wrong name of a command is one.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return fault.Errorf(fault.Usage, "unknown argument %q of %s%s", args[0], cmd.CommandPath(), hint)
+}
+
+// project is what the files and the commit of a repository say.
+type project struct {
+	config config.Config
+	lock   config.Lock
+	source source.Source
+	file   string // slipway.yaml, absolute
+}
+
+// configFile finds slipway.yaml: the named one, else that of the nearest folder above that has one.
+func (a *app) configFile() (string, error) {
+	if a.config != "" {
+		return filepath.Abs(a.config)
+	}
+	start, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		name := filepath.Join(dir, config.FileName)
+		if _, err := os.Stat(name); err == nil {
+			return name, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fault.Errorf(fault.Usage, "there is no %s in %s or above; the init command writes one", config.FileName, start)
+		}
+	}
+}
+
+// readConfig reads slipway.yaml.
+func (a *app) readConfig() (config.Config, string, error) {
+	name, err := a.configFile()
+	if err != nil {
+		return config.Config{}, "", err
+	}
+	b, err := readBounded(name)
+	if err != nil {
+		return config.Config{}, "", err
+	}
+	c, err := config.Parse(filepath.Base(name), b)
+	return c, name, fault.New(fault.Usage, err)
+}
+
+// readLock reads the slipway.lock beside slipway.yaml.
+func readLock(configFile string) (config.Lock, error) {
+	name := filepath.Join(filepath.Dir(configFile), config.LockFileName)
+	b, err := readBounded(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return config.Lock{}, fault.Errorf(fault.Usage, "%s is missing; run the lock command and commit it", config.LockFileName)
+	}
+	if err != nil {
+		return config.Lock{}, err
+	}
+	l, err := config.ParseLock(config.LockFileName, b)
+	return l, fault.New(fault.Usage, err)
+}
+
+// readBounded reads a file of at most a little more than a configuration may have, so that the parser can say what is
+// wrong with a larger one.
+func readBounded(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fault.New(fault.Usage, err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 2<<20))
+	return b, fault.New(fault.Usage, err)
+}
+
+// load reads everything that a plan is made from.
+func (a *app) load(ctx context.Context) (project, error) {
+	var p project
+	var err error
+	if p.config, p.file, err = a.readConfig(); err != nil {
+		return p, err
+	}
+	if p.lock, err = readLock(p.file); err != nil {
+		return p, err
+	}
+	p.source, err = a.readSource(ctx, filepath.Dir(p.file), p.config.Project.TagPrefix)
+	return p, err
+}
+
+func (a *app) readSource(ctx context.Context, dir, tagPrefix string) (source.Source, error) {
+	return source.Read(ctx, source.Options{Dir: dir, Ref: a.ref(), AllowDirty: a.dirty, TagPrefix: tagPrefix})
+}
+
+// ref is what this run was started for: the flag, else what the CI system says.
+func (a *app) ref() string {
+	if a.tag != "" {
+		return "refs/tags/" + strings.TrimPrefix(a.tag, "refs/tags/")
+	}
+	if a.getenv("GITHUB_ACTIONS") == "true" {
+		return a.getenv("GITHUB_REF")
+	}
+	if tag := a.getenv("CI_COMMIT_TAG"); tag != "" { // GitLab
+		return "refs/tags/" + tag
+	}
+	return ""
+}
+
+// cacheDir is the folder below which bases and toolchains are kept.
+func (a *app) cacheDir() (string, error) {
+	for _, dir := range []string{a.cache, a.getenv("SLIPWAY_CACHE")} {
+		if dir != "" {
+			return filepath.Abs(dir)
+		}
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fault.Errorf(fault.Usage, "finding a folder for the cache: %w; name one with --cache", err)
+	}
+	return filepath.Join(dir, "slipway"), nil
+}
+
+// display opens the progress display that the user chose.
+func (a *app) display(ctx context.Context) (progress.Display, error) {
+	d, err := progress.Open(a.stderr, a.getenv, a.progress, ctx.Done())
+	return d, fault.New(fault.Usage, err)
+}
+
+// newPlan is the plan of the project.
+func (p project) newPlan(o plan.Options) (plan.Plan, error) {
+	return plan.New(p.source, p.config, p.lock, o)
+}

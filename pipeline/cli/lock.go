@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-build/slipway/images"
+	"github.com/slipway-build/slipway/pipeline/chart"
+	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/engine"
+	"github.com/slipway-build/slipway/pipeline/fault"
+)
+
+func (a *app) lockCommand() *cobra.Command {
+	var check bool
+	cmd := &cobra.Command{
+		Use:   "lock [go|charts|DISTRO]...",
+		Short: "Pin what a release is made from: bases, toolchain, charts",
+		Long: `Lock resolves the tag of every base to a digest, the Go release to the checksum of its toolchain, and what charts
+depend on to exact versions, prints what changed and writes slipway.lock. Arguments narrow it to some of them. It is the
+only command that resolves anything: a build takes what is locked.`,
+		Example: "  go run ./ci lock\n  go run ./ci lock alpine\n  go run ./ci lock --check",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, name, err := a.readConfig()
+			if err != nil {
+				return err
+			}
+			before, err := readLock(name)
+			if err != nil && fault.CodeOf(err) != fault.Usage {
+				return err
+			}
+			known := append([]string{"go", "charts"}, images.Names()...)
+			for _, arg := range args {
+				if !slices.Contains(known, arg) {
+					return fault.Errorf(fault.Usage, "there is nothing called %q to lock; there is %s", arg, known)
+				}
+			}
+			after, err := a.resolve(cmd.Context(), cfg, before, filepath.Dir(name), args)
+			if err != nil {
+				return err
+			}
+			changes := config.Diff(before, after)
+			for _, c := range changes {
+				fmt.Fprintln(a.stdout, c)
+			}
+			if check {
+				if len(changes) > 0 {
+					return fault.Errorf(fault.Mismatch, "%s differs from what is there now in %s; run the lock command to take it", config.LockFileName, count(len(changes), "place", "places"))
+				}
+				return nil
+			}
+			return writeLock(filepath.Join(filepath.Dir(name), config.LockFileName), after)
+		},
+	}
+	cmd.Flags().BoolVar(&check, "check", false, "write nothing; fail where the lock differs from what is there now")
+	return cmd
+}
+
+// writeLock replaces the file in one step, and not at all where nothing changed.
+func writeLock(name string, l config.Lock) error {
+	encoded := l.Encode()
+	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, encoded) {
+		return nil
+	}
+	tmp := name + ".tmp"
+	if err := os.WriteFile(tmp, encoded, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, name)
+}
+
+// resolve makes a lock from what is there now; what only leaves out stays as it was.
+func (a *app) resolve(ctx context.Context, cfg config.Config, before config.Lock, root string, only []string) (config.Lock, error) {
+	wanted := func(name string) bool { return len(only) == 0 || slices.Contains(only, name) }
+	after := config.Lock{Version: 1, Go: before.Go, Bases: map[string]config.Base{}, Charts: before.Charts}
+	if wanted("go") {
+		tc, err := a.resolveGo(ctx, cfg, before.Go, root)
+		if err != nil {
+			return after, err
+		}
+		after.Go = tc
+	}
+	store, err := a.store(cfg)
+	if err != nil {
+		return after, err
+	}
+	for _, name := range usedDistros(cfg) {
+		old, locked := before.Bases[name]
+		if !wanted(name) {
+			if locked {
+				after.Bases[name] = old
+			}
+			continue
+		}
+		d, _ := images.ByName(name)
+		image := d.Base
+		if cfg.Bases[name] != "" {
+			image = cfg.Bases[name]
+		}
+		digest, platforms, err := store.Resolve(ctx, image)
+		if err != nil {
+			return after, err
+		}
+		after.Bases[name] = config.Base{Image: image, Digest: digest, Platforms: platforms}
+	}
+	if wanted("charts") {
+		after.Charts = nil
+		for _, c := range cfg.Charts {
+			deps, err := chart.Resolve(ctx, filepath.Join(root, filepath.FromSlash(c.Path)), http.DefaultClient)
+			if err != nil {
+				return after, err
+			}
+			for _, d := range deps {
+				after.Charts = append(after.Charts, config.Dependency{Chart: c.Path, Name: d.Name, Version: d.Version, Repository: d.Repository, Digest: d.Digest})
+			}
+		}
+	}
+	return after, nil
+}
+
+// usedDistros are the distributions that some image is built on, in their usual order.
+func usedDistros(cfg config.Config) []string {
+	used := map[string]bool{}
+	for _, im := range cfg.Images {
+		distros := im.Distros
+		if len(distros) == 0 {
+			distros = images.Names()
+		}
+		for _, d := range distros {
+			used[d] = true
+		}
+	}
+	return slices.DeleteFunc(images.Names(), func(d string) bool { return !used[d] })
+}
+
+// builders are the hosts that a toolchain is locked for besides this one: what containers run on.
+var builders = []string{"linux-amd64", "linux-arm64"}
+
+// resolveGo finds the release that the project wants and the checksums of its toolchain.
+func (a *app) resolveGo(ctx context.Context, cfg config.Config, before config.Toolchain, root string) (config.Toolchain, error) {
+	goCommand, err := exec.LookPath("go")
+	if err != nil {
+		return before, fault.Errorf(fault.Usage, "the Go command is not on PATH; it fetches and checks the toolchain: install Go from https://go.dev/dl")
+	}
+	release := cfg.Go
+	if release == "" {
+		release = goOf(root)
+	}
+	if release == "" {
+		release = runtime.Version()[len("go"):]
+	}
+	after := config.Toolchain{Version: release, Sums: map[string]string{}}
+	if before.Version == release {
+		maps.Copy(after.Sums, before.Sums)
+	}
+	cache, err := a.cacheDir()
+	if err != nil {
+		return before, err
+	}
+	for _, host := range append([]string{runtime.GOOS + "-" + runtime.GOARCH}, builders...) {
+		if after.Sums[host] != "" {
+			continue // a release's checksum never changes: the checksum database would not have it otherwise
+		}
+		tc, err := engine.FetchToolchain(ctx, engine.ToolchainSource{
+			GoCommand: goCommand, Environ: a.environ, Release: release, Host: host, Cache: filepath.Join(cache, "toolchains"),
+		})
+		if err != nil {
+			return before, err
+		}
+		after.Sums[host] = tc.Sum
+	}
+	return after, nil
+}
+
+var (
+	toolchainLine = regexp.MustCompile(`(?m)^toolchain\s+go(1\.[0-9]+(?:\.[0-9]+|rc[0-9]+))\s*(?://.*)?$`)
+	goLine        = regexp.MustCompile(`(?m)^go\s+(1\.[0-9]+(?:\.[0-9]+|rc[0-9]+))\s*(?://.*)?$`)
+)
+
+// goOf is the release that go.mod asks for, empty where it leaves the patch open.
+func goOf(root string) string {
+	b, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		return ""
+	}
+	for _, line := range []*regexp.Regexp{toolchainLine, goLine} {
+		if m := line.FindSubmatch(b); m != nil {
+			return string(m[1])
+		}
+	}
+	return ""
+}

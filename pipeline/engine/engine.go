@@ -1,0 +1,83 @@
+// Package engine is how the pipeline runs programs: the compiler and the project's tests. Everything else that it does
+// is a pure function written in Go.
+//
+// There are two engines with one result. Dagger runs the pinned toolchain in a container, the host engine runs it in a
+// scrubbed environment on this machine; a test holds the binaries of the two against each other.
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"regexp"
+
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/plan"
+)
+
+// Engine compiles and tests a clean tree. Its methods may be called concurrently.
+type Engine interface {
+	// Compile builds one binary from the tree and writes it to the file out. A binary that does not compile is a
+	// *Failure.
+	Compile(ctx context.Context, tree string, b plan.Binary, out string) error
+	// Test runs the project's tests and writes what they print to w as it comes. Failing tests are a *Failure.
+	Test(ctx context.Context, tree string, t plan.Test, w io.Writer) error
+	// Info describes the engine.
+	Info() Info
+}
+
+// Info describes an engine. None of it has an influence on what is built.
+type Info struct {
+	Name string // dagger or host
+	Host string // what the toolchain runs on, such as linux/amd64
+	Go   string // release of the toolchain
+	Jobs int    // compiles that it is worth running at once
+}
+
+// Failure is a step that the engine ran and that did not succeed.
+type Failure struct {
+	Step    string // what was run
+	Printed string // all that it wrote
+	Err     error
+}
+
+// Output is all that the step wrote.
+func (f *Failure) Output() string { return f.Printed }
+
+func (f *Failure) Error() string { return fmt.Sprintf("%s: %v", f.Step, f.Err) }
+func (f *Failure) Unwrap() error { return f.Err }
+
+// unreachable recognises that a module could not be fetched for a reason that may pass: the words of the Go command
+// and of the network below it. A checksum that does not match, or a proxy's answer that there is no such module, is
+// final and not among them.
+var unreachable = regexp.MustCompile(`(?m)dial tcp|: i/o timeout|TLS handshake timeout|connection re(?:fused|set)|no such host|server misbehaving|network is unreachable|unexpected EOF|read tcp|: 5[0-9][0-9] |: 429 |Too Many Requests|module lookup disabled by GOPROXY=off`)
+
+// final recognises the answers that no retry changes, whatever else is in the output.
+var final = regexp.MustCompile(`(?m)SECURITY ERROR|checksum mismatch|missing go\.sum entry`)
+
+// NewFailure is the failure of a step with the exit code that its output asks for: Transient where a module could not
+// be fetched for a reason that may pass, Build otherwise.
+func NewFailure(step, output string, err error) error {
+	code := fault.Build
+	if unreachable.MatchString(output) && !final.MatchString(output) {
+		code = fault.Transient
+	}
+	return fault.New(code, &Failure{Step: step, Printed: output, Err: err})
+}
+
+// ModuleEnv is how modules are fetched: by the settings of the person who runs the pipeline, since they name private
+// proxies and repositories. What is fetched is held to go.sum, so none of this changes a binary.
+var ModuleEnv = []string{"GOPROXY", "GONOPROXY", "GOPRIVATE", "GOSUMDB", "GONOSUMDB", "GOINSECURE", "GOAUTH"}
+
+// FixedEnv is the environment of every compile and test besides the plan's own, each with the reason for its value.
+func FixedEnv() []string {
+	return []string{
+		"GOENV=off",      // no settings of a user
+		"GOFLAGS=",       // no flags but the plan's
+		"GOWORK=off",     // no workspace around the tree
+		"GOEXPERIMENT=",  // the release's own experiments
+		"GO111MODULE=on", // modules, whatever the folder
+		"LC_ALL=C",       // messages in one language
+		"TZ=UTC",
+	}
+}

@@ -1,0 +1,640 @@
+// Package plan says what a release will consist of, before anything is built.
+//
+// A plan is a pure function of the commit, slipway.yaml and slipway.lock: every output by name, every input by digest,
+// every destination. Its canonical JSON has a digest, which the manifest of the release carries; equal digests mean
+// equal releases. What depends on the day, such as whether a version is the highest that was ever released, is no part
+// of a plan.
+package plan
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/images"
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/source"
+	"github.com/slipway-build/slipway/pipeline/version"
+)
+
+// Schema names the format of a plan.
+const Schema = "slipway.plan/v1"
+
+// Plan is everything that a build makes.
+type Plan struct {
+	Schema        string           `json:"schema"`
+	Name          string           `json:"name"`
+	Repository    string           `json:"repository,omitempty"`
+	Version       version.Version  `json:"version"`
+	Tag           string           `json:"tag,omitempty"`
+	Commit        string           `json:"commit"`
+	Tree          string           `json:"tree"`
+	Time          time.Time        `json:"time"`
+	Unpublishable []string         `json:"unpublishable,omitempty"`
+	Toolchain     Toolchain        `json:"toolchain"`
+	Inputs        []artifact.Input `json:"inputs"`
+	Binaries      []Binary         `json:"binaries"`
+	Archives      []Archive        `json:"archives"`
+	Images        []Image          `json:"images"`
+	Charts        []Chart          `json:"charts"`
+	Licenses      []string         `json:"licenses"` // patterns of the licence files
+	Test          Test             `json:"test"`
+}
+
+// Toolchain is the Go release that compiles and the checksums of its module by host, such as linux-amd64.
+type Toolchain struct {
+	Version string            `json:"version"`
+	Sums    map[string]string `json:"sums,omitempty"`
+}
+
+// Binary is one program for one platform.
+type Binary struct {
+	Name     string            `json:"name"`
+	Platform artifact.Platform `json:"platform"`
+	Path     string            `json:"path"` // in dist/
+	Dir      string            `json:"dir"`  // of the module, in the tree
+	Package  string            `json:"package"`
+	Flags    []string          `json:"flags"` // of go build
+	Env      []string          `json:"env"`
+	Builder  string            `json:"builder,omitempty"` // image with a C toolchain, by digest
+}
+
+// Archive is what people download for one platform.
+type Archive struct {
+	Platform artifact.Platform `json:"platform"`
+	Path     string            `json:"path"`
+	Folder   string            `json:"folder,omitempty"`
+	Binaries []string          `json:"binaries"` // paths in dist/
+	Files    []string          `json:"files"`    // patterns in the tree
+}
+
+// Image is one image: a repository and a distribution, for several platforms.
+type Image struct {
+	Repository   string            `json:"repository"`
+	Distro       string            `json:"distro"`
+	Tags         []string          `json:"tags"`
+	Floating     []string          `json:"floating,omitempty"` // names that a publisher moves here if version.Moves says so
+	Base         Base              `json:"base"`
+	Platforms    []ImagePlatform   `json:"platforms"`
+	Path         string            `json:"path"`                   // of the binary in the image
+	Certificates string            `json:"certificates,omitempty"` // where CA certificates are added
+	Files        map[string]string `json:"files,omitempty"`        // files of the tree by path in the image
+	Process      Process           `json:"process"`
+	Labels       map[string]string `json:"labels"` // labels, and annotations of manifests and index
+}
+
+// Base is what an image is built on. A stand-in has no digest: it is made in memory.
+type Base struct {
+	Image   string          `json:"image"`
+	Digest  artifact.Digest `json:"digest,omitempty"`
+	StandIn bool            `json:"standIn,omitempty"`
+}
+
+// ImagePlatform is one platform of an Image.
+type ImagePlatform struct {
+	Platform artifact.Platform `json:"platform"`
+	Binary   string            `json:"binary"` // path in dist/
+}
+
+// Process is how a container of the image runs.
+type Process struct {
+	User       string   `json:"user"`
+	Entrypoint []string `json:"entrypoint"`
+	Cmd        []string `json:"cmd,omitempty"`
+	Env        []string `json:"env,omitempty"`
+	Ports      []string `json:"ports,omitempty"`
+	Volumes    []string `json:"volumes,omitempty"`
+	Workdir    string   `json:"workdir,omitempty"`
+}
+
+// Chart is a Helm chart.
+type Chart struct {
+	Name         string            `json:"name"`
+	Dir          string            `json:"dir"`
+	Path         string            `json:"path"`
+	Version      string            `json:"version"`
+	AppVersion   string            `json:"appVersion"`
+	Repository   string            `json:"repository,omitempty"`
+	Annotations  map[string]string `json:"annotations,omitempty"`
+	Dependencies []ChartDependency `json:"dependencies,omitempty"`
+}
+
+// ChartDependency is a chart that is vendored into another.
+type ChartDependency struct {
+	Name       string          `json:"name"`
+	Version    string          `json:"version"`
+	Repository string          `json:"repository"`
+	Digest     artifact.Digest `json:"digest"`
+}
+
+// Test is what the test command runs.
+type Test struct {
+	Packages []string `json:"packages"`
+	Flags    []string `json:"flags,omitempty"`
+	Builder  string   `json:"builder,omitempty"` // image to run them in, by digest
+}
+
+// Options narrow or relax a plan for use on one machine. Each of them marks the release as unpublishable.
+type Options struct {
+	StandIn bool                // stand-in bases made in memory instead of the locked ones
+	Targets []artifact.Platform // build no others; all when empty
+}
+
+// New makes the plan. An error is about the configuration or the lock and names the place in the file.
+func New(src source.Source, cfg config.Config, lock config.Lock, o Options) (Plan, error) {
+	p := planner{src: src, cfg: cfg, lock: lock, o: o}
+	plan, err := p.plan()
+	return plan, fault.New(fault.Usage, err)
+}
+
+type planner struct {
+	src  source.Source
+	cfg  config.Config
+	lock config.Lock
+	o    Options
+}
+
+func (p planner) plan() (Plan, error) {
+	if p.cfg.Go != "" && p.cfg.Go != p.lock.Go.Version {
+		return Plan{}, fmt.Errorf("%s: go: %s is wanted and %s is locked; run the lock command and commit %s",
+			p.cfg.At("go"), p.cfg.Go, p.lock.Go.Version, config.LockFileName)
+	}
+	pr := p.cfg.Project
+	out := Plan{
+		Schema:     Schema,
+		Name:       pr.Name,
+		Repository: pr.Repository,
+		Version:    p.src.Version,
+		Tag:        p.src.Tag,
+		Commit:     p.src.Commit,
+		Tree:       p.src.Tree,
+		Time:       p.src.Time,
+		Toolchain:  Toolchain{Version: p.lock.Go.Version, Sums: p.lock.Go.Sums},
+		Licenses:   pr.Licenses,
+		Test:       Test{Packages: p.cfg.Test.Packages, Flags: p.cfg.Test.Flags, Builder: p.cfg.Test.Builder},
+		Images:     []Image{},
+		Charts:     []Chart{},
+		Inputs:     []artifact.Input{},
+	}
+	if len(out.Licenses) == 0 {
+		out.Licenses = []string{"LICENSE*", "LICENCE*", "COPYING*", "NOTICE*"}
+	}
+	if len(out.Test.Packages) == 0 {
+		out.Test.Packages = []string{"./..."}
+	}
+	if p.src.Dirty {
+		out.Unpublishable = append(out.Unpublishable, "it was built from a dirty tree")
+	}
+	if p.o.StandIn && len(p.cfg.Images) > 0 {
+		out.Unpublishable = append(out.Unpublishable, "its images stand on stand-in bases")
+	}
+	if len(p.o.Targets) > 0 {
+		out.Unpublishable = append(out.Unpublishable, "it was narrowed to some of its targets")
+	}
+	for _, host := range slices.Sorted(maps.Keys(p.lock.Go.Sums)) {
+		out.Inputs = append(out.Inputs, artifact.Input{
+			Kind:   "toolchain",
+			Name:   "golang.org/toolchain@v0.0.1-go" + p.lock.Go.Version + "." + host,
+			Digest: p.lock.Go.Sums[host],
+		})
+	}
+	var err error
+	if out.Binaries, err = p.binaries(); err != nil {
+		return Plan{}, err
+	}
+	if out.Archives, err = p.archives(out.Binaries); err != nil {
+		return Plan{}, err
+	}
+	bases := map[string]bool{}
+	for i := range p.cfg.Images {
+		built, err := p.image(i, out.Binaries)
+		if err != nil {
+			return Plan{}, err
+		}
+		for _, im := range built {
+			if !bases[im.Distro] && im.Base.Digest != "" {
+				out.Inputs = append(out.Inputs, artifact.Input{Kind: "base", Name: im.Base.Image, Digest: string(im.Base.Digest)})
+			}
+			bases[im.Distro] = true
+		}
+		out.Images = append(out.Images, built...)
+	}
+	for i := range p.cfg.Charts {
+		c, err := p.chart(i)
+		if err != nil {
+			return Plan{}, err
+		}
+		for _, d := range c.Dependencies {
+			out.Inputs = append(out.Inputs, artifact.Input{Kind: "chart", Name: d.Name + "@" + d.Version, Digest: string(d.Digest)})
+		}
+		out.Charts = append(out.Charts, c)
+	}
+	return out, p.checkPaths(out)
+}
+
+// values are what templates may name anywhere.
+func (p planner) values() config.Values {
+	v := p.src.Version
+	tag := p.src.Tag
+	if tag == "" {
+		tag = "v" + v.String()
+	}
+	return config.Values{
+		"Project":     p.cfg.Project.Name,
+		"Version":     v.String(),
+		"Tag":         tag,
+		"Major":       strconv.FormatUint(v.Major(), 10),
+		"Minor":       strconv.FormatUint(v.Minor(), 10),
+		"Patch":       strconv.FormatUint(v.Patch(), 10),
+		"Prerelease":  v.Prerelease(),
+		"Commit":      p.src.Commit,
+		"ShortCommit": p.src.Commit[:min(12, len(p.src.Commit))],
+		"Date":        p.src.Time.UTC().Format(time.RFC3339),
+		"Timestamp":   strconv.FormatInt(p.src.Time.Unix(), 10),
+	}
+}
+
+// with is v and the values of one place.
+func with(v config.Values, more ...string) config.Values {
+	v = maps.Clone(v)
+	for i := 0; i+1 < len(more); i += 2 {
+		v[more[i]] = more[i+1]
+	}
+	return v
+}
+
+func platformValues(v config.Values, pl artifact.Platform) config.Values {
+	return with(v, "Os", pl.OS, "Arch", pl.Arch, "Variant", pl.Variant)
+}
+
+func (p planner) binaries() ([]Binary, error) {
+	out := []Binary{}
+	for i, b := range p.cfg.Binaries {
+		key := fmt.Sprintf("binaries[%d]", i)
+		for _, pl := range b.Platforms() {
+			if len(p.o.Targets) > 0 && !slices.Contains(p.o.Targets, pl.Base()) && !slices.Contains(p.o.Targets, pl) {
+				continue
+			}
+			flags, err := p.flags(key, b, pl)
+			if err != nil {
+				return nil, err
+			}
+			cgo := "CGO_ENABLED=0"
+			if b.Builder != "" {
+				cgo = "CGO_ENABLED=1"
+			}
+			env := append(pl.Env(), cgo)
+			for _, name := range slices.Sorted(maps.Keys(b.Env)) {
+				env = append(env, name+"="+b.Env[name])
+			}
+			out = append(out, Binary{
+				Name:     b.Name,
+				Platform: pl,
+				Path:     fmt.Sprintf("binaries/%s_%s/%s", b.Name, pl.Slug(), pl.Exe(b.Name)),
+				Dir:      path.Clean("./" + b.Dir),
+				Package:  packagePath(b.Main),
+				Flags:    flags,
+				Env:      env,
+				Builder:  b.Builder,
+			})
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: no binary is built for %s", p.cfg.At("binaries"), joinPlatforms(p.o.Targets))
+	}
+	return out, nil
+}
+
+// packagePath is a folder as the Go command wants it: ./cmd/tool, or . for the root.
+func packagePath(dir string) string {
+	if dir = path.Clean(dir); dir == "." {
+		return "."
+	}
+	return "./" + dir
+}
+
+// flags are the arguments of go build but for the output and the package. Every one that a machine, a user or a Go
+// version could decide differently is given.
+func (p planner) flags(key string, b config.Binary, pl artifact.Platform) ([]string, error) {
+	linker := b.Ldflags
+	if len(linker) == 0 {
+		linker = []string{"-s", "-w"}
+	}
+	linker = append(slices.Clone(linker), "-buildid=")
+	for _, name := range slices.Sorted(maps.Keys(b.Vars)) {
+		at := key + ".vars." + name
+		value, err := b.Vars[name].Expand(with(platformValues(p.values(), pl), "Binary", b.Name))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", p.cfg.At(at), at, err)
+		}
+		word, err := linkerWord(name + "=" + value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", p.cfg.At(at), at, err)
+		}
+		linker = append(linker, "-X", word)
+	}
+	flags := []string{"-trimpath", "-buildvcs=false", "-mod=readonly"}
+	if len(b.Tags) > 0 {
+		flags = append(flags, "-tags="+strings.Join(b.Tags, ","))
+	}
+	return append(flags, "-ldflags="+strings.Join(linker, " ")), nil
+}
+
+// linkerWord quotes s so that the Go command takes it for one argument of the linker. It splits -ldflags at spaces
+// outside of quotes and knows no escapes, so what has both kinds of quotes cannot be passed on
+// (https://pkg.go.dev/cmd/go#hdr-Compile_packages_and_dependencies).
+func linkerWord(s string) (string, error) {
+	special := strings.ContainsAny(s, " \t\r\n") || strings.ContainsAny(s, `'"`)
+	switch {
+	case !special:
+		return s, nil
+	case !strings.Contains(s, "'"):
+		return "'" + s + "'", nil
+	case !strings.Contains(s, `"`):
+		return `"` + s + `"`, nil
+	}
+	return "", fmt.Errorf("%q has both kinds of quotes, which the Go command cannot pass to the linker", s)
+}
+
+func (p planner) archives(binaries []Binary) ([]Archive, error) {
+	name := p.cfg.Archives.Name
+	if name == "" {
+		name = "{{ .Project }}_{{ .Version }}_{{ .Os }}_{{ .Arch }}{{ .Variant }}"
+	}
+	files := p.cfg.Archives.Files
+	if len(files) == 0 {
+		files = []string{"LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "README*", "CHANGELOG*"}
+	}
+	byPlatform := map[artifact.Platform][]string{}
+	for _, b := range binaries {
+		byPlatform[b.Platform] = append(byPlatform[b.Platform], b.Path)
+	}
+	out := []Archive{}
+	for _, pl := range slices.SortedFunc(maps.Keys(byPlatform), artifact.Platform.Compare) {
+		values := platformValues(p.values(), pl)
+		stem, err := name.Expand(values)
+		if err != nil {
+			return nil, fmt.Errorf("%s: archives.name: %w", p.cfg.At("archives.name"), err)
+		}
+		folder, err := p.cfg.Archives.Folder.Expand(values)
+		if err == nil && folder != "" {
+			err = artifact.CheckPath(folder)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: archives.folder: %w", p.cfg.At("archives.folder"), err)
+		}
+		ending := ".tar.gz"
+		if pl.OS == "windows" {
+			ending = ".zip"
+		}
+		if strings.Contains(stem, "/") {
+			return nil, fmt.Errorf("%s: archives.name: %q has a slash", p.cfg.At("archives.name"), stem)
+		}
+		out = append(out, Archive{Platform: pl, Path: "archives/" + stem + ending, Folder: folder, Binaries: byPlatform[pl], Files: files})
+	}
+	return out, nil
+}
+
+func (p planner) image(i int, binaries []Binary) ([]Image, error) {
+	im, key := p.cfg.Images[i], fmt.Sprintf("images[%d]", i)
+	distros := im.Distros
+	if len(distros) == 0 {
+		distros = images.Names()
+	}
+	standard := im.Default
+	if standard == "" {
+		standard = distros[0]
+	}
+	binary := im.Binary
+	if binary == "" {
+		binary = p.cfg.Binaries[0].Name
+	}
+	var out []Image
+	for _, name := range distros {
+		d, _ := images.ByName(name)
+		base, err := p.base(d)
+		if err != nil {
+			return nil, err
+		}
+		built := Image{
+			Repository: im.Repository,
+			Distro:     name,
+			Tags:       []string{p.src.Version.OCITag() + "-" + name},
+			Floating:   version.Floating(p.src.Version, name, name == standard),
+			Base:       base,
+			Path:       im.Path,
+			Files:      im.Files,
+			Process: Process{
+				User:       d.User,
+				Entrypoint: im.Entrypoint,
+				Cmd:        im.Cmd,
+				Ports:      slices.Sorted(slices.Values(im.Ports)),
+				Volumes:    slices.Sorted(slices.Values(im.Volumes)),
+				Workdir:    im.Workdir,
+			},
+		}
+		if name == standard {
+			built.Tags = append(built.Tags, p.src.Version.OCITag())
+		}
+		if d.NeedsCertificates {
+			built.Certificates = d.Certificates
+		}
+		if built.Path == "" {
+			built.Path = "/usr/local/bin/" + binary
+		}
+		if len(built.Process.Entrypoint) == 0 {
+			built.Process.Entrypoint = []string{built.Path}
+		}
+		for _, v := range slices.Sorted(maps.Keys(im.Env)) {
+			built.Process.Env = append(built.Process.Env, v+"="+im.Env[v])
+		}
+		if built.Labels, err = p.labels(key, im, d, base); err != nil {
+			return nil, err
+		}
+		has := func(pl artifact.Platform) bool {
+			return base.StandIn || slices.Contains(p.lock.Bases[name].Platforms, pl)
+		}
+		for _, pl := range d.Platforms {
+			if !has(pl) || slices.Contains(im.Exclude, pl) || slices.Contains(im.Exclude, pl.Base()) {
+				continue
+			}
+			for _, b := range binaries {
+				if b.Name == binary && b.Platform == pl {
+					built.Platforms = append(built.Platforms, ImagePlatform{Platform: pl, Binary: b.Path})
+				}
+			}
+		}
+		if len(built.Platforms) == 0 {
+			if len(p.o.Targets) > 0 {
+				continue // narrowed to targets that no image has
+			}
+			return nil, fmt.Errorf("%s: %s on %s has no platform: the base has %s and the binary %s none of them",
+				p.cfg.At(key), im.Repository, name, joinPlatforms(p.lock.Bases[name].Platforms), binary)
+		}
+		out = append(out, built)
+	}
+	return out, nil
+}
+
+// base is the pinned base of a distribution, or the stand-in for it.
+func (p planner) base(d images.Distro) (Base, error) {
+	want := d.Base
+	if p.cfg.Bases[d.Name] != "" {
+		want = p.cfg.Bases[d.Name]
+	}
+	if p.o.StandIn {
+		return Base{Image: "stand-in/" + d.Name, StandIn: true}, nil
+	}
+	locked, ok := p.lock.Bases[d.Name]
+	if !ok {
+		return Base{}, fmt.Errorf("%s: bases.%s is missing: the base of %s is not locked; run the lock command and commit %s",
+			p.lock.At("bases"), d.Name, d.Title, config.LockFileName)
+	}
+	if locked.Image != want {
+		return Base{}, fmt.Errorf("%s: bases.%s.image: %s is locked and %s is wanted; run the lock command and commit %s",
+			p.lock.At("bases."+d.Name+".image"), d.Name, locked.Image, want, config.LockFileName)
+	}
+	return Base{Image: locked.Image, Digest: locked.Digest}, nil
+}
+
+// labels are those of the OCI image specification and of the distribution, with the project's own on top
+// (https://github.com/opencontainers/image-spec/blob/main/annotations.md).
+func (p planner) labels(key string, im config.Image, d images.Distro, base Base) (map[string]string, error) {
+	pr := p.cfg.Project
+	title := cmp.Or(im.Title, pr.Title, pr.Name)
+	description := cmp.Or(im.Description, pr.Description, title)
+	vendor := cmp.Or(pr.Vendor, owner(pr.Repository), pr.Name)
+	labels := map[string]string{}
+	if d.Labels != nil {
+		labels = d.Labels(images.Facts{
+			Name: pr.Name, Vendor: vendor, Maintainer: vendor, Version: p.src.Version.String(),
+			Release: strconv.FormatInt(p.src.Time.Unix(), 10), Summary: title, Description: description,
+		})
+	}
+	const oci = "org.opencontainers.image."
+	for k, v := range map[string]string{
+		"created":       p.src.Time.UTC().Format(time.RFC3339),
+		"authors":       vendor,
+		"vendor":        vendor,
+		"url":           cmp.Or(pr.Homepage, pr.Repository),
+		"documentation": cmp.Or(pr.Homepage, pr.Repository),
+		"source":        pr.Repository,
+		"version":       p.src.Version.String(),
+		"revision":      p.src.Commit,
+		"licenses":      pr.License,
+		"title":         title,
+		"description":   description,
+		"base.name":     base.Image,
+		"base.digest":   string(base.Digest),
+	} {
+		if v != "" {
+			labels[oci+k] = v
+		}
+	}
+	if base.StandIn {
+		labels["dev.slipway.stand-in"] = "true"
+	}
+	for _, name := range slices.Sorted(maps.Keys(im.Labels)) {
+		at := key + ".labels." + name
+		v, err := im.Labels[name].Expand(with(p.values(), "Distro", d.Name))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", p.cfg.At(at), at, err)
+		}
+		labels[name] = v
+	}
+	return labels, nil
+}
+
+// owner is the first step of the path of a repository's URL.
+func owner(repository string) string {
+	_, rest, _ := strings.Cut(repository, "://")
+	_, rest, _ = strings.Cut(rest, "/")
+	name, _, _ := strings.Cut(rest, "/")
+	return name
+}
+
+func (p planner) chart(i int) (Chart, error) {
+	c, key := p.cfg.Charts[i], fmt.Sprintf("charts[%d]", i)
+	dir := path.Clean(c.Path)
+	name := path.Base(dir)
+	if name == "." {
+		name = p.cfg.Project.Name
+	}
+	v := p.src.Version.String()
+	out := Chart{
+		Name:       name,
+		Dir:        dir,
+		Path:       fmt.Sprintf("charts/%s-%s.tgz", name, v),
+		Version:    v,
+		AppVersion: v,
+		Repository: c.Repository,
+	}
+	for _, a := range slices.Sorted(maps.Keys(c.Annotations)) {
+		at := key + ".annotations." + a
+		value, err := c.Annotations[a].Expand(p.values())
+		if err != nil {
+			return Chart{}, fmt.Errorf("%s: %s: %w", p.cfg.At(at), at, err)
+		}
+		if out.Annotations == nil {
+			out.Annotations = map[string]string{}
+		}
+		out.Annotations[a] = value
+	}
+	for _, d := range p.lock.Charts {
+		if path.Clean(d.Chart) == dir {
+			out.Dependencies = append(out.Dependencies, ChartDependency{Name: d.Name, Version: d.Version, Repository: d.Repository, Digest: d.Digest})
+		}
+	}
+	return out, nil
+}
+
+// checkPaths refuses two outputs of one name before anything is built.
+func (p planner) checkPaths(out Plan) error {
+	var paths []string
+	for _, b := range out.Binaries {
+		paths = append(paths, b.Path)
+	}
+	for _, a := range out.Archives {
+		paths = append(paths, a.Path)
+	}
+	for _, c := range out.Charts {
+		paths = append(paths, c.Path)
+	}
+	if err := artifact.CheckPaths(paths); err != nil {
+		return fmt.Errorf("%s: %w; change archives.name or the names of the binaries", p.cfg.At("archives.name"), err)
+	}
+	return nil
+}
+
+// Encode returns the canonical bytes of the plan: two-space indentation, map keys sorted, one newline at the end.
+func (p Plan) Encode() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err := enc.Encode(p)
+	return b.Bytes(), err
+}
+
+// Digest is the digest of the canonical bytes.
+func (p Plan) Digest() (artifact.Digest, error) {
+	b, err := p.Encode()
+	return artifact.Sum(b), err
+}
+
+func joinPlatforms(ps []artifact.Platform) string {
+	var out []string
+	for _, p := range ps {
+		out = append(out, p.String())
+	}
+	return strings.Join(out, " ")
+}

@@ -1,0 +1,310 @@
+// Package report renders report.html, the page that shows a person what a build made: the release by digest, and how
+// long each step took.
+//
+// The page is one file that loads nothing, runs no script and says so in a content security policy. What is in it is
+// outside text and is escaped. It depends on its Data alone; the part of it that differs from machine to machine is
+// marked as such, and the page itself is never compared.
+package report
+
+import (
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+)
+
+// FileName is the name of the page in dist/.
+const FileName = "report.html"
+
+// Data is what a report shows.
+type Data struct {
+	Release   manifest.Release
+	Timings   Timings
+	Totals    Totals
+	Facts     []Fact // about the machine: engine, Go version, host
+	Generated string // the version of Slipway
+}
+
+// Totals is what a whole build took. A zero is not known and not shown.
+type Totals struct {
+	Wall       time.Duration // zero: the end of the last step
+	CPU        time.Duration // of all processes
+	PeakMemory int64         // in bytes
+	Parallel   int           // how many steps may run at once
+}
+
+// Fact is something about the machine that built.
+type Fact struct{ Name, Value string }
+
+//go:embed report.html.tmpl
+var pageText string
+
+//go:embed report.css
+var style string
+
+var page = template.Must(template.New(FileName).Funcs(template.FuncMap{
+	"size":     formatSize,
+	"duration": formatDuration,
+}).Parse(pageText))
+
+// view is Data as the template needs it.
+type view struct {
+	Data
+	Policy     string
+	Style      template.CSS
+	Link       string // to the repository; empty if it is none that a browser opens
+	Cards      []card
+	Sections   []section
+	Images     []image
+	ImagesNote string
+	Timeline   timeline
+	Stamp      string // the commit's time
+	Incomplete bool   // a step failed
+}
+
+type card struct{ Name, Value, Note string }
+
+type section struct {
+	Title, Note string
+	Column      string // what About is
+	Rows        []fileRow
+}
+
+type fileRow struct {
+	Dir, Name string // of the path; Dir ends in a slash
+	About      string // the platform, most often; see section
+	Size       int64
+	Share      string // of the largest in the section, in percent
+	Digest     artifact.Digest
+}
+
+type image struct {
+	manifest.Image
+	Rows []fileRow
+}
+
+// layout is how much the OCI layout holds.
+type layout struct {
+	Files int
+	Size  int64
+}
+
+// Write renders the page. The same data gives the same bytes.
+func Write(w io.Writer, d Data) error {
+	d.Timings = d.Timings.sorted()
+	v := view{
+		Data:     d,
+		Style:    template.CSS(style),
+		Policy:   policy(),
+		Link:     webLink(d.Release.Repository),
+		Timeline: newTimeline(d.Timings),
+		Stamp:    d.Release.Time.UTC().Format("2006-01-02 15:04:05 UTC"),
+	}
+	v.Incomplete = slices.ContainsFunc(d.Timings, func(t Timing) bool { return t.State == stateFailed })
+	var l layout
+	v.Sections, v.Images, l = artifacts(d.Release)
+	v.ImagesNote = fmt.Sprintf("%s of the OCI layout, %s; what images share is stored once", plural(l.Files, "file"), formatSize(l.Size))
+	v.Cards = cards(d, l)
+	if err := page.Execute(w, v); err != nil {
+		return fmt.Errorf("rendering %s: %w", FileName, err)
+	}
+	return nil
+}
+
+// policy allows the page its own style and nothing else
+// (https://www.w3.org/TR/CSP3/#external-hash, https://www.w3.org/TR/CSP3/#meta-element).
+func policy() string {
+	sum := sha256.Sum256([]byte(style))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; img-src data:; base-uri 'none'; form-action 'none'"
+}
+
+// webLink is the repository's address where it is one to click on.
+func webLink(repository string) string {
+	u, err := url.Parse(repository)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return ""
+	}
+	return repository
+}
+
+// artifacts sorts the files of a release by what they are for.
+func artifacts(r manifest.Release) ([]section, []image, layout) {
+	files := make(map[string]artifact.File, len(r.Files))
+	for _, f := range r.Files {
+		files[f.Path] = f
+	}
+	named := map[string]bool{}
+	row := func(path, about string) fileRow {
+		named[path] = true
+		f := files[path]
+		dir, name := split(path)
+		return fileRow{Dir: dir, Name: name, About: about, Size: f.Size, Digest: f.Digest}
+	}
+	archives, binaries := section{Title: "Archives", Column: "Platform"}, section{Title: "Binaries", Column: "Platform"}
+	charts, others := section{Title: "Charts", Column: "For version"}, section{Title: "Other files", Column: "Kind"}
+	for _, a := range r.Archives {
+		archives.Rows = append(archives.Rows, row(a.Path, a.Platform.String()))
+	}
+	for _, b := range r.Binaries {
+		binaries.Rows = append(binaries.Rows, row(b.Path, b.Platform.String()))
+	}
+	for _, c := range r.Charts {
+		charts.Rows = append(charts.Rows, row(c.Path, c.AppVersion))
+	}
+	var l layout
+	for _, f := range r.Files {
+		switch {
+		case named[f.Path]:
+		case f.Kind == artifact.Image:
+			l.Files++
+			l.Size += f.Size
+		default:
+			others.Rows = append(others.Rows, row(f.Path, string(f.Kind)))
+		}
+	}
+	images := make([]image, len(r.Images))
+	for i, im := range r.Images {
+		images[i].Image = im
+		for _, p := range im.Platforms {
+			images[i].Rows = append(images[i].Rows, fileRow{About: p.Platform.String(), Size: p.Size, Digest: p.Digest})
+		}
+		share(images[i].Rows)
+	}
+	var sections []section
+	for _, s := range []section{archives, charts, binaries, others} {
+		if len(s.Rows) > 0 {
+			share(s.Rows)
+			s.Note = plural(len(s.Rows), "file") + ", " + formatSize(total(s.Rows))
+			sections = append(sections, s)
+		}
+	}
+	return sections, images, l
+}
+
+func split(path string) (dir, name string) {
+	i := strings.LastIndexByte(path, '/') + 1
+	return path[:i], path[i:]
+}
+
+func total(rows []fileRow) (n int64) {
+	for _, r := range rows {
+		n += r.Size
+	}
+	return n
+}
+
+// share fills in each row's size in relation to the largest.
+func share(rows []fileRow) {
+	var largest int64 = 1
+	for _, r := range rows {
+		largest = max(largest, r.Size)
+	}
+	for i := range rows {
+		rows[i].Share = decimal(100 * float64(rows[i].Size) / float64(largest))
+	}
+}
+
+// cards are the numbers at the top of the page.
+func cards(d Data, l layout) []card {
+	var size int64
+	for _, f := range d.Release.Files {
+		size += f.Size
+	}
+	c := []card{{"Artifacts", fmt.Sprint(len(d.Release.Files) - l.Files), plural(len(d.Release.Files), "file") + ", " + formatSize(size) + " with images"}}
+	platforms := 0
+	for _, im := range d.Release.Images {
+		platforms += len(im.Platforms)
+	}
+	if l.Files == 0 {
+		c[0].Note = formatSize(size)
+	}
+	if len(d.Release.Images) > 0 {
+		c = append(c, card{"Images", fmt.Sprint(len(d.Release.Images)), plural(platforms, "platform") + ", " + formatSize(l.Size) + " stored"})
+	}
+	if len(d.Timings) > 0 {
+		states := map[string]int{}
+		for _, t := range d.Timings {
+			states[t.State]++
+		}
+		var notes []string
+		for _, s := range []string{stateFailed, stateSkipped, stateCached} {
+			if states[s] > 0 {
+				notes = append(notes, fmt.Sprintf("%d %s", states[s], s))
+			}
+		}
+		c = append(c, card{"Steps", fmt.Sprint(len(d.Timings)), cmp.Or(strings.Join(notes, ", "), "none cached")})
+	}
+	wall := cmp.Or(d.Totals.Wall, d.Timings.wall())
+	if wall > 0 {
+		note := ""
+		if d.Totals.Parallel > 0 {
+			note = "up to " + plural(d.Totals.Parallel, "step") + " at once"
+		}
+		c = append(c, card{"Wall time", formatDuration(wall), note})
+	}
+	if d.Totals.CPU > 0 {
+		note := ""
+		if wall > 0 {
+			note = fmt.Sprintf("%.1f cores busy on average", d.Totals.CPU.Seconds()/wall.Seconds())
+		}
+		c = append(c, card{"CPU time", formatDuration(d.Totals.CPU), note})
+	}
+	if d.Totals.PeakMemory > 0 {
+		c = append(c, card{"Peak memory", formatSize(d.Totals.PeakMemory), "of the pipeline"})
+	}
+	return c
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// formatSize writes a number of bytes in decimal units, as registries and file managers do.
+func formatSize(n int64) string {
+	const unit = 1000
+	switch f := float64(n); {
+	case n < unit:
+		return fmt.Sprintf("%d B", n)
+	case f < 999.95e3:
+		return fmt.Sprintf("%.1f kB", f/1e3)
+	case f < 999.95e6:
+		return fmt.Sprintf("%.1f MB", f/1e6)
+	default:
+		return fmt.Sprintf("%.2f GB", f/1e9)
+	}
+}
+
+// formatDuration writes a duration as short as is useful: 12ms, 0.2s, 42.1s, 1m02s, 1h02m.
+func formatDuration(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < 99500*time.Microsecond:
+		return fmt.Sprintf("%dms", d.Round(time.Millisecond).Milliseconds())
+	case d < time.Minute-50*time.Millisecond:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Hour-500*time.Millisecond:
+		d = d.Round(time.Second)
+		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+	default:
+		d = d.Round(time.Minute)
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+}
+
+// decimal writes a length for SVG: at most two digits after the point.
+func decimal(f float64) string {
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", f), "0"), ".")
+}

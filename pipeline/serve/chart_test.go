@@ -1,0 +1,211 @@
+package serve_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/serve"
+	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
+)
+
+func packed(t testing.TB, files map[string]string) []byte {
+	t.Helper()
+	b, err := verifytest.Tar(files)
+	must(t, err)
+	return b
+}
+
+// bomb is a chart of a few kilobytes that unpacks to size bytes before its Chart.yaml comes.
+func bomb(t testing.TB, size int64) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	zw := gzip.NewWriter(&b)
+	tw := tar.NewWriter(zw)
+	must(t, tw.WriteHeader(&tar.Header{Name: "hello/a", Mode: 0o644, Size: size}))
+	_, err := io.CopyN(tw, zeros{}, size)
+	must(t, err)
+	must(t, tw.WriteHeader(&tar.Header{Name: "hello/Chart.yaml", Mode: 0o644}))
+	must(t, tw.Close())
+	must(t, zw.Close())
+	return b.Bytes()
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+// TestBadCharts keeps a chart that cannot be read out of the repository, tells why, and serves the rest.
+func TestBadCharts(t *testing.T) {
+	const good = "apiVersion: v2\nname: hello\nversion: 1.2.3\n"
+	nested := "a: &a [x]\n" + strings.Repeat("b: [*a,*a,*a,*a,*a,*a,*a,*a,*a]\n", 1)
+	for _, tt := range []struct {
+		name    string
+		options verifytest.Options
+		want    string
+	}{
+		{"no archive", verifytest.Options{Chart: []byte("no archive")}, "unpacking: gzip"},
+		{"cut off", verifytest.Options{Chart: packed(t, map[string]string{"hello/Chart.yaml": good})[:60]}, "unpacking: unexpected EOF"},
+		{"no Chart.yaml", verifytest.Options{Chart: packed(t, map[string]string{"hello/values.yaml": "", "Chart.yaml": good, "x/hello/Chart.yaml": good})}, "no hello/Chart.yaml"},
+		{"not YAML", verifytest.Options{ChartYAML: "{"}, "reading Chart.yaml"},
+		{"of another type", verifytest.Options{ChartYAML: "- a"}, "reading Chart.yaml"},
+		{"aliases in the wrong place", verifytest.Options{ChartYAML: good + nested + "keywords: *a\nname: *a"}, "reading Chart.yaml"},
+		{"another name", verifytest.Options{ChartYAML: strings.Replace(good, "hello", "goodbye", 1)}, `for "goodbye" "1.2.3"`},
+		{"another version", verifytest.Options{ChartYAML: strings.Replace(good, "1.2.3", "9.9.9", 1)}, `for "hello" "9.9.9"`},
+		{"large Chart.yaml", verifytest.Options{ChartYAML: good + "#" + strings.Repeat("x", 300<<10)}, "at most 262144"},
+		{"decompression bomb", verifytest.Options{Chart: bomb(t, 64<<20)}, "unpacking: unexpected EOF"},
+		{"large archive", verifytest.Options{Chart: make([]byte, 5<<20)}, "larger than 4194304"},
+		{
+			"not SemVer", verifytest.Options{
+				ChartYAML:    strings.Replace(good, "1.2.3", "1.2", 1),
+				EditManifest: func(r *manifest.Release) { r.Charts[0].Version = "1.2" },
+			}, "is not SemVer",
+		},
+		{
+			"a name that leaves the folder", verifytest.Options{
+				Chart:        packed(t, map[string]string{"../Chart.yaml": strings.Replace(good, "hello", "..", 1)}),
+				EditManifest: func(r *manifest.Release) { r.Charts[0].Name = ".." },
+			}, "cannot stand in a path",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root := t.TempDir()
+			write(t, root, tt.options)
+			h := serving(t, root, serve.Options{})
+			l := list(t, h)
+			if len(l.Releases) != 1 || len(l.Releases[0].Problems) != 1 || !strings.Contains(l.Releases[0].Problems[0], tt.want) {
+				t.Fatalf("want a problem that says %q: %+v", tt.want, l)
+			}
+			if got := get(h, "/charts/index.yaml").Body.String(); !strings.Contains(got, "entries: {}") {
+				t.Errorf("the index has an entry: %s", got)
+			}
+			if w := get(h, "/charts/hello-1.2.3.tgz"); w.Code != http.StatusNotFound {
+				t.Errorf("the chart: %d", w.Code)
+			}
+			if w := get(h, "/releases/hello/1.2.3/"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "is not in the Helm repository") {
+				t.Errorf("the page does not tell: %d", w.Code)
+			}
+		})
+	}
+}
+
+// TestChartConflict has two releases with a chart of one name: the one that was published first stays.
+func TestChartConflict(t *testing.T) {
+	root := t.TempDir()
+	yaml := "apiVersion: v2\nname: shared\nversion: 1.0.0\ndescription: "
+	shared := func(name, text string, day int) verifytest.Options {
+		return verifytest.Options{
+			Name: name, Time: time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC),
+			Chart: packed(t, map[string]string{"shared/Chart.yaml": yaml + text}),
+			EditManifest: func(r *manifest.Release) {
+				r.Charts[0].Name, r.Charts[0].Version = "shared", "1.0.0"
+			},
+		}
+	}
+	write(t, filepath.Join(root, "a"), shared("a", "later", 2))
+	first := write(t, filepath.Join(root, "b"), shared("b", "first", 1))
+	write(t, filepath.Join(root, "c"), shared("c", "first", 3))
+	h := serving(t, root, serve.Options{})
+	if got := artifact.Sum(get(h, "/charts/shared-1.0.0.tgz").Body.Bytes()); got != digestOf(first, first.Charts[0].Path) {
+		t.Errorf("served %s", got)
+	}
+	if got := get(h, "/charts/index.yaml").Body.String(); strings.Count(got, "name: shared") != 1 || !strings.Contains(got, "description: first") {
+		t.Errorf("the index: %s", got)
+	}
+	for range 3 { // a problem is told of once, however often the folder is read
+		for _, r := range list(t, h).Releases {
+			want := 0
+			if r.Name == "a" {
+				want = 1
+			}
+			if len(r.Problems) != want {
+				t.Errorf("%s has the problems %q", r.Name, r.Problems)
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func digestOf(r manifest.Release, p string) artifact.Digest {
+	for _, f := range r.Files {
+		if f.Path == p {
+			return f.Digest
+		}
+	}
+	return ""
+}
+
+func TestIndex(t *testing.T) {
+	h := serving(t, shelves(t), serve.Options{})
+	body := get(h, "/charts/index.yaml").Body.Bytes()
+	var index struct {
+		Generated string
+		Entries   map[string][]struct {
+			Version, Digest, Created string
+			URLs                     []string
+		}
+	}
+	must(t, yaml.Unmarshal(body, &index))
+	if index.Generated != "2026-01-04T12:00:00Z" {
+		t.Errorf("generated %s, want the time of the newest release", index.Generated)
+	}
+	var versions []string
+	for _, e := range index.Entries["hello"] {
+		versions = append(versions, e.Version)
+		w := get(h, "/charts/"+e.URLs[0])
+		if w.Code != http.StatusOK || artifact.Sum(w.Body.Bytes()).Hex() != e.Digest {
+			t.Errorf("%s: %d, or another digest", e.URLs[0], w.Code)
+		}
+	}
+	if got := strings.Join(versions, " "); got != "2.0.0-rc.1 1.10.0 1.9.0" {
+		t.Errorf("versions %s", got)
+	}
+}
+
+func FuzzReadChart(f *testing.F) {
+	f.Add(packed(f, map[string]string{"hello/Chart.yaml": "name: hello\nversion: 1.0.0\nkeywords: [a]\nmaintainers:\n- name: x\n"}))
+	f.Add([]byte("\x1f\x8b"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, err := serve.ReadChart(bytes.NewReader(b), "hello"); err != nil {
+			return
+		}
+		if len(b) == 0 {
+			t.Error("a chart of no bytes")
+		}
+	})
+}
+
+// FuzzChartYAML has whatever Chart.yaml is accepted stand in the index in a form that can be read.
+func FuzzChartYAML(f *testing.F) {
+	f.Add("name: hello\nversion: 1.0.0\ndescription: |\n  x: y\n")
+	f.Add("name: &a hello\nversion: *a\nannotations: {a: 1, b: true, c: ~}\n")
+	f.Add("description: \"\\x00\\u2028\"\n")
+	f.Fuzz(func(t *testing.T, content string) {
+		m, err := serve.ReadChart(bytes.NewReader(packed(t, map[string]string{"hello/Chart.yaml": content})), "hello")
+		if err != nil {
+			return
+		}
+		out, err := yaml.Marshal(m)
+		must(t, err)
+		again, err := serve.ReadChart(bytes.NewReader(packed(t, map[string]string{"hello/Chart.yaml": string(out)})), "hello")
+		if err != nil {
+			t.Errorf("%q is written as %q, which cannot be read: %v", content, out, err)
+		}
+		if again.Description != m.Description || again.Name != m.Name {
+			t.Errorf("%q: %q became %q", content, m.Description, again.Description)
+		}
+	})
+}

@@ -1,0 +1,196 @@
+package serve
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+)
+
+var (
+	//go:embed page.html
+	pageHTML string
+	//go:embed page.css
+	pageCSS string
+)
+
+// pages hold no script, and every text from a release is escaped for the place where it stands. Links are relative, so
+// that a server may stand behind any prefix.
+var pages = template.Must(template.New("page").Funcs(template.FuncMap{
+	"style": func() template.CSS { return template.CSS(pageCSS) },
+	"size":  humanSize,
+	"day":   func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+	"time":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+	"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"link":  link,
+	"count": count,
+	"join":  strings.Join,
+	"short": func(s string) string { return s[:min(12, len(s))] },
+}).Parse(pageHTML))
+
+// contentSecurityPolicy lets a page have the one style that is written here, and nothing else: should a text from a
+// release ever get through as markup, it still could not run, load or send anything.
+var contentSecurityPolicy = func() string {
+	sum := sha256.Sum256([]byte(pageCSS))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}()
+
+func render(name string, data any) (document, error) {
+	var b bytes.Buffer
+	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
+		return document{}, fmt.Errorf("rendering %s: %w", name, err)
+	}
+	return newDocument("text/html; charset=utf-8", b.Bytes()), nil
+}
+
+// product is all releases of one name, the newest version first.
+type product struct {
+	Name     string
+	Releases []shown
+}
+
+type shown struct {
+	*release
+	Newest   bool // the highest stable version
+	Problems []string
+}
+
+// Kind is how a version that is not for everybody is marked.
+func (s shown) Kind() string {
+	switch {
+	case s.Version.IsSnapshot():
+		return "snapshot"
+	case s.Version.IsPrerelease():
+		return "prerelease"
+	}
+	return ""
+}
+
+func homePage(s *shelf) (document, error) {
+	var products []product
+	for _, r := range s.releases {
+		if len(products) == 0 || products[len(products)-1].Name != r.Name {
+			products = append(products, product{Name: r.Name})
+		}
+		p := &products[len(products)-1]
+		newest := r.Version.IsStable() && len(r.Unpublishable) == 0 &&
+			!slices.ContainsFunc(p.Releases, func(s shown) bool { return s.Newest })
+		p.Releases = append(p.Releases, shown{r, newest, s.problems[r]})
+	}
+	return render("home", map[string]any{"Products": products, "Broken": s.broken, "Charts": len(s.charts)})
+}
+
+// line is a file on the page of a release.
+type line struct {
+	Title string
+	Note  string
+	artifact.File
+}
+
+type section struct {
+	Title string
+	Lines []line
+}
+
+func releasePage(r *release, problems []string) (document, error) {
+	listed := map[string]bool{}
+	lineOf := func(title, note, p string) line {
+		listed[p] = true
+		return line{title, note, r.files[p]}
+	}
+	var archives, binaries, charts, others []line
+	for _, a := range r.Archives {
+		archives = append(archives, lineOf(a.Platform.String(), path.Base(a.Path), a.Path))
+	}
+	for _, b := range r.Binaries {
+		binaries = append(binaries, lineOf(b.Platform.String(), path.Base(b.Path), b.Path))
+	}
+	for _, c := range r.Release.Charts {
+		note := "application " + c.AppVersion
+		if i := slices.IndexFunc(r.charts, func(loaded chart) bool { return loaded.file.Path == c.Path }); i >= 0 && r.charts[i].Description != "" {
+			note = r.charts[i].Description
+		}
+		charts = append(charts, lineOf(c.Name+" "+c.Version, note, c.Path))
+	}
+	for _, f := range r.Files {
+		if !listed[f.Path] && f.Kind != artifact.Image {
+			others = append(others, lineOf(f.Path, string(f.Kind), f.Path))
+		}
+	}
+	others = append(
+		others,
+		lineOf(manifest.ChecksumsName, "what sha256sum --check reads", manifest.ChecksumsName),
+		lineOf(manifest.FileName, "the manifest: everything in this release, by digest", manifest.FileName),
+	)
+	sections := []section{{"Archives", archives}, {"Charts", charts}, {"Binaries", binaries}, {"Files", others}}
+	return render("release", map[string]any{
+		"Release": shown{r, false, problems}, "Sections": slices.DeleteFunc(sections, func(s section) bool { return len(s.Lines) == 0 }),
+	})
+}
+
+// listing writes /releases.json.
+func listing(s *shelf) (document, error) {
+	type released struct {
+		Name          string    `json:"name"`
+		Version       string    `json:"version"`
+		Prerelease    bool      `json:"prerelease"`
+		Time          time.Time `json:"time"`
+		Commit        string    `json:"commit"`
+		Path          string    `json:"path"` // of its page, relative to this document
+		Unpublishable []string  `json:"unpublishable,omitempty"`
+		Problems      []string  `json:"problems,omitempty"`
+	}
+	out := struct {
+		Releases []released `json:"releases"`
+		Broken   []broken   `json:"broken"`
+	}{[]released{}, []broken{}}
+	for _, r := range s.releases {
+		out.Releases = append(out.Releases, released{
+			r.Name, r.Version.String(), r.Version.IsPrerelease(), r.Time, r.Commit,
+			"releases/" + link(r.key()) + "/", r.Unpublishable, s.problems[r],
+		})
+	}
+	out.Broken = append(out.Broken, s.broken...)
+	b, err := json.MarshalIndent(out, "", "  ")
+	if err != nil {
+		return document{}, fmt.Errorf("writing releases: %w", err)
+	}
+	return newDocument("application/json", append(b, '\n')), nil
+}
+
+// link is a path as it stands in an address.
+func link(p string) string { return (&url.URL{Path: p}).EscapedPath() }
+
+// humanSize is a number of bytes as a person reads it.
+func humanSize(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, prefix := float64(n)/unit, 0
+	for value >= unit && prefix < 3 {
+		value /= unit
+		prefix++
+	}
+	return fmt.Sprintf("%.1f %ciB", value, "KMGT"[prefix])
+}
+
+// count is a number with what is counted, in the plural where there is not one.
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}

@@ -1,0 +1,160 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/fault"
+)
+
+// A Git LFS pointer (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md#the-pointer) is shorter than 1024 bytes
+// and begins with its version.
+const (
+	lfsVersion = "version https://git-lfs.github.com/spec/v1"
+	maxPointer = 1023
+)
+
+// pointer is a file whose blob looks like a Git LFS pointer.
+type pointer struct {
+	path string // in its repository
+	exec bool
+	text []byte
+}
+
+func isPointer(head []byte) bool { return bytes.HasPrefix(head, []byte(lfsVersion)) }
+
+// parsePointer reads the digest and the size of the contents. Pointers with extensions, which name further programs,
+// are not read.
+func parsePointer(text []byte) (sum string, size int64, ok bool) {
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	if len(lines) != 3 || lines[0] != lfsVersion {
+		return "", 0, false
+	}
+	sum, isSum := strings.CutPrefix(lines[1], "oid sha256:")
+	number, isSize := strings.CutPrefix(lines[2], "size ")
+	size, err := strconv.ParseInt(number, 10, 64)
+	if !isSum || !isSize || err != nil || size < 0 || len(sum) != 2*sha256.Size || !isObjectName(sum) {
+		return "", 0, false
+	}
+	return sum, size, true
+}
+
+// writePointers writes what the pointers of one repository stand for. A file that only looks like a pointer, having no
+// filter=lfs attribute, is written as it is.
+func (x *exporter) writePointers(ctx context.Context, r repo, at string, pointers []pointer) error {
+	if len(pointers) == 0 {
+		return nil
+	}
+	isLFS, err := r.lfsPaths(ctx, pointers)
+	if err != nil {
+		return err
+	}
+	store := ""
+	for _, p := range pointers {
+		if !isLFS[p.path] {
+			if err := x.file(at+p.path, p.exec, int64(len(p.text)), bytes.NewReader(p.text)); err != nil {
+				return err
+			}
+			continue
+		}
+		if store == "" {
+			if store, err = r.lfsStore(ctx); err != nil {
+				return err
+			}
+		}
+		if err := x.lfsFile(store, at, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lfsFile writes the contents from the local store, held to the digest in the pointer.
+func (x *exporter) lfsFile(store, at string, p pointer) error {
+	sum, size, ok := parsePointer(p.text)
+	if !ok {
+		return fault.Errorf(fault.Git, "file %s is a Git LFS pointer in a form that is not understood: commit it anew with `git lfs migrate`",
+			show(at+p.path))
+	}
+	missing := func(why string) error {
+		return fault.Errorf(fault.Git, "file %s is a Git LFS pointer and its contents are %s: fetch them with `git lfs pull`",
+			show(at+p.path), why)
+	}
+	// Git LFS stores no empty file.
+	if size == 0 {
+		return x.file(at+p.path, p.exec, 0, strings.NewReader(""))
+	}
+	f, err := os.Open(filepath.Join(store, "objects", sum[:2], sum[2:4], sum))
+	if errors.Is(err, fs.ErrNotExist) {
+		return missing("not in this clone")
+	}
+	if err != nil {
+		return fault.Errorf(fault.Git, "reading the contents of %s: %w", show(at+p.path), err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() != size {
+		return missing("damaged in this clone")
+	}
+	h := sha256.New()
+	if err := x.file(at+p.path, p.exec, size, io.TeeReader(f, h)); err != nil {
+		return err
+	}
+	if hex.EncodeToString(h.Sum(nil)) != sum {
+		return missing("damaged in this clone")
+	}
+	return nil
+}
+
+// lfsPaths are the pointers with the attribute filter=lfs. The attributes are those of the work tree, which git before
+// 2.40 can only read there, and which is that of the commit unless it is dirty.
+func (r repo) lfsPaths(ctx context.Context, pointers []pointer) (map[string]bool, error) {
+	var in strings.Builder
+	for _, p := range pointers {
+		in.WriteString(p.path + "\x00")
+	}
+	out, err := r.ask(ctx, in.String(), "check-attr", "-z", "--stdin", "filter")
+	if err != nil {
+		return nil, err
+	}
+	paths := map[string]bool{}
+	fields := strings.Split(out, "\x00")
+	for ; len(fields) >= 3; fields = fields[3:] {
+		if fields[2] == "lfs" {
+			paths[fields[0]] = true
+		}
+	}
+	return paths, nil
+}
+
+// lfsStore is where Git LFS keeps contents: lfs.storage, else lfs in the repository that worktrees share.
+func (r repo) lfsStore(ctx context.Context) (string, error) {
+	out, err := r.run(ctx, "rev-parse", "--git-common-dir")
+	if err != nil {
+		return "", err
+	}
+	common := filepath.FromSlash(strings.TrimSuffix(out, "\n"))
+	if !filepath.IsAbs(common) {
+		common = filepath.Join(r.dir, common)
+	}
+	out, err = r.run(ctx, "config", "--type=path", "--get", "lfs.storage")
+	if quiet(err) {
+		return filepath.Join(common, "lfs"), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	storage := filepath.FromSlash(strings.TrimSuffix(out, "\n"))
+	if !filepath.IsAbs(storage) {
+		storage = filepath.Join(common, storage)
+	}
+	return storage, nil
+}
