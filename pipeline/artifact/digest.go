@@ -22,7 +22,7 @@ func ParseDigest(s string) (Digest, error) {
 	d := Digest(s)
 	rest, ok := strings.CutPrefix(s, sha256Prefix)
 	if !ok || len(rest) != 2*sha256.Size || strings.Trim(rest, "0123456789abcdef") != "" {
-		return "", fmt.Errorf("digest %q is not sha256:<64 lower-case hex digits>", s)
+		return "", fmt.Errorf("digest %.80q is not sha256:<64 lower-case hex digits>", s)
 	}
 	return d, nil
 }

@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Kind says what a file of a release is for.
@@ -37,38 +39,56 @@ type Input struct {
 // reserved are the names that Windows gives to devices, in any letter case and with any ending
 // (https://learn.microsoft.com/windows/win32/fileio/naming-a-file#naming-conventions).
 var reserved = []string{
-	"con", "prn", "aux", "nul",
-	"com0", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9",
-	"lpt0", "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
+	"con", "prn", "aux", "nul", "conin$", "conout$",
+	"com0", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9", "com¹", "com²", "com³",
+	"lpt0", "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9", "lpt¹", "lpt²", "lpt³",
 }
+
+// Bounds of a path, in bytes: what every file system in use can hold.
+const (
+	maxPath = 1024
+	maxPart = 255
+)
 
 // CheckPath tells why a slash-separated path may not name a file of a release or of an archive in one: it must be
 // relative and clean, stay below its root, and be a legal name on every system that a release is unpacked on.
 func CheckPath(p string) error {
+	clean := path.Clean(p)
 	switch {
 	case p == "" || p == ".":
 		return fmt.Errorf("path %q is empty", p)
-	case len(p) > 1024:
-		return fmt.Errorf("path %.40q... is longer than 1024 bytes", p)
+	case len(p) > maxPath:
+		return fmt.Errorf("path %.40q... is longer than %d bytes", p, maxPath)
+	case !utf8.ValidString(p):
+		return fmt.Errorf("path %q is not UTF-8", p)
 	case strings.Contains(p, "\\"):
 		return fmt.Errorf("path %q has a backslash; separate with /", p)
 	case path.IsAbs(p):
 		return fmt.Errorf("path %q is absolute; it must be relative", p)
-	case p != path.Clean(p) || p == ".." || strings.HasPrefix(p, "../"):
-		return fmt.Errorf("path %q leaves its folder or is not clean (want %q)", p, strings.TrimLeft(path.Clean("/"+p), "/"))
+	case clean == ".." || strings.HasPrefix(clean, "../"):
+		return fmt.Errorf("path %q leaves its folder", p)
+	case p != clean:
+		return fmt.Errorf("path %q is not clean; write %q", p, clean)
 	}
 	for part := range strings.SplitSeq(p, "/") {
 		stem, _, _ := strings.Cut(strings.ToLower(part), ".")
 		switch {
-		case slices.Contains(reserved, stem):
+		case len(part) > maxPart:
+			return fmt.Errorf("path %.40q...: %.40q... is longer than %d bytes", p, part, maxPart)
+		case slices.Contains(reserved, strings.TrimRight(stem, " ")):
 			return fmt.Errorf("path %q: %q is a device on Windows; choose another name", p, part)
 		case strings.HasSuffix(part, ".") || strings.HasSuffix(part, " "):
 			return fmt.Errorf("path %q: %q ends in a dot or a space, which Windows drops", p, part)
-		case strings.ContainsFunc(part, func(r rune) bool { return r < ' ' || r == 0x7f || strings.ContainsRune(`<>:"|?*`, r) }):
+		case strings.ContainsFunc(part, forbidden):
 			return fmt.Errorf("path %q: %q has a character that not every system allows in a file name", p, part)
 		}
 	}
 	return nil
+}
+
+// forbidden tells whether a system refuses the character in a file name, or a terminal obeys it.
+func forbidden(r rune) bool {
+	return unicode.IsControl(r) || strings.ContainsRune(`<>:"|?*`, r)
 }
 
 // CheckPaths applies CheckPath to each path and refuses two that are the same where letter case does not count, as on
@@ -79,7 +99,7 @@ func CheckPaths(paths []string) error {
 		if err := CheckPath(p); err != nil {
 			return err
 		}
-		folded := strings.ToLower(p)
+		folded := fold(p)
 		if other, ok := seen[folded]; ok {
 			if other == p {
 				return fmt.Errorf("path %q is named twice", p)
@@ -89,11 +109,22 @@ func CheckPaths(paths []string) error {
 		seen[folded] = p
 	}
 	for _, p := range paths {
-		for dir := path.Dir(strings.ToLower(p)); dir != "."; dir = path.Dir(dir) {
+		for dir := path.Dir(fold(p)); dir != "."; dir = path.Dir(dir) {
 			if other, ok := seen[dir]; ok {
 				return fmt.Errorf("path %q is a file and a folder of %q", other, p)
 			}
 		}
 	}
 	return nil
+}
+
+// fold gives strings that differ in letter case alone one form: of each letter's cases the first in Unicode's order.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		first := r
+		for c := unicode.SimpleFold(r); c != r; c = unicode.SimpleFold(c) {
+			first = min(first, c)
+		}
+		return first
+	}, s)
 }

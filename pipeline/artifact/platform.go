@@ -16,8 +16,9 @@ type Platform struct {
 	Variant string
 }
 
-// ports are the pairs that Go 1.26 builds without cgo and that a release can be made for (go tool dist list, less
-// android, ios, js and wasip1, which are built by other tools).
+// ports are the pairs that Go 1.26 builds without cgo and that a release can be made for (go tool dist list -broken,
+// less android, ios, js and wasip1, which are built by other tools, and less linux/sparc64 and openbsd/mips64, which
+// do not compile). Go 1.26 calls freebsd/riscv64 broken and still compiles it (https://go.dev/issue/76475).
 var ports = map[string][]string{
 	"aix":       {"ppc64"},
 	"darwin":    {"amd64", "arm64"},
@@ -59,7 +60,7 @@ var variants = map[string]struct {
 func ParsePlatform(s string) (Platform, error) {
 	parts := strings.Split(s, "/")
 	if len(parts) < 2 || len(parts) > 3 || slices.Contains(parts, "") {
-		return Platform{}, fmt.Errorf("platform %q is not os/arch or os/arch/variant", s)
+		return Platform{}, fmt.Errorf("platform %.60q is not os/arch or os/arch/variant", s)
 	}
 	p := Platform{OS: parts[0], Arch: parts[1]}
 	if len(parts) == 3 {
@@ -67,21 +68,36 @@ func ParsePlatform(s string) (Platform, error) {
 	}
 	arches, ok := ports[p.OS]
 	if !ok {
-		return Platform{}, fmt.Errorf("platform %q: Go has no port to %q; it has %s", s, p.OS, strings.Join(slices.Sorted(maps.Keys(ports)), " "))
+		return Platform{}, fmt.Errorf("platform %.60q: Go has no port to %.60q; it has %s", s, p.OS, strings.Join(slices.Sorted(maps.Keys(ports)), " "))
 	}
 	if !slices.Contains(arches, p.Arch) {
-		return Platform{}, fmt.Errorf("platform %q: Go has no %s port for %s; on %s it has %s", s, p.OS, p.Arch, p.OS, strings.Join(arches, " "))
+		return Platform{}, fmt.Errorf("platform %.60q: Go has no port to %.60q on %s; on %s it has %s", s, p.Arch, p.OS, p.OS, strings.Join(arches, " "))
 	}
 	if p.Variant != "" {
 		v, ok := variants[p.Arch]
 		if !ok {
-			return Platform{}, fmt.Errorf("platform %q: %s has no variants", s, p.Arch)
+			return Platform{}, fmt.Errorf("platform %.60q: %s has no variants", s, p.Arch)
 		}
 		if _, ok := v.values[p.Variant]; !ok {
-			return Platform{}, fmt.Errorf("platform %q: %s has no variant %q; it has %s", s, p.Arch, p.Variant, strings.Join(slices.Sorted(maps.Keys(v.values)), " "))
+			return Platform{}, fmt.Errorf("platform %.60q: %s has no variant %.60q; it has %s", s, p.Arch, p.Variant, strings.Join(slices.Sorted(maps.Keys(v.values)), " "))
 		}
 	}
 	return p, nil
+}
+
+// Platforms returns every platform that ParsePlatform accepts, sorted.
+func Platforms() []Platform {
+	var all []Platform
+	for system, arches := range ports {
+		for _, arch := range arches {
+			all = append(all, Platform{OS: system, Arch: arch})
+			for variant := range variants[arch].values {
+				all = append(all, Platform{OS: system, Arch: arch, Variant: variant})
+			}
+		}
+	}
+	slices.SortFunc(all, Platform.Compare)
+	return all
 }
 
 // String is the form that ParsePlatform reads.
@@ -120,7 +136,7 @@ func (p Platform) Env() []string {
 // Base is the platform without its variant.
 func (p Platform) Base() Platform { return Platform{OS: p.OS, Arch: p.Arch} }
 
-// Compare orders platforms by system, architecture and variant, bytewise.
+// Compare orders platforms bytewise by their strings, so a platform comes right before its variants.
 func (p Platform) Compare(q Platform) int {
 	return strings.Compare(p.String(), q.String())
 }

@@ -86,7 +86,11 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	b := &builder{Options: o, stage: stage, digest: digest}
 	release, err := b.run(ctx)
 	if err != nil {
-		if b.compiling && ctx.Err() == nil {
+		if fault.CodeOf(err) == fault.Bug && ctx.Err() == nil {
+			// A full disk, a file that cannot be read: no bug of ours.
+			return Result{}, fault.New(fault.Build, err)
+		}
+		if b.compiling && fault.CodeOf(err) == fault.Build {
 			err = errors.Join(err, stage.keepLog())
 		}
 		return Result{}, err

@@ -20,6 +20,9 @@ import (
 // stagePrefix begins the names of the folders in which builds are under way, followed by the number of the process.
 const stagePrefix = ".slipway-"
 
+// ignoreName is the file with which a folder tells git to pass it over.
+const ignoreName = ".gitignore"
+
 // stage is the folder in which a build is under way, beside the one that it will replace: on the same file system, so
 // that taking its place is one step.
 type stage struct {
@@ -47,7 +50,13 @@ func newStage(out string) (*stage, error) {
 		return nil, err
 	}
 	s := &stage{out: out, dir: dir}
-	if err := os.Mkdir(filepath.Join(dir, "dist"), 0o755); err != nil {
+	// Neither a result nor what a killed build leaves is a change of the tree, whatever the project ignores.
+	err = errors.Join(
+		os.WriteFile(filepath.Join(dir, ignoreName), []byte("*\n"), 0o644),
+		os.Mkdir(filepath.Join(dir, "dist"), 0o755),
+		os.WriteFile(s.path(ignoreName), []byte("*\n"), 0o644),
+	)
+	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return s, nil
@@ -120,7 +129,7 @@ func (s *stage) keepLog() error {
 		return err
 	}
 	for _, e := range entries {
-		if e.Name() != LogName {
+		if e.Name() != LogName && e.Name() != ignoreName {
 			if err := os.RemoveAll(s.path(e.Name())); err != nil {
 				return err
 			}

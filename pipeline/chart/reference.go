@@ -9,14 +9,14 @@ import (
 )
 
 var (
-	// repository is a name without tag and digest: an optional host, with a port or an IPv6 address in brackets, then
+	// repositoryName is a name without tag and digest: an optional host, with a port or an IPv6 address in brackets, then
 	// path components, all in lower case (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
-	repository = regexp.MustCompile(`^(?:(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/)?` +
+	repositoryName = regexp.MustCompile(`^(?:(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/)?` +
 		`[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tag = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
-	// released is a tag that names one release: SemVer with an optional v, a suffix for a prerelease or a distribution,
+	tagName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+	// releasedTag is a tag that names one release: SemVer with an optional v, a suffix for a prerelease or a distribution,
 	// and build metadata behind an underscore, since a tag has no plus sign.
-	released = regexp.MustCompile(`^v?(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)` +
+	releasedTag = regexp.MustCompile(`^v?(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)` +
 		`(?:-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?(?:_[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?$`)
 )
 
@@ -27,16 +27,16 @@ func checkReference(ref string) error {
 	tagged := ""
 	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
 		name, tagged = name[:i], name[i+1:]
-		if !tag.MatchString(tagged) {
+		if !tagName.MatchString(tagged) {
 			return fmt.Errorf("image %q has the malformed tag %q", ref, tagged)
 		}
 	}
 	switch _, err := artifact.ParseDigest(digest); {
-	case len(name) > 255 || !repository.MatchString(name):
+	case len(name) > 255 || !repositoryName.MatchString(name):
 		return fmt.Errorf("image %q is not a reference such as ghcr.io/owner/name:1.2.3", ref)
 	case pinned && err != nil:
 		return fmt.Errorf("image %q: %w", ref, err)
-	case pinned || released.MatchString(tagged):
+	case pinned || releasedTag.MatchString(tagged):
 		return nil
 	case tagged == "":
 		return fmt.Errorf("image %q has no tag; give it a release such as %s:1.2.3 or a digest", ref, name)

@@ -120,9 +120,13 @@ func (s source) classic(ctx context.Context, d *Dependency, pick func([]string) 
 		if e.Version != d.Version || len(e.URLs) == 0 {
 			continue
 		}
-		at, err := base.Parse(e.URLs[0])
+		rel, err := url.Parse(e.URLs[0])
 		if err != nil {
 			return nil, fault.New(fault.Usage, fmt.Errorf("reading its index.yaml: %w", err))
+		}
+		at := base.ResolveReference(rel)
+		if !rel.IsAbs() {
+			at.RawQuery = base.RawQuery // some repositories know their clients by it
 		}
 		if at.Scheme == "oci" {
 			repo, _, _ := strings.Cut(at.Path[strings.LastIndexByte(at.Path, '/')+1:], ":")

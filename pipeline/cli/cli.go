@@ -72,7 +72,11 @@ slipway.yaml says what is released, slipway.lock what it is made from. Nothing e
 		Example:       "  go run ./ci plan\n  go run ./ci build --standalone --targets host\n  go run ./ci build",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+
+		SuggestionsMinimumDistance: 2,
+
 		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.config, "config", "", "`file` that says what is released (default slipway.yaml here or above)")

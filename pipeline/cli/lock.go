@@ -164,16 +164,12 @@ func (a *app) resolveGo(ctx context.Context, cfg config.Config, before config.To
 	if before.Version == release {
 		maps.Copy(after.Sums, before.Sums)
 	}
-	cache, err := a.cacheDir()
-	if err != nil {
-		return before, err
-	}
 	for _, host := range append([]string{runtime.GOOS + "-" + runtime.GOARCH}, builders...) {
 		if after.Sums[host] != "" {
 			continue // a release's checksum never changes: the checksum database would not have it otherwise
 		}
 		tc, err := engine.FetchToolchain(ctx, engine.ToolchainSource{
-			GoCommand: goCommand, Environ: a.environ, Release: release, Host: host, Cache: filepath.Join(cache, "toolchains"),
+			GoCommand: goCommand, Environ: a.environ, Release: release, Host: host,
 		})
 		if err != nil {
 			return before, err

@@ -76,6 +76,9 @@ func (t Template) expand(lookup func(string) string) (string, error) {
 		if len(words) == 0 || len(words) > 2 {
 			return "", fmt.Errorf("template %q: {{%s}} is neither a value such as {{ .Version }} nor a function of one such as {{ lower .Version }}; conditions and pipes are not supported", string(t), action)
 		}
+		if len(words) == 2 && templateFuncs[words[0]] == nil {
+			return "", fmt.Errorf("template %q: there is no function %q: templates are data; functions are %s", string(t), words[0], strings.Join(slices.Sorted(maps.Keys(templateFuncs)), " "))
+		}
 		name, isValue := strings.CutPrefix(words[len(words)-1], ".")
 		if _, ok := templateValues[name]; !isValue || !ok {
 			names := slices.Sorted(maps.Keys(templateValues))
@@ -86,11 +89,7 @@ func (t Template) expand(lookup func(string) string) (string, error) {
 		}
 		value := lookup(name)
 		if len(words) == 2 {
-			f, ok := templateFuncs[words[0]]
-			if !ok {
-				return "", fmt.Errorf("template %q: there is no function %q; functions are %s", string(t), words[0], strings.Join(slices.Sorted(maps.Keys(templateFuncs)), " "))
-			}
-			value = f(value)
+			value = templateFuncs[words[0]](value)
 		}
 		b.WriteString(value)
 	}

@@ -541,7 +541,7 @@ func (p planner) labels(key string, im config.Image, d images.Distro, base Base)
 		}
 	}
 	if base.StandIn {
-		labels["dev.slipway.stand-in"] = "true"
+		labels["io.github.slipway-build.stand-in"] = "true"
 	}
 	for _, name := range slices.Sorted(maps.Keys(im.Labels)) {
 		at := key + ".labels." + name

@@ -40,7 +40,7 @@ type Totals struct {
 	Wall       time.Duration // zero: the end of the last step
 	CPU        time.Duration // of all processes
 	PeakMemory int64         // in bytes
-	Parallel   int           // how many steps may run at once
+	Parallel   int           // how many workers the engine had
 }
 
 // Fact is something about the machine that built.
@@ -82,10 +82,10 @@ type section struct {
 
 type fileRow struct {
 	Dir, Name string // of the path; Dir ends in a slash
-	About      string // the platform, most often; see section
-	Size       int64
-	Share      string // of the largest in the section, in percent
-	Digest     artifact.Digest
+	About     string // the platform, most often; see section
+	Size      int64
+	Share     string // of the largest in the section, in percent
+	Digest    artifact.Digest
 }
 
 type image struct {
@@ -211,7 +211,7 @@ func share(rows []fileRow) {
 		largest = max(largest, r.Size)
 	}
 	for i := range rows {
-		rows[i].Share = decimal(100 * float64(rows[i].Size) / float64(largest))
+		rows[i].Share = decimal(100 * float64(max(rows[i].Size, 0)) / float64(largest))
 	}
 }
 
@@ -249,7 +249,7 @@ func cards(d Data, l layout) []card {
 	if wall > 0 {
 		note := ""
 		if d.Totals.Parallel > 0 {
-			note = "up to " + plural(d.Totals.Parallel, "step") + " at once"
+			note = "with " + plural(d.Totals.Parallel, "worker")
 		}
 		c = append(c, card{"Wall time", formatDuration(wall), note})
 	}

@@ -145,7 +145,7 @@ func sample() Data {
 	)
 	return Data{
 		Release: r, Timings: steps,
-		Totals: Totals{Wall: end + 90*ms, CPU: 71 * time.Second, PeakMemory: 143_654_912, Parallel: 2},
+		Totals: Totals{Wall: end + 90*ms, CPU: 58 * time.Second, PeakMemory: 143_654_912, Parallel: 2},
 		Facts: []Fact{
 			{"Engine", "host"},
 			{"Go", "go1.26.8"},
@@ -280,7 +280,7 @@ func TestContents(t *testing.T) {
 	for _, f := range d.Release.Files {
 		if f.Kind != artifact.Image {
 			dir, name := split(f.Path)
-			want = append(want, dir+"</span>"+name, f.Digest.Hex())
+			want = append(want, dir+"</bdi><bdi>"+name, f.Digest.Hex())
 		}
 	}
 	for _, im := range d.Release.Images {
@@ -382,7 +382,7 @@ func TestLabel(t *testing.T) {
 	for _, tt := range []struct {
 		room float64
 		want string
-	}{{200, "compile slipway linux/amd64"}, {130, "slipway linux/amd64"}, {80, "slipway linu…"}, {30, ""}, {-5, ""}} {
+	}{{200, "compile slipway linux/amd64"}, {130, "slipway linux/amd64"}, {80, "linux/amd64"}, {60, "linux/am…"}, {30, ""}, {-5, ""}} {
 		if got := label(s, tt.room); got != tt.want {
 			t.Errorf("label with %.0f = %q, want %q", tt.room, got, tt.want)
 		}

@@ -15,7 +15,7 @@ const (
 	laneGap    = 4
 	axisHeight = 22
 	minBar     = 3 // a step of no time is still to be seen
-	charWidth  = 6.1
+	charWidth  = 6.3
 )
 
 // palette are the phases whose color is always the same. Others take the colors that are left, in order.
@@ -154,12 +154,17 @@ func (t *timeline) color(s Timing) int {
 	return t.Legend[i].Color
 }
 
-// label is as much of the step's name as a bar has room for. The phase, which the color tells, goes first.
+// label is as much of the step's name as a bar has room for. Words at the front go first: the last one, most often a
+// platform, tells the step from its neighbors.
 func label(s Timing, room float64) string {
 	fits := int(room / charWidth)
 	name := s.Step
-	if utf8.RuneCountInString(name) > fits {
-		name = strings.TrimPrefix(name, s.Group+" ")
+	for utf8.RuneCountInString(name) > fits {
+		_, rest, ok := strings.Cut(name, " ")
+		if !ok {
+			break
+		}
+		name = rest
 	}
 	if r := []rune(name); len(r) > fits {
 		if fits < 6 {

@@ -223,7 +223,8 @@ func (p *proposal) readDockerfile(name, text string) (*dockerfile, error) {
 	if !slices.Contains(systemFolders, workdir) && !strings.HasSuffix(workdir, "/bin") && workdir != "/" {
 		im.Workdir = workdir
 	}
-	if user == "" || user == "root" || user == "0" {
+	root := user == "" && !strings.Contains(base, "nonroot") || slices.Contains([]string{"root", "0"}, strings.Split(user, ":")[0])
+	if root {
 		note(all[last], "the process ran as root and runs as user 65532 now: folders that it writes to must allow that")
 	}
 	return d, nil

@@ -168,13 +168,16 @@ func encodeImages(w *writer, all []config.Image) {
 }
 
 var (
-	plainScalar = regexp.MustCompile(`^[A-Za-z./][A-Za-z0-9_./:+@(), -]*$`)
-	wordOfYAML  = regexp.MustCompile(`(?i)^(?:null|true|false|yes|no|on|off|y|n|\.inf|\.nan)$`)
+	plainScalar  = regexp.MustCompile(`^[A-Za-z./][A-Za-z0-9_./:+@(), -]*$`)
+	plainVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
+	wordOfYAML   = regexp.MustCompile(`(?i)^(?:null|true|false|yes|no|on|off|y|n|\.inf|\.nan)$`)
 )
 
 // scalar is s as a YAML scalar that reads back as the same string: plain where nothing in it means anything to YAML.
 func scalar(s string) string {
 	switch {
+	case plainVersion.MatchString(s):
+		return s
 	case plainScalar.MatchString(s) && !wordOfYAML.MatchString(s) && !strings.Contains(s, ": ") && !strings.HasSuffix(s, ":") && !strings.HasSuffix(s, " "):
 		return s
 	case !strings.ContainsFunc(s, func(r rune) bool { return r == '\'' || !strconv.IsPrint(r) }):

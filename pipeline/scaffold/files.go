@@ -19,7 +19,7 @@ import (
 )
 
 // pipelineGo is the go line of the pipeline's module: that of Slipway's own go.mod, below which it does not compile.
-const pipelineGo = "1.26.0"
+const pipelineGo = "1.26.1"
 
 // pipelineMain is the source of the pipeline.
 func pipelineMain(folder string) string {

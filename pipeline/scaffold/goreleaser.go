@@ -134,8 +134,10 @@ func (r *reader) fail(n *yaml.Node, format string, args ...any) {
 
 // note says what about a value needs a person.
 func (r *reader) note(n *yaml.Node, format string, args ...any) {
-	if r.err == nil {
-		r.out.notes = append(r.out.notes, fmt.Sprintf("%s:%d:%d: %s", r.file, n.Line, n.Column, fmt.Sprintf(format, args...)))
+	text := fmt.Sprintf("%s:%d:%d: %s", r.file, n.Line, n.Column, fmt.Sprintf(format, args...))
+	if r.err == nil && !r.seen[text] { // what an alias repeats is said once
+		r.seen[text] = true
+		r.out.notes = append(r.out.notes, text)
 	}
 }
 
@@ -844,10 +846,16 @@ func (r *reader) folder(n *yaml.Node) {
 	}
 }
 
+// archived is a pattern of files and where it stands.
+type archived struct {
+	node    *yaml.Node
+	pattern string
+}
+
 // archiveFiles takes the files that are put into archives. Files that are renamed or made are not.
 func (r *reader) archiveFiles(n *yaml.Node) {
 	files := r.items(r.get(n, "files"))
-	var list []string
+	var list []archived
 	usual := true
 	for _, f := range files {
 		src := text(f)
@@ -860,30 +868,30 @@ func (r *reader) archiveFiles(n *yaml.Node) {
 			}
 		}
 		src = strings.TrimPrefix(src, "./")
+		pattern := strings.ContainsAny(src, "*?[{")
 		switch {
 		case src == "":
-			continue
 		case strings.Contains(src, "{{"):
 			r.note(f, "archives.files: %s is a template and is left out", clip(src))
-			continue
-		case !strings.ContainsAny(src, "*?[{") && !r.survey.isFile(src) && !r.survey.isDir(src):
+		case pattern && strings.HasPrefix(path.Base(src), "none"):
+			r.note(f, "archives.files: an archive without further files is not made: licences belong to every copy")
+		case !pattern && !r.survey.isFile(src) && !r.survey.isDir(src):
 			r.note(f, "archives.files: there is no %s; it is left out", clip(src))
-			continue
+		default:
+			usual = usual && usualFiles.MatchString(src)
+			list = append(list, archived{f, src})
 		}
-		usual = usual && usualFiles.MatchString(src)
-		probe := proposal{config: config.Config{Archives: config.Archives{Files: []string{src}}}}
-		if err := probe.check(); err != nil {
-			if strings.Contains(src, "none") {
-				r.note(f, "archives.files: an archive without further files is not made: licences belong to every copy")
-			} else {
-				r.note(f, "archives.files: %s is left out: %s", clip(src), reason(err))
-			}
-			continue
-		}
-		list = append(list, src)
 	}
-	if !usual {
-		r.out.archives.Files = list
+	if usual {
+		return
+	}
+	for _, a := range list {
+		probe := proposal{config: config.Config{Archives: config.Archives{Files: []string{a.pattern}}}}
+		if err := probe.check(); err != nil {
+			r.note(a.node, "archives.files: %s is left out: %s", clip(a.pattern), reason(err))
+			continue
+		}
+		r.out.archives.Files = append(r.out.archives.Files, a.pattern)
 	}
 }
 

@@ -62,6 +62,10 @@ func (t *translator) translate(text string) (config.Template, error) {
 		if piece == variant && last == variant {
 			continue
 		}
+		if piece == "{{ .Tag }}" && strings.HasSuffix(last, "v") {
+			piece = "{{ .Version }}"
+			t.remark("v{{ .Tag }} became v{{ .Version }}, since the tag of a snapshot begins with v")
+		}
 		if piece != "" {
 			b.WriteString(piece)
 			last = piece

@@ -1,6 +1,7 @@
 package scaffold
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -172,7 +173,11 @@ func (t target) platform() (artifact.Platform, error) {
 	if variant != "" {
 		name += "/" + variant
 	}
-	return artifact.ParsePlatform(name)
+	p, err := artifact.ParsePlatform(name)
+	if err != nil {
+		return artifact.Platform{}, errors.New("there is no such target")
+	}
+	return p, nil
 }
 
 // compact sets the platforms of a binary in the shortest way: as the default matrix with what is added and excluded,

@@ -37,7 +37,7 @@ const modulePath = "github.com/slipway-build/slipway"
 // Options say what to write and where.
 type Options struct {
 	Dir        string // root of the repository to write into
-	Version    string // version of Slipway that ci/go.mod requires, such as v1.2.3; "" or "(devel)" where it has none
+	Version    string // version of Slipway that ci/go.mod requires, such as v1.2.3; "" or "(devel)" where it is not known
 	Replace    string // local path of Slipway, for a replace directive in ci/go.mod; "" for none
 	GoReleaser string // .goreleaser.yml to start from; "" for none
 	Remote     string // URL of the git remote; "" where there is none
@@ -73,11 +73,8 @@ func Init(ctx context.Context, o Options) (Result, error) {
 		return Result{}, fault.Errorf(fault.Usage, "opening the repository: %w", err)
 	}
 	defer root.Close()
-	if o.Version == "(devel)" {
-		o.Version = ""
-	}
-	if o.Version != "" && (module.CanonicalVersion(o.Version) != o.Version || semver.Major(o.Version) > "v1") {
-		return Result{}, fault.Errorf(fault.Usage, "%q is not a version of %s, such as v1.2.3", o.Version, modulePath)
+	if o.Version, err = released(o.Version); err != nil {
+		return Result{}, err
 	}
 
 	found, err := look(ctx, root)
@@ -108,6 +105,13 @@ func Init(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("checking the %s that was to be written: %w", config.FileName, err)
 	}
+	if b, err := found.read(config.FileName); err == nil {
+		if existing, err := config.Parse(config.FileName, b); err == nil {
+			parsed, goVersion = existing, cmp.Or(existing.Go, goVersion)
+		} else {
+			p.note("%s is there already and is not valid: run the check command", config.FileName)
+		}
+	}
 	lock, fromPins, err := p.lock(ctx, parsed, goVersion, o.Lock)
 	if err != nil {
 		return Result{}, err
@@ -122,7 +126,7 @@ func Init(ctx context.Context, o Options) (Result, error) {
 		{config.LockFileName, lock.Encode()},
 		{folder + "/main.go", []byte(pipelineMain(folder))},
 		{folder + "/go.mod", goMod},
-		{".github/workflows/release.yml", workflow(folder, p.config.Project.TagPrefix, found.workspace != "")},
+		{".github/workflows/release.yml", workflow(folder, parsed.Project.TagPrefix, found.workspace != "")},
 	}
 	if found.workspace != "" {
 		p.note("%s: the Go command reads this workspace in every folder below it, so the pipeline runs with GOWORK=off. "+
@@ -136,6 +140,21 @@ func Init(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	return Result{Files: written, Notes: p.notes, Next: next(o, folder, found.workspace != "", fromPins)}, nil
+}
+
+// released is the version as the Go command names it; "" for one that nobody can require: of a build from a working
+// copy, or of a snapshot.
+func released(version string) (string, error) {
+	if semver.IsValid("v" + version) {
+		version = "v" + version
+	}
+	switch {
+	case version == "" || version == "(devel)" || strings.Contains(semver.Prerelease(version), "snapshot") || semver.Build(version) != "":
+		return "", nil
+	case module.CanonicalVersion(version) != version || semver.Major(version) != "v0" && semver.Major(version) != "v1":
+		return "", fault.Errorf(fault.Usage, "%q is not a version of %s, such as v1.2.3", version, modulePath)
+	}
+	return version, nil
 }
 
 // displayName is the file as a note names it: relative to the repository where it is in it.
@@ -164,9 +183,9 @@ func next(o Options, folder string, workspace, lock bool) []string {
 		cmds = append(cmds, run+"lock")
 	}
 	return append(cmds,
-		run+"check",
 		fmt.Sprintf("git add %s %s %s .github/workflows/release.yml", config.FileName, config.LockFileName, folder),
 		`git commit -m "Release with Slipway"`,
+		run+"check",
 		run+"build --standalone --targets host",
 	)
 }
@@ -204,7 +223,7 @@ func (p *proposal) check() error {
 	return err
 }
 
-var position = regexp.MustCompile(`^[^:\s]+:\d+:\d+: `)
+var position = regexp.MustCompile(`^[^:\s]+:\d+:\d+: (?:[a-z]+(?:\[\d+\]|\.)[^:\s]*: )?`)
 
 // reason is the first line of an error of the configuration without its position, which is in a file that nobody has.
 func reason(err error) string {
@@ -224,6 +243,9 @@ func (p *proposal) project(remote string, imported *goreleaser) {
 	if name == "" {
 		name = "project"
 		p.note("project.name: no name was found; %q stands in for it", name)
+	}
+	if imported.project != "" && imported.project != name {
+		p.note("project.name: files of the release are named after %s, since a name has to be in lower case and plain; GoReleaser used %s", name, clip(imported.project))
 	}
 	c := &p.config.Project
 	set(p, &c.Name, name, "project.name")
@@ -266,7 +288,7 @@ func (p *proposal) binaries(imported *goreleaser) error {
 		p.addBinary(config.Binary{Name: p.binaryName(m), Main: folderArg(m.dir), Dir: optionalDir(m.module.dir), Vars: m.vars})
 	}
 	if len(p.config.Binaries) == 0 {
-		return fault.Errorf(fault.Usage, "no main package was found: Slipway releases programs. Run init at the root of a repository that has one")
+		return fault.Errorf(fault.Usage, "no main package was found: Slipway releases programs; run init at the root of a repository that has one")
 	}
 	return nil
 }

@@ -127,7 +127,7 @@ func look(ctx context.Context, root *os.Root) (*survey, error) {
 		return nil, fmt.Errorf("looking through the repository: %w", err)
 	}
 	if len(s.modules) == 0 {
-		return nil, fault.Errorf(fault.Usage, "there is no go.mod in the repository: Slipway releases Go programs. Run init at the root of one, or create it with: go mod init <module path>")
+		return nil, fault.Errorf(fault.Usage, "there is no go.mod in the repository: Slipway releases Go programs; run init at the root of one, or create it with: go mod init <module path>")
 	}
 	for _, dir := range slices.Sorted(maps.Keys(packages)) {
 		if ctx.Err() != nil {

@@ -64,6 +64,7 @@ var (
 	mdImage      = regexp.MustCompile(`!\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])`)
 	mdLink       = regexp.MustCompile(`\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])`)
 	mdEmphasis   = regexp.MustCompile("\\*{1,3}|_{2,3}|`+")
+	mdItalic     = regexp.MustCompile(`\b_([^_\s][^_]*)_\b`)
 	mdRule       = regexp.MustCompile(`^(?:[-=*_] ?){3,}$`)
 	sentenceEnd  = regexp.MustCompile(`[.!?](?:\s|$)`)
 	hasLetters   = regexp.MustCompile(`\pL{2,} .*\pL{2,}`)
@@ -82,7 +83,7 @@ func firstSentence(readme string) string {
 	lines := strings.Split(readme, "\n")
 	var paragraph []string
 	for i, line := range append(lines, "") {
-		text := strings.TrimSpace(mdEmphasis.ReplaceAllString(line, ""))
+		text := strings.TrimSpace(mdItalic.ReplaceAllString(mdEmphasis.ReplaceAllString(line, ""), "$1"))
 		fence := strings.HasPrefix(strings.TrimSpace(line), "```") || strings.HasPrefix(strings.TrimSpace(line), "~~~")
 		if fence {
 			code = !code

@@ -134,10 +134,15 @@ func releasePage(r *release, problems []string) (document, error) {
 		lineOf(manifest.ChecksumsName, "what sha256sum --check reads", manifest.ChecksumsName),
 		lineOf(manifest.FileName, "the manifest: everything in this release, by digest", manifest.FileName),
 	)
-	sections := []section{{"Archives", archives}, {"Charts", charts}, {"Binaries", binaries}, {"Files", others}}
 	return render("release", map[string]any{
-		"Release": shown{r, false, problems}, "Sections": slices.DeleteFunc(sections, func(s section) bool { return len(s.Lines) == 0 }),
+		"Release":  shown{r, false, problems},
+		"Sections": sections(section{"Archives", archives}, section{"Charts", charts}),
+		"More":     sections(section{"Binaries", binaries}, section{"Files", others}),
 	})
+}
+
+func sections(all ...section) []section {
+	return slices.DeleteFunc(all, func(s section) bool { return len(s.Lines) == 0 })
 }
 
 // listing writes /releases.json.

@@ -15,8 +15,7 @@ const maxDepth = 16
 // dirty reports whether the work tree differs from the commit. Unless that is allowed it is an error, and so is in any
 // case a submodule that is not there: what is missing cannot be built.
 func (r repo) dirty(ctx context.Context, commit string, allowed bool) (bool, error) {
-	drifted, err := r.checkSubmodules(ctx, commit, "", allowed, 0)
-	if err != nil {
+	if err := r.checkSubmodules(ctx, commit, "", allowed, 0); err != nil {
 		return false, err
 	}
 	out, err := r.run(ctx, "status", "--porcelain=v2", "-z", "--untracked-files=all", "--ignore-submodules=none", "--no-renames")
@@ -31,7 +30,7 @@ func (r repo) dirty(ctx context.Context, commit string, allowed bool) (bool, err
 		return false, fault.Errorf(fault.Git, "the work tree has changes that are in no commit (%s): commit them, put them away with "+
 			"`git stash -u`, or build them with --dirty", some(changed))
 	}
-	return drifted || len(changed) > 0, nil
+	return len(changed) > 0, nil
 }
 
 // some names the first few.
@@ -69,40 +68,36 @@ func parseStatus(out string) ([]string, error) {
 	return changed, nil
 }
 
-// checkSubmodules compares the submodules of the commit with those that are checked out. at is the path of r in the
-// outermost repository, with a slash at its end.
-func (r repo) checkSubmodules(ctx context.Context, commit, at string, allowed bool, depth int) (drifted bool, err error) {
+// checkSubmodules compares the submodules of the commit with those that are checked out, so that the error can name
+// both commits: git status only says that they differ. at is the path of r in the outermost repository, with a slash
+// at its end.
+func (r repo) checkSubmodules(ctx context.Context, commit, at string, allowed bool, depth int) error {
 	links, err := r.gitlinks(ctx, commit)
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, link := range links {
 		sub, err := r.submodule(ctx, link, at, depth)
 		if err != nil {
-			return false, err
+			return err
 		}
 		head, err := sub.resolve(ctx, "HEAD")
 		if err != nil {
-			return false, err
+			return err
 		}
-		if head != link.id {
-			if !allowed {
-				return false, fault.Errorf(fault.Git, "submodule %s is checked out at %s and recorded at %s: check out what is recorded with "+
-					"`git submodule update --recursive`, commit what is checked out, or build it with --dirty",
-					show(at+link.path), orNothing(head), link.id)
-			}
-			drifted = true
-			if head == "" {
-				continue
-			}
+		if head != link.id && !allowed {
+			return fault.Errorf(fault.Git, "submodule %s is checked out at %s and recorded at %s: check out what is recorded with "+
+				"`git submodule update --recursive`, commit what is checked out, or build it with --dirty",
+				show(at+link.path), orNothing(head), link.id)
 		}
-		below, err := sub.checkSubmodules(ctx, head, at+link.path+"/", allowed, depth+1)
-		if err != nil {
-			return false, err
+		if head == "" {
+			continue
 		}
-		drifted = drifted || below
+		if err := sub.checkSubmodules(ctx, head, at+link.path+"/", allowed, depth+1); err != nil {
+			return err
+		}
 	}
-	return drifted, nil
+	return nil
 }
 
 func orNothing(commit string) string {

@@ -32,6 +32,11 @@ func BenchmarkExport(b *testing.B) {
 		if err := s.Export(b.Context(), dir); err != nil {
 			b.Fatal(err)
 		}
+		b.StopTimer()
+		if err := os.RemoveAll(dir); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
 	}
 	b.ReportMetric(float64(files*b.N)/b.Elapsed().Seconds(), "files/s")
 }

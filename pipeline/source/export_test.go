@@ -380,6 +380,24 @@ func TestHostileTree(t *testing.T) {
 			}
 		})
 	}
+	t.Run("damaged blob", func(t *testing.T) {
+		t.Parallel()
+		g := newRepo(t)
+		g.git("config", "core.compression", "0")
+		g.write("a", "a")
+		g.write("b", strings.Repeat("0123456789", 200_000))
+		g.write("c", "c")
+		s := source.Source{Root: g.dir, Commit: g.commit("one")}
+		id := g.git("rev-parse", "HEAD:b")
+		name := g.path(".git/objects/" + id[:2] + "/" + id[2:])
+		if err := os.Chmod(name, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(name, 1_000_000); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, s.Export(t.Context(), t.TempDir()), "running git cat-file", id)
+	})
 	t.Run("unknown commit", func(t *testing.T) {
 		err := source.Source{Root: g.dir, Commit: strings.Repeat("1", 40)}.Export(t.Context(), t.TempDir())
 		refused(t, err, "running git ls-tree")

@@ -380,21 +380,16 @@ func Log(ctx context.Context, dir, from, to string) ([]Change, error) {
 	return changes, nil
 }
 
-// revision resolves a tag, a commit or HEAD. A tag goes before a branch of the same name.
+// revision resolves a tag, a commit or HEAD. Git takes a tag before a branch of the same name.
 func (r repo) revision(ctx context.Context, rev string) (string, error) {
 	if err := checkName("revision", rev); err != nil {
 		return "", err
 	}
-	ways := []string{rev}
-	if rev != "HEAD" && !isObjectName(rev) && !strings.HasPrefix(rev, "refs/") {
-		ways = []string{tagRefs + rev, rev}
+	id, err := r.resolve(ctx, rev)
+	if err == nil && id == "" {
+		err = fault.Errorf(fault.Git, "revision %s is not in this clone: fetch it with `git fetch --tags`", show(rev))
 	}
-	for _, way := range ways {
-		if id, err := r.resolve(ctx, way); id != "" || err != nil {
-			return id, err
-		}
-	}
-	return "", fault.Errorf(fault.Git, "revision %s is not in this clone: fetch it with `git fetch --tags`", show(rev))
+	return id, err
 }
 
 // show is a name from outside, quoted only where it needs to be.

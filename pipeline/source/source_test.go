@@ -454,6 +454,9 @@ func TestSurroundings(t *testing.T) {
 	g := newRepo(t)
 	g.write("f", "one")
 	one := g.commit("one")
+	text := strings.Replace(g.git("cat-file", "commit", one), "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n -----END PGP SIGNATURE-----\n\n", 1)
+	one = g.gitIn(text, "hash-object", "-t", "commit", "-w", "--stdin")
+	g.git("update-ref", "refs/heads/main", one)
 	ran := filepath.Join(t.TempDir(), "ran")
 	program := filepath.Join(t.TempDir(), "program")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n: > '"+ran+"'\n"), 0o700); err != nil {

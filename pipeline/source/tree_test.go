@@ -1,7 +1,10 @@
 package source
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path"
 	"strings"
 	"testing"
@@ -87,6 +90,21 @@ func TestBlobSize(t *testing.T) {
 		if _, err := blobSize(bad, someID); err == nil {
 			t.Errorf("%q is accepted", bad)
 		}
+	}
+}
+
+// A work tree's file that shrinks while it is read must not pass for whole.
+func TestShortFile(t *testing.T) {
+	t.Parallel()
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	x := &exporter{root: root, dirs: map[string]bool{}, buf: make([]byte, 8)}
+	defer x.leaveFolder()
+	if err := x.file("d/f", false, 20, strings.NewReader("shorter")); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -1,0 +1,580 @@
+package scaffold
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"go.yaml.in/yaml/v3"
+	"golang.org/x/mod/modfile"
+
+	"github.com/slipway-build/slipway/images"
+	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/fault"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+// tree writes the files into a new folder and returns it.
+func tree(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, data := range files {
+		p := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// contents are the files below dir, by name.
+func contents(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	m := map[string]string{}
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		rel, _ := filepath.Rel(dir, p)
+		if err != nil || rel == "." {
+			return err
+		}
+		if d.IsDir() {
+			m[filepath.ToSlash(rel)+"/"] = ""
+			return nil
+		}
+		if d.Type()&fs.ModeSymlink != 0 {
+			m[filepath.ToSlash(rel)] = "link"
+			return nil
+		}
+		b, err := os.ReadFile(p)
+		m[filepath.ToSlash(rel)] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// program is the smallest repository that can be released.
+func program() map[string]string {
+	return map[string]string{
+		"go.mod":  "module example.com/tool\n\ngo 1.26.8\n",
+		"main.go": "package main\n\nfunc main() {}\n",
+	}
+}
+
+// TestGolden runs Init on the repository in each archive of testdata and compares what it wrote and said.
+func TestGolden(t *testing.T) {
+	names, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(names) < 8 {
+		t.Fatalf("have %d archives: %v", len(names), err)
+	}
+	for _, name := range names {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+			ar, err := txtar.ParseFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, want := map[string]string{}, map[string]string{}
+			var inputs []txtar.File
+			for _, f := range ar.Files {
+				if rest, ok := strings.CutPrefix(f.Name, "in/"); ok {
+					in[rest] = string(f.Data)
+					inputs = append(inputs, f)
+				} else {
+					want[f.Name] = string(f.Data)
+				}
+			}
+			o := Options{Dir: tree(t, in)}
+			all := false
+			for line := range strings.Lines(string(ar.Comment)) {
+				key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+				switch key {
+				case "remote":
+					o.Remote = value
+				case "version":
+					o.Version = value
+				case "go":
+					o.GoVersion = value
+				case "goreleaser":
+					o.GoReleaser = filepath.Join(o.Dir, value)
+				case "all":
+					all = true
+				}
+			}
+			r, err := Init(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{"want/notes": lines(r.Notes), "want/next": lines(r.Next)}
+			var said []string
+			for _, f := range r.Files {
+				said = append(said, strings.TrimSpace(f.Path+" "+f.Skipped))
+				if f.Skipped == "" && (all || f.Path == config.FileName || strings.HasSuffix(f.Path, "go.mod")) {
+					b, err := os.ReadFile(filepath.Join(o.Dir, filepath.FromSlash(f.Path)))
+					if err != nil {
+						t.Fatal(err)
+					}
+					got["want/"+f.Path] = string(b)
+				}
+			}
+			got["want/files"] = lines(said)
+			for name, data := range in {
+				b, err := os.ReadFile(filepath.Join(o.Dir, filepath.FromSlash(name)))
+				if err != nil || string(b) != data {
+					t.Errorf("%s of the repository was changed: %v", name, err)
+				}
+			}
+			if *update {
+				ar.Files = inputs
+				for _, k := range sortedKeys(got) {
+					ar.Files = append(ar.Files, txtar.File{Name: k, Data: []byte(got[k])})
+				}
+				if err := os.WriteFile(name, txtar.Format(ar), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			for _, k := range sortedKeys(got) {
+				if got[k] != want[k] {
+					t.Errorf("%s:\n%s\nwant:\n%s", k, got[k], want[k])
+				}
+				delete(want, k)
+			}
+			for k := range want {
+				t.Errorf("%s was not written", k)
+			}
+		})
+	}
+}
+
+func sortedKeys(m map[string]string) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func lines(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return strings.Join(list, "\n") + "\n"
+}
+
+func TestRefused(t *testing.T) {
+	tests := []struct {
+		name  string
+		files map[string]string
+		edit  func(*Options)
+		want  string
+	}{
+		{"no go.mod", map[string]string{"main.go": "package main\nfunc main() {}"}, nil, "no go.mod"},
+		{"library", map[string]string{"go.mod": "module example.com/lib\n", "lib.go": "package lib"}, nil, "no main package"},
+		{"broken go.mod", map[string]string{"go.mod": "modul x\n"}, nil, "go.mod"},
+		{"huge go.mod", map[string]string{"go.mod": strings.Repeat("// x\n", 300_000)}, nil, "more than"},
+		{"no such folder", nil, func(o *Options) { o.Dir = filepath.Join(o.Dir, "none") }, "opening the repository"},
+		{"odd version", program(), func(o *Options) { o.Version = "v1.2" }, "not a version"},
+		{"version with more in it", program(), func(o *Options) { o.Version = "v1.2.3\nreplace a => b" }, "not a version"},
+		{"major version", program(), func(o *Options) { o.Version = "v2.0.0" }, "not a version"},
+		{"replace with a line break", program(), func(o *Options) { o.Replace = "../a\nexclude b" }, "replace"},
+		{"no such goreleaser file", program(), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "none.yml") }, "opening the GoReleaser"},
+		{"goreleaser is a folder", program(), func(o *Options) { o.GoReleaser = o.Dir }, "not a regular file"},
+		{"goreleaser is a list", with(program(), "g.yml", "- a\n"), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "reading g.yml: it is not a mapping"},
+		{"goreleaser is not YAML", with(program(), "g.yml", "a: [\n"), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "reading g.yml: yaml: line"},
+		{"goreleaser is empty", with(program(), "g.yml", ""), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "empty"},
+		{"goreleaser is huge", with(program(), "g.yml", "a: "+strings.Repeat("x", maxFileSize)), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "more than"},
+		{"goreleaser is a bomb", with(program(), "g.yml", bomb()), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "reading g.yml: line"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := Options{Dir: tree(t, tt.files)}
+			dir := o.Dir
+			before := contents(t, dir)
+			if tt.edit != nil {
+				tt.edit(&o)
+			}
+			_, err := Init(t.Context(), o)
+			if fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v (code %d), want a usage error with %q", err, fault.CodeOf(err), tt.want)
+			}
+			if after := contents(t, dir); !reflect.DeepEqual(before, after) {
+				t.Errorf("files were left behind: %v", sortedKeys(after))
+			}
+		})
+	}
+}
+
+func with(files map[string]string, name, data string) map[string]string {
+	files[name] = data
+	return files
+}
+
+// bomb is a file whose merged mappings double with every line.
+func bomb() string {
+	b := "m0: &m0 {a: 1}\n"
+	for i := 1; i < 24; i++ {
+		b += fmt.Sprintf("m%d: &m%d\n  <<: [*m%d, *m%d]\n", i, i, i-1, i-1)
+	}
+	return b + "builds:\n  - *m23\n"
+}
+
+// TestNothingOverwritten runs Init twice, and beside files of the user's.
+func TestNothingOverwritten(t *testing.T) {
+	dir := tree(t, with(program(), ".github/workflows/release.yml", "mine"))
+	o := Options{Dir: dir, Version: "v1.0.0"}
+	if _, err := Init(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	first := contents(t, dir)
+	if first[".github/workflows/release.yml"] != "mine" || first["slipway.yaml"] == "" {
+		t.Fatalf("have %v", first)
+	}
+	o.Version = "v1.0.1"
+	r, err := Init(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Files {
+		if f.Skipped == "" {
+			t.Errorf("%s was written again", f.Path)
+		}
+	}
+	if !reflect.DeepEqual(first, contents(t, dir)) {
+		t.Error("a second run changed files")
+	}
+}
+
+// stopping is a context that ends after some looks at it.
+type stopping struct {
+	context.Context
+	left int
+}
+
+func (s *stopping) Err() error {
+	if s.left--; s.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestAllOrNothing stops Init at every place where it can be stopped.
+func TestAllOrNothing(t *testing.T) {
+	stopped := 0
+	for n := 0; ; n++ {
+		dir := tree(t, program())
+		before := contents(t, dir)
+		_, err := Init(&stopping{context.Background(), n}, Options{Dir: dir, Version: "v1.0.0"})
+		if err == nil {
+			break
+		}
+		stopped++
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if after := contents(t, dir); !reflect.DeepEqual(before, after) {
+			t.Fatalf("stopped at %d, these are left: %v", n, sortedKeys(after))
+		}
+	}
+	if stopped < 7 {
+		t.Errorf("stopped only %d times", stopped)
+	}
+}
+
+// TestObstacles puts things in the way of what is written.
+func TestObstacles(t *testing.T) {
+	outside := t.TempDir()
+	tests := map[string]func(t *testing.T, dir string){
+		"a file for a folder": func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, ".github"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a link out of the repository": func(t *testing.T, dir string) {
+			if err := os.Symlink(outside, filepath.Join(dir, ".github")); err != nil {
+				t.Skip(err)
+			}
+		},
+	}
+	for name, obstruct := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := tree(t, program())
+			obstruct(t, dir)
+			before := contents(t, dir)
+			_, err := Init(t.Context(), Options{Dir: dir, Version: "v1.0.0"})
+			if fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "release.yml") {
+				t.Errorf("error %v", err)
+			}
+			if after := contents(t, dir); !reflect.DeepEqual(before, after) {
+				t.Errorf("these are left: %v", sortedKeys(after))
+			}
+			if left := contents(t, outside); len(left) > 0 {
+				t.Errorf("files were written outside: %v", left)
+			}
+		})
+	}
+}
+
+// TestLeftovers has Init clean up after a run that was killed while it wrote.
+func TestLeftovers(t *testing.T) {
+	dir := tree(t, with(program(), "slipway.yaml"+temporary, "half"))
+	if _, err := Init(t.Context(), Options{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	for name := range contents(t, dir) {
+		if strings.HasSuffix(name, temporary) {
+			t.Errorf("%s is left", name)
+		}
+	}
+}
+
+func TestLock(t *testing.T) {
+	pins, err := Pins()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range images.All() {
+		base, ok := pins.Bases[d.Name]
+		if !ok || base.Image != d.Base {
+			t.Errorf("%s is pinned as %q, its base is %q", d.Name, base.Image, d.Base)
+		}
+		for _, p := range d.Platforms {
+			if !slices.Contains(base.Platforms, p) {
+				t.Errorf("the pin of %s has no %s", d.Name, p)
+			}
+		}
+	}
+	resolved := config.Lock{Version: 1, Go: config.Toolchain{Version: "1.26.9"}}
+	var asked config.Config
+	tests := []struct {
+		name    string
+		resolve func(context.Context, config.Config) (config.Lock, error)
+		want    string // Go release
+		note    string
+	}{
+		{"none", nil, "1.26.8", ""},
+		{"resolved", func(_ context.Context, c config.Config) (config.Lock, error) {
+			asked = c
+			return resolved, nil
+		}, "1.26.9", ""},
+		{"unreachable", func(context.Context, config.Config) (config.Lock, error) {
+			return config.Lock{}, errors.New("asking docker.io: no route to host")
+		}, "1.26.8", "no route to host"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := tree(t, with(program(), "Dockerfile", "FROM ubuntu\nCOPY tool /usr/bin/tool\n"))
+			r, err := Init(t.Context(), Options{Dir: dir, Version: "v1.0.0", Remote: "https://github.com/acme/tool", Lock: tt.resolve})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(filepath.Join(dir, config.LockFileName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lock, err := config.ParseLock(config.LockFileName, b)
+			if err != nil || lock.Go.Version != tt.want {
+				t.Errorf("Go %q, want %q: %v", lock.Go.Version, tt.want, err)
+			}
+			if tt.want == pins.Go.Version && (len(lock.Bases) != 1 || lock.Bases["ubuntu"].Digest != pins.Bases["ubuntu"].Digest || len(lock.Go.Sums) == 0) {
+				t.Errorf("bases %v", lock.Bases)
+			}
+			if all := lines(r.Notes); !strings.Contains(all, tt.note) || strings.Contains(all, "resolving the lock") != (tt.note != "") {
+				t.Errorf("notes:\n%s", all)
+			}
+			if again := strings.Contains(lines(r.Next), "lock"+"\n"); again == (tt.want == "1.26.9") {
+				t.Errorf("next:\n%s", lines(r.Next))
+			}
+		})
+	}
+	if len(asked.Binaries) != 1 || asked.Binaries[0].Name != "tool" {
+		t.Errorf("the lock was asked for %+v", asked)
+	}
+}
+
+// TestOwnPipeline holds what is written into repositories to what this repository does itself.
+func TestOwnPipeline(t *testing.T) {
+	b, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := modfile.Parse("go.mod", b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Module.Mod.Path != modulePath || m.Go.Version != pipelineGo {
+		t.Errorf("go.mod says %s and go %s, the scaffold %s and go %s", m.Module.Mod.Path, m.Go.Version, modulePath, pipelineGo)
+	}
+	own, err := os.ReadFile("../../ci/main.go")
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("this repository has no ci/main.go yet")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	code := func(s string) string {
+		_, s, _ = strings.Cut(s, "package main")
+		return strings.Join(strings.Fields(s), " ")
+	}
+	if got, want := code(pipelineMain("ci")), code(string(own)); got != want {
+		t.Errorf("init writes\n%s\nthis repository has\n%s", got, want)
+	}
+}
+
+// TestWorkflow holds the workflow to what a workflow that releases must be.
+func TestWorkflow(t *testing.T) {
+	for _, prefix := range []string{"", "cli/", "a'b*"} {
+		text := string(workflow("ci", prefix, true))
+		var w struct {
+			On struct {
+				Push struct{ Tags []string }
+			}
+			Permissions map[string]string
+			Env         map[string]string
+			Concurrency struct{ Group string }
+			Jobs        map[string]struct {
+				Permissions map[string]string
+				Steps       []struct {
+					Uses, Run string
+					With      map[string]string
+				}
+			}
+		}
+		if err := yaml.Unmarshal([]byte(text), &w); err != nil {
+			t.Fatal(err)
+		}
+		if w.Permissions == nil || len(w.Permissions) > 0 || w.Env["GOWORK"] != "off" || !strings.Contains(w.Concurrency.Group, "github.ref") {
+			t.Errorf("permissions %v, env %v, concurrency %v", w.Permissions, w.Env, w.Concurrency)
+		}
+		for _, tag := range w.On.Push.Tags {
+			if plainPrefix.MatchString(prefix) != strings.HasPrefix(tag, prefix) && prefix != "" {
+				t.Errorf("tag pattern %q for the prefix %q", tag, prefix)
+			}
+		}
+		commands := map[string]bool{}
+		for name, job := range w.Jobs {
+			if !reflect.DeepEqual(job.Permissions, map[string]string{"contents": "read"}) {
+				t.Errorf("%s may %v", name, job.Permissions)
+			}
+			for _, s := range job.Steps {
+				if strings.Contains(s.Run, "${{") {
+					t.Errorf("%s puts a value into a command: %s", name, s.Run)
+				}
+				if strings.HasPrefix(s.Uses, "actions/checkout@") && (s.With["fetch-depth"] != "0" || s.With["persist-credentials"] != "false") {
+					t.Errorf("%s checks out with %v", name, s.With)
+				}
+				if command, ok := strings.CutPrefix(s.Run, "go run -C ci . "); ok {
+					commands[command] = true
+				}
+			}
+		}
+		if len(w.Jobs) != 3 || !reflect.DeepEqual(commands, map[string]bool{"check": true, "build": true, "verify": true}) {
+			t.Errorf("%d jobs, commands %v", len(w.Jobs), commands)
+		}
+		pinned := regexp.MustCompile(`(?m)uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
+		if got, want := len(pinned.FindAllString(text, -1)), strings.Count(text, "uses:"); got != want || want < 8 {
+			t.Errorf("%d of %d actions are pinned", got, want)
+		}
+	}
+}
+
+func TestPipelineModule(t *testing.T) {
+	tests := []struct {
+		version, replace string
+		want             []string
+	}{
+		{"v1.2.3", "", []string{"require github.com/slipway-build/slipway v1.2.3"}},
+		{"", "", nil},
+		{"", "../..", []string{"require github.com/slipway-build/slipway v0.0.0-00010101000000-000000000000", "replace github.com/slipway-build/slipway => ../.."}},
+		{"v1.2.3", "a folder", []string{"require github.com/slipway-build/slipway v1.2.3", `replace github.com/slipway-build/slipway => "./a folder"`}},
+	}
+	for _, tt := range tests {
+		b, err := pipelineModule("example.com/x/ci", tt.version, tt.replace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for line := range strings.Lines(string(b)) {
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "re") {
+				got = append(got, line)
+			}
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%q %q: %q, want %q", tt.version, tt.replace, got, tt.want)
+		}
+		if _, err := modfile.Parse("go.mod", b, nil); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestScalar reads back what is written.
+func TestScalar(t *testing.T) {
+	for _, s := range []string{
+		"a", "null", "true", "No", "1.20", "0x1f", "~", "", " a", "a ", "a: b", "a:", "a #b", "#a", "- a", "-", "it's", `say "hi"`, "{{ .X }}", "[a]", "{a}",
+		"a, b", "&a", "*a", "!a", "|", ">", "%a", "@a", "`a", "a\nb", "tab\there", "ü", "\u2028", "\x1b", "https://a.example/b?c=d#e", "./a", "a\\b", "'", "2026-01-01", "=", "<<",
+	} {
+		var got struct{ K string }
+		var n yaml.Node
+		if err := yaml.Unmarshal([]byte("k: "+scalar(s)+"\n"), &n); err != nil {
+			t.Errorf("%q as %s: %v", s, scalar(s), err)
+			continue
+		}
+		if err := n.Decode(&got); err != nil || got.K != s {
+			t.Errorf("%q as %s is %q: %v", s, scalar(s), got.K, err)
+		}
+	}
+}
+
+// TestEncode reads back a configuration that has everything.
+func TestEncode(t *testing.T) {
+	const text = `version: 1
+project: {name: a, title: "A: b", description: "x # y", repository: "https://h.example/a/b", homepage: "https://h.example", license: MIT, vendor: V, tagPrefix: p/, licenseFiles: [L]}
+go: 1.26.8
+binaries:
+  - {name: a, main: ., targets: [linux/amd64, linux/arm/v7, linux/arm64, darwin/arm64, windows/amd64], vars: {main.v: "{{ .Version }}"}, ldflags: [-s], tags: [x], env: {GOEXPERIMENT: jsonv2}}
+  - {name: b, main: ./cmd/b, dir: cmd, add: [linux/arm/v6], exclude: [windows/386], builder: "h.example/x@sha256:0000000000000000000000000000000000000000000000000000000000000000"}
+archives: {name: "{{ .Project }}", folder: "{{ .Version }}", files: [README.md, docs]}
+images:
+  - {repository: ghcr.io/a/b, binary: b, distros: [ubi, alpine], default: alpine, exclude: [linux/386], title: T, description: D, path: /b, entrypoint: [/b, "-x y"], cmd: ["true"], env: {A: "1"}, ports: ["80"], volumes: [/v], workdir: /w, files: {/etc/a: b}, labels: {l: "{{ .Tag }}"}}
+charts:
+  - {path: charts/a, repository: ghcr.io/a/charts, annotations: {k: v}}
+`
+	want, err := config.Parse("want", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded := encode(want)
+	got, err := config.Parse("want", encoded)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, encoded)
+	}
+	for i := range reflect.TypeFor[config.Config]().NumField() {
+		f := reflect.TypeFor[config.Config]().Field(i)
+		if !f.IsExported() || f.Name == "Bases" || f.Name == "Mirrors" || f.Name == "Test" { // init never has these
+			continue
+		}
+		g, w := reflect.ValueOf(got).Field(i).Interface(), reflect.ValueOf(want).Field(i).Interface()
+		if !reflect.DeepEqual(g, w) {
+			t.Errorf("%s: %+v, want %+v", f.Name, g, w)
+		}
+	}
+	if !bytes.Equal(encoded, encode(got)) {
+		t.Error("encoding again gives other bytes")
+	}
+}
