@@ -3,13 +3,14 @@
 // An archive is a slice of files that is put in order and checked as a whole before the first byte is written. What
 // a writer would otherwise take from the machine is fixed: owners are 0 and have no names, modes are 0644 or 0755,
 // every entry has the same time, headers carry no more than that. The compressor is the one pinned in go.mod and not
-// the standard library's, whose output changes between Go versions.
+// the standard library's, whose output changes between Go versions. There are no entries for folders and no links.
 package archive
 
 import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ type File struct {
 	open func() (io.ReadCloser, error)
 }
 
-// Bytes is a file with the given contents.
+// Bytes is a file with the given contents, which the caller does not change afterwards.
 func Bytes(name string, b []byte) File {
 	return File{Name: name, Size: int64(len(b)), open: func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(b)), nil
@@ -46,7 +47,8 @@ func Disk(name, path string) (File, error) {
 }
 
 // Tree is a regular file of a tree, read when the archive is written. Links are followed as long as they stay in the
-// tree. A file that anybody may execute in the tree is executable in the archive.
+// tree. A file that its owner may execute in the tree is executable in the archive: the one bit of a mode that git
+// records and no umask takes away.
 func Tree(name string, root *os.Root, path string) (File, error) {
 	info, err := root.Stat(path)
 	if err != nil {
@@ -93,23 +95,23 @@ func sorted(files []File) ([]File, error) {
 func (f File) copyTo(w io.Writer) error {
 	r, err := f.open()
 	if err != nil {
-		return err
+		return fmt.Errorf("packing %s: %w", f.Name, err)
 	}
 	defer r.Close()
 	n, err := io.Copy(w, io.LimitReader(r, f.Size))
 	if err != nil {
 		return fmt.Errorf("packing %s: %w", f.Name, err)
 	}
-	if more, _ := r.Read(make([]byte, 1)); n != f.Size || more != 0 {
+	if more, _ := io.ReadFull(r, make([]byte, 1)); n != f.Size || more != 0 {
 		return fmt.Errorf("packing %s: its size changed while it was read", f.Name)
 	}
 	return nil
 }
 
-// checkTime refuses what a header cannot hold without a local convention: times before 1970.
+// checkTime refuses what not every header holds: times before 1970, and after 2106, where the 32 bits of zip's end.
 func checkTime(t time.Time) error {
-	if t.Unix() < 0 {
-		return fmt.Errorf("time %s is before 1970", t.UTC().Format(time.RFC3339))
+	if sec := t.Unix(); sec < 0 || sec > math.MaxUint32 {
+		return fmt.Errorf("time %s is not between 1970 and 2106; archives cannot hold it", t.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

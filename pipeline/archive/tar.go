@@ -46,7 +46,7 @@ func Tar(w io.Writer, files []File, t time.Time) error {
 }
 
 // fitsUSTAR tells whether a name is ASCII and can be split at a slash into a prefix of at most 155 bytes and a name
-// of at most 100.
+// of at most 100 (https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_06).
 func fitsUSTAR(name string) bool {
 	for i := range len(name) {
 		if name[i] >= 0x80 {
@@ -69,7 +69,8 @@ func fitsUSTAR(name string) bool {
 func Gzip(w io.Writer) io.WriteCloser {
 	// An error is possible only for a level out of range.
 	gz, _ := gzip.NewWriterLevel(w, gzip.DefaultCompression)
-	gz.Header = gzip.Header{OS: 255}
+	// The compressor writes the zero time as it is; no time is 1970.
+	gz.Header = gzip.Header{OS: 255, ModTime: time.Unix(0, 0)}
 	return gz
 }
 

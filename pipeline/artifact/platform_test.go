@@ -77,7 +77,7 @@ func TestPortsAreGos(t *testing.T) {
 		}
 	}
 	// Ports that a release of a Go program is not made for by this tool, with the reason in the ports table.
-	left := map[string]bool{"linux/sparc64": true, "openbsd/mips64": true, "windows/arm": true}
+	left := map[string]bool{"linux/sparc64": true, "openbsd/mips64": true}
 	for _, port := range gos {
 		system, _, _ := strings.Cut(port, "/")
 		if slices.Contains([]string{"android", "ios", "js", "wasip1"}, system) || left[port] {

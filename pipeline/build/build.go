@@ -58,6 +58,8 @@ type Options struct {
 
 	Facts     []report.Fact // about the machine, for the report
 	Generator string        // version of Slipway, for the report
+
+	Usage func() report.Totals // what this process has used so far; nil where it is not known
 }
 
 // Result of a build.
@@ -323,7 +325,12 @@ func (b *builder) describe(r manifest.Release) error {
 	for _, t := range b.Tracker.Timings() {
 		timings = append(timings, report.Timing{Step: t.Step, Group: t.Group, Start: t.Start, End: t.End, State: t.State.String()})
 	}
-	encoded, err := timings.Encode()
+	var totals report.Totals
+	if b.Usage != nil {
+		totals = b.Usage()
+	}
+	totals.Parallel = b.jobs()
+	encoded, err := timings.Encode(totals)
 	if err != nil {
 		return err
 	}
@@ -333,7 +340,7 @@ func (b *builder) describe(r manifest.Release) error {
 	var page bytes.Buffer
 	if err := report.Write(&page, report.Data{
 		Release: r, Timings: timings, Facts: facts, Generated: b.Generator,
-		Totals: report.Totals{Parallel: b.jobs()},
+		Totals: totals,
 	}); err != nil {
 		return err
 	}

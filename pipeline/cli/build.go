@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -202,6 +203,9 @@ func (a *app) build(ctx context.Context, c *choices) (err error) {
 		Force:   c.force || c.noCache,
 		Tool:    string(tool),
 		Tracker: tracker,
+
+		Generator: toolVersion(),
+		Usage:     usage,
 	})
 	if err != nil {
 		return err
@@ -280,6 +284,20 @@ func toolDigest() (artifact.Digest, error) {
 	}
 	d, _, err := artifact.SumFile(exe)
 	return d, err
+}
+
+// toolVersion is the version of Slipway that runs, as its module is known here.
+func toolVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
+		if m.Path == "github.com/slipway-build/slipway" {
+			return m.Version
+		}
+	}
+	return ""
 }
 
 // store is where bases come from.

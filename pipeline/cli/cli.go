@@ -75,8 +75,8 @@ slipway.yaml says what is released, slipway.lock what it is made from. Nothing e
 
 		SuggestionsMinimumDistance: 2,
 
-		Args:          noArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.config, "config", "", "`file` that says what is released (default slipway.yaml here or above)")

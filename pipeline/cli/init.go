@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,9 +54,7 @@ func (a *app) init(ctx context.Context, o scaffold.Options) error {
 		}
 	}
 	o.GoVersion = strings.TrimPrefix(runtime.Version(), "go")
-	if info, ok := debug.ReadBuildInfo(); ok {
-		o.Version = info.Main.Version
-	}
+	o.Version = toolVersion()
 	o.Remote = remote(ctx, o.Dir)
 	result, err := scaffold.Init(ctx, o)
 	if err != nil {

@@ -120,5 +120,5 @@ func propose(cmd *cobra.Command, src source.Source) (version.Proposal, error) {
 		history = append(history, t.Version)
 		unchanged = t.Commit == src.Commit // the highest comes last
 	}
-	return version.Next(history, commits, version.NextOptions{Unchanged: unchanged, Taken: src.Released}), nil
+	return version.Next(history, commits, version.NextOptions{Unchanged: unchanged, FeatureIsPatch: true, Taken: src.Released}), nil
 }

@@ -411,13 +411,13 @@ func TestTimingsEncode(t *testing.T) {
 	got, err := Timings{
 		{"compile <a>", "compile", s, 2500 * time.Millisecond, stateDone},
 		{"source", "source", 0, s, stateCached},
-	}.Encode()
+	}.Encode(Totals{CPU: 4 * s, PeakMemory: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "timings.json", got)
-	got, err = Timings(nil).Encode()
-	if want := "{\n  \"schema\": \"slipway.timings/v1\",\n  \"wallMs\": 0,\n  \"steps\": []\n}\n"; err != nil || string(got) != want {
+	got, err = Timings(nil).Encode(Totals{})
+	if want := "{\n  \"schema\": \"slipway.timings/v1\",\n  \"wallMs\": 0,\n  \"cpuMs\": 0,\n  \"peakMemoryBytes\": 0,\n  \"steps\": []\n}\n"; err != nil || string(got) != want {
 		t.Errorf("no steps: %q, %v", got, err)
 	}
 }

@@ -58,15 +58,17 @@ func (t Timings) wall() time.Duration {
 
 // Encode returns timings.json: an object with the fields
 //
-//	schema  slipway.timings/v1
-//	wallMs  the end of the last step, in milliseconds
-//	steps   by start: an array of objects with
+//	schema           slipway.timings/v1
+//	wallMs           the end of the last step, in milliseconds
+//	cpuMs            of the pipeline and the programs that it ran, in milliseconds; 0 where it is not known
+//	peakMemoryBytes  of the pipeline alone; 0 where it is not known
+//	steps            by start: an array of objects with
 //	  step     the step's id
 //	  group    the phase
 //	  state    done, cached, failed or skipped
 //	  startMs  milliseconds from the beginning of the command
 //	  endMs    the same, for the end
-func (t Timings) Encode() ([]byte, error) {
+func (t Timings) Encode(totals Totals) ([]byte, error) {
 	type step struct {
 		Step    string `json:"step"`
 		Group   string `json:"group"`
@@ -77,8 +79,10 @@ func (t Timings) Encode() ([]byte, error) {
 	out := struct {
 		Schema string `json:"schema"`
 		WallMS int64  `json:"wallMs"`
+		CPUMS  int64  `json:"cpuMs"`
+		Peak   int64  `json:"peakMemoryBytes"`
 		Steps  []step `json:"steps"`
-	}{TimingsSchema, t.wall().Milliseconds(), make([]step, 0, len(t))}
+	}{TimingsSchema, t.wall().Milliseconds(), totals.CPU.Milliseconds(), totals.PeakMemory, make([]step, 0, len(t))}
 	for _, s := range t.sorted() {
 		out.Steps = append(out.Steps, step{s.Step, s.Group, s.State, s.Start.Milliseconds(), s.End.Milliseconds()})
 	}

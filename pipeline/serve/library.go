@@ -100,7 +100,6 @@ type release struct {
 	files    map[string]artifact.File // what can be fetched
 	charts   []chart
 	problems []string // that leave the rest of the release good
-	err      error    // why none of it can be served
 }
 
 // broken is a folder that looks like a release and cannot be served.

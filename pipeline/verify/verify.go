@@ -2,7 +2,7 @@
 //
 // The only thing that is believed is release.json; everything else in dist/ must be what it says, and everything that
 // it says must be there. What was not checked is not passed: a file that the manifest does not know fails, and so does
-// one that could not be read. Three files are excepted, because they tell of the machine that built and not of the
+// one that could not be read. Four files are excepted, because they tell of the machine that built and not of the
 // release: report.html, build.log, timings.json and the .gitignore that keeps git from seeing any of it.
 package verify
 

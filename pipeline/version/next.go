@@ -61,8 +61,8 @@ type NextOptions struct {
 //
 // A candidate comes first: 1.3.0-rc.1 before 1.3.0. While a series is open, that is while the highest version is a
 // prerelease above the highest stable one, the next candidate is the next of the series (rc.2 after rc.1) and the
-// release is what the series announces, unless commits ask for more than the series gives: then a series begins anew.
-// Snapshots open no series.
+// release is what the series announces, unless commits ask for more than the series gives: then a series begins anew. The
+// commit that carries the highest candidate is promoted as it is. Snapshots open no series.
 func Next(released []Version, commits []Commit, o NextOptions) Proposal {
 	stable := highestStable(released)
 	var series Version
@@ -75,7 +75,8 @@ func Next(released []Version, commits []Commit, o NextOptions) Proposal {
 	p := Proposal{Patch: raise(stable, Patch), Minor: raise(stable, Minor), Major: raise(stable, Major)}
 	bump, cause := asked(commits, stable, o)
 	target := p.Of(bump)
-	open := !series.IsZero() && series.core().Compare(target) >= 0
+	// A commit that is a candidate already can be promoted, whatever the commits before it were called.
+	open := !series.IsZero() && (o.Unchanged || series.core().Compare(target) >= 0)
 	if open {
 		p.Candidate, p.Release = nextCandidate(series), series.core()
 	} else {

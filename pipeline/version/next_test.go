@@ -98,9 +98,9 @@ func TestNext(t *testing.T) {
 			want: "1.3.0-rc.1 1.3.0 1.2.4 1.3.0 2.0.0 1.3.0-rc.1", reason: "more than 1.2.4-rc.3 gives, so the candidates of 1.3.0 begin",
 		},
 		{
-			name: "unchanged series that gives less", released: "1.2.3 1.2.4-rc.3", commits: []string{feat},
+			name: "a candidate is promoted as it is, whatever led to it", released: "1.2.3 1.2.4-rc.3", commits: []string{feat},
 			o:    version.NextOptions{Unchanged: true},
-			want: "1.3.0-rc.1 1.3.0 1.2.4 1.3.0 2.0.0 1.3.0-rc.1", reason: "more than 1.2.4-rc.3 gives",
+			want: "1.2.4-rc.4 1.2.4 1.2.4 1.3.0 2.0.0 1.2.4", reason: "nothing changed since 1.2.4-rc.3",
 		},
 		{
 			name: "series before any stable version", released: "0.1.0-rc.1", commits: []string{feat},
