@@ -85,7 +85,7 @@ func thisBuild(info *debug.BuildInfo) build {
 	if info != nil {
 		b.Go = info.GoVersion
 		if b.Version == "" && info.Main.Version != "(devel)" {
-			b.Version = info.Main.Version
+			b.Version = strings.TrimPrefix(info.Main.Version, "v")
 		}
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" && b.Commit == "" {

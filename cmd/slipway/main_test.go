@@ -1,19 +1,20 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
+	"bufio"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -41,11 +42,10 @@ func TestScripts(t *testing.T) {
 			},
 			// exits runs a program and wants its exit code: exits CODE PROGRAM ARG...
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
-				err := ts.Exec(args[1], args[2:]...)
 				code := 0
-				var exit *exec.ExitError
-				if err != nil {
-					if !asExit(err, &exit) {
+				if err := ts.Exec(args[1], args[2:]...); err != nil {
+					var exit *exec.ExitError
+					if !errors.As(err, &exit) {
 						ts.Fatalf("%v", err)
 					}
 					code = exit.ExitCode()
@@ -56,4 +56,158 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// TestServe runs the program as a container does: it serves, is asked whether it is ready, and ends at a signal.
+func TestServe(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no process can be sent a signal here")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "slipway") // the name under which the test binary is the program
+	if err := os.Symlink(self, program); err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	if _, err := verifytest.Write(root, verifytest.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	serve := exec.CommandContext(t.Context(), program, "serve", "--root", root, "--listen", "127.0.0.1:0", "--access-log")
+	var accessLog strings.Builder
+	serve.Stderr = &accessLog
+	stdout, err := serve.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := serve.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(line)
+	if address == "" {
+		t.Fatalf("%q names no address", line)
+	}
+	check := func() (int, string) {
+		out, err := exec.CommandContext(t.Context(), program, "serve", "--check", address).CombinedOutput()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return exit.ExitCode(), string(out)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return 0, string(out)
+	}
+	for code := -1; code != 0; code, _ = check() { // the first may come before the folder has been read
+	}
+	resp, err := http.Get(address + "/releases/hello/1.2.3/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("the release: %d", resp.StatusCode)
+	}
+	if err := serve.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := serve.Wait(); err != nil {
+		t.Errorf("the end: %v\n%s", err, accessLog.String())
+	}
+	if !strings.Contains(accessLog.String(), `"path":"/releases/hello/1.2.3/","status":200`) {
+		t.Errorf("the access log: %s", accessLog.String())
+	}
+	if code, out := check(); code != int(fault.Transient) || !strings.HasPrefix(out, "slipway: asking "+address+"/readyz: ") {
+		t.Errorf("after the end: %d %s", code, out)
+	}
+}
+
+func TestCheckReady(t *testing.T) {
+	answer := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/readyz" && r.URL.Path != "/prefix/readyz" {
+			t.Errorf("asked for %s", r.URL)
+		}
+		if answer == http.StatusFound {
+			w.Header().Set("Location", "/elsewhere")
+		}
+		w.WriteHeader(answer)
+		fmt.Fprint(w, "because\x1b[2J")
+	}))
+	defer server.Close()
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	for _, tt := range []struct {
+		address string
+		answer  int
+		want    fault.Code
+	}{
+		{server.URL, 200, fault.OK},
+		{server.URL + "/", 200, fault.OK},
+		{server.URL + "/readyz", 200, fault.OK},
+		{server.URL + "/prefix/", 200, fault.OK},
+		{server.URL, 503, fault.Transient},
+		{server.URL, 302, fault.Transient},
+		{"127.0.0.1:8080", 200, fault.Usage},
+		{"ftp://127.0.0.1", 200, fault.Usage},
+		{"http://", 200, fault.Usage},
+		{"http://%zz", 200, fault.Usage},
+	} {
+		answer = tt.answer
+		err := checkReady(t.Context(), tt.address)
+		if got := fault.CodeOf(err); got != tt.want {
+			t.Errorf("%s answering %d: %v, code %d, want %d", tt.address, tt.answer, err, got, tt.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "\x1b") {
+			t.Errorf("%q reaches the terminal as it is", err)
+		}
+	}
+}
+
+func TestThisBuild(t *testing.T) {
+	installed := &debug.BuildInfo{GoVersion: "go1.26.0", Main: debug.Module{Version: "v1.2.3"}}
+	clone := &debug.BuildInfo{GoVersion: "go1.26.0", Main: debug.Module{Version: "(devel)"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}}}
+	for _, tt := range []struct {
+		name            string
+		version, commit string
+		info            *debug.BuildInfo
+		want            string
+	}{
+		{"a release", "1.2.3", "def", clone, "1.2.3 (def, go1.26.0)"},
+		{"go install", "", "", installed, "1.2.3 (unknown commit, go1.26.0)"},
+		{"a clone", "", "", clone, "devel (abc, go1.26.0)"},
+		{"nothing", "", "", nil, "devel (unknown commit, unknown Go)"},
+	} {
+		version, commit = tt.version, tt.commit
+		if got := thisBuild(tt.info).String(); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	version, commit = "", ""
+}
+
+// TestExamples holds every command to having one, and to its flags being in it as they are.
+func TestExamples(t *testing.T) {
+	root := newRoot()
+	for _, cmd := range append(root.Commands(), root) {
+		if cmd.Example == "" || cmd.Short == "" {
+			t.Errorf("%s has no example or no description", cmd.CommandPath())
+		}
+		for line := range strings.Lines(cmd.Example) {
+			args := strings.Fields(line)
+			found, rest, err := root.Find(args[1:])
+			if err != nil || args[0] != "slipway" {
+				t.Errorf("%s: %q is no command: %v", cmd.CommandPath(), line, err)
+				continue
+			}
+			if err := found.ParseFlags(rest); err != nil {
+				t.Errorf("%s: %q: %v", cmd.CommandPath(), line, err)
+			}
+		}
+	}
 }

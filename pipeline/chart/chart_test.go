@@ -476,6 +476,13 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestKubernetes: a chart that refuses old clusters renders.
+func TestKubernetes(t *testing.T) {
+	mustPack(t, appOptions(tempChart(t, map[string]string{
+		"templates/x.yaml": `{{ if semverCompare "<1.30-0" .Capabilities.KubeVersion.Version }}{{ fail "too old" }}{{ end }}`,
+	})))
+}
+
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

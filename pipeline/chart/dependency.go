@@ -136,6 +136,9 @@ func best(versions []string, want *semver.Constraints) (string, error) {
 // packLocal packages a chart of the same commit. Its bytes depend on its contents alone and on no commit's time, so that
 // the lock changes only with them.
 func packLocal(dir, rel string) ([]byte, error) {
+	if dir == "" { // a caller's omission; the working folder is not an answer
+		return nil, fault.Errorf(fault.Bug, "file://%s is relative to a chart that was not named", rel)
+	}
 	if path.IsAbs(rel) || filepath.IsAbs(rel) || rel == "" {
 		return nil, fault.Errorf(fault.Usage, "file://%s is not in the commit; write a path relative to the chart, such as file://../common", rel)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -340,6 +341,55 @@ func TestLocalRepository(t *testing.T) {
 	}
 	writeTree(t, common, map[string]string{"values.yaml": "a: 1\n"}, []string{"values.yaml"})
 	wantFault(t, Fetch(t.Context(), deps[0], nil, filepath.Join(t.TempDir(), "x")), fault.Mismatch, "common 0.3.0", "go run ./ci lock")
+}
+
+func TestLocalRefusals(t *testing.T) {
+	for name, tt := range map[string]struct {
+		files map[string]string
+		says  []string
+	}{
+		"no Chart.yaml":        {map[string]string{"x": "y"}, []string{"Chart.yaml"}},
+		"other name":           {map[string]string{"Chart.yaml": "apiVersion: v2\nname: other\nversion: 1.0.0\n"}, []string{"other 1.0.0"}},
+		"other version":        {map[string]string{"Chart.yaml": "apiVersion: v2\nname: common\nversion: 2.0.0\n"}, []string{"common 2.0.0", "^1"}},
+		"link out of it":       {map[string]string{"Chart.yaml": "apiVersion: v2\nname: common\nversion: 1.0.0\n", "x": "-> ../tiny/Chart.yaml"}, []string{"x is a symbolic link"}},
+		"needs what is not in": {map[string]string{"Chart.yaml": "apiVersion: v2\nname: common\nversion: 1.0.0\ndependencies: [{name: db, version: '1', repository: 'https://example.com'}]\n"}, []string{"depends on db"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := needing(t, "{name: common, version: ^1, repository: 'file://../common'}")
+			writeTree(t, filepath.Join(filepath.Dir(dir), "common"), tt.files, slices.Sorted(maps.Keys(tt.files)))
+			_, err := Resolve(t.Context(), dir, nil)
+			wantFault(t, err, fault.Usage, tt.says...)
+		})
+	}
+	dep := Dependency{Name: "common", Version: "1.0.0", Repository: "file://../common", Digest: "sha256:" + digestHex}
+	wantFault(t, Fetch(t.Context(), dep, nil, filepath.Join(t.TempDir(), "x")), fault.Bug, "not named")
+}
+
+// TestDependencySchemas: what a dependency's schema refers to outside of itself is not fetched, and said; one that can
+// be read counts.
+func TestDependencySchemas(t *testing.T) {
+	asked := false
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	t.Cleanup(s.Close)
+	files := map[string]string{
+		"Chart.yaml":                      "apiVersion: v2\nname: tiny\nversion: 0.0.0\ndependencies: [{name: sub, version: 1.0.0}]\n",
+		"charts/sub/Chart.yaml":           "apiVersion: v2\nname: sub\nversion: 1.0.0\n",
+		"charts/sub/values.schema.json":   `{"properties": {"a": {"$ref": "` + s.URL + `/a.json"}}}`,
+		"charts/sub/templates/_none.tpl":  "",
+		"charts/sub/charts/deep.tgz":      string(packaged(t, "deep", "1.0.0")),
+		"charts/sub/charts/deep.tgz.prov": "signature",
+	}
+	_, r := mustPack(t, appOptions(tempChart(t, files)))
+	if asked || len(r.Warnings) == 0 || !strings.Contains(strings.Join(r.Warnings, "\n"), "tiny/charts/sub: the values are not validated") {
+		t.Errorf("asked: %v, warnings %q", asked, r.Warnings)
+	}
+	files["charts/sub/values.schema.json"] = `{"properties": {"a": {"type": "integer"}}}`
+	files["ci/sub-values.yaml"] = "sub: {a: text}\n"
+	_, err := Package(t.Context(), io.Discard, appOptions(tempChart(t, files)))
+	wantFault(t, err, fault.Build, "ci/sub-values.yaml", "sub")
+	files["charts/sub/charts/deep.tgz"] = string(rawTar(t, tar.Header{Name: "deep/../../x"}))
+	_, err = Package(t.Context(), io.Discard, appOptions(tempChart(t, files)))
+	wantFault(t, err, fault.Usage, "charts/sub: charts/deep.tgz", "leaves the chart")
 }
 
 func TestVendoredInTree(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	helmyaml "sigs.k8s.io/yaml"
 )
 
 var (
@@ -37,8 +38,15 @@ func stamp(b []byte, version, appVersion string, annotations map[string]string) 
 		return nil, "", err
 	}
 	name, ok := want["name"].(string)
-	if !ok {
-		return nil, "", errors.New("the chart has no name, or one that is not text")
+	// Helm reads YAML 1.1, in which more words are not text: y, no, 0b1, 1_0.
+	var helm struct {
+		Name any `json:"name"`
+	}
+	if err := helmyaml.Unmarshal(b, &helm); err != nil {
+		return nil, "", err
+	}
+	if !ok || helm.Name != name {
+		return nil, "", errors.New("the chart has no name, or one that is not text without quotes")
 	}
 
 	e := &editor{src: b}

@@ -48,6 +48,8 @@ func TestStamp(t *testing.T) {
 		"annotation not UTF-8":     {"name: a\nversion: 0.0.0\n", "", map[string]string{"a": "\xff"}, ""},
 		"annotation not printable": {"name: a\nversion: 0.0.0\n", "", map[string]string{"a": "\x7f"}, ""},
 		"duplicate key":            {"name: a\nversion: 0.0.0\nversion: 1.0.0\n", "", nil, ""},
+		"name in YAML 1.1":         {"name: Y\nversion: 0.0.0\n", "", nil, ""},
+		"name in quotes":           {"name: 'Y'\nversion: 0.0.0\n", "", nil, "name: 'Y'\nversion: \"1.2.3\"\n"},
 		"no name":                  {"version: 0.0.0\n", "", nil, ""},
 		"no version":               {"name: a\n", "", nil, ""},
 		"empty":                    {"", "", nil, ""},

@@ -144,7 +144,7 @@ SHA256SUMS. A dist/ that is this very release already is left as it is, after ev
 	}
 	c.planFlags(cmd)
 	c.engineFlags(cmd)
-	cmd.Flags().StringVar(&c.out, "out", "", "`folder` of the result (default dist beside slipway.yaml)")
+	cmd.Flags().StringVar(&c.out, "out", "", "`folder` of the result (default dist at the root of the repository)")
 	cmd.Flags().BoolVar(&c.force, "force", false, "build even where dist/ is this release already")
 	return cmd
 }
@@ -175,7 +175,7 @@ func (a *app) build(ctx context.Context, c *choices) (err error) {
 		return err
 	}
 	if c.out == "" {
-		c.out = filepath.Join(filepath.Dir(p.file), "dist")
+		c.out = filepath.Join(p.source.Root, "dist")
 	}
 	store, err := a.store(p.config)
 	if err != nil {

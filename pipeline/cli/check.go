@@ -88,7 +88,7 @@ failure, and so is a release that says of itself that it is not for publishing.`
 			if len(args) == 1 {
 				dir = args[0]
 			} else if file, err := a.configFile(); err == nil {
-				dir = filepath.Join(filepath.Dir(file), "dist")
+				dir = filepath.Join(a.root(file), "dist")
 			}
 			report, err := verify.Dist(cmd.Context(), dir, verify.Options{AllowUnpublishable: standIns})
 			if report.Verdict == "" {

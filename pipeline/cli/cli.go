@@ -45,7 +45,7 @@ type app struct {
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
-	root := a.root()
+	root := a.command()
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
@@ -62,7 +62,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return int(fault.CodeOf(err))
 }
 
-func (a *app) root() *cobra.Command {
+func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "ci",
 		Short: "Build a reproducible release of this repository",
@@ -79,7 +79,7 @@ slipway.yaml says what is released, slipway.lock what it is made from. Nothing e
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.config, "config", "", "`file` that says what is released (default slipway.yaml here or above)")
+	flags.StringVar(&a.config, "config", "", "`file` that says what is released, with its lock beside it (default slipway.yaml here or above)")
 	flags.StringVar(&a.progress, "progress", "auto", "how steps are shown: auto, tty, plain, github or json")
 	flags.StringVar(&a.cache, "cache", "", "`folder` that keeps bases and toolchains (default $SLIPWAY_CACHE, else the user's cache)")
 	flags.StringVar(&a.tag, "tag", "", "version `tag` to build, where the commit has several (default what CI was started for)")
@@ -132,6 +132,15 @@ func (a *app) configFile() (string, error) {
 	}
 }
 
+// root is the folder that a configuration speaks of: the one that it is in or, where --config names one that may be
+// anywhere, this one.
+func (a *app) root(configFile string) string {
+	if a.config != "" {
+		return "."
+	}
+	return filepath.Dir(configFile)
+}
+
 // readConfig reads slipway.yaml.
 func (a *app) readConfig() (config.Config, string, error) {
 	name, err := a.configFile()
@@ -182,7 +191,7 @@ func (a *app) load(ctx context.Context) (project, error) {
 	if p.lock, err = readLock(p.file); err != nil {
 		return p, err
 	}
-	p.source, err = a.readSource(ctx, filepath.Dir(p.file), p.config.Project.TagPrefix)
+	p.source, err = a.readSource(ctx, a.root(p.file), p.config.Project.TagPrefix)
 	return p, err
 }
 

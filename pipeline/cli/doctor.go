@@ -87,7 +87,7 @@ func (a *app) examine(ctx context.Context) []finding {
 	cfg, file, cfgErr := a.readConfig()
 	root := "."
 	if cfgErr == nil {
-		root = filepath.Dir(file)
+		root = a.root(file)
 	}
 	lock, lockErr := readLock(file)
 	checks := []func() []finding{

@@ -2,9 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -55,37 +52,10 @@ func (a *app) init(ctx context.Context, o scaffold.Options) error {
 	}
 	o.GoVersion = strings.TrimPrefix(runtime.Version(), "go")
 	o.Version = toolVersion()
-	o.Remote = remote(ctx, o.Dir)
+	o.Remote = scaffold.Remote(ctx, o.Dir)
 	result, err := scaffold.Init(ctx, o)
 	if err != nil {
 		return err
 	}
-	for _, f := range result.Files {
-		if f.Skipped != "" {
-			fmt.Fprintf(a.stdout, "left %s: %s\n", f.Path, f.Skipped)
-		} else {
-			fmt.Fprintf(a.stdout, "wrote %s\n", f.Path)
-		}
-	}
-	for _, n := range result.Notes {
-		fmt.Fprintf(a.stdout, "note: %s\n", n)
-	}
-	if len(result.Next) > 0 {
-		fmt.Fprintln(a.stdout, "next:")
-	}
-	for _, n := range result.Next {
-		fmt.Fprintf(a.stdout, "  %s\n", n)
-	}
-	return nil
-}
-
-// remote is the address of the repository's origin, empty where it has none.
-func remote(ctx context.Context, dir string) string {
-	cmd := exec.CommandContext(ctx, "git", "-C", dir, "config", "--get", "remote.origin.url")
-	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0")
-	out, err := cmd.Output()
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(out))
+	return result.Write(a.stdout)
 }

@@ -46,7 +46,7 @@ only command that resolves anything: a build takes what is locked.`,
 					return fault.Errorf(fault.Usage, "there is nothing called %q to lock; there is %s", arg, known)
 				}
 			}
-			after, err := a.resolve(cmd.Context(), cfg, before, filepath.Dir(name), args)
+			after, err := a.resolve(cmd.Context(), cfg, before, a.root(name), args)
 			if err != nil {
 				return err
 			}

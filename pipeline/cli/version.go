@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -45,7 +44,7 @@ func (a *app) readVersion(cmd *cobra.Command) (source.Source, error) {
 	if err != nil {
 		return source.Source{}, err
 	}
-	return a.readSource(cmd.Context(), filepath.Dir(name), cfg.Project.TagPrefix)
+	return a.readSource(cmd.Context(), a.root(name), cfg.Project.TagPrefix)
 }
 
 func (a *app) nextCommand() *cobra.Command {

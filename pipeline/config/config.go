@@ -6,11 +6,12 @@
 package config
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/slipway-build/slipway/images"
@@ -27,8 +28,8 @@ const (
 type Config struct {
 	Version  int               `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
 	Project  Project           `yaml:"project" required:"true" doc:"What is released."`
-	Go       string            `yaml:"go" doc:"Go release that compiles the project, pinned by checksum in slipway.lock. Default: the toolchain line of go.mod, else its go line." example:"1.26.8"`
-	Binaries []Binary          `yaml:"binaries" required:"true" doc:"Programs to compile."`
+	Go       string            `yaml:"go" doc:"Go release that compiles the project. Default: the toolchain line of go.mod, else its go line, as the lock command reads them. The lock pins it by checksum." example:"1.26.8"`
+	Binaries []Binary          `yaml:"binaries" required:"true" doc:"Programs to compile, at least one."`
 	Archives Archives          `yaml:"archives" doc:"Archives that people download: one for each target, with all binaries that have it."`
 	Images   []Image           `yaml:"images" doc:"Container images."`
 	Bases    map[string]string `yaml:"bases" doc:"Base image of a distribution instead of the usual one, by the name of the distribution. The lock pins it by digest." example:"alpine: docker.io/library/alpine:3.22"`
@@ -41,7 +42,7 @@ type Config struct {
 
 // Project names what is released.
 type Project struct {
-	Name        string   `yaml:"name" required:"true" doc:"Name of the project: lower case, used in file names."`
+	Name        string   `yaml:"name" required:"true" doc:"Name of the project, in lower case. The names of archives begin with it."`
 	Title       string   `yaml:"title" doc:"Name as people write it. Default: name."`
 	Description string   `yaml:"description" doc:"One sentence; becomes a label of the images."`
 	Repository  string   `yaml:"repository" doc:"URL of the source repository." example:"https://github.com/owner/name"`
@@ -49,38 +50,38 @@ type Project struct {
 	License     string   `yaml:"license" doc:"SPDX expression of the licence." example:"Apache-2.0"`
 	Vendor      string   `yaml:"vendor" doc:"Who distributes the release. Default: the owner in repository."`
 	TagPrefix   string   `yaml:"tagPrefix" doc:"What precedes the version in a git tag, for several projects in one repository." example:"cli/"`
-	Licenses    []string `yaml:"licenseFiles" doc:"Files that go into archives and images as licences. Default: LICENSE*, LICENCE*, COPYING*, NOTICE* at the root."`
+	Licenses    []string `yaml:"licenseFiles" doc:"Files that go into images below /licenses, as patterns relative to the root. Default: LICENSE*, LICENCE*, COPYING*, NOTICE*."`
 }
 
 // Binary is a program to compile.
 type Binary struct {
-	Name    string              `yaml:"name" required:"true" doc:"Name of the program, without an ending."`
-	Main    string              `yaml:"main" required:"true" doc:"Folder of the main package, relative to the root." example:"./cmd/tool"`
-	Dir     string              `yaml:"dir" doc:"Folder of the Go module, relative to the root. Default: the root."`
-	Targets []artifact.Platform `yaml:"targets" doc:"Platforms to build for, instead of the default matrix." example:"linux/arm/v7"`
+	Name    string              `yaml:"name" required:"true" doc:"Name of the program. Programs for Windows get their ending .exe by themselves."`
+	Main    string              `yaml:"main" required:"true" doc:"Folder of the main package, relative to the root of the repository." example:"./cmd/tool"`
+	Dir     string              `yaml:"dir" doc:"Folder of the Go module that main is in, relative to the root of the repository. Default: the root."`
+	Targets []artifact.Platform `yaml:"targets" doc:"Platforms to build for, instead of the default matrix (see Targets)." example:"linux/arm/v7"`
 	Add     []artifact.Platform `yaml:"add" doc:"Platforms to build for besides."`
 	Exclude []artifact.Platform `yaml:"exclude" doc:"Platforms not to build for. Without a variant, all of its variants."`
-	Vars    map[string]Template `yaml:"vars" doc:"String variables that the linker sets, by package path and name." example:"main.version: '{{ .Version }}'"`
-	Ldflags []string            `yaml:"ldflags" doc:"Further flags of the linker. Default: -s -w."`
+	Vars    map[string]Template `yaml:"vars" doc:"String variables that the linker sets, by package path and name. A value may have spaces, lines and either kind of quotes, not both." example:"main.version: '{{ .Version }}'"`
+	Ldflags []string            `yaml:"ldflags" doc:"Flags of the linker instead of -s -w, out of those that leave a build reproducible: -s, -w, -H=windowsgui, -checklinkname=0, -compressdwarf=false, -compressdwarf=true."`
 	Tags    []string            `yaml:"tags" doc:"Build tags."`
-	Env     map[string]string   `yaml:"env" doc:"Variables that choose code generation, such as GOEXPERIMENT."`
+	Env     map[string]string   `yaml:"env" doc:"Variables of the compiler: GOEXPERIMENT, GOFIPS140, GODEBUG."`
 	Builder string              `yaml:"builder" doc:"Image with a C toolchain, by digest, for a program that needs cgo. Only the Dagger engine runs it." example:"docker.io/library/golang:1.26-bookworm@sha256:<digest>"`
 }
 
 // Archives says what the archives are called and carry.
 type Archives struct {
-	Name   Template `yaml:"name" doc:"Name without the ending. Default: {{ .Project }}_{{ .Version }}_{{ .Os }}_{{ .Arch }}{{ .Variant }}."`
-	Folder Template `yaml:"folder" doc:"Folder inside that everything is in. Default: none." example:"{{ .Project }}-{{ .Version }}"`
-	Files  []string `yaml:"files" doc:"Files besides the binaries, as patterns relative to the root. Default: licences, README*, CHANGELOG*."`
+	Name   Template `yaml:"name" doc:"Name without the ending, which is .tar.gz, and .zip for Windows. Default: {{ .Project }}_{{ .Version }}_{{ .Os }}_{{ .Arch }}{{ .Variant }}."`
+	Folder Template `yaml:"folder" doc:"Folder in the archive that everything is in. Default: none." example:"{{ .Project }}-{{ .Version }}"`
+	Files  []string `yaml:"files" doc:"Files besides the binaries, as patterns relative to the root. A pattern without a wildcard must have its file. Default: LICENSE*, LICENCE*, COPYING*, NOTICE*, README*, CHANGELOG*."`
 }
 
 // Image is a container image, built on several distributions.
 type Image struct {
 	Repository  string              `yaml:"repository" required:"true" doc:"Where the image is pushed to, without a tag." example:"ghcr.io/owner/name"`
 	Binary      string              `yaml:"binary" doc:"Binary that the image runs. Default: the first."`
-	Distros     []string            `yaml:"distros" enum:"alpine,ubuntu,distroless,ubi" doc:"Distributions. Default: all."`
+	Distros     []string            `yaml:"distros" enum:"alpine,ubuntu,distroless,ubi" doc:"Distributions to build on. Default: all."`
 	Default     string              `yaml:"default" enum:"alpine,ubuntu,distroless,ubi" doc:"Distribution that is tagged with the bare version. Default: the first of distros."`
-	Exclude     []artifact.Platform `yaml:"exclude" doc:"Platforms to leave out."`
+	Exclude     []artifact.Platform `yaml:"exclude" doc:"Platforms to leave out. Without a variant, all of its variants."`
 	Title       string              `yaml:"title" doc:"Name as people write it. Default: the project's."`
 	Description string              `yaml:"description" doc:"One sentence. Default: the project's."`
 	Path        string              `yaml:"path" doc:"Where the binary is put. Default: /usr/local/bin/<binary>."`
@@ -94,11 +95,24 @@ type Image struct {
 	Labels      map[string]Template `yaml:"labels" doc:"Further labels and annotations."`
 }
 
+// BinaryPath is where the binary is put in the image; first is the name of the project's first binary.
+func (im Image) BinaryPath(first string) string {
+	return cmp.Or(im.Path, "/usr/local/bin/"+cmp.Or(im.Binary, first))
+}
+
 // Chart is a Helm chart to package.
 type Chart struct {
 	Path        string              `yaml:"path" required:"true" doc:"Folder of the chart, relative to the root."`
-	Repository  string              `yaml:"repository" doc:"OCI repository that the chart is pushed below." example:"ghcr.io/owner/charts"`
+	Repository  string              `yaml:"repository" doc:"OCI repository that the chart is pushed below, under its own name." example:"ghcr.io/owner/charts"`
 	Annotations map[string]Template `yaml:"annotations" doc:"Annotations to set in Chart.yaml."`
+}
+
+// Name is the name of the chart, which is that of its folder; of the project where the chart is at the root.
+func (c Chart) Name(project string) string {
+	if dir := path.Clean(c.Path); dir != "." {
+		return path.Base(dir)
+	}
+	return project
 }
 
 // Test says what the test command runs.
@@ -128,32 +142,42 @@ func DefaultTargets() []artifact.Platform {
 // tool are left out on purpose: they make the binary depend on the machine.
 var linkerFlags = []string{"-s", "-w", "-H=windowsgui", "-checklinkname=0", "-compressdwarf=false", "-compressdwarf=true"}
 
+// linkedFolders are those at the root that distributions with a merged /usr have as links
+// (https://systemd.io/THE_CASE_FOR_THE_USR_MERGE).
+var linkedFolders = []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32"}
+
 // buildEnv are the variables that change what the compiler writes and that a project may set. The platform's and the
 // pipeline's own are not among them.
 var buildEnv = []string{"GOEXPERIMENT", "GOFIPS140", "GODEBUG"}
 
 var (
 	projectName   = regexp.MustCompile(`^[a-z0-9]+(?:[._-][a-z0-9]+)*$`)
-	linkerVar     = regexp.MustCompile(`^[A-Za-z0-9_./~-]+\.[A-Za-z_][A-Za-z0-9_]*$`)
+	programName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
+	linkerVar     = regexp.MustCompile(`^[A-Za-z0-9_./~+-]+\.[A-Za-z_][A-Za-z0-9_]*$`)
 	buildTag      = regexp.MustCompile(`^[A-Za-z0-9_.]+$`)
 	goRelease     = regexp.MustCompile(`^1\.[0-9]{1,3}(?:\.[0-9]{1,3}|rc[0-9]{1,2})$`)
 	repositoryRef = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)+$`)
+	registryHost  = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?$`)
 	registryRef   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?(?:/[a-z0-9._-]+)*$`)
 	baseRef       = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?(?:/[a-z0-9._-]+)+:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 	pinnedRef     = regexp.MustCompile(`^[^@\s]+@sha256:[0-9a-f]{64}$`)
 	portNumber    = regexp.MustCompile(`^[0-9]{1,5}(?:/(?:tcp|udp))?$`)
+	wildcards     = regexp.MustCompile(`[*?]|\[[^\]]*\]`)
 	httpURL       = regexp.MustCompile(`^https?://[^\s/]+(?:/\S*)?$`)
 )
 
-// Parse reads slipway.yaml; name stands in front of every error. All errors are returned at once, joined.
+// Parse reads slipway.yaml; name stands in front of every error. What is wrong is returned at once, joined, in the order
+// of the file.
 func Parse(name string, b []byte) (Config, error) {
 	var c Config
-	d := decoder{file: name}
-	if err := d.parse(b, &c); err != nil {
+	var err error
+	if c.where, err = parse(name, b, &c); err != nil {
 		return Config{}, err
 	}
-	c.where = d.where
-	return c, errors.Join(c.validate()...)
+	if err := c.validate(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
 }
 
 // At is the position of a key, as file:line:column; of its nearest parent where the file has no such key. A key is
@@ -161,153 +185,248 @@ func Parse(name string, b []byte) (Config, error) {
 func (c Config) At(key string) string { return c.where.at(key) }
 
 // validate reports what is well-formed but cannot be meant.
-func (c Config) validate() []error {
-	var errs []error
-	report := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s: %w", c.At(key), key, fmt.Errorf(format, args...)))
+func (c Config) validate() error {
+	v := validator{problems{where: c.where}}
+	v.project(c.Project)
+	v.match("go", c.Go, goRelease, "a Go release such as 1.26.8")
+	v.binaries(c.Binaries)
+	v.template("archives.name", c.Archives.Name, "Os", "Arch", "Variant")
+	v.template("archives.folder", c.Archives.Folder, "Os", "Arch", "Variant")
+	for i, f := range c.Archives.Files {
+		v.pattern(fmt.Sprintf("archives.files[%d]", i), f)
 	}
-	match := func(key, value string, re *regexp.Regexp, want string) {
-		if value != "" && !re.MatchString(value) {
-			report(key, "%q is not %s", value, want)
+	v.images(c.Images, c.binaryNames())
+	for _, d := range sortedKeys(c.Bases) {
+		if _, ok := images.ByName(d); !ok {
+			v.at("bases."+d, "there is no distribution %q%s", d, didYouMean(d, images.Names()))
 		}
+		v.match("bases."+d, c.Bases[d], baseRef, "an image with its registry and tag, such as docker.io/library/alpine:3.22")
 	}
-	local := func(key, value string) {
-		if p := path.Clean(strings.TrimPrefix(value, "./")); value != "" && p != "." {
-			if err := artifact.CheckPath(p); err != nil {
-				report(key, "%w", err)
-			}
+	for _, host := range sortedKeys(c.Mirrors) {
+		if host == "index.docker.io" {
+			v.at("mirrors."+host, "write docker.io")
 		}
+		v.match("mirrors."+host, host, registryHost, "the host of a registry")
+		v.match("mirrors."+host, c.Mirrors[host], registryRef, "a registry, optionally with a path")
 	}
-	match("project.name", c.Project.Name, projectName, "lower-case letters and digits with single . _ or - between")
-	if artifact.CheckPath(c.Project.Name) != nil && projectName.MatchString(c.Project.Name) {
-		report("project.name", "%w", artifact.CheckPath(c.Project.Name))
-	}
-	match("project.repository", c.Project.Repository, httpURL, "an http or https URL")
-	match("project.homepage", c.Project.Homepage, httpURL, "an http or https URL")
-	match("go", c.Go, goRelease, "a Go release such as 1.26.8")
-	for i, f := range c.Project.Licenses {
-		local(fmt.Sprintf("project.licenseFiles[%d]", i), f)
-	}
+	v.charts(c.Charts, c.Project.Name)
+	v.test(c.Test)
+	return v.err()
+}
 
-	if len(c.Binaries) == 0 {
-		report("binaries", "no binary: name at least one main package")
+// validator collects what cannot be meant.
+type validator struct{ problems }
+
+func (v *validator) match(key, value string, re *regexp.Regexp, want string) {
+	if value != "" && !re.MatchString(value) {
+		v.at(key, "%.60q is not %s", value, want)
 	}
+}
+
+// local checks a path in the repository.
+func (v *validator) local(key, value string) {
+	if err := checkLocal(value); err != nil {
+		v.at(key, "%w", err)
+	}
+}
+
+// checkLocal tells why a path may not name something in the repository. The root itself may be named.
+func checkLocal(value string) error {
+	if p := path.Clean(value); value != "" && p != "." {
+		return artifact.CheckPath(p)
+	}
+	return nil
+}
+
+// pattern checks a pattern of paths in the repository.
+func (v *validator) pattern(key, value string) {
+	switch _, err := path.Match(value, ""); {
+	case value == "":
+		v.at(key, "the pattern is empty")
+	case err != nil:
+		v.at(key, "%.60q: %w", value, err)
+	case strings.Contains(value, "**"):
+		v.at(key, "%.60q: ** is not supported; a * stops at the next /", value)
+	default:
+		v.local(key, wildcards.ReplaceAllString(value, "x"))
+	}
+}
+
+// absolute checks a path in an image.
+func (v *validator) absolute(key, value string) {
+	if value != "" && (!path.IsAbs(value) || value == "/" || artifact.CheckPath(value[1:]) != nil) {
+		v.at(key, "%.60q is not a clean absolute path in the image", value)
+	}
+}
+
+// unlinked refuses a file that would take the place of a link that the base has.
+func (v *validator) unlinked(key, value string) {
+	if top, _, _ := strings.Cut(strings.TrimPrefix(value, "/"), "/"); slices.Contains(linkedFolders, top) {
+		v.at(key, "/%s is a link in some distributions, and a file below it would take the link's place; use /usr/%s or /usr/local/%[1]s", top, top)
+	}
+}
+
+// template refuses values that the place of the template does not have.
+func (v *validator) template(key string, t Template, local ...string) {
+	for _, name := range t.names() {
+		if slices.Contains(localValues, name) && !slices.Contains(local, name) {
+			v.at(key, "template %.60q: there is no value .%s here", string(t), name)
+			return
+		}
+	}
+}
+
+func (v *validator) project(p Project) {
+	v.match("project.name", p.Name, projectName, "lower-case letters and digits with single . _ or - between")
+	if err := artifact.CheckPath(p.Name); err != nil && projectName.MatchString(p.Name) {
+		v.at("project.name", "%w", err)
+	}
+	v.match("project.repository", p.Repository, httpURL, "an http or https URL")
+	v.match("project.homepage", p.Homepage, httpURL, "an http or https URL")
+	for i, f := range p.Licenses {
+		v.pattern(fmt.Sprintf("project.licenseFiles[%d]", i), f)
+	}
+}
+
+func (v *validator) binaries(all []Binary) {
 	names := map[string]int{}
-	for i, b := range c.Binaries {
+	for i, b := range all {
 		key := fmt.Sprintf("binaries[%d]", i)
-		if err := artifact.CheckPath(b.Name); err != nil || strings.Contains(b.Name, "/") {
-			report(key+".name", "%q is not a file name", b.Name)
+		if !programName.MatchString(b.Name) || artifact.CheckPath(b.Name) != nil {
+			v.at(key+".name", "%.60q is not the name of a program: letters, digits and . _ + -", b.Name)
+		} else if strings.EqualFold(path.Ext(b.Name), ".exe") {
+			v.at(key+".name", "%q: leave the ending to the target; programs for Windows get it", b.Name)
 		}
 		if j, ok := names[strings.ToLower(b.Name)]; ok {
-			report(key+".name", "%q is the name of binaries[%d] too (letter case does not count)", b.Name, j)
+			v.at(key+".name", "%q is the name of binaries[%d] too (letter case does not count)", b.Name, j)
 		}
 		names[strings.ToLower(b.Name)] = i
-		local(key+".main", b.Main)
-		local(key+".dir", b.Dir)
-		for _, v := range sortedKeys(b.Vars) {
-			match(key+".vars."+v, v, linkerVar, "a package path and a variable such as main.version")
+		v.local(key+".main", b.Main)
+		v.local(key+".dir", b.Dir)
+		for _, name := range sortedKeys(b.Vars) {
+			at := key + ".vars." + name
+			v.match(at, name, linkerVar, "a package path and a variable such as main.version")
+			v.template(at, b.Vars[name], "Os", "Arch", "Variant", "Binary")
 		}
 		for j, f := range b.Ldflags {
 			at := fmt.Sprintf("%s.ldflags[%d]", key, j)
 			if strings.HasPrefix(strings.TrimSpace(f), "-X") {
-				report(at, "%q: set string variables under vars", f)
+				v.at(at, "%.60q: set string variables under vars", f)
 			} else if !slices.Contains(linkerFlags, f) {
-				report(at, "%q is not one of the linker flags that keep a build reproducible: %s", f, strings.Join(linkerFlags, " "))
+				v.at(at, "%.60q is not one of the linker flags that keep a build reproducible: %s", f, strings.Join(linkerFlags, " "))
 			}
 		}
 		for j, tag := range b.Tags {
-			match(fmt.Sprintf("%s.tags[%d]", key, j), tag, buildTag, "one build tag")
-		}
-		for _, v := range sortedKeys(b.Env) {
-			if !slices.Contains(buildEnv, v) {
-				report(key+".env."+v, "%s may not be set; these may: %s", v, strings.Join(buildEnv, " "))
+			if !buildTag.MatchString(tag) {
+				v.at(fmt.Sprintf("%s.tags[%d]", key, j), "%.60q is not one build tag", tag)
 			}
 		}
-		match(key+".builder", b.Builder, pinnedRef, "an image with @sha256:<digest>")
+		for _, name := range sortedKeys(b.Env) {
+			if !slices.Contains(buildEnv, name) {
+				v.at(key+".env."+name, "%s may not be set; these may: %s", name, strings.Join(buildEnv, " "))
+			}
+		}
+		v.match(key+".builder", b.Builder, pinnedRef, "an image with @sha256:<digest>")
 		if len(b.Platforms()) == 0 {
-			report(key, "every target of %s is excluded", b.Name)
+			v.at(key, "every target of %.60s is excluded", b.Name)
 		}
 	}
+}
 
-	for i, f := range c.Archives.Files {
-		local(fmt.Sprintf("archives.files[%d]", i), f)
-	}
+func (v *validator) images(all []Image, binaries []string) {
 	repositories := map[string]int{}
-	for i, im := range c.Images {
-		key := fmt.Sprintf("images[%d]", i)
-		match(key+".repository", im.Repository, repositoryRef, "a registry and a path in lower case without a tag")
+	for i, im := range all {
+		key, before := fmt.Sprintf("images[%d]", i), len(v.list)
+		v.match(key+".repository", im.Repository, repositoryRef, "a registry and a path in lower case without a tag")
 		if j, ok := repositories[im.Repository]; ok {
-			report(key+".repository", "%q is the repository of images[%d] too", im.Repository, j)
+			v.at(key+".repository", "%.60q is the repository of images[%d] too", im.Repository, j)
 		}
 		repositories[im.Repository] = i
-		if _, ok := names[strings.ToLower(im.Binary)]; im.Binary != "" && !ok {
-			report(key+".binary", "there is no binary %q%s", im.Binary, didYouMean(im.Binary, c.binaryNames()))
+		if im.Binary != "" && !slices.Contains(binaries, im.Binary) {
+			v.at(key+".binary", "there is no binary %.60q%s", im.Binary, didYouMean(im.Binary, binaries))
 		}
 		if im.Default != "" && len(im.Distros) > 0 && !slices.Contains(im.Distros, im.Default) {
-			report(key+".default", "%q is not among the distros of this image: %s", im.Default, strings.Join(im.Distros, " "))
+			v.at(key+".default", "%q is not among the distros of this image: %s", im.Default, strings.Join(im.Distros, " "))
 		}
 		for j, d := range im.Distros {
 			if slices.Contains(im.Distros[:j], d) {
-				report(fmt.Sprintf("%s.distros[%d]", key, j), "%q is named twice", d)
+				v.at(fmt.Sprintf("%s.distros[%d]", key, j), "%q is named twice", d)
 			}
 		}
 		for j, p := range im.Ports {
-			match(fmt.Sprintf("%s.ports[%d]", key, j), p, portNumber, "a port such as 8080 or 53/udp")
-		}
-		absolute := func(at, p string) {
-			if p != "" && (!path.IsAbs(p) || p == "/" || artifact.CheckPath(p[1:]) != nil) {
-				report(at, "%q is not a clean absolute path in the image", p)
+			number, _, _ := strings.Cut(p, "/")
+			if n, err := strconv.Atoi(number); !portNumber.MatchString(p) || err != nil || n < 1 || n > 65535 {
+				v.at(fmt.Sprintf("%s.ports[%d]", key, j), "%.60q is not a port such as 8080 or 53/udp", p)
 			}
 		}
-		absolute(key+".path", im.Path)
+		v.absolute(key+".path", im.Path)
+		v.unlinked(key+".path", im.Path)
 		if im.Workdir != "/" {
-			absolute(key+".workdir", im.Workdir)
+			v.absolute(key+".workdir", im.Workdir)
 		}
-		for j, v := range im.Volumes {
-			absolute(fmt.Sprintf("%s.volumes[%d]", key, j), v)
+		for j, p := range im.Volumes {
+			v.absolute(fmt.Sprintf("%s.volumes[%d]", key, j), p)
 		}
+		paths := []string{strings.TrimPrefix(im.BinaryPath(binaries[0]), "/")}
 		for _, to := range sortedKeys(im.Files) {
-			absolute(key+".files."+to, to)
-			local(key+".files."+to, im.Files[to])
+			at := key + ".files." + to
+			v.absolute(at, to)
+			v.unlinked(at, to)
+			v.local(at, im.Files[to])
+			paths = append(paths, strings.TrimPrefix(to, "/"))
 		}
-		for _, v := range sortedKeys(im.Env) {
-			if v == "" || strings.ContainsAny(v, "=\x00") {
-				report(key+".env."+v, "%q is not the name of a variable", v)
+		// Each path alone is fine, or reported already.
+		if err := artifact.CheckPaths(paths); err != nil && len(v.list) == before {
+			v.at(key+".files", "%w", err)
+		}
+		for _, name := range sortedKeys(im.Env) {
+			if name == "" || strings.ContainsAny(name, "= \t\n") {
+				v.at(key+".env."+name, "%q is not the name of a variable", name)
 			}
 		}
-	}
-	for _, d := range sortedKeys(c.Bases) {
-		if _, ok := images.ByName(d); !ok {
-			report("bases."+d, "there is no distribution %q%s", d, didYouMean(d, images.Names()))
+		for _, name := range sortedKeys(im.Labels) {
+			at := key + ".labels." + name
+			if name == "" {
+				v.at(at, "a label has a name")
+			}
+			v.template(at, im.Labels[name], "Distro")
 		}
-		match("bases."+d, c.Bases[d], baseRef, "an image with its registry and tag, such as docker.io/library/alpine:3.22")
 	}
-	for _, m := range sortedKeys(c.Mirrors) {
-		match("mirrors."+m, m, registryRef, "the host of a registry")
-		match("mirrors."+m, c.Mirrors[m], registryRef, "a registry, optionally with a path")
-	}
-	charts := map[string]int{}
-	for i, ch := range c.Charts {
+}
+
+func (v *validator) charts(all []Chart, project string) {
+	names := map[string]int{}
+	for i, ch := range all {
 		key := fmt.Sprintf("charts[%d]", i)
-		local(key+".path", ch.Path)
-		match(key+".repository", ch.Repository, repositoryRef, "a registry and a path in lower case without a tag")
-		if j, ok := charts[path.Clean(ch.Path)]; ok {
-			report(key+".path", "%q is the path of charts[%d] too", ch.Path, j)
+		v.local(key+".path", ch.Path)
+		v.match(key+".repository", ch.Repository, repositoryRef, "a registry and a path in lower case without a tag")
+		name := ch.Name(project)
+		if j, ok := names[strings.ToLower(name)]; ok {
+			v.at(key+".path", "%.60q is the name of charts[%d] too, and its file would be", name, j)
 		}
-		charts[path.Clean(ch.Path)] = i
-	}
-	match("test.builder", c.Test.Builder, pinnedRef, "an image with @sha256:<digest>")
-	for i, p := range c.Test.Packages {
-		if strings.HasPrefix(p, "-") {
-			report(fmt.Sprintf("test.packages[%d]", i), "%q is a flag, not a package", p)
+		names[strings.ToLower(name)] = i
+		for _, a := range sortedKeys(ch.Annotations) {
+			v.template(key+".annotations."+a, ch.Annotations[a])
 		}
 	}
-	for i, f := range c.Test.Flags {
-		if !strings.HasPrefix(f, "-") || strings.HasPrefix(strings.TrimLeft(f, "-"), "exec") || strings.HasPrefix(strings.TrimLeft(f, "-"), "toolexec") {
-			report(fmt.Sprintf("test.flags[%d]", i), "%q may not be given to go test", f)
+}
+
+func (v *validator) test(t Test) {
+	v.match("test.builder", t.Builder, pinnedRef, "an image with @sha256:<digest>")
+	for i, p := range t.Packages {
+		if p == "" || strings.HasPrefix(p, "-") {
+			v.at(fmt.Sprintf("test.packages[%d]", i), "%.60q is a flag, not a package", p)
 		}
 	}
-	return errs
+	for i, f := range t.Flags {
+		name := strings.TrimLeft(f, "-")
+		switch {
+		case !strings.HasPrefix(f, "-"):
+			v.at(fmt.Sprintf("test.flags[%d]", i), "%.60q is not a flag; write a flag and its value as one, such as -run=TestName", f)
+		case strings.HasPrefix(name, "exec") || strings.HasPrefix(name, "toolexec"):
+			v.at(fmt.Sprintf("test.flags[%d]", i), "%.60q would run another program", f)
+		}
+	}
 }
 
 func (c Config) binaryNames() []string {

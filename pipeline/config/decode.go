@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"encoding"
 	"errors"
@@ -12,30 +13,46 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
 
 // Bounds of a file from outside: far above what a configuration needs, far below what hurts.
 const (
-	maxBytes = 1 << 20
-	maxNodes = 50_000 // visited, so an alias counts each time it is used
-	maxDepth = 32
+	maxBytes = 256 << 10
+	// maxCost bounds what a file unfolds to, in bytes: each value with its key, an alias each time it is used.
+	maxCost   = 4 << 20
+	valueCost = 64 // of a value besides its text
+	maxDepth  = 32
+	maxKey    = 512 // bytes
+	// maxErrors are found before a file is given up, and shownErrors of them are told.
+	maxErrors   = 100
+	shownErrors = 20
 )
+
+// position is a place in a file, both counted from 1.
+type position struct{ line, column int }
 
 // positions are where the keys of a file stand.
 type positions struct {
 	file string
-	keys map[string][2]int
+	keys map[string]position
+}
+
+// of is the position of the key, or of its nearest parent that the file has.
+func (p positions) of(key string) position {
+	for ; key != ""; key = parent(key) {
+		if pos, ok := p.keys[key]; ok {
+			return pos
+		}
+	}
+	return position{1, 1}
 }
 
 func (p positions) at(key string) string {
-	for ; key != ""; key = parent(key) {
-		if pos, ok := p.keys[key]; ok {
-			return fmt.Sprintf("%s:%d:%d", p.file, pos[0], pos[1])
-		}
-	}
-	return p.file + ":1:1"
+	pos := p.of(key)
+	return fmt.Sprintf("%s:%d:%d", p.file, pos.line, pos.column)
 }
 
 // parent is the key without its last step: binaries[0].main, binaries[0], binaries, "".
@@ -43,49 +60,79 @@ func parent(key string) string {
 	return key[:max(strings.LastIndexAny(key, ".["), 0)]
 }
 
-type decoder struct {
-	file  string
+// problems are what is wrong with a file.
+type problems struct {
 	where positions
-	nodes int
-	errs  []positioned
+	list  []problem
 }
 
-type positioned struct {
-	line, column int
-	err          error
+type problem struct {
+	position
+	err error
 }
 
-// parse reads one YAML document into v, a pointer to a struct.
-func (d *decoder) parse(b []byte, v any) error {
-	if len(b) > maxBytes {
-		return fmt.Errorf("%s:1:1: the file has %d bytes; the limit is %d", d.file, len(b), maxBytes)
+func (p *problems) full() bool { return len(p.list) >= maxErrors }
+
+func (p *problems) add(pos position, format string, args ...any) {
+	if !p.full() {
+		p.list = append(p.list, problem{pos, fmt.Errorf(format, args...)})
 	}
-	d.where = positions{file: d.file, keys: map[string][2]int{}}
-	dec := yaml.NewDecoder(strings.NewReader(string(b)))
-	var doc, more yaml.Node
-	if err := decodeNode(dec, &doc); err != nil {
-		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("%s:1:1: the file is empty", d.file)
-		}
-		return d.syntax(err)
-	}
-	if err := decodeNode(dec, &more); err == nil {
-		return fmt.Errorf("%s:%d:%d: a second document begins here; one is allowed", d.file, more.Line, more.Column)
-	} else if !errors.Is(err, io.EOF) {
-		return d.syntax(err)
-	}
-	d.value(doc.Content[0], reflect.ValueOf(v).Elem(), "", 0)
-	if len(d.errs) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(d.errs, func(a, b positioned) int {
+}
+
+// at adds a problem with the value of a key.
+func (p *problems) at(key, format string, args ...any) {
+	p.add(p.where.of(key), "%s: %w", key, fmt.Errorf(format, args...))
+}
+
+// err joins the problems in the order of the file.
+func (p *problems) err() error {
+	slices.SortStableFunc(p.list, func(a, b problem) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
 	})
 	var errs []error
-	for _, e := range d.errs[:min(len(d.errs), 20)] {
-		errs = append(errs, fmt.Errorf("%s:%d:%d: %w", d.file, e.line, e.column, e.err))
+	for i, e := range p.list {
+		if i == shownErrors {
+			errs = append(errs, fmt.Errorf("%s:%d:%d: there is more to mend from here on", p.where.file, e.line, e.column))
+			break
+		}
+		errs = append(errs, fmt.Errorf("%s:%d:%d: %w", p.where.file, e.line, e.column, e.err))
 	}
 	return errors.Join(errs...)
+}
+
+// parse reads one YAML document into v, a pointer to a struct. The positions of its keys are there even beside an error.
+func parse(file string, b []byte, v any) (positions, error) {
+	d := decoder{problems: problems{where: positions{file: file, keys: map[string]position{}}}}
+	err := d.document(b, v)
+	return d.where, err
+}
+
+type decoder struct {
+	problems
+	cost int
+}
+
+func (d *decoder) document(b []byte, v any) error {
+	file := d.where.file
+	if len(b) > maxBytes {
+		return fmt.Errorf("%s:1:1: the file is larger than %d bytes", file, maxBytes)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	var doc, more yaml.Node
+	err := decodeNode(dec, &doc)
+	if errors.Is(err, io.EOF) || err == nil && (len(doc.Content) == 0 || isNull(doc.Content[0])) {
+		return fmt.Errorf("%s:1:1: the file is empty", file)
+	}
+	if err != nil {
+		return syntax(file, err)
+	}
+	if err := decodeNode(dec, &more); err == nil {
+		return fmt.Errorf("%s:%d:%d: a second document begins here; one is allowed", file, more.Line, more.Column)
+	} else if !errors.Is(err, io.EOF) {
+		return syntax(file, err)
+	}
+	d.value(doc.Content[0], reflect.ValueOf(v).Elem(), "", 0)
+	return d.err()
 }
 
 // decodeNode turns the panics that malformed input can cause in a parser into errors.
@@ -98,30 +145,38 @@ func decodeNode(dec *yaml.Decoder, n *yaml.Node) (err error) {
 	return dec.Decode(n)
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+var yamlError = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?`)
 
 // syntax gives the YAML library's message the form of ours.
-func (d *decoder) syntax(err error) error {
-	line := "1"
-	m := yamlLine.FindStringSubmatch(err.Error())
-	if m != nil && m[1] != "" {
-		line = m[1]
+func syntax(file string, err error) error {
+	line, text := "1", err.Error()
+	if m := yamlError.FindStringSubmatch(text); m != nil {
+		line, text = cmp.Or(m[1], line), text[len(m[0]):]
 	}
-	return fmt.Errorf("%s:%s:1: not YAML: %s", d.file, line, strings.TrimPrefix(err.Error(), cmp.Or(append(m, "")...)))
+	return fmt.Errorf("%s:%s:1: not YAML: %s", file, line, text)
 }
 
 func (d *decoder) report(n *yaml.Node, format string, args ...any) {
-	d.errs = append(d.errs, positioned{n.Line, n.Column, fmt.Errorf(format, args...)})
+	d.add(position{n.Line, n.Column}, format, args...)
+}
+
+// spend tells whether there is room for one more value with its key, which each cost memory and time.
+func (d *decoder) spend(n *yaml.Node, key string) bool {
+	if d.cost > maxCost || d.full() {
+		return false
+	}
+	if d.cost += valueCost + len(n.Value) + len(key); d.cost > maxCost {
+		d.report(n, "the file unfolds to more than %d bytes, counting aliases each time they are used", maxCost)
+		return false
+	}
+	return true
 }
 
 var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 
 // value decodes n into v and reports every way in which it does not fit.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, depth int) {
-	if d.nodes++; d.nodes > maxNodes {
-		if d.nodes == maxNodes+1 {
-			d.report(n, "the file has more than %d values, counting aliases each time they are used", maxNodes)
-		}
+	if !d.spend(n, key) {
 		return
 	}
 	if depth > maxDepth {
@@ -133,56 +188,55 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, depth int) {
 		return
 	}
 	if _, ok := d.where.keys[key]; !ok && key != "" {
-		d.where.keys[key] = [2]int{n.Line, n.Column}
+		d.where.keys[key] = position{n.Line, n.Column}
 	}
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+	switch {
+	case n.Style&yaml.TaggedStyle != 0:
+		d.report(n, "%stags such as %.60s are not supported; write the value alone, in quotes where it is text", prefix(key), n.Tag)
+		return
+	case isNull(n):
 		return // an empty value is the default
+	case n.Kind == yaml.ScalarNode && strings.ContainsFunc(n.Value, unprintable):
+		d.report(n, "%sthe text has a control character", prefix(key))
+		return
 	}
-	if v.CanAddr() && v.Addr().Type().Implements(textUnmarshaler) {
+	if v.Addr().Type().Implements(textUnmarshaler) {
 		if n.Kind != yaml.ScalarNode {
-			d.report(n, "%s: want a string, have %s", key, kindName(n))
-			return
-		}
-		if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil {
-			d.report(n, "%s: %w", key, err)
+			d.mismatch(n, key, "a string")
+		} else if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil {
+			d.report(n, "%s%w", prefix(key), err)
 		}
 		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		d.mapping(n, key, "a mapping", func(name, val *yaml.Node) {
-			i, ok := fields(v.Type())[name.Value]
-			if !ok {
-				under := ""
-				if key != "" {
-					under = " under " + key
-				}
-				d.report(name, "unknown key %q%s%s", name.Value, under, didYouMean(name.Value, slices.Sorted(maps.Keys(fields(v.Type())))))
-				return
-			}
-			child := join(key, name.Value)
-			d.value(val, v.Field(i), child, depth+1)
-			d.enum(val, v.Field(i), v.Type().Field(i).Tag.Get("enum"), child)
-		})
-		d.required(n, v, key)
+		d.structure(n, v, key, depth)
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		d.mapping(n, key, "a mapping", func(name, val *yaml.Node) {
-			d.where.keys[join(key, name.Value)] = [2]int{name.Line, name.Column}
+		d.mapping(n, key, func(name, val *yaml.Node) {
+			child := join(key, name.Value)
+			d.where.keys[child] = position{name.Line, name.Column}
 			item := reflect.New(v.Type().Elem()).Elem()
-			d.value(val, item, join(key, name.Value), depth+1)
+			if item.Kind() != reflect.String && isNull(val) {
+				d.mismatch(val, child, "a mapping")
+				return
+			}
+			d.value(val, item, child, depth+1)
 			v.SetMapIndex(reflect.ValueOf(name.Value), item)
 		})
 	case reflect.Slice:
 		if n.Kind != yaml.SequenceNode {
-			d.report(n, "%s: want a list, have %s", key, kindName(n))
+			d.mismatch(n, key, "a list")
 			return
 		}
-		items := reflect.MakeSlice(v.Type(), 0, min(len(n.Content), maxNodes))
+		items := reflect.MakeSlice(v.Type(), 0, len(n.Content))
 		for i, c := range n.Content {
 			item := reflect.New(v.Type().Elem()).Elem()
-			d.value(c, item, fmt.Sprintf("%s[%d]", key, i), depth+1)
-			if d.nodes > maxNodes {
+			child := fmt.Sprintf("%s[%d]", key, i)
+			if isNull(c) {
+				d.report(c, "%s: an item of a list cannot be empty", child)
+			}
+			if d.value(c, item, child, depth+1); d.full() || d.cost > maxCost {
 				return
 			}
 			items = reflect.Append(items, item)
@@ -191,97 +245,131 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, depth int) {
 	case reflect.String:
 		// A number or a boolean where text is wanted is text: a version such as 1.20 would lose its zero otherwise.
 		if n.Kind != yaml.ScalarNode {
-			d.report(n, "%s: want a string, have %s", key, kindName(n))
-			return
-		}
-		if strings.ContainsRune(n.Value, 0) {
-			d.report(n, "%s: the text has a NUL", key)
+			d.mismatch(n, key, "a string")
 			return
 		}
 		v.SetString(n.Value)
 	case reflect.Int:
 		i, err := strconv.Atoi(n.Value)
-		if n.Kind != yaml.ScalarNode || err != nil {
-			d.report(n, "%s: want a whole number, have %s", key, kindName(n))
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil {
+			d.mismatch(n, key, "a whole number")
 			return
 		}
 		v.SetInt(int64(i))
-	case reflect.Bool:
-		b, err := strconv.ParseBool(n.Value)
-		if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" || err != nil {
-			d.report(n, "%s: want true or false, have %s", key, kindName(n))
-			return
-		}
-		v.SetBool(b)
 	default:
 		panic("config: no decoder for " + v.Type().String())
 	}
 }
 
-// mapping calls each for every key of n, reporting what is no mapping and what is named twice.
-func (d *decoder) mapping(n *yaml.Node, key, want string, each func(name, val *yaml.Node)) {
-	if n.Kind != yaml.MappingNode {
-		at := key
-		if at == "" {
-			at = "the file"
+// structure decodes a mapping whose keys are the fields of a struct.
+func (d *decoder) structure(n *yaml.Node, v reflect.Value, key string, depth int) {
+	t := v.Type()
+	known := fields(t)
+	given := map[string]*yaml.Node{}
+	ok := d.mapping(n, key, func(name, val *yaml.Node) {
+		i, ok := known[name.Value]
+		if !ok {
+			under := ""
+			if key != "" {
+				under = " under " + key
+			}
+			d.report(name, "unknown key %.60q%s%s", name.Value, under, didYouMean(name.Value, sortedKeys(known)))
+			return
 		}
-		d.report(n, "%s: want %s, have %s", at, want, kindName(n))
+		given[name.Value] = val
+		child := join(key, name.Value)
+		d.value(val, v.Field(i), child, depth+1)
+		if enum := t.Field(i).Tag.Get("enum"); enum != "" && !isNull(val) {
+			d.enum(resolve(val), v.Field(i), strings.Split(enum, ","), child)
+		}
+	})
+	if !ok || d.full() {
 		return
 	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Tag.Get("required") != "true" {
+			continue
+		}
+		name := f.Tag.Get("yaml")
+		doc, _, _ := strings.Cut(f.Tag.Get("doc"), ".")
+		switch val := resolve(given[name]); {
+		case val == nil:
+			d.report(n, "%s is missing: %s", join(key, name), doc)
+		case isNull(val), val.Kind == yaml.ScalarNode && val.Value == "", val.Kind == yaml.SequenceNode && len(val.Content) == 0:
+			d.report(val, "%s is empty: %s", join(key, name), doc)
+		}
+	}
+}
+
+// mapping calls each for every key of n, reporting what is no mapping and what is named twice. It tells whether n is
+// a mapping.
+func (d *decoder) mapping(n *yaml.Node, key string, each func(name, val *yaml.Node)) bool {
+	if n.Kind != yaml.MappingNode {
+		d.mismatch(n, key, "a mapping")
+		return false
+	}
 	seen := make(map[string]int, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content) && d.nodes <= maxNodes; i += 2 {
+	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, val := n.Content[i], n.Content[i+1]
+		if !d.spend(name, key) {
+			return true
+		}
 		switch {
 		case name.Kind != yaml.ScalarNode:
-			d.report(name, "a key must be a string, this is %s", kindName(name))
+			d.report(name, "%sa key must be a string, this is %s", prefix(key), kindName(name))
 		case name.Tag == "!!merge":
-			d.report(name, "merge keys (<<) are not supported; use an alias for the whole value")
+			d.report(name, "%smerge keys (<<) are not supported; use an alias for the whole value", prefix(key))
+		case len(name.Value) > maxKey || strings.ContainsFunc(name.Value, unprintable):
+			d.report(name, "%skey %.60q is longer than %d bytes or has a control character", prefix(key), name.Value, maxKey)
 		case seen[name.Value] != 0:
-			d.report(name, "key %q is already on line %d", name.Value, seen[name.Value])
+			d.report(name, "%skey %q is already on line %d", prefix(key), name.Value, seen[name.Value])
 		default:
 			seen[name.Value] = name.Line
 			each(name, val)
 		}
 	}
+	return true
 }
 
-// required reports the fields of a struct that must be there and are not.
-func (d *decoder) required(n *yaml.Node, v reflect.Value, key string) {
-	if n.Kind != yaml.MappingNode {
-		return
-	}
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		name := f.Tag.Get("yaml")
-		if f.Tag.Get("required") != "true" || !v.Field(i).IsZero() {
-			continue
-		}
-		given := slices.ContainsFunc(n.Content, func(c *yaml.Node) bool { return c.Kind == yaml.ScalarNode && c.Value == name })
-		if given && v.Field(i).Kind() != reflect.String {
-			continue // reported where it stands, or empty and validated later
-		}
-		d.report(n, "%s is missing: %s", join(key, name), strings.TrimSuffix(f.Tag.Get("doc"), "."))
-	}
+// mismatch reports a value of the wrong type.
+func (d *decoder) mismatch(n *yaml.Node, key, want string) {
+	d.report(n, "%swant %s, have %s", prefix(key), want, kindName(n))
 }
 
-// enum reports a value, or an item of a list, that is not one of the comma-separated ones.
-func (d *decoder) enum(n *yaml.Node, v reflect.Value, enum, key string) {
-	if enum == "" {
-		return
+func prefix(key string) string {
+	if key == "" {
+		return ""
 	}
-	allowed := strings.Split(enum, ",")
+	return key + ": "
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// resolve is what an alias stands for. The parser refuses an alias of an alias.
+func resolve(n *yaml.Node) *yaml.Node {
+	if n != nil && n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+// unprintable tells whether a terminal would obey the character instead of showing it. Lines may break.
+func unprintable(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+
+// enum reports a value, or an item of a list, that is not one of the allowed ones.
+func (d *decoder) enum(n *yaml.Node, v reflect.Value, allowed []string, key string) {
 	if v.Kind() == reflect.Slice {
 		for i := range v.Len() {
-			at := n
-			if n.Kind == yaml.SequenceNode && i < len(n.Content) {
-				at = n.Content[i]
+			if c := n.Content[i]; !isNull(c) {
+				d.enum(resolve(c), v.Index(i), allowed, fmt.Sprintf("%s[%d]", key, i))
 			}
-			d.enum(at, v.Index(i), enum, fmt.Sprintf("%s[%d]", key, i))
 		}
 		return
 	}
-	if text := fmt.Sprint(v.Interface()); !v.IsZero() && !slices.Contains(allowed, text) {
-		d.report(n, "%s: %q is not one of %s%s", key, text, strings.Join(allowed, ", "), didYouMean(text, allowed))
+	// A value of another type is reported already.
+	if text := fmt.Sprint(v.Interface()); n.Kind == yaml.ScalarNode && text == n.Value && !slices.Contains(allowed, text) {
+		d.report(n, "%s: %.60q is not one of %s%s", key, text, strings.Join(allowed, ", "), didYouMean(text, allowed))
 	}
 }
 
@@ -304,15 +392,18 @@ func join(key, name string) string {
 }
 
 func kindName(n *yaml.Node) string {
+	if isNull(n) {
+		return "nothing"
+	}
 	switch n.Kind {
 	case yaml.MappingNode:
 		return "a mapping"
 	case yaml.SequenceNode:
 		return "a list"
-	case yaml.ScalarNode:
-		return fmt.Sprintf("%.60q", n.Value)
+	case yaml.AliasNode:
+		return "an alias"
 	default:
-		return "something else"
+		return fmt.Sprintf("%.60q", n.Value)
 	}
 }
 

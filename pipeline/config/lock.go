@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -53,51 +52,60 @@ var goModuleSum = regexp.MustCompile(`^h1:[A-Za-z0-9+/]{43}=$`)
 // ParseLock reads slipway.lock; see Parse.
 func ParseLock(name string, b []byte) (Lock, error) {
 	var l Lock
-	d := decoder{file: name}
-	if err := d.parse(b, &l); err != nil {
+	var err error
+	if l.where, err = parse(name, b, &l); err != nil {
 		return Lock{}, err
 	}
-	l.where = d.where
-	return l, errors.Join(l.validate()...)
+	if err := l.validate(); err != nil {
+		return Lock{}, err
+	}
+	return l, nil
 }
 
 // At is the position of a key; see Config.At.
 func (l Lock) At(key string) string { return l.where.at(key) }
 
-func (l Lock) validate() []error {
-	var errs []error
-	report := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s: %w", l.At(key), key, fmt.Errorf(format, args...)))
-	}
+func (l Lock) validate() error {
+	p := problems{where: l.where}
 	if !goRelease.MatchString(l.Go.Version) {
-		report("go.version", "%q is not a Go release such as 1.26.8", l.Go.Version)
+		p.at("go.version", "%.60q is not a Go release such as 1.26.8", l.Go.Version)
 	}
 	for _, host := range sortedKeys(l.Go.Sums) {
 		system, arch, _ := strings.Cut(host, "-")
 		if _, err := artifact.ParsePlatform(system + "/" + arch); err != nil {
-			report("go.sums."+host, "%q is not a host such as linux-amd64", host)
+			p.at("go.sums."+host, "%.60q is not a host such as linux-amd64", host)
 		}
 		if !goModuleSum.MatchString(l.Go.Sums[host]) {
-			report("go.sums."+host, "%q is not a checksum of the form h1:<44 characters>", l.Go.Sums[host])
+			p.at("go.sums."+host, "%.60q is not a checksum of the form h1:<44 characters>", l.Go.Sums[host])
 		}
 	}
 	for _, name := range sortedKeys(l.Bases) {
 		if _, ok := images.ByName(name); !ok {
-			report("bases."+name, "there is no distribution %q%s", name, didYouMean(name, images.Names()))
+			p.at("bases."+name, "there is no distribution %.60q%s", name, didYouMean(name, images.Names()))
 		}
-		if b := l.Bases[name]; !baseRef.MatchString(b.Image) {
-			report("bases."+name+".image", "%q is not an image with its registry and tag", b.Image)
+		b := l.Bases[name]
+		if !baseRef.MatchString(b.Image) {
+			p.at("bases."+name+".image", "%.60q is not an image with its registry and tag", b.Image)
+		}
+		for i, pl := range b.Platforms {
+			if slices.Contains(b.Platforms[:i], pl) {
+				p.at(fmt.Sprintf("bases.%s.platforms[%d]", name, i), "%s is named twice", pl)
+			}
 		}
 	}
 	for i, c := range l.Charts {
 		key := fmt.Sprintf("charts[%d]", i)
-		for _, p := range []string{c.Name, c.Version} {
-			if err := artifact.CheckPath(p); err != nil || strings.Contains(p, "/") {
-				report(key, "%q is not a chart name or version", p)
-			}
+		if err := checkLocal(c.Chart); err != nil {
+			p.at(key+".chart", "%w", err)
+		}
+		if artifact.CheckPath(c.Name) != nil || strings.Contains(c.Name, "/") {
+			p.at(key+".name", "%.60q is not the name of a chart", c.Name)
+		}
+		if artifact.CheckPath(c.Version) != nil || strings.Contains(c.Version, "/") {
+			p.at(key+".version", "%.60q is not the version of a chart", c.Version)
 		}
 	}
-	return errs
+	return p.err()
 }
 
 // Encode returns the bytes of slipway.lock: keys in a fixed order, so that a difference in version control is a
@@ -192,7 +200,13 @@ func (l Lock) flat() map[string]string {
 		m["base "+name] = fmt.Sprintf("%s@%s (%s)", b.Image, b.Digest, strings.Join(ps, " "))
 	}
 	for _, c := range l.Charts {
-		m["chart "+c.Name+" of "+c.Chart] = fmt.Sprintf("%s from %s, %s", c.Version, c.Repository, c.Digest)
+		// A chart may need another one twice, under two aliases.
+		name := "chart " + c.Name + " of " + c.Chart
+		key := name
+		for n := 2; m[key] != ""; n++ {
+			key = fmt.Sprintf("%s (%d)", name, n)
+		}
+		m[key] = fmt.Sprintf("%s from %s, %s", c.Version, c.Repository, c.Digest)
 	}
 	return m
 }

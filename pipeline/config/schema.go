@@ -5,8 +5,49 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/slipway-build/slipway/images"
+	"github.com/slipway-build/slipway/pipeline/artifact"
 )
+
+// patterns are what the texts of a field must match, or of its items, by type and field. What they cannot say, Parse
+// checks besides.
+var patterns = map[string]*regexp.Regexp{
+	"Config.Go":          goRelease,
+	"Config.Bases":       baseRef,
+	"Config.Mirrors":     registryRef,
+	"Project.Name":       projectName,
+	"Project.Repository": httpURL,
+	"Project.Homepage":   httpURL,
+	"Binary.Name":        programName,
+	"Binary.Tags":        buildTag,
+	"Binary.Builder":     pinnedRef,
+	"Image.Repository":   repositoryRef,
+	"Image.Ports":        portNumber,
+	"Image.Path":         imagePath,
+	"Image.Workdir":      imagePath,
+	"Image.Volumes":      imagePath,
+	"Chart.Repository":   repositoryRef,
+	"Test.Builder":       pinnedRef,
+}
+
+var imagePath = regexp.MustCompile(`^/`)
+
+// keys are what the keys of a map must be, by type and field.
+var keys = map[string]map[string]any{
+	"Config.Bases":   {"enum": images.Names()},
+	"Config.Mirrors": {"pattern": registryHost.String()},
+	"Binary.Vars":    {"pattern": linkerVar.String()},
+	"Binary.Env":     {"enum": buildEnv},
+	"Image.Files":    {"pattern": imagePath.String()},
+}
+
+// values are the values of a list's items that no tag holds.
+var values = map[string][]string{"Binary.Ldflags": linkerFlags}
 
 // Schema returns the JSON schema of slipway.yaml, with which editors complete and check it
 // (https://json-schema.org/draft/2020-12).
@@ -15,6 +56,16 @@ func Schema() ([]byte, error) {
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	s["title"] = FileName
 	s["description"] = "What a project releases."
+	s["$defs"] = map[string]any{
+		"platform": map[string]any{
+			"description": "os/arch or os/arch/variant in Go's terms.",
+			"enum":        artifact.Platforms(),
+		},
+		"template": map[string]any{
+			"description": "Text with values of the release, such as {{ .Version }}.",
+			"type":        text(),
+		},
+	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -23,12 +74,15 @@ func Schema() ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// text are the JSON types that are read as text: 1.20 needs no quotes.
+func text() []string { return []string{"string", "number", "boolean"} }
+
 func schemaOf(t reflect.Type) map[string]any {
-	if t == reflect.TypeFor[Template]() {
-		return map[string]any{"type": []string{"string", "number", "boolean"}}
-	}
-	if reflect.PointerTo(t).Implements(textUnmarshaler) {
-		return map[string]any{"type": "string"}
+	switch {
+	case t == reflect.TypeFor[Template]():
+		return map[string]any{"$ref": "#/$defs/template"}
+	case t == reflect.TypeFor[artifact.Platform]():
+		return map[string]any{"$ref": "#/$defs/platform"}
 	}
 	switch t.Kind() {
 	case reflect.Struct:
@@ -39,27 +93,10 @@ func schemaOf(t reflect.Type) map[string]any {
 			if name == "" {
 				continue
 			}
-			p := schemaOf(f.Type)
-			p["description"] = f.Tag.Get("doc")
-			if enum := f.Tag.Get("enum"); enum != "" {
-				target := p
-				if items, ok := p["items"].(map[string]any); ok {
-					target = items
-				}
-				var values []any
-				for v := range strings.SplitSeq(enum, ",") {
-					if f.Type.Kind() == reflect.Int {
-						values = append(values, json.Number(v))
-					} else {
-						values = append(values, v)
-					}
-				}
-				target["enum"] = values
-			}
+			properties[name] = fieldSchema(t, f)
 			if f.Tag.Get("required") == "true" {
 				required = append(required, name)
 			}
-			properties[name] = p
 		}
 		s := map[string]any{"type": "object", "additionalProperties": false, "properties": properties}
 		if len(required) > 0 {
@@ -72,20 +109,86 @@ func schemaOf(t reflect.Type) map[string]any {
 		return map[string]any{"type": "array", "items": schemaOf(t.Elem())}
 	case reflect.Int:
 		return map[string]any{"type": "integer"}
-	case reflect.Bool:
-		return map[string]any{"type": "boolean"}
 	default:
-		return map[string]any{"type": []string{"string", "number", "boolean"}}
+		return map[string]any{"type": text()}
 	}
+}
+
+func fieldSchema(t reflect.Type, f reflect.StructField) map[string]any {
+	key := t.Name() + "." + f.Name
+	p := schemaOf(f.Type)
+	p["description"] = f.Tag.Get("doc")
+	// Of a list or a map it is the items that are restricted.
+	item := p
+	for _, of := range []string{"items", "additionalProperties"} {
+		if m, ok := p[of].(map[string]any); ok {
+			item = m
+		}
+	}
+	if re := patterns[key]; re != nil {
+		item["pattern"] = re.String()
+		if !re.MatchString("1") {
+			item["type"] = "string" // and never a number
+		}
+	}
+	if names := keys[key]; names != nil {
+		p["propertyNames"] = names
+	}
+	if v := values[key]; v != nil {
+		item["enum"] = v
+	}
+	if enum := f.Tag.Get("enum"); enum != "" {
+		var all []any
+		for v := range strings.SplitSeq(enum, ",") {
+			if f.Type.Kind() == reflect.Int {
+				all = append(all, json.Number(v))
+			} else {
+				all = append(all, v)
+			}
+		}
+		item["enum"] = all
+	}
+	if item["enum"] != nil {
+		delete(item, "type")
+	}
+	if f.Tag.Get("required") == "true" {
+		switch f.Type.Kind() {
+		case reflect.String:
+			p["minLength"] = 1
+		case reflect.Slice:
+			p["minItems"] = 1
+		}
+	}
+	if ex := f.Tag.Get("example"); ex != "" {
+		p["examples"] = []any{example(f.Type, ex)}
+	}
+	return p
+}
+
+// example is the value of an example tag: that of a list is one item, that of a map one line of YAML.
+func example(t reflect.Type, ex string) any {
+	switch t.Kind() {
+	case reflect.Slice:
+		return []string{ex}
+	case reflect.Map:
+		var m map[string]string
+		if err := yaml.Unmarshal([]byte(ex), &m); err != nil {
+			panic(fmt.Sprintf("config: example %q: %v", ex, err))
+		}
+		return m
+	}
+	return ex
 }
 
 // Reference returns the reference of slipway.yaml in Markdown, from the same source as the schema.
 func Reference() string {
 	var b strings.Builder
 	b.WriteString("# Configuration\n\n")
-	b.WriteString("`slipway.yaml` says what a project releases. It is strict: an unknown or repeated key, a wrong type or an impossible value ends a command with exit 2 and `file:line:column`. ")
-	b.WriteString("Begin it with `# yaml-language-server: $schema=` and the address of `docs/slipway.schema.json`, and editors complete it.\n\n")
-	b.WriteString("This page is generated from the code (`make golden`).\n")
+	b.WriteString("`slipway.yaml` at the root of a repository says what it releases, and `slipway.lock` beside it what that is made from. ")
+	b.WriteString("Both are strict: an unknown or repeated key, a wrong type or an impossible value ends a command with exit 2 and `file:line:column`, for all mistakes at once. ")
+	b.WriteString("Begin the file with `# yaml-language-server: $schema=` and the address of `docs/slipway.schema.json`, and editors complete and check it while you write.\n\n")
+	b.WriteString("This page is generated from the code (`make golden`). The smallest file:\n\n")
+	b.WriteString("```yaml\nversion: 1\nproject:\n  name: tool\nbinaries:\n  - name: tool\n    main: ./cmd/tool\n```\n")
 	for _, section := range []struct {
 		key string
 		t   reflect.Type
@@ -109,9 +212,14 @@ func Reference() string {
 			if name == "" {
 				continue
 			}
-			doc := f.Tag.Get("doc")
+			doc := literal.ReplaceAllString(f.Tag.Get("doc"), "`$0`")
 			if enum := f.Tag.Get("enum"); enum != "" {
-				doc += " One of `" + strings.ReplaceAll(enum, ",", "`, `") + "`."
+				values := strings.Split(enum, ",")
+				of := "One of"
+				if len(values) == 1 {
+					of = "Always"
+				}
+				doc += " " + of + " `" + strings.Join(values, "`, `") + "`."
 			}
 			if ex := f.Tag.Get("example"); ex != "" {
 				doc += " Example: `" + ex + "`."
@@ -122,35 +230,38 @@ func Reference() string {
 			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, typeName(f.Type), doc)
 		}
 	}
-	b.WriteString("\n## Templates\n\nIn the keys of type template, `{{ .Name }}` is replaced by a value and `{{ lower .Name }}`, `{{ upper .Name }}`, `{{ title .Name }}` by a changed one. There is nothing else: no conditions, no environment, no files.\n\n| value | meaning |\n|---|---|\n")
+	b.WriteString("\n## Templates\n\nIn a value of type template, `{{ .Name }}` is replaced by a value of the release, and `{{ lower .Name }}`, `{{ upper .Name }}` and `{{ title .Name }}` by that value in other letter case. ")
+	b.WriteString("There is nothing else: no conditions, no environment, no files, so a template can neither depend on the machine nor leak from it.\n\n| value | meaning |\n|---|---|\n")
 	for _, name := range sortedKeys(templateValues) {
 		fmt.Fprintf(&b, "| `.%s` | %s |\n", name, templateValues[name])
 	}
-	b.WriteString("\n## Targets\n\nA target is `os/arch` or `os/arch/variant` in Go's terms. Variants choose the instruction set: `linux/arm/v7`, `linux/amd64/v3`. The default matrix:\n\n")
+	b.WriteString("\n## Targets\n\nA target is `os/arch` or `os/arch/variant` in Go's terms. A variant chooses the instruction set, as in `linux/arm/v7` or `linux/amd64/v3`. ")
+	b.WriteString("Images are made for the targets that the base of the distribution has too: `linux/arm/v7` where it has that, and never `linux/amd64/v3`. The default matrix:\n\n")
 	for _, p := range DefaultTargets() {
 		fmt.Fprintf(&b, "- `%s`\n", p)
 	}
 	return b.String()
 }
 
+// literal is what Markdown would take for markup, and is code: templates, placeholders and patterns.
+var literal = regexp.MustCompile(`(?:\{\{[^}]*\}\}_?)+|\S*<[a-z]+>|[A-Z]+\*`)
+
 func typeName(t reflect.Type) string {
-	switch {
-	case t == reflect.TypeFor[Template]():
+	switch t {
+	case reflect.TypeFor[Template]():
 		return "template"
-	case reflect.PointerTo(t).Implements(textUnmarshaler):
-		return "string"
+	case reflect.TypeFor[artifact.Platform]():
+		return "target"
 	}
 	switch t.Kind() {
 	case reflect.Slice:
-		return "list of " + typeName(t.Elem())
+		return "list of " + typeName(t.Elem()) + "s"
 	case reflect.Map:
-		return "map to " + typeName(t.Elem())
+		return "map of " + typeName(t.Elem()) + "s"
 	case reflect.Struct:
 		return "mapping"
 	case reflect.Int:
 		return "number"
-	case reflect.Bool:
-		return "true or false"
 	default:
 		return "string"
 	}

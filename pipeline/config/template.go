@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Template is text with values of the release in it: {{ .Version }} or {{ lower .Project }}. It is data and nothing
@@ -19,7 +20,7 @@ type Values map[string]string
 var templateValues = map[string]string{
 	"Project":     "name of the project",
 	"Version":     "version without v, as in 1.2.3-rc.1",
-	"Tag":         "git tag, or v and the version of a snapshot",
+	"Tag":         "git tag; of a commit without one, v and the version",
 	"Major":       "first number of the version",
 	"Minor":       "second number of the version",
 	"Patch":       "third number of the version",
@@ -28,12 +29,15 @@ var templateValues = map[string]string{
 	"ShortCommit": "first 12 digits of the commit",
 	"Date":        "commit time in UTC, as in 2006-01-02T15:04:05Z",
 	"Timestamp":   "commit time as seconds since 1970",
-	"Binary":      "name of the binary, where there is one",
-	"Os":          "operating system of the target, where there is one",
-	"Arch":        "architecture of the target, where there is one",
-	"Variant":     "variant of the architecture, as in v7; often empty",
-	"Distro":      "distribution of the image, where there is one",
+	"Binary":      "name of the binary; in vars",
+	"Os":          "operating system of the target; in vars and archives",
+	"Arch":        "architecture of the target; in vars and archives",
+	"Variant":     "variant of the architecture, as in v7, empty for most targets; in vars and archives",
+	"Distro":      "distribution of the image; in labels of images",
 }
+
+// localValues are those that only some places have.
+var localValues = []string{"Binary", "Os", "Arch", "Variant", "Distro"}
 
 var templateFuncs = map[string]func(string) string{
 	"lower": strings.ToLower,
@@ -42,7 +46,8 @@ var templateFuncs = map[string]func(string) string{
 		if s == "" {
 			return s
 		}
-		return strings.ToUpper(s[:1]) + s[1:]
+		_, n := utf8.DecodeRuneInString(s)
+		return strings.ToUpper(s[:n]) + s[n:]
 	},
 }
 
@@ -58,6 +63,16 @@ func (t Template) Expand(v Values) (string, error) {
 	return t.expand(func(name string) string { return v[name] })
 }
 
+// names are the values that the template names, in its order.
+func (t Template) names() []string {
+	var names []string
+	_, _ = t.expand(func(name string) string {
+		names = append(names, name)
+		return ""
+	})
+	return names
+}
+
 func (t Template) expand(lookup func(string) string) (string, error) {
 	var b strings.Builder
 	rest := string(t)
@@ -69,23 +84,23 @@ func (t Template) expand(lookup func(string) string) (string, error) {
 		}
 		action, tail, ok := strings.Cut(after, "}}")
 		if !ok {
-			return "", fmt.Errorf("template %q: {{ without }}", string(t))
+			return "", fmt.Errorf("template %.60q: {{ without }}", string(t))
 		}
 		rest = tail
 		words := strings.Fields(action)
 		if len(words) == 0 || len(words) > 2 {
-			return "", fmt.Errorf("template %q: {{%s}} is neither a value such as {{ .Version }} nor a function of one such as {{ lower .Version }}; conditions and pipes are not supported", string(t), action)
+			return "", fmt.Errorf("template %.60q: {{%.60s}} is neither a value such as {{ .Version }} nor a function of one such as {{ lower .Version }}; conditions and pipes are not supported", string(t), action)
 		}
 		if len(words) == 2 && templateFuncs[words[0]] == nil {
-			return "", fmt.Errorf("template %q: there is no function %q: templates are data; functions are %s", string(t), words[0], strings.Join(slices.Sorted(maps.Keys(templateFuncs)), " "))
+			return "", fmt.Errorf("template %.60q: there is no function %.60q: templates are data; functions are %s", string(t), words[0], strings.Join(slices.Sorted(maps.Keys(templateFuncs)), " "))
 		}
 		name, isValue := strings.CutPrefix(words[len(words)-1], ".")
 		if _, ok := templateValues[name]; !isValue || !ok {
 			names := slices.Sorted(maps.Keys(templateValues))
 			if len(words) == 1 && !isValue {
-				return "", fmt.Errorf("template %q: there is no function %q and nothing to call: templates are data; values are .%s", string(t), words[0], strings.Join(names, " ."))
+				return "", fmt.Errorf("template %.60q: there is no function %.60q and nothing to call: templates are data; values are .%s", string(t), words[0], strings.Join(names, " ."))
 			}
-			return "", fmt.Errorf("template %q: there is no value %q%s; values are .%s", string(t), words[len(words)-1], didYouMean(name, names), strings.Join(names, " ."))
+			return "", fmt.Errorf("template %.60q: there is no value %.60q%s; values are .%s", string(t), words[len(words)-1], didYouMean(name, names), strings.Join(names, " ."))
 		}
 		value := lookup(name)
 		if len(words) == 2 {

@@ -65,10 +65,6 @@ func NewFailure(step, output string, err error) error {
 	return fault.New(code, &Failure{Step: step, Printed: output, Err: err})
 }
 
-// ModuleEnv is how modules are fetched: by the settings of the person who runs the pipeline, since they name private
-// proxies and repositories. What is fetched is held to go.sum, so none of this changes a binary.
-var ModuleEnv = []string{"GOPROXY", "GONOPROXY", "GOPRIVATE", "GOSUMDB", "GONOSUMDB", "GOINSECURE", "GOAUTH"}
-
 // FixedEnv is the environment of every compile and test besides the plan's own, each with the reason for its value.
 func FixedEnv() []string {
 	return []string{

@@ -7,6 +7,7 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -95,13 +96,19 @@ type Chart struct {
 	Path       string `json:"path"`
 }
 
-// Encode returns the canonical bytes of the manifest: two-space indentation, files sorted by path, one newline at the
-// end. A manifest that Decode would refuse is an error.
+// Encode returns the canonical bytes of the manifest: two-space indentation, files sorted by path, the time in UTC, an
+// empty list where there is none, one newline at the end. A manifest that Decode would refuse is an error.
 func (r Release) Encode() ([]byte, error) {
 	r.Schema = Schema
-	r.Files = slices.SortedFunc(slices.Values(r.Files), func(a, b artifact.File) int { return strings.Compare(a.Path, b.Path) })
+	r.Time = r.Time.UTC()
+	r.Inputs, r.Binaries, r.Archives, r.Charts = list(r.Inputs), list(r.Binaries), list(r.Archives), list(r.Charts)
+	r.Images = list(slices.Clone(r.Images))
+	for i, im := range r.Images {
+		r.Images[i].Tags, r.Images[i].Platforms = list(im.Tags), list(im.Platforms)
+	}
+	r.Files = list(slices.SortedFunc(slices.Values(r.Files), func(a, b artifact.File) int { return strings.Compare(a.Path, b.Path) }))
 	if err := r.check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("writing manifest: %w", err)
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -111,8 +118,19 @@ func (r Release) Encode() ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// list is s, or an empty one where it is nil: JSON would write null for it.
+func list[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
 // Decode reads a manifest from outside: bounded, without unknown fields, and checked so that every path in it is safe
 // to join to a folder.
+//
+// JSON leaves room for two readers to see two releases in one file, with keys that come twice or in another letter
+// case. Who must know that there is one reading compares the bytes with those of Encode.
 func Decode(r io.Reader) (Release, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxSize+1))
 	if err != nil {
@@ -121,17 +139,32 @@ func Decode(r io.Reader) (Release, error) {
 	if len(b) > maxSize {
 		return Release{}, fmt.Errorf("reading manifest: it is larger than %d bytes", maxSize)
 	}
+	rel, err := decode(b)
+	if err != nil {
+		return Release{}, fmt.Errorf("reading manifest: %w", err)
+	}
+	return rel, nil
+}
+
+func decode(b []byte) (Release, error) {
+	// The schema first: a newer one has fields that this version does not know, and they are not what is wrong.
+	var format struct {
+		Schema string `json:"schema"`
+	}
+	if err := json.Unmarshal(b, &format); err != nil {
+		return Release{}, err
+	}
+	if format.Schema != Schema {
+		return Release{}, fmt.Errorf("schema %.60q is not %q; read it with the version of slipway that wrote it", format.Schema, Schema)
+	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	var rel Release
 	if err := dec.Decode(&rel); err != nil {
-		return Release{}, fmt.Errorf("reading manifest: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Release{}, errors.New("reading manifest: something follows it")
+		return Release{}, err
 	}
 	if err := rel.check(); err != nil {
-		return Release{}, fmt.Errorf("reading manifest: %w", err)
+		return Release{}, err
 	}
 	return rel, nil
 }
@@ -146,56 +179,94 @@ func Load(name string) (Release, error) {
 	return Decode(f)
 }
 
-// check refuses a manifest that contradicts itself.
+// check refuses a manifest that contradicts itself, or in which a reader would take for an option what is none.
 func (r Release) check() error {
-	if r.Schema != Schema {
-		return fmt.Errorf("schema %q is not %q; read it with the version of slipway that wrote it", r.Schema, Schema)
-	}
-	if r.Name == "" || r.Version.IsZero() || r.Commit == "" {
+	switch {
+	case r.Name == "" || r.Version.IsZero() || r.Commit == "":
 		return errors.New("name, version or commit is missing")
+	case strings.HasPrefix(r.Commit, "-") || strings.HasPrefix(r.Tree, "-") || strings.HasPrefix(r.Tag, "-"):
+		return errors.New("commit, tree or tag begins with -; git would take it for an option")
+	case r.Time.Unix() < 0 || r.Time.Nanosecond() != 0 || r.Time.Year() > 9999:
+		return fmt.Errorf("time %s is no commit time in whole seconds since 1970", r.Time.UTC().Format(time.RFC3339Nano))
 	}
 	if _, err := artifact.ParseDigest(string(r.Plan)); err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
-	known := make(map[string]bool, len(r.Files))
-	paths := make([]string, len(r.Files))
-	for i, f := range r.Files {
+	kinds := make(map[string]artifact.Kind, len(r.Files))
+	paths := []string{FileName, ChecksumsName} // no file has the name of these two, in any letter case
+	for _, f := range r.Files {
 		if _, err := artifact.ParseDigest(string(f.Digest)); err != nil {
-			return fmt.Errorf("%s: %w", f.Path, err)
+			return fmt.Errorf("%.80q: %w", f.Path, err)
 		}
 		if f.Size < 0 {
-			return fmt.Errorf("%s: size %d is negative", f.Path, f.Size)
+			return fmt.Errorf("%.80q: size %d is negative", f.Path, f.Size)
 		}
 		if f.Path == FileName || f.Path == ChecksumsName {
 			return fmt.Errorf("%s cannot list itself", f.Path)
 		}
-		known[f.Path] = true
-		paths[i] = f.Path
+		kinds[f.Path] = f.Kind
+		paths = append(paths, f.Path)
 	}
 	if err := artifact.CheckPaths(paths); err != nil {
 		return err
 	}
-	var named []string
+	of := func(p string, want artifact.Kind) error {
+		switch kind, ok := kinds[p]; {
+		case !ok:
+			return fmt.Errorf("%.80q is not among the files", p)
+		case kind != want:
+			return fmt.Errorf("%.80q is a file of kind %q and named as %s", p, kind, want)
+		}
+		return nil
+	}
 	for _, b := range r.Binaries {
-		named = append(named, b.Path)
-	}
-	for _, a := range r.Archives {
-		named = append(named, a.Path)
-	}
-	for _, c := range r.Charts {
-		named = append(named, c.Path)
-	}
-	for _, p := range named {
-		if !known[p] {
-			return fmt.Errorf("%q is not among the files", p)
+		if err := cmp.Or(of(b.Path, artifact.Binary), checkPlatform(b.Platform)); err != nil {
+			return err
 		}
 	}
-	for _, i := range r.Images {
-		if _, err := artifact.ParseDigest(string(i.Digest)); err != nil {
-			return fmt.Errorf("image %s (%s): %w", i.Repository, i.Distro, err)
+	for _, a := range r.Archives {
+		if err := cmp.Or(of(a.Path, artifact.Archive), checkPlatform(a.Platform)); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.Charts {
+		if err := of(c.Path, artifact.Chart); err != nil {
+			return err
+		}
+	}
+	for _, im := range r.Images {
+		if err := im.check(); err != nil {
+			return fmt.Errorf("image %.80s (%.80s): %w", im.Repository, im.Distro, err)
 		}
 	}
 	return nil
+}
+
+func (im Image) check() error {
+	if _, err := artifact.ParseDigest(string(im.Digest)); err != nil {
+		return err
+	}
+	if im.Size < 0 {
+		return fmt.Errorf("size %d is negative", im.Size)
+	}
+	for _, p := range im.Platforms {
+		if err := checkPlatform(p.Platform); err != nil {
+			return err
+		}
+		if _, err := artifact.ParseDigest(string(p.Digest)); err != nil {
+			return fmt.Errorf("%s: %w", p.Platform, err)
+		}
+		if p.Size < 0 {
+			return fmt.Errorf("%s: size %d is negative", p.Platform, p.Size)
+		}
+	}
+	return nil
+}
+
+// checkPlatform refuses the platform of a field that is not there; others are checked where they are read.
+func checkPlatform(p artifact.Platform) error {
+	_, err := artifact.ParsePlatform(p.String())
+	return err
 }
 
 // Checksums returns SHA256SUMS for the files: "<hex>  <path>" lines in the bytewise order of the paths, as sha256sum
@@ -210,7 +281,7 @@ func Checksums(files []artifact.File) []byte {
 }
 
 // ParseChecksums reads SHA256SUMS: digests by path. Both modes of sha256sum are read; a line of any other form, a path
-// that is not safe or one that is named twice is an error.
+// that is not safe, two that are one file where letter case does not count, or no line at all is an error.
 func ParseChecksums(r io.Reader) (map[string]artifact.Digest, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxSize+1))
 	if err != nil {
@@ -220,20 +291,27 @@ func ParseChecksums(r io.Reader) (map[string]artifact.Digest, error) {
 		return nil, fmt.Errorf("reading checksums: more than %d bytes", maxSize)
 	}
 	sums := map[string]artifact.Digest{}
-	for i, line := range strings.Split(strings.TrimSuffix(string(b), "\n"), "\n") {
-		hex, name, ok := strings.Cut(line, " ")
+	var names []string
+	line := 0
+	for text := range strings.SplitSeq(strings.TrimSuffix(string(b), "\n"), "\n") {
+		line++
+		hex, name, ok := strings.Cut(text, " ")
 		d, err := artifact.ParseDigest("sha256:" + hex)
 		if !ok || err != nil || name == "" || (name[0] != ' ' && name[0] != '*') {
-			return nil, fmt.Errorf("checksums:%d: want <64 hex digits>, two spaces and a path", i+1)
+			return nil, fmt.Errorf("checksums:%d: want <64 hex digits>, two spaces and a path", line)
 		}
 		name = name[1:]
 		if err := artifact.CheckPath(name); err != nil {
-			return nil, fmt.Errorf("checksums:%d: %w", i+1, err)
+			return nil, fmt.Errorf("checksums:%d: %w", line, err)
 		}
 		if _, ok := sums[name]; ok {
-			return nil, fmt.Errorf("checksums:%d: %q is named twice", i+1, name)
+			return nil, fmt.Errorf("checksums:%d: %q is named twice", line, name)
 		}
 		sums[name] = d
+		names = append(names, name)
+	}
+	if err := artifact.CheckPaths(names); err != nil {
+		return nil, fmt.Errorf("reading checksums: %w", err)
 	}
 	return sums, nil
 }

@@ -177,7 +177,7 @@ func (p planner) plan() (Plan, error) {
 		Tag:        p.src.Tag,
 		Commit:     p.src.Commit,
 		Tree:       p.src.Tree,
-		Time:       p.src.Time,
+		Time:       p.src.Time.UTC(),
 		Toolchain:  Toolchain{Version: p.lock.Go.Version, Sums: p.lock.Go.Sums},
 		Licenses:   pr.Licenses,
 		Test:       Test{Packages: p.cfg.Test.Packages, Flags: p.cfg.Test.Flags, Builder: p.cfg.Test.Builder},
@@ -234,7 +234,10 @@ func (p planner) plan() (Plan, error) {
 			return Plan{}, err
 		}
 		for _, d := range c.Dependencies {
-			out.Inputs = append(out.Inputs, artifact.Input{Kind: "chart", Name: d.Name + "@" + d.Version, Digest: string(d.Digest)})
+			in := artifact.Input{Kind: "chart", Name: d.Name + "@" + d.Version, Digest: string(d.Digest)}
+			if !slices.Contains(out.Inputs, in) { // two charts may need the same one
+				out.Inputs = append(out.Inputs, in)
+			}
 		}
 		out.Charts = append(out.Charts, c)
 	}
@@ -280,6 +283,10 @@ func (p planner) binaries() ([]Binary, error) {
 	out := []Binary{}
 	for i, b := range p.cfg.Binaries {
 		key := fmt.Sprintf("binaries[%d]", i)
+		pkg, err := packagePath(b.Dir, b.Main)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s.main: %w", p.cfg.At(key+".main"), key, err)
+		}
 		for _, pl := range b.Platforms() {
 			if len(p.o.Targets) > 0 && !slices.Contains(p.o.Targets, pl.Base()) && !slices.Contains(p.o.Targets, pl) {
 				continue
@@ -301,7 +308,7 @@ func (p planner) binaries() ([]Binary, error) {
 				Platform: pl,
 				Path:     fmt.Sprintf("binaries/%s_%s/%s", b.Name, pl.Slug(), pl.Exe(b.Name)),
 				Dir:      path.Clean("./" + b.Dir),
-				Package:  packagePath(b.Main),
+				Package:  pkg,
 				Flags:    flags,
 				Env:      env,
 				Builder:  b.Builder,
@@ -314,12 +321,22 @@ func (p planner) binaries() ([]Binary, error) {
 	return out, nil
 }
 
-// packagePath is a folder as the Go command wants it: ./cmd/tool, or . for the root.
-func packagePath(dir string) string {
-	if dir = path.Clean(dir); dir == "." {
-		return "."
+// packagePath is the folder of a package as the Go command wants it in the folder of its module: ./cmd/tool, or . for
+// the module's own.
+func packagePath(dir, main string) (string, error) {
+	dir, main = path.Clean("./"+dir), path.Clean("./"+main)
+	rest := main
+	if dir != "." {
+		var below bool
+		if rest, below = strings.CutPrefix(main+"/", dir+"/"); !below {
+			return "", fmt.Errorf("%q is not in the module's folder %q; both are relative to the root", main, dir)
+		}
+		rest = path.Clean("./" + rest)
 	}
-	return "./" + dir
+	if rest == "." {
+		return ".", nil
+	}
+	return "./" + rest, nil
 }
 
 // flags are the arguments of go build but for the output and the package. Every one that a machine, a user or a Go
@@ -396,13 +413,17 @@ func (p planner) archives(binaries []Binary) ([]Archive, error) {
 		if pl.OS == "windows" {
 			ending = ".zip"
 		}
-		if strings.Contains(stem, "/") {
-			return nil, fmt.Errorf("%s: archives.name: %q has a slash", p.cfg.At("archives.name"), stem)
+		if stem == "" || strings.Contains(stem, "/") {
+			return nil, fmt.Errorf("%s: archives.name: it gives %q for %s, which is not the name of a file", p.cfg.At("archives.name"), stem, pl)
 		}
 		out = append(out, Archive{Platform: pl, Path: "archives/" + stem + ending, Folder: folder, Binaries: byPlatform[pl], Files: files})
 	}
 	return out, nil
 }
+
+// maxTag is the length of the longest tag that a registry takes
+// (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
+const maxTag = 128
 
 func (p planner) image(i int, binaries []Binary) ([]Image, error) {
 	im, key := p.cfg.Images[i], fmt.Sprintf("images[%d]", i)
@@ -431,7 +452,7 @@ func (p planner) image(i int, binaries []Binary) ([]Image, error) {
 			Tags:       []string{p.src.Version.OCITag() + "-" + name},
 			Floating:   version.Floating(p.src.Version, name, name == standard),
 			Base:       base,
-			Path:       im.Path,
+			Path:       im.BinaryPath(p.cfg.Binaries[0].Name),
 			Files:      im.Files,
 			Process: Process{
 				User:       d.User,
@@ -445,11 +466,11 @@ func (p planner) image(i int, binaries []Binary) ([]Image, error) {
 		if name == standard {
 			built.Tags = append(built.Tags, p.src.Version.OCITag())
 		}
+		if n := len(built.Tags[0]); n > maxTag {
+			return nil, fmt.Errorf("%s: %s: tag %s has %d characters and may have %d; release a shorter version", p.cfg.At(key), key, built.Tags[0], n, maxTag)
+		}
 		if d.NeedsCertificates {
 			built.Certificates = d.Certificates
-		}
-		if built.Path == "" {
-			built.Path = "/usr/local/bin/" + binary
 		}
 		if len(built.Process.Entrypoint) == 0 {
 			built.Process.Entrypoint = []string{built.Path}
@@ -477,8 +498,8 @@ func (p planner) image(i int, binaries []Binary) ([]Image, error) {
 			if len(p.o.Targets) > 0 {
 				continue // narrowed to targets that no image has
 			}
-			return nil, fmt.Errorf("%s: %s on %s has no platform: the base has %s and the binary %s none of them",
-				p.cfg.At(key), im.Repository, name, joinPlatforms(p.lock.Bases[name].Platforms), binary)
+			return nil, fmt.Errorf("%s: %s: %s on %s would have no platform: of what the base has and exclude leaves, %s is built for none; add a target such as linux/amd64 or take %s out of distros",
+				p.cfg.At(key), key, im.Repository, name, binary, name)
 		}
 		out = append(out, built)
 	}
@@ -564,15 +585,10 @@ func owner(repository string) string {
 
 func (p planner) chart(i int) (Chart, error) {
 	c, key := p.cfg.Charts[i], fmt.Sprintf("charts[%d]", i)
-	dir := path.Clean(c.Path)
-	name := path.Base(dir)
-	if name == "." {
-		name = p.cfg.Project.Name
-	}
-	v := p.src.Version.String()
+	name, v := c.Name(p.cfg.Project.Name), p.src.Version.String()
 	out := Chart{
 		Name:       name,
-		Dir:        dir,
+		Dir:        path.Clean(c.Path),
 		Path:       fmt.Sprintf("charts/%s-%s.tgz", name, v),
 		Version:    v,
 		AppVersion: v,
@@ -590,27 +606,36 @@ func (p planner) chart(i int) (Chart, error) {
 		out.Annotations[a] = value
 	}
 	for _, d := range p.lock.Charts {
-		if path.Clean(d.Chart) == dir {
+		if path.Clean(d.Chart) == out.Dir {
 			out.Dependencies = append(out.Dependencies, ChartDependency{Name: d.Name, Version: d.Version, Repository: d.Repository, Digest: d.Digest})
 		}
 	}
 	return out, nil
 }
 
-// checkPaths refuses two outputs of one name before anything is built.
+// checkPaths refuses two outputs of one name, or one that some system cannot hold, before anything is built.
 func (p planner) checkPaths(out Plan) error {
-	var paths []string
+	var binaries, archives, charts []string
 	for _, b := range out.Binaries {
-		paths = append(paths, b.Path)
+		binaries = append(binaries, b.Path)
 	}
 	for _, a := range out.Archives {
-		paths = append(paths, a.Path)
+		archives = append(archives, a.Path)
 	}
 	for _, c := range out.Charts {
-		paths = append(paths, c.Path)
+		charts = append(charts, c.Path)
 	}
-	if err := artifact.CheckPaths(paths); err != nil {
-		return fmt.Errorf("%s: %w; change archives.name or the names of the binaries", p.cfg.At("archives.name"), err)
+	for _, of := range []struct {
+		key, mend string
+		paths     []string
+	}{
+		{"binaries", "change the name of a binary", binaries},
+		{"archives.name", "have {{ .Os }}, {{ .Arch }} and {{ .Variant }} in it, so that each target has its own", archives},
+		{"charts", "rename the folder of a chart", charts},
+	} {
+		if err := artifact.CheckPaths(of.paths); err != nil {
+			return fmt.Errorf("%s: %s: %w; %s", p.cfg.At(of.key), of.key, err, of.mend)
+		}
 	}
 	return nil
 }

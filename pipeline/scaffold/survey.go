@@ -366,20 +366,23 @@ func isPlatformWord(w string) bool {
 	return slices.Contains(systems, w) || slices.Contains(arches, w)
 }
 
-// versionNames are the names that projects give to what the linker sets, in lower case.
-var versionNames = map[string]config.Template{}
+// versionNames are the names that projects give to what the linker sets, in lower case, by the value.
+var versionNames = map[config.Template][]string{
+	"{{ .Version }}": {"version", "buildversion", "appversion", "gitversion"},
+	"{{ .Tag }}":     {"tag", "gittag", "buildtag", "versiontag"},
+	"{{ .Commit }}":  {"commit", "gitcommit", "commitsha", "commithash", "buildcommit", "sha", "gitsha", "revision", "gitrevision"},
+	"{{ .Date }}":    {"date", "builddate", "buildtime", "builtat", "commitdate"},
+}
 
-func init() {
-	for value, names := range map[config.Template]string{
-		"{{ .Version }}": "version buildversion appversion gitversion",
-		"{{ .Tag }}":     "tag gittag buildtag versiontag",
-		"{{ .Commit }}":  "commit gitcommit commitsha commithash buildcommit sha gitsha revision gitrevision",
-		"{{ .Date }}":    "date builddate buildtime builtat commitdate",
-	} {
-		for name := range strings.FieldsSeq(names) {
-			versionNames[name] = value
+// valueOf is what a variable of that name is set to, or "".
+func valueOf(name string) config.Template {
+	name = strings.ToLower(strings.ReplaceAll(name, "_", ""))
+	for value, names := range versionNames {
+		if slices.Contains(names, name) {
+			return value
 		}
 	}
+	return ""
 }
 
 // collectVars adds the version variables of a file: package-level strings that are empty or a literal, since the
@@ -403,8 +406,7 @@ func collectVars(f *ast.File, importPath string, into map[string]config.Template
 					lit, ok := v.Values[i].(*ast.BasicLit)
 					literal = ok && lit.Kind == token.STRING
 				}
-				value, known := versionNames[strings.ToLower(strings.ReplaceAll(name.Name, "_", ""))]
-				if literal && known {
+				if value := valueOf(name.Name); literal && value != "" {
 					into[importPath+"."+name.Name] = value
 				}
 			}

@@ -30,7 +30,7 @@ func TestScript(t *testing.T) {
 		Unpublishable: []string{script},
 		ChartYAML:     "apiVersion: v2\nname: hello\nversion: 1.2.3\ndescription: |\n  " + script + "\nhome: javascript:alert(3)\n",
 		EditManifest: func(r *manifest.Release) {
-			r.Tag, r.Commit, r.Repository = script, script, "javascript:alert(4)"
+			r.Tag, r.Repository = script+"1.2.3", "javascript:alert(4)"
 			r.Images[0].Repository, r.Images[0].Distro, r.Images[0].Tags = script, script, []string{script}
 		},
 	})

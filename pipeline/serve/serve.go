@@ -34,7 +34,7 @@ type Options struct {
 	MaxRequests     int           // answered at once, beyond which 503 is; 256
 	MaxConnections  int           // open at once, beyond which a client waits; 1024
 	ReadTimeout     time.Duration // for a whole request; 10 s
-	WriteTimeout    time.Duration // for each 64 KiB of an answer, which makes the slowest download; 30 s
+	WriteTimeout    time.Duration // for a client to take another piece of an answer, see piece; 1 min
 	DrainDelay      time.Duration // from /readyz saying 503 to refusing connections; none
 	ShutdownTimeout time.Duration // for requests to end; 20 s
 }
@@ -56,7 +56,7 @@ func (o Options) withDefaults() Options {
 		o.ReadTimeout = 10 * time.Second
 	}
 	if o.WriteTimeout <= 0 {
-		o.WriteTimeout = 30 * time.Second
+		o.WriteTimeout = time.Minute
 	}
 	if o.ShutdownTimeout <= 0 {
 		o.ShutdownTimeout = 20 * time.Second

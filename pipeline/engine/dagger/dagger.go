@@ -24,7 +24,6 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/certs"
 	"github.com/slipway-build/slipway/pipeline/engine"
-	"github.com/slipway-build/slipway/pipeline/engine/host"
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/plan"
 )
@@ -117,7 +116,7 @@ func (e *Engine) prepare(ctx context.Context) error {
 	if err != nil {
 		return fault.Errorf(fault.Transient, "sending the toolchain to the Dagger engine: %w", err)
 	}
-	settings, err := host.Settings(ctx, goCommand, e.o.Environ)
+	settings, err := engine.Settings(ctx, goCommand, e.o.Environ)
 	if err != nil {
 		return err
 	}

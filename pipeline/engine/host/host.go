@@ -5,8 +5,6 @@ package host
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -57,7 +55,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, fault.Errorf(fault.Build, "the host engine needs the Go command and there is none on PATH; install Go from https://go.dev/dl or use --engine dagger")
 	}
 	e := &Engine{goCommand: path, o: o}
-	settings, err := Settings(ctx, path, o.Environ)
+	settings, err := engine.Settings(ctx, path, o.Environ)
 	if err != nil {
 		return nil, err
 	}
@@ -86,31 +84,6 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, fault.Errorf(fault.Build, "the Go command calls itself %s where go%s is locked; install the unmodified release", got, o.Go)
 	}
 	return e, nil
-}
-
-// Settings asks the Go command for the user's settings of modules and caches.
-func Settings(ctx context.Context, goCommand string, environ []string) (map[string]string, error) {
-	args := append([]string{"env", "-json", "GOCACHE", "GOMODCACHE"}, engine.ModuleEnv...)
-	cmd := exec.CommandContext(ctx, goCommand, args...)
-	cmd.Dir = os.TempDir()
-	cmd.Env = append(slices.Clone(environ), "GOTOOLCHAIN=local", "GOWORK=off")
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("asking Go for its settings: %w", withStderr(err))
-	}
-	settings := map[string]string{}
-	if err := json.Unmarshal(out, &settings); err != nil {
-		return nil, fmt.Errorf("asking Go for its settings: %w", err)
-	}
-	return settings, nil
-}
-
-func withStderr(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
-	}
-	return err
 }
 
 // Info describes the engine.

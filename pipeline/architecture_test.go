@@ -1,0 +1,165 @@
+// Package pipeline_test holds the code to its architecture: which room may know which, what stays out of the small tool
+// and what every package says of itself.
+package pipeline_test
+
+import (
+	"encoding/json"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/slipway-build/slipway/"
+
+// rooms are the packages with all that each may import of ours. Data goes one way: whoever wants to add an arrow that
+// is not here adds it here first, and says why in docs/architecture.md.
+var rooms = map[string]string{
+	"ci":          "pipeline/cli",
+	"cmd/slipway": "pipeline/fault pipeline/scaffold pipeline/serve pipeline/verify",
+
+	"pipeline/fault":    "",
+	"pipeline/version":  "",
+	"pipeline/artifact": "",
+	"pipeline/certs":    "",
+	"pipeline/progress": "",
+	"pipeline/archive":  "pipeline/artifact",
+	"images":            "pipeline/artifact",
+	"pipeline/source":   "pipeline/fault pipeline/version",
+	"pipeline/config":   "images pipeline/artifact",
+	"pipeline/manifest": "pipeline/artifact pipeline/version",
+	"pipeline/report":   "pipeline/artifact pipeline/manifest",
+	"pipeline/plan":     "images pipeline/artifact pipeline/config pipeline/fault pipeline/source pipeline/version",
+
+	"pipeline/engine":        "pipeline/fault pipeline/plan",
+	"pipeline/engine/host":   "pipeline/engine pipeline/fault pipeline/plan",
+	"pipeline/engine/dagger": "pipeline/certs pipeline/engine pipeline/fault pipeline/plan",
+
+	"pipeline/oci":    "images pipeline/archive pipeline/artifact pipeline/certs pipeline/fault pipeline/plan",
+	"pipeline/chart":  "pipeline/archive pipeline/artifact pipeline/fault",
+	"pipeline/verify": "pipeline/artifact pipeline/fault pipeline/manifest",
+	"pipeline/build": "pipeline/archive pipeline/artifact pipeline/certs pipeline/chart pipeline/engine pipeline/fault " +
+		"pipeline/manifest pipeline/oci pipeline/plan pipeline/progress pipeline/report pipeline/verify",
+
+	"pipeline/serve":    "pipeline/artifact pipeline/fault pipeline/manifest pipeline/version",
+	"pipeline/scaffold": "images pipeline/artifact pipeline/config pipeline/fault",
+	"pipeline/cli": "images pipeline/artifact pipeline/build pipeline/chart pipeline/config pipeline/engine " +
+		"pipeline/engine/dagger pipeline/engine/host pipeline/fault pipeline/manifest pipeline/oci pipeline/plan " +
+		"pipeline/progress pipeline/report pipeline/scaffold pipeline/source pipeline/verify pipeline/version",
+
+	// Fixtures that the tests of several rooms share.
+	"pipeline/verify/verifytest": "pipeline/artifact pipeline/manifest pipeline/version",
+}
+
+// heavy are the modules that must not reach the small tool, which is compiled for every target.
+var heavy = []string{"helm.sh/", "k8s.io/", "dagger.io/", "github.com/google/go-containerregistry", "github.com/sigstore/", "google.golang.org/"}
+
+// maxPackages bounds what the small tool is compiled from, the standard library included: net/http alone is 185.
+const maxPackages = 235
+
+type listed struct {
+	ImportPath string
+	Dir        string
+	Standard   bool
+	Imports    []string
+	GoFiles    []string
+}
+
+func list(t *testing.T, args ...string) []listed {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Standard,Imports,GoFiles"}, args...)...)
+	cmd.Dir = ".."
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var all []listed
+	for dec := json.NewDecoder(out); ; {
+		var p listed
+		if err := dec.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestRooms(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range list(t, "./...") {
+		room := strings.TrimPrefix(p.ImportPath, module)
+		if len(p.GoFiles) == 0 {
+			continue // tests alone
+		}
+		seen[room] = true
+		allowed, known := rooms[room]
+		if !known {
+			t.Errorf("%s is a new room: say in this test what it may import", room)
+			continue
+		}
+		for _, imp := range p.Imports {
+			if ours, ok := strings.CutPrefix(imp, module); ok && !slices.Contains(strings.Fields(allowed), ours) {
+				t.Errorf("%s may not import %s", room, ours)
+			}
+			if strings.HasPrefix(imp, "dagger.io/") && room != "pipeline/engine/dagger" {
+				t.Errorf("%s imports the Dagger SDK, which stays in pipeline/engine/dagger", room)
+			}
+			if slices.Contains([]string{"compress/gzip", "compress/flate", "compress/zlib"}, imp) && !slices.Contains(readers, room) {
+				t.Errorf("%s imports %s: what is written into a release is compressed by the pinned library", room, imp)
+			}
+		}
+	}
+	for room := range rooms {
+		if !seen[room] {
+			t.Errorf("%s is in this test and nowhere else", room)
+		}
+	}
+}
+
+// readers are the rooms that decompress and never compress.
+var readers = []string{"pipeline/serve", "pipeline/verify", "pipeline/verify/verifytest", "pipeline/chart"}
+
+func TestSmallToolStaysSmall(t *testing.T) {
+	deps := list(t, "-deps", "./cmd/slipway")
+	if len(deps) > maxPackages {
+		t.Errorf("cmd/slipway is compiled from %d packages, more than %d, for every target", len(deps), maxPackages)
+	}
+	for _, p := range deps {
+		for _, h := range heavy {
+			if strings.HasPrefix(p.ImportPath, h) {
+				t.Errorf("cmd/slipway depends on %s", p.ImportPath)
+			}
+		}
+	}
+}
+
+func TestPackageComments(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		found := len(p.GoFiles) == 0
+		for _, name := range p.GoFiles {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.ParseComments|parser.PackageClauseOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := f.Doc.Text()
+			found = found || strings.HasPrefix(text, "Package ") || strings.HasPrefix(text, "Command ")
+		}
+		if !found {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
