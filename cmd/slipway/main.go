@@ -66,7 +66,7 @@ Exit codes: 0 done, 1 a bug, 2 usage, 5 a release is not what it says, 6 may wor
 		DisableSuggestions:         true, // they would take several lines; run adds them
 		SuggestionsMinimumDistance: 2,
 	}
-	root.AddCommand(newServe(), newVerify(), newVersion())
+	root.AddCommand(newInit(), newServe(), newVerify(), newVersion())
 	return root
 }
 

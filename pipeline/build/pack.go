@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -259,31 +260,11 @@ func (b *builder) charts(ctx context.Context) ([]manifest.Chart, error) {
 	out := []manifest.Chart{}
 	for _, c := range b.Plan.Charts {
 		err := b.Tracker.Run("chart "+c.Name, "chart", func() (string, error) {
-			o := chart.Options{
-				Dir: filepath.Join(b.tree, filepath.FromSlash(c.Dir)), Version: c.Version, AppVersion: c.AppVersion,
-				Time: b.Plan.Time, Annotations: c.Annotations,
-			}
-			for _, d := range c.Dependencies {
-				dep := chart.Dependency{Name: d.Name, Version: d.Version, Repository: d.Repository, Digest: d.Digest}
-				if err := os.MkdirAll(filepath.Join(b.stage.dir, "charts"), 0o755); err != nil {
-					return "", err
-				}
-				dep.File = filepath.Join(b.stage.dir, "charts", d.Digest.Hex()+".tgz")
-				if err := chart.Fetch(ctx, dep, b.Client, dep.File); err != nil {
-					return "", err
-				}
-				o.Dependencies = append(o.Dependencies, dep)
-			}
-			var result chart.Result
-			size, err := b.write(c.Path, artifact.Chart, func(w io.Writer) (err error) {
-				result, err = chart.Package(ctx, w, o)
-				return err
+			size, err := b.write(c.Path, artifact.Chart, func(w io.Writer) error {
+				return PackageChart(ctx, w, b.Plan, c, b.tree, b.stage.dir, b.Client)
 			})
 			if err != nil {
 				return "", err
-			}
-			if result.Name != c.Name {
-				return "", fault.Errorf(fault.Usage, "%s/Chart.yaml: the chart is called %q and its folder %q; Helm wants one name", c.Dir, result.Name, c.Name)
 			}
 			out = append(out, manifest.Chart{Name: c.Name, Version: c.Version, AppVersion: c.AppVersion, Path: c.Path})
 			return bytesOf(size), nil
@@ -293,6 +274,28 @@ func (b *builder) charts(ctx context.Context) ([]manifest.Chart, error) {
 		}
 	}
 	return out, nil
+}
+
+// PackageChart writes the package of one chart of the plan. What it depends on is fetched into scratch, a folder for
+// things that nobody needs later.
+func PackageChart(ctx context.Context, w io.Writer, p plan.Plan, c plan.Chart, tree, scratch string, client *http.Client) error {
+	dir := filepath.Join(tree, filepath.FromSlash(c.Dir))
+	o := chart.Options{Dir: dir, Version: c.Version, AppVersion: c.AppVersion, Time: p.Time, Annotations: c.Annotations}
+	for _, d := range c.Dependencies {
+		dep := chart.Dependency{
+			Name: d.Name, Version: d.Version, Repository: d.Repository, Digest: d.Digest,
+			Dir: dir, File: filepath.Join(scratch, d.Digest.Hex()+".tgz"),
+		}
+		if err := chart.Fetch(ctx, dep, client, dep.File); err != nil {
+			return err
+		}
+		o.Dependencies = append(o.Dependencies, dep)
+	}
+	result, err := chart.Package(ctx, w, o)
+	if err == nil && result.Name != c.Name {
+		err = fault.Errorf(fault.Usage, "%s/Chart.yaml: the chart is called %q and its folder %q; Helm wants one name", c.Dir, result.Name, c.Name)
+	}
+	return err
 }
 
 // knownCode is the exit code that err carries; zero where it carries none.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/slipway-build/slipway/pipeline/chart"
+	"github.com/slipway-build/slipway/pipeline/build"
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/verify"
@@ -44,7 +45,7 @@ name, a chart that does not lint, does not render or names an image that is not 
 					}
 				}
 				for _, c := range pl.Charts {
-					errs = append(errs, checkChart(cmd, tree, pl, c))
+					errs = append(errs, checkChart(ctx, tree, pl, c))
 				}
 				return errors.Join(errs...)
 			})
@@ -53,25 +54,15 @@ name, a chart that does not lint, does not render or names an image that is not 
 }
 
 // checkChart packages a chart and throws the package away.
-func checkChart(cmd *cobra.Command, tree string, pl plan.Plan, c plan.Chart) error {
-	vendored, err := os.MkdirTemp("", "slipway-charts-*")
+func checkChart(ctx context.Context, tree string, pl plan.Plan, c plan.Chart) error {
+	scratch, err := os.MkdirTemp("", "slipway-charts-*")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(vendored)
-	o := chart.Options{
-		Dir: filepath.Join(tree, filepath.FromSlash(c.Dir)), Version: c.Version, AppVersion: c.AppVersion,
-		Time: pl.Time, Annotations: c.Annotations,
-	}
-	for _, d := range c.Dependencies {
-		dep := chart.Dependency{Name: d.Name, Version: d.Version, Repository: d.Repository, Digest: d.Digest, File: filepath.Join(vendored, d.Digest.Hex())}
-		if err := chart.Fetch(cmd.Context(), dep, http.DefaultClient, dep.File); err != nil {
-			return err
-		}
-		o.Dependencies = append(o.Dependencies, dep)
-	}
-	_, err = chart.Package(cmd.Context(), io.Discard, o)
-	return err
+	return errors.Join(
+		build.PackageChart(ctx, io.Discard, pl, c, tree, scratch, http.DefaultClient),
+		os.RemoveAll(scratch),
+	)
 }
 
 func (a *app) verifyCommand() *cobra.Command {
