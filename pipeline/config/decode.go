@@ -23,8 +23,7 @@ const (
 	maxBytes = 256 << 10
 	// maxCost bounds what a file unfolds to, in bytes: each value with its key, an alias each time it is used.
 	maxCost   = 4 << 20
-	valueCost = 64 // of a value besides its text
-	maxDepth  = 32
+	valueCost = 64  // of a value besides its text
 	maxKey    = 512 // bytes
 	// maxErrors are found before a file is given up, and shownErrors of them are told.
 	maxErrors   = 100
@@ -131,7 +130,7 @@ func (d *decoder) document(b []byte, v any) error {
 	} else if !errors.Is(err, io.EOF) {
 		return syntax(file, err)
 	}
-	d.value(doc.Content[0], reflect.ValueOf(v).Elem(), "", 0)
+	d.value(doc.Content[0], reflect.ValueOf(v).Elem(), "")
 	return d.err()
 }
 
@@ -174,17 +173,11 @@ func (d *decoder) spend(n *yaml.Node, key string) bool {
 
 var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 
-// value decodes n into v and reports every way in which it does not fit.
-func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, depth int) {
+// value decodes n into v and reports every way in which it does not fit. It goes as deep as the types do, which are not
+// recursive: what is nested deeper, an alias of itself for one, is a value of the wrong type.
+func (d *decoder) value(n *yaml.Node, v reflect.Value, key string) {
+	n = resolve(n)
 	if !d.spend(n, key) {
-		return
-	}
-	if depth > maxDepth {
-		d.report(n, "values are nested deeper than %d", maxDepth)
-		return
-	}
-	if n.Kind == yaml.AliasNode {
-		d.value(n.Alias, v, key, depth+1)
 		return
 	}
 	if _, ok := d.where.keys[key]; !ok && key != "" {
@@ -210,7 +203,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, depth int) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		d.structure(n, v, key, depth)
+		d.structure(n, v, key)
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		d.mapping(n, key, func(name, val *yaml.Node) {
@@ -221,7 +214,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, depth int) {
 				d.mismatch(val, child, "a mapping")
 				return
 			}
-			d.value(val, item, child, depth+1)
+			d.value(val, item, child)
 			v.SetMapIndex(reflect.ValueOf(name.Value), item)
 		})
 	case reflect.Slice:
@@ -236,7 +229,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, depth int) {
 			if isNull(c) {
 				d.report(c, "%s: an item of a list cannot be empty", child)
 			}
-			if d.value(c, item, child, depth+1); d.full() || d.cost > maxCost {
+			if d.value(c, item, child); d.full() || d.cost > maxCost {
 				return
 			}
 			items = reflect.Append(items, item)
@@ -262,7 +255,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, depth int) {
 }
 
 // structure decodes a mapping whose keys are the fields of a struct.
-func (d *decoder) structure(n *yaml.Node, v reflect.Value, key string, depth int) {
+func (d *decoder) structure(n *yaml.Node, v reflect.Value, key string) {
 	t := v.Type()
 	known := fields(t)
 	given := map[string]*yaml.Node{}
@@ -278,7 +271,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, key string, depth int
 		}
 		given[name.Value] = val
 		child := join(key, name.Value)
-		d.value(val, v.Field(i), child, depth+1)
+		d.value(val, v.Field(i), child)
 		if enum := t.Field(i).Tag.Get("enum"); enum != "" && !isNull(val) {
 			d.enum(resolve(val), v.Field(i), strings.Split(enum, ","), child)
 		}
@@ -412,7 +405,7 @@ func didYouMean(word string, candidates []string) string {
 	if len(word) > 64 {
 		return ""
 	}
-	best, distance := "", max(2, len(word)/3)+1
+	best, distance := "", min(max(2, len(word)/3), len(word)-1)+1
 	for _, c := range candidates {
 		if n := editDistance(strings.ToLower(word), strings.ToLower(c)); n < distance {
 			best, distance = c, n
