@@ -241,7 +241,10 @@ func (p planner) plan() (Plan, error) {
 		}
 		out.Charts = append(out.Charts, c)
 	}
-	return out, p.checkPaths(out)
+	if err := p.checkPaths(out); err != nil {
+		return Plan{}, err
+	}
+	return out, nil
 }
 
 // values are what templates may name anywhere.
@@ -316,7 +319,7 @@ func (p planner) binaries() ([]Binary, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%s: no binary is built for %s", p.cfg.At("binaries"), joinPlatforms(p.o.Targets))
+		return nil, fmt.Errorf("%s: binaries: none is built for %s", p.cfg.At("binaries"), joinPlatforms(p.o.Targets))
 	}
 	return out, nil
 }
@@ -633,6 +636,12 @@ func (p planner) checkPaths(out Plan) error {
 		{"archives.name", "have {{ .Os }}, {{ .Arch }} and {{ .Variant }} in it, so that each target has its own", archives},
 		{"charts", "rename the folder of a chart", charts},
 	} {
+		for _, name := range of.paths {
+			if err := artifact.CheckPath(name); err != nil {
+				return fmt.Errorf("%s: %s: %w", p.cfg.At(of.key), of.key, err)
+			}
+		}
+		// Each name is a good one, so it is two of them that are at odds.
 		if err := artifact.CheckPaths(of.paths); err != nil {
 			return fmt.Errorf("%s: %s: %w; %s", p.cfg.At(of.key), of.key, err, of.mend)
 		}

@@ -50,7 +50,7 @@ func (p Plan) Table(out io.Writer) error {
 			if i == 0 {
 				fmt.Fprintf(w, "  %s\t%s\t%s\n", im.Distro, ref, strings.Join(platforms, " "))
 			} else {
-				fmt.Fprintf(w, "  \t%s\t\n", ref)
+				fmt.Fprintf(w, "  \t%s\n", ref)
 			}
 		}
 		if len(im.Floating) > 0 {

@@ -64,7 +64,7 @@ type Engine struct {
 // New connects to the engine that the SDK's own environment names, else to the one it starts in the container runtime.
 // End it with Close.
 func New(ctx context.Context, o Options) (*Engine, error) {
-	client, err := dagger.Connect(ctx, dagger.WithLogOutput(o.Log), dagger.WithSkipWorkspaceModules())
+	client, err := dagger.Connect(ctx, dagger.WithLogOutput(o.Log))
 	if err != nil {
 		return nil, fault.Errorf(fault.Transient, "connecting to the Dagger engine: %w; start one, or use --engine host", err)
 	}

@@ -1,0 +1,108 @@
+package dagger_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/engine"
+	"github.com/slipway-build/slipway/pipeline/engine/dagger"
+	"github.com/slipway-build/slipway/pipeline/engine/host"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/plan"
+)
+
+var program = map[string]string{
+	"go.mod":       "module example.com/tool\n\ngo 1.26\n",
+	"main.go":      "package main\n\nimport \"os\"\n\nvar version string\n\nfunc main() { os.Stdout.WriteString(version) }\n",
+	"main_test.go": "package main\n\nimport \"testing\"\n\nfunc TestIt(t *testing.T) {}\n",
+}
+
+func tree(t *testing.T, files map[string]string) string {
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestSameBytes compiles with a real Dagger engine and with the host, and compares.
+func TestSameBytes(t *testing.T) {
+	if os.Getenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST") == "" {
+		t.Skip("no Dagger engine: _EXPERIMENTAL_DAGGER_RUNNER_HOST names none")
+	}
+	if testing.Short() {
+		t.Skip("it compiles")
+	}
+	ctx := t.Context()
+	release := strings.TrimPrefix(runtime.Version(), "go")
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	d, err := dagger.New(ctx, dagger.Options{
+		Toolchain: plan.Toolchain{Version: release}, Environ: os.Environ(), Cache: filepath.Join(cache, "slipway", "toolchains"), Log: &syncBuilder{b: &log},
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	defer d.Close()
+	h, err := host.New(ctx, host.Options{Go: release, Environ: os.Environ(), Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := tree(t, program)
+	for _, pl := range []artifact.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm", Variant: "v7"}, {OS: "windows", Arch: "386"}} {
+		b := plan.Binary{
+			Name: "tool", Platform: pl, Path: pl.Exe("tool"), Dir: ".", Package: ".", Env: append(pl.Env(), "CGO_ENABLED=0"),
+			Flags: []string{"-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags=-s -w -buildid= -X 'main.version=it is 1'"},
+		}
+		var sums []artifact.Digest
+		for _, e := range []engine.Engine{d, h} {
+			out := filepath.Join(t.TempDir(), b.Path)
+			if err := e.Compile(ctx, source, b, out); err != nil {
+				t.Fatalf("%s for %s: %v", e.Info().Name, pl, err)
+			}
+			sum, _, err := artifact.SumFile(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sums = append(sums, sum)
+		}
+		if sums[0] != sums[1] {
+			t.Errorf("%s: dagger gives %s and host %s", pl, sums[0], sums[1])
+		}
+	}
+
+	var said strings.Builder
+	if err := d.Test(ctx, source, plan.Test{Packages: []string{"./..."}}, &said); err != nil || !strings.Contains(said.String(), "ok ") {
+		t.Errorf("tests that pass: %v\n%s", err, said.String())
+	}
+	broken := tree(t, map[string]string{"go.mod": program["go.mod"], "main.go": "package main\n\nfunc main() { nowhere() }\n"})
+	linux := artifact.Platform{OS: "linux", Arch: "amd64"}
+	err = d.Compile(ctx, broken, plan.Binary{Name: "tool", Platform: linux, Path: "tool", Dir: ".", Package: ".", Env: linux.Env()}, filepath.Join(t.TempDir(), "tool"))
+	var f *engine.Failure
+	if !errors.As(err, &f) || fault.CodeOf(err) != fault.Build || !strings.Contains(f.Output(), "undefined: nowhere") {
+		t.Errorf("a mistake in the program: %v", err)
+	}
+}
+
+type syncBuilder struct {
+	mu sync.Mutex
+	b  *strings.Builder
+}
+
+func (s *syncBuilder) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}

@@ -1,0 +1,113 @@
+package host_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/engine"
+	"github.com/slipway-build/slipway/pipeline/engine/host"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/plan"
+)
+
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+var program = map[string]string{
+	"go.mod":       "module example.com/tool\n\ngo 1.26\n",
+	"main.go":      "package main\n\nvar version string\n\nfunc main() { println(version) }\n",
+	"main_test.go": "package main\n\nimport \"testing\"\n\nfunc TestIt(t *testing.T) {}\n",
+}
+
+func binary(platform artifact.Platform) plan.Binary {
+	return plan.Binary{
+		Name: "tool", Platform: platform, Path: "tool", Dir: ".", Package: ".",
+		Flags: []string{"-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags=-s -w -buildid= -X 'main.version=it is 1'"},
+		Env:   append(platform.Env(), "CGO_ENABLED=0"),
+	}
+}
+
+func newEngine(t *testing.T, more ...string) *host.Engine {
+	t.Helper()
+	e, err := host.New(t.Context(), host.Options{Go: strings.TrimPrefix(runtime.Version(), "go"), Environ: append(os.Environ(), more...), Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TestScrubbed compiles in the most different surroundings that a user can have, and gets the same bytes.
+func TestScrubbed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it compiles")
+	}
+	here := artifact.Platform{OS: "linux", Arch: "amd64"}
+	compile := func(e *host.Engine) artifact.Digest {
+		out := filepath.Join(t.TempDir(), "tool")
+		if err := e.Compile(t.Context(), tree(t, program), binary(here), out); err != nil {
+			t.Fatal(err)
+		}
+		d, _, err := artifact.SumFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	plain := compile(newEngine(t))
+	odd := compile(newEngine(t, "GOFLAGS=-tags=odd -ldflags=-X=main.version=stolen", "GOAMD64=v3", "GOEXPERIMENT=nodwarf5",
+		"GOOS=plan9", "GOARCH=arm", "CGO_ENABLED=1", "GOWORK=/nowhere/go.work", "TZ=Pacific/Kiritimati", "LC_ALL=tr_TR.UTF-8", "SECRET=canary"))
+	if plain != odd {
+		t.Error("the surroundings reached the binary")
+	}
+}
+
+func TestFailures(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it compiles")
+	}
+	e := newEngine(t)
+	linux := artifact.Platform{OS: "linux", Arch: "amd64"}
+	out := filepath.Join(t.TempDir(), "tool")
+
+	err := e.Compile(t.Context(), tree(t, map[string]string{"go.mod": program["go.mod"], "main.go": "package main\n\nfunc main() { nowhere() }\n"}), binary(linux), out)
+	var f *engine.Failure
+	if !errors.As(err, &f) || fault.CodeOf(err) != fault.Build || !strings.Contains(f.Output(), "main.go:3:15: undefined: nowhere") {
+		t.Errorf("a mistake in the program: %v", err)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a program with a mistake gave a binary")
+	}
+
+	cgo := binary(linux)
+	cgo.Builder = "example.com/builder@sha256:" + strings.Repeat("0", 64)
+	if err := e.Compile(t.Context(), tree(t, program), cgo, out); fault.CodeOf(err) != fault.Build || !strings.Contains(err.Error(), "--engine dagger") {
+		t.Errorf("cgo: %v", err)
+	}
+
+	var said strings.Builder
+	if err := e.Test(t.Context(), tree(t, program), plan.Test{Packages: []string{"./..."}}, &said); err != nil || !strings.HasPrefix(said.String(), "ok ") {
+		t.Errorf("tests that pass: %v\n%s", err, said.String())
+	}
+
+	if _, err := host.New(t.Context(), host.Options{Go: "1.26.999", Environ: append(os.Environ(), "GOPROXY=off"), Log: io.Discard}); err == nil {
+		t.Error("a release that does not exist was found")
+	}
+}
