@@ -14,7 +14,9 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/build"
 	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/source"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
@@ -71,20 +73,24 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify [DIST]",
 		Short: "Check every file of a release against its manifest",
 		Long: `Verify hashes every file, opens the image layout and follows every digest in it. A file that nobody vouches for is a
-failure, and so is a release that says of itself that it is not for publishing.`,
+failure, and so is a release that says of itself that it is not for publishing. In the repository that the release was
+built from, its tag must still be where it was.`,
 		Example: "  go run ./ci verify\n  go run ./ci verify dist --json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir := "dist"
+			dir, root := "dist", ""
+			if file, err := a.configFile(); err == nil {
+				root = a.root(file)
+				dir = filepath.Join(root, "dist")
+			}
 			if len(args) == 1 {
 				dir = args[0]
-			} else if file, err := a.configFile(); err == nil {
-				dir = filepath.Join(a.root(file), "dist")
 			}
 			report, err := verify.Dist(cmd.Context(), dir, verify.Options{AllowUnpublishable: standIns})
 			if report.Verdict == "" {
 				return err
 			}
+			err = errors.Join(err, verifyTag(cmd.Context(), root, dir))
 			if asJSON {
 				enc := json.NewEncoder(a.stdout)
 				enc.SetIndent("", "  ")
@@ -100,4 +106,13 @@ failure, and so is a release that says of itself that it is not for publishing.`
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&standIns, "allow-unpublishable", false, "accept a release that is marked as not for publishing")
 	return cmd
+}
+
+// verifyTag holds the tag of a release to the commit that the release was built from, where the repository has the tag.
+func verifyTag(ctx context.Context, root, dist string) error {
+	rel, err := manifest.Load(filepath.Join(dist, manifest.FileName))
+	if err != nil || rel.Tag == "" || root == "" {
+		return nil // the report tells of a manifest that cannot be read
+	}
+	return source.VerifyTag(ctx, root, rel.Tag, rel.Commit)
 }

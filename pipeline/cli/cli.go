@@ -160,7 +160,7 @@ func readLock(configFile string) (config.Lock, error) {
 	name := filepath.Join(filepath.Dir(configFile), config.LockFileName)
 	b, err := readBounded(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return config.Lock{}, fault.Errorf(fault.Usage, "%s is missing; run the lock command and commit it", config.LockFileName)
+		return config.Lock{}, fault.Errorf(fault.Usage, "%w; run the lock command and commit it", err)
 	}
 	if err != nil {
 		return config.Lock{}, err

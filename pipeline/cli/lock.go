@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -37,8 +38,8 @@ only command that resolves anything: a build takes what is locked.`,
 				return err
 			}
 			before, err := readLock(name)
-			if err != nil && fault.CodeOf(err) != fault.Usage {
-				return err
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err // to go on without it would unlock what args leave out
 			}
 			known := append([]string{"go", "charts"}, images.Names()...)
 			for _, arg := range args {
