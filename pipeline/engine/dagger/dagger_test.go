@@ -48,9 +48,14 @@ func TestSameBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const canary = "canary-that-nobody-may-see"
+	netrc := filepath.Join(t.TempDir(), "netrc")
+	if err := os.WriteFile(netrc, []byte("machine example.com login somebody password "+canary+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var log strings.Builder
 	d, err := dagger.New(ctx, dagger.Options{
-		Toolchain: plan.Toolchain{Version: release}, Environ: os.Environ(), Cache: filepath.Join(cache, "slipway", "toolchains"), Log: &syncBuilder{b: &log},
+		Toolchain: plan.Toolchain{Version: release}, Environ: append(os.Environ(), "NETRC="+netrc), Cache: filepath.Join(cache, "slipway", "toolchains"), Log: &syncBuilder{b: &log},
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
@@ -81,6 +86,10 @@ func TestSameBytes(t *testing.T) {
 		if sums[0] != sums[1] {
 			t.Errorf("%s: dagger gives %s and host %s", pl, sums[0], sums[1])
 		}
+	}
+
+	if strings.Contains(log.String(), canary) {
+		t.Error("the log has the password of the netrc")
 	}
 
 	var said strings.Builder
