@@ -56,10 +56,8 @@ type Options struct {
 	Tool    string       // identifies the program that builds; another one builds anew
 	Tracker *progress.Tracker
 
-	Facts     []report.Fact // about the machine, for the report
-	Generator string        // version of Slipway, for the report
-
-	Usage func() report.Totals // what this process has used so far; nil where it is not known
+	Generator string               // version of Slipway, for the report
+	Usage     func() report.Totals // what this process has used so far; nil where it is not known
 }
 
 // Result of a build.
@@ -97,7 +95,7 @@ func Build(ctx context.Context, o Options) (Result, error) {
 		}
 		return Result{}, err
 	}
-	return Result{Release: release}, stage.commit()
+	return Result{Release: release}, fault.New(fault.Build, stage.commit())
 }
 
 // builder is one build.
@@ -149,6 +147,9 @@ func (b *builder) run(ctx context.Context) (manifest.Release, error) {
 		return fail(err)
 	}
 	defer b.root.Close()
+	if err := CheckFiles(b.Plan, b.root); err != nil {
+		return fail(err)
+	}
 
 	var end func() error
 	err = b.Tracker.Run("engine", "source", func() (detail string, err error) {
@@ -185,15 +186,15 @@ func (b *builder) make(ctx context.Context) (manifest.Release, error) {
 
 	// What fails here for good makes everything else pointless, so it ends the group. A target that does not compile
 	// does not: the others tell whether they compile too.
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return b.fetchBases(ctx) })
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return b.fetchBases(groupCtx) })
 	group.Go(func() error {
-		charts, err := b.charts(ctx)
+		charts, err := b.charts(groupCtx)
 		release.Charts = charts
 		return err
 	})
 	group.Go(func() error {
-		return b.compileAll(ctx, func(bin plan.Binary) error { return b.packed(ctx, bin, assembler, images) })
+		return b.compileAll(groupCtx, func(bin plan.Binary) error { return b.packed(groupCtx, bin, assembler, images) })
 	})
 	if err := group.Wait(); err != nil {
 		return manifest.Release{}, err
@@ -282,6 +283,9 @@ func (b *builder) compile(ctx context.Context, bin plan.Binary) error {
 		if err := b.engine.Compile(ctx, b.tree, bin, out); err != nil {
 			return "", err
 		}
+		if err := isProgram(out); err != nil {
+			return "", fault.Errorf(fault.Usage, "binary %s: %s %w", bin.Name, bin.Package, err)
+		}
 		digest, size, err := artifact.SumFile(out)
 		if err != nil {
 			return "", err
@@ -289,6 +293,20 @@ func (b *builder) compile(ctx context.Context, bin plan.Binary) error {
 		b.add(artifact.File{Path: bin.Path, Kind: artifact.Binary, Size: size, Digest: digest})
 		return bytesOf(size), nil
 	})
+}
+
+// isProgram tells a program from what the Go command writes for a package that is none: an ar archive.
+func isProgram(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var magic [8]byte
+	if _, err := io.ReadFull(f, magic[:]); err == nil && string(magic[:]) == "!<arch>\n" {
+		return errors.New("is not a main package")
+	}
+	return nil
 }
 
 // finish writes the manifest, the checksums and what is not compared.
@@ -315,12 +333,12 @@ func (b *builder) finish(r manifest.Release) error {
 // describe writes the timings and the report.
 func (b *builder) describe(r manifest.Release) error {
 	info := b.engine.Info()
-	facts := append([]report.Fact{
+	facts := []report.Fact{
 		{Name: "engine", Value: info.Name},
 		{Name: "toolchain", Value: "go" + info.Go + " on " + info.Host},
 		{Name: "compiles at once", Value: fmt.Sprint(b.jobs())},
 		{Name: "machine", Value: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())},
-	}, b.Facts...)
+	}
 	var timings report.Timings
 	for _, t := range b.Tracker.Timings() {
 		timings = append(timings, report.Timing{Step: t.Step, Group: t.Group, Start: t.Start, End: t.End, State: t.State.String()})

@@ -3,6 +3,7 @@ package build
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -119,6 +120,32 @@ func (b *builder) archive(ctx context.Context, a plan.Archive) error {
 	})
 }
 
+// CheckFiles finds what a plan names and the tree lacks: files of archives and images, licences. It is what a build
+// would end with after it compiled.
+func CheckFiles(p plan.Plan, root *os.Root) error {
+	b := builder{Options: Options{Plan: p}, root: root}
+	var errs []error
+	for _, a := range p.Archives[:min(1, len(p.Archives))] { // all have the same files
+		if _, err := b.match(a.Files); err != nil {
+			errs = append(errs, fault.Errorf(fault.Usage, "archives.files: %w", err))
+		}
+	}
+	if _, err := b.match(p.Licenses); err != nil {
+		errs = append(errs, fault.Errorf(fault.Usage, "project.licenseFiles: %w", err))
+	}
+	seen := map[string]bool{}
+	for _, im := range p.Images {
+		for _, to := range slices.Sorted(maps.Keys(im.Files)) {
+			from := path.Clean(im.Files[to])
+			if info, err := root.Stat(from); !seen[from] && (err != nil || !info.Mode().IsRegular()) {
+				errs = append(errs, fault.Errorf(fault.Usage, "images: files: there is no file %q in the commit", from))
+			}
+			seen[from] = true
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // match returns the regular files of the tree that match the patterns, sorted. A pattern without a wildcard must match.
 func (b *builder) match(patterns []string) ([]string, error) {
 	var out []string
@@ -180,7 +207,7 @@ func (b *builder) imageFiles(im plan.Image, binary string) ([]archive.File, erro
 		return nil, fault.Errorf(fault.Usage, "project.licenseFiles: %w", err)
 	}
 	for _, name := range licenses {
-		f, err := archive.Tree("licenses/"+path.Base(name), b.root, name)
+		f, err := archive.Tree("licenses/"+name, b.root, name)
 		if err != nil {
 			return nil, err
 		}
@@ -200,12 +227,13 @@ func (b *builder) imageFiles(im plan.Image, binary string) ([]archive.File, erro
 func (b *builder) fetchBases(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
-	seen := map[plan.Base]bool{}
-	for _, im := range b.Plan.Images {
-		if seen[im.Base] || im.Base.StandIn {
+	for i, im := range b.Plan.Images {
+		// Of several images on one base and the same platforms, one is enough.
+		if im.Base.StandIn || slices.ContainsFunc(b.Plan.Images[:i], func(o plan.Image) bool {
+			return o.Base == im.Base && slices.EqualFunc(o.Platforms, im.Platforms, func(a, b plan.ImagePlatform) bool { return a.Platform == b.Platform })
+		}) {
 			continue
 		}
-		seen[im.Base] = true
 		group.Go(func() error {
 			return b.Tracker.Run("base "+im.Base.Image, "images", func() (string, error) {
 				var size int64

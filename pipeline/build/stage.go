@@ -45,7 +45,7 @@ func newStage(out string) (*stage, error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return nil, err
 	}
-	removeStale(parent)
+	RemoveStale(parent, stagePrefix)
 	dir, err := os.MkdirTemp(parent, stagePrefix+strconv.Itoa(os.Getpid())+"-*")
 	if err != nil {
 		return nil, err
@@ -72,19 +72,18 @@ func replaceable(out string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{manifest.FileName, LogName} {
-		if _, err := os.Stat(filepath.Join(out, name)); err == nil {
-			return nil
-		}
+	if _, err := manifest.Load(filepath.Join(out, manifest.FileName)); err == nil || stamped(filepath.Join(out, LogName), stampBegin) {
+		return nil
 	}
 	return fmt.Errorf("%s exists and is not the result of a build; remove it, or choose another folder with --out", out)
 }
 
-// removeStale removes the stages of processes that are no more.
-func removeStale(parent string) {
+// RemoveStale removes the temporary folders of processes that are no more: those in parent whose names are the prefix,
+// the number of a process, a dash and anything.
+func RemoveStale(parent, prefix string) {
 	entries, _ := os.ReadDir(parent)
 	for _, e := range entries {
-		rest, ok := strings.CutPrefix(e.Name(), stagePrefix)
+		rest, ok := strings.CutPrefix(e.Name(), prefix)
 		number, _, dash := strings.Cut(rest, "-")
 		pid, err := strconv.Atoi(number)
 		if !ok || !dash || err != nil || pid == os.Getpid() || alive(pid) {
@@ -145,9 +144,12 @@ func (s *stage) keepLog() error {
 
 func (s *stage) remove() { _ = os.RemoveAll(s.dir) }
 
+// stampBegin is what the first line of every log begins with.
+const stampBegin = "# made by sha256:"
+
 // stamp is the first line of the log: what made this dist/. It is no part of the release, since nobody compares the log.
 func stamp(tool string, plan artifact.Digest) string {
-	return fmt.Sprintf("# made by %s from the plan %s\n", tool, plan)
+	return fmt.Sprintf("%s%s from the plan %s\n", stampBegin, strings.TrimPrefix(tool, "sha256:"), plan)
 }
 
 // stamped tells whether the log begins with the stamp.

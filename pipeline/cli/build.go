@@ -89,7 +89,7 @@ func (c *choices) options() (plan.Options, error) {
 		if err != nil {
 			return o, fault.Errorf(fault.Usage, "--targets: %w", err)
 		}
-		o.Targets = append(o.Targets, p)
+		o.Targets, o.Required = append(o.Targets, p), append(o.Required, p)
 	}
 	slices.SortFunc(o.Targets, artifact.Platform.Compare)
 	o.Targets = slices.Compact(o.Targets)
@@ -210,10 +210,38 @@ func (a *app) build(ctx context.Context, c *choices) (err error) {
 	if err != nil {
 		return err
 	}
+	if github, ok := display.(*progress.GitHub); ok {
+		github.AddArtifacts(artifacts(result.Release)...)
+	}
 	if err := display.Close(); err != nil {
 		return err
 	}
 	return a.printResult(c, result, time.Since(start))
+}
+
+// artifacts are what the summary of a CI run lists.
+func artifacts(r manifest.Release) []progress.Artifact {
+	byPath := map[string]artifact.File{}
+	for _, f := range r.Files {
+		byPath[f.Path] = f
+	}
+	var out []progress.Artifact
+	file := func(path string) {
+		f := byPath[path]
+		out = append(out, progress.Artifact{Name: filepath.Base(path), Detail: fmt.Sprintf("%.1f MB", float64(f.Size)/1e6), Digest: string(f.Digest)})
+	}
+	for _, a := range r.Archives {
+		file(a.Path)
+	}
+	for _, im := range r.Images {
+		out = append(out, progress.Artifact{
+			Name: im.Repository + ":" + im.Tags[0], Detail: count(len(im.Platforms), "platform", "platforms"), Digest: string(im.Digest),
+		})
+	}
+	for _, c := range r.Charts {
+		file(c.Path)
+	}
+	return out
 }
 
 // steps is how many steps a build of the plan has.
@@ -329,7 +357,8 @@ func (a *app) openEngine(ctx context.Context, c *choices, p plan.Plan, log io.Wr
 			if err := os.MkdirAll(cache, 0o755); err != nil {
 				return nil, nil, err
 			}
-			if o.Cache, err = os.MkdirTemp(cache, "cold-*"); err != nil {
+			build.RemoveStale(cache, "cold-")
+			if o.Cache, err = os.MkdirTemp(cache, fmt.Sprintf("cold-%d-*", os.Getpid())); err != nil {
 				return nil, nil, err
 			}
 			end = func() error { return os.RemoveAll(o.Cache) }
@@ -344,10 +373,17 @@ func (a *app) openEngine(ctx context.Context, c *choices, p plan.Plan, log io.Wr
 			Toolchain: p.Toolchain, Environ: a.environ, Cache: filepath.Join(cache, "toolchains"),
 			Cold: c.noCache, Jobs: c.jobs, Log: log,
 		})
-		if err != nil {
+		if err == nil {
+			return e, e.Close, nil
+		}
+		if c.engine != "auto" || a.getenv(runnerHost) != "" || fault.CodeOf(err) != fault.Transient || ctx.Err() != nil {
 			return nil, nil, err
 		}
-		return e, e.Close, nil
+		// A container runtime is there and the SDK cannot bring its engine to it; the host gives the same bytes.
+		tracker.Note("engine host: " + err.Error())
+		byHost := *c
+		byHost.engine = "host"
+		return a.openEngine(ctx, &byHost, p, log, tracker)
 	}
 	return nil, nil, fault.Errorf(fault.Usage, "--engine %q is not auto, dagger or host", c.engine)
 }

@@ -39,7 +39,12 @@ name, a chart that does not lint, does not render or names an image that is not 
 				return err
 			}
 			return a.withTree(ctx, p.source, func(tree string) error {
-				var errs []error
+				root, err := os.OpenRoot(tree)
+				if err != nil {
+					return err
+				}
+				defer root.Close()
+				errs := []error{build.CheckFiles(pl, root)}
 				for _, bin := range pl.Binaries {
 					if info, err := os.Stat(filepath.Join(tree, bin.Dir, bin.Package)); err != nil || !info.IsDir() {
 						errs = append(errs, fault.Errorf(fault.Usage, "binary %s: there is no folder %s in the commit", bin.Name, bin.Package))
@@ -80,7 +85,7 @@ built from, its tag must still be where it was.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, root := "dist", ""
 			if file, err := a.configFile(); err == nil {
-				root = a.root(file)
+				root = a.root(cmd.Context(), file)
 				dir = filepath.Join(root, "dist")
 			}
 			if len(args) == 1 {
@@ -108,11 +113,15 @@ built from, its tag must still be where it was.`,
 	return cmd
 }
 
-// verifyTag holds the tag of a release to the commit that the release was built from, where the repository has the tag.
+// verifyTag holds the tag of a release to the commit that the release was built from, in a repository that has the
+// commit: elsewhere the tag is another project's.
 func verifyTag(ctx context.Context, root, dist string) error {
 	rel, err := manifest.Load(filepath.Join(dist, manifest.FileName))
 	if err != nil || rel.Tag == "" || root == "" {
 		return nil // the report tells of a manifest that cannot be read
+	}
+	if ours, err := source.Has(ctx, root, rel.Commit); err != nil || !ours {
+		return err
 	}
 	return source.VerifyTag(ctx, root, rel.Tag, rel.Commit)
 }

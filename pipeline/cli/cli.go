@@ -26,6 +26,7 @@ import (
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	a := &app{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ()}
 	return a.run(ctx, args)
 }
@@ -59,7 +60,19 @@ func (a *app) run(ctx context.Context, args []string) int {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintf(a.stderr, "slipway: %s\n", line)
 	}
-	return int(fault.CodeOf(err))
+	code := fault.CodeOf(err)
+	if code == fault.Bug && ofMachine(err) {
+		code = fault.Build
+	}
+	return int(code)
+}
+
+// ofMachine tells whether an error comes from the file system, which is no bug of ours.
+func ofMachine(err error) bool {
+	var path *os.PathError
+	var link *os.LinkError
+	var number syscall.Errno
+	return errors.As(err, &path) || errors.As(err, &link) || errors.As(err, &number)
 }
 
 func (a *app) command() *cobra.Command {
@@ -132,13 +145,17 @@ func (a *app) configFile() (string, error) {
 	}
 }
 
-// root is the folder that a configuration speaks of: the one that it is in or, where --config names one that may be
-// anywhere, this one.
-func (a *app) root(configFile string) string {
+// root is the folder that all paths of a configuration are relative to: the top of the repository that it is in or,
+// where --config names one that may be anywhere, of the repository that this folder is in.
+func (a *app) root(ctx context.Context, configFile string) string {
+	dir := filepath.Dir(configFile)
 	if a.config != "" {
-		return "."
+		dir = "."
 	}
-	return filepath.Dir(configFile)
+	if top, err := source.Root(ctx, dir); err == nil {
+		return top
+	}
+	return dir // whoever needs the repository says that there is none
 }
 
 // readConfig reads slipway.yaml.
@@ -191,7 +208,7 @@ func (a *app) load(ctx context.Context) (project, error) {
 	if p.lock, err = readLock(p.file); err != nil {
 		return p, err
 	}
-	p.source, err = a.readSource(ctx, a.root(p.file), p.config.Project.TagPrefix)
+	p.source, err = a.readSource(ctx, a.root(ctx, p.file), p.config.Project.TagPrefix)
 	return p, err
 }
 

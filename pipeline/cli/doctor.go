@@ -87,7 +87,7 @@ func (a *app) examine(ctx context.Context) []finding {
 	cfg, file, cfgErr := a.readConfig()
 	root := "."
 	if cfgErr == nil {
-		root = a.root(file)
+		root = a.root(ctx, file)
 	}
 	lock, lockErr := readLock(file)
 	checks := []func() []finding{

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"go/version"
 	"maps"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -41,13 +43,16 @@ only command that resolves anything: a build takes what is locked.`,
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err // to go on without it would unlock what args leave out
 			}
+			if before.Go.Version == "" {
+				args = nil // there is nothing yet that could be left as it is
+			}
 			known := append([]string{"go", "charts"}, images.Names()...)
 			for _, arg := range args {
 				if !slices.Contains(known, arg) {
 					return fault.Errorf(fault.Usage, "there is nothing called %q to lock; there is %s", arg, known)
 				}
 			}
-			after, err := a.resolve(cmd.Context(), cfg, before, a.root(name), args)
+			after, err := a.resolve(cmd.Context(), cfg, before, a.root(cmd.Context(), name), args)
 			if err != nil {
 				return err
 			}
@@ -154,21 +159,23 @@ func (a *app) resolveGo(ctx context.Context, cfg config.Config, before config.To
 	if err != nil {
 		return before, fault.Errorf(fault.Usage, "the Go command is not on PATH; it fetches and checks the toolchain: install Go from https://go.dev/dl")
 	}
-	release := cfg.Go
-	if release == "" {
-		release = goOf(root)
-	}
-	if release == "" {
-		release = runtime.Version()[len("go"):]
+	release, err := wantedGo(cfg, before, root)
+	if err != nil {
+		return before, err
 	}
 	after := config.Toolchain{Version: release, Sums: map[string]string{}}
 	if before.Version == release {
 		maps.Copy(after.Sums, before.Sums)
 	}
-	for _, host := range append([]string{runtime.GOOS + "-" + runtime.GOARCH}, builders...) {
+	hosts := builders
+	if len(after.Sums) == 0 {
+		hosts = append([]string{runtime.GOOS + "-" + runtime.GOARCH}, builders...)
+	}
+	for _, host := range hosts {
 		if after.Sums[host] != "" {
 			continue // a release's checksum never changes: the checksum database would not have it otherwise
 		}
+		fmt.Fprintf(a.stderr, "fetching go%s for %s, about 70 MB, for its checksum\n", release, host)
 		tc, err := engine.FetchToolchain(ctx, engine.ToolchainSource{
 			GoCommand: goCommand, Environ: a.environ, Release: release, Host: host,
 		})
@@ -180,21 +187,42 @@ func (a *app) resolveGo(ctx context.Context, cfg config.Config, before config.To
 	return after, nil
 }
 
-var (
-	toolchainLine = regexp.MustCompile(`(?m)^toolchain\s+go(1\.[0-9]+(?:\.[0-9]+|rc[0-9]+))\s*(?://.*)?$`)
-	goLine        = regexp.MustCompile(`(?m)^go\s+(1\.[0-9]+(?:\.[0-9]+|rc[0-9]+))\s*(?://.*)?$`)
-)
-
-// goOf is the release that go.mod asks for, empty where it leaves the patch open.
-func goOf(root string) string {
-	b, err := os.ReadFile(filepath.Join(root, "go.mod"))
-	if err != nil {
-		return ""
+// wantedGo is the release that compiles the project: what slipway.yaml says, else the toolchain line of go.mod. Its go
+// line is a minimum, often without any patch, so the release that is locked already is kept if it is new enough, else
+// the Go command's own is taken if that is.
+func wantedGo(cfg config.Config, before config.Toolchain, root string) (string, error) {
+	if cfg.Go != "" {
+		return cfg.Go, nil
 	}
-	for _, line := range []*regexp.Regexp{toolchainLine, goLine} {
-		if m := line.FindSubmatch(b); m != nil {
-			return string(m[1])
+	minimum, toolchain := goOf(root)
+	if toolchain != "" {
+		return toolchain, nil
+	}
+	for _, candidate := range []string{"go" + before.Version, runtime.Version()} {
+		// A Go built from source calls itself devel and is no release.
+		if version.IsValid(candidate) && candidate != version.Lang(candidate) && version.Compare(candidate, "go"+minimum) >= 0 {
+			return strings.TrimPrefix(candidate, "go"), nil
 		}
 	}
-	return ""
+	return "", fault.Errorf(fault.Usage, "go.mod wants at least Go %s and %s runs; set go: in %s to a release such as 1.26.8", minimum, runtime.Version(), config.FileName)
+}
+
+var (
+	toolchainLine = regexp.MustCompile(`(?m)^toolchain\s+go(1\.[0-9]+(?:\.[0-9]+|rc[0-9]+))\s*(?://.*)?$`)
+	goLine        = regexp.MustCompile(`(?m)^go\s+(1\.[0-9]+(?:\.[0-9]+|rc[0-9]+)?)\s*(?://.*)?$`)
+)
+
+// goOf is the lowest release that go.mod allows and the one that it names as its toolchain; either may be empty.
+func goOf(root string) (minimum, toolchain string) {
+	b, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		return "", ""
+	}
+	if m := goLine.FindSubmatch(b); m != nil {
+		minimum = string(m[1])
+	}
+	if m := toolchainLine.FindSubmatch(b); m != nil {
+		toolchain = string(m[1])
+	}
+	return minimum, toolchain
 }

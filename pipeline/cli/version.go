@@ -44,7 +44,7 @@ func (a *app) readVersion(cmd *cobra.Command) (source.Source, error) {
 	if err != nil {
 		return source.Source{}, err
 	}
-	return a.readSource(cmd.Context(), a.root(name), cfg.Project.TagPrefix)
+	return a.readSource(cmd.Context(), a.root(cmd.Context(), name), cfg.Project.TagPrefix)
 }
 
 func (a *app) nextCommand() *cobra.Command {

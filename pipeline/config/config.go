@@ -28,7 +28,7 @@ const (
 type Config struct {
 	Version  int               `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
 	Project  Project           `yaml:"project" required:"true" doc:"What is released."`
-	Go       string            `yaml:"go" doc:"Go release that compiles the project. Default: the toolchain line of go.mod, else its go line, as the lock command reads them. The lock pins it by checksum." example:"1.26.8"`
+	Go       string            `yaml:"go" doc:"Go release that compiles the project. Default, as the lock command finds it: the toolchain line of go.mod, else the release that is locked or runs, if the go line allows it. The lock pins it by checksum." example:"1.26.8"`
 	Binaries []Binary          `yaml:"binaries" required:"true" doc:"Programs to compile, at least one."`
 	Archives Archives          `yaml:"archives" doc:"Archives that people download: one for each target, with all binaries that have it."`
 	Images   []Image           `yaml:"images" doc:"Container images."`

@@ -20,7 +20,8 @@ type Engine interface {
 	// Compile builds one binary from the tree and writes it to the file out. A binary that does not compile is a
 	// *Failure.
 	Compile(ctx context.Context, tree string, b plan.Binary, out string) error
-	// Test runs the project's tests and writes what they print to w as it comes. Failing tests are a *Failure.
+	// Test runs the project's tests and writes what they print to w, as it comes where the engine can. Failing tests are
+	// a *Failure.
 	Test(ctx context.Context, tree string, t plan.Test, w io.Writer) error
 	// Info describes the engine.
 	Info() Info
@@ -50,7 +51,9 @@ func (f *Failure) Unwrap() error { return f.Err }
 // unreachable recognises that a module could not be fetched for a reason that may pass: the words of the Go command
 // and of the network below it. A checksum that does not match, or a proxy's answer that there is no such module, is
 // final and not among them.
-var unreachable = regexp.MustCompile(`(?m)dial tcp|: i/o timeout|TLS handshake timeout|connection re(?:fused|set)|no such host|server misbehaving|network is unreachable|unexpected EOF|read tcp|: 5[0-9][0-9] |: 429 |Too Many Requests|module lookup disabled by GOPROXY=off`)
+var unreachable = regexp.MustCompile(`(?m)dial tcp|TLS handshake timeout|no such host|server misbehaving|network is unreachable|` +
+	`module lookup disabled by GOPROXY=off|` +
+	`(?:Get "|reading https?://|read tcp|lookup )[^\n]*(?:unexpected EOF|EOF$|i/o timeout|connection re(?:fused|set)|: 5[0-9][0-9] |: 429 )`)
 
 // final recognises the answers that no retry changes, whatever else is in the output.
 var final = regexp.MustCompile(`(?m)SECURITY ERROR|checksum mismatch|missing go\.sum entry`)
@@ -63,6 +66,19 @@ func NewFailure(step, output string, err error) error {
 		code = fault.Transient
 	}
 	return fault.New(code, &Failure{Step: step, Printed: output, Err: err})
+}
+
+// TestEnv is the environment of the tests besides FixedEnv: with cgo where the builder image has a C compiler.
+func TestEnv(t plan.Test) []string {
+	if t.Builder != "" {
+		return []string{"CGO_ENABLED=1"}
+	}
+	return []string{"CGO_ENABLED=0"}
+}
+
+// NewTestFailure is the failure of tests, whatever they printed: a test may well speak of refused connections.
+func NewTestFailure(output string, err error) error {
+	return fault.New(fault.Build, &Failure{Step: "test", Printed: output, Err: err})
 }
 
 // FixedEnv is the environment of every compile and test besides the plan's own, each with the reason for its value.

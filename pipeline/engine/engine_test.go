@@ -23,6 +23,9 @@ func TestNewFailure(t *testing.T) {
 	}{
 		{"compiler", "./main.go:3:9: undefined: nowhere\n", fault.Build},
 		{"nothing said", "", fault.Build},
+		{"a brace is missing", "./main.go:4:1: syntax error: unexpected EOF, expecting }\n", fault.Build},
+		{"a number that looks like a status", "./x.go:3:2: 512 (untyped int constant) is not used\n", fault.Build},
+		{"cut off", "Get \"https://proxy.example.com/x.zip\": unexpected EOF\n", fault.Transient},
 		{"proxy refuses", "main.go:3:8: example.com/dep@v1.0.0: Get \"http://127.0.0.1:1/x.zip\": dial tcp 127.0.0.1:1: connect: connection refused\n", fault.Transient},
 		{"no name", "dial tcp: lookup proxy.example.com: no such host\n", fault.Transient},
 		{"slow", "net/http: TLS handshake timeout\n", fault.Transient},

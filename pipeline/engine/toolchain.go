@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -41,8 +42,11 @@ func FetchToolchain(ctx context.Context, s ToolchainSource) (Toolchain, error) {
 	cmd.Env = append(slices.Clone(s.Environ), "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=", "GO111MODULE=on")
 	out, err := cmd.Output()
 	if jsonErr := json.Unmarshal(out, &got); jsonErr != nil || got.Error != "" || err != nil {
-		output := got.Error + string(out)
-		return Toolchain{}, NewFailure("toolchain "+module, output, fmt.Errorf("fetching it: %s", strings.TrimSpace(got.Error)))
+		why := strings.TrimSpace(got.Error)
+		if why == "" {
+			why = fmt.Sprint(withStderr(cmp.Or(err, jsonErr)))
+		}
+		return Toolchain{}, NewFailure("toolchain "+module, why, fmt.Errorf("fetching it: %s", why))
 	}
 	if s.Sum != "" && got.Sum != s.Sum {
 		return Toolchain{}, fault.Errorf(fault.Mismatch, "toolchain %s: its checksum is %s and the lock has %s", module, got.Sum, s.Sum)

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
@@ -57,6 +58,7 @@ type Store struct {
 	Client  http.RoundTripper // nil for the default
 
 	locks sync.Map // artifact.Digest -> *sync.Mutex: each content is fetched once
+	whole sync.Map // artifact.Digest -> true: hashed since this store began
 }
 
 // Base returns the platform of a pinned base; see Bases.
@@ -231,7 +233,11 @@ func (s *Store) ensure(ctx context.Context, image string, d artifact.Digest, lim
 	lock.(*sync.Mutex).Lock()
 	defer lock.(*sync.Mutex).Unlock()
 
+	if _, seen := s.whole.Load(d); seen {
+		return nil
+	}
 	if got, _, err := artifact.SumFile(s.file(d)); err == nil && got == d {
+		s.whole.Store(d, true)
 		return nil
 	}
 	refs, err := s.places(image)
@@ -242,14 +248,18 @@ func (s *Store) ensure(ctx context.Context, image string, d artifact.Digest, lim
 	for _, ref := range refs {
 		err := s.fetch(ctx, ref, d, limit, k)
 		if err == nil {
+			s.whole.Store(d, true)
 			return nil
+		}
+		if path := (*os.PathError)(nil); errors.As(err, &path) {
+			return fault.Errorf(fault.Build, "keeping %s: %w", d, err) // the disk, not the registry
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		tried = append(tried, fmt.Errorf("%s: %w", ref.Name(), err))
 	}
-	return fault.Errorf(fault.Transient, "%s is nowhere to be had; tried\n%w\nset SLIPWAY_MIRROR or mirrors: to a registry that has it, or run the lock command for a newer base", d, errors.Join(tried...))
+	return fault.Errorf(codeOf(tried[1:]), "%s is nowhere to be had; tried\n%w\nset SLIPWAY_MIRROR or mirrors: to a registry that has it, or run the lock command for a newer base", d, errors.Join(tried...))
 }
 
 // places are the repositories that may have the content of an image, in the order in which they are asked.
@@ -359,5 +369,17 @@ func (s *Store) Resolve(ctx context.Context, image string) (artifact.Digest, []a
 		}
 		return digest, platforms, nil
 	}
-	return "", nil, fault.Errorf(fault.Transient, "resolving %s: %w", image, errors.Join(tried...))
+	return "", nil, fault.Errorf(codeOf(tried), "resolving %s: %w", image, errors.Join(tried...))
+}
+
+// codeOf is the exit code for a content that no registry gave: Credentials where all of them ask who we are, Transient
+// otherwise, since a registry that is down and one that has nothing today are told apart only by trying again.
+func codeOf(tried []error) fault.Code {
+	for _, err := range tried {
+		var refused *transport.Error
+		if !errors.As(err, &refused) || refused.StatusCode != http.StatusUnauthorized && refused.StatusCode != http.StatusForbidden {
+			return fault.Transient
+		}
+	}
+	return fault.Credentials
 }

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -189,12 +190,9 @@ func (a *Assembler) config(im plan.Image, pl artifact.Platform, base v1.ConfigFi
 			Entrypoint: im.Process.Entrypoint,
 			Cmd:        im.Process.Cmd,
 			Env:        mergeEnv(base.Config.Env, im.Process.Env),
-			WorkingDir: base.Config.WorkingDir,
+			WorkingDir: cmp.Or(im.Process.Workdir, "/"),
 			Labels:     im.Labels,
 		},
-	}
-	if im.Process.Workdir != "" {
-		c.Config.WorkingDir = im.Process.Workdir
 	}
 	for _, p := range im.Process.Ports {
 		if c.Config.ExposedPorts == nil {

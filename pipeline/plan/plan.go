@@ -147,6 +147,8 @@ type Test struct {
 type Options struct {
 	StandIn bool                // stand-in bases made in memory instead of the locked ones
 	Targets []artifact.Platform // build no others; all when empty
+	// Required are those of Targets that somebody named: there must be a binary for each.
+	Required []artifact.Platform
 }
 
 // New makes the plan. An error is about the configuration or the lock and names the place in the file.
@@ -316,6 +318,11 @@ func (p planner) binaries() ([]Binary, error) {
 				Env:      env,
 				Builder:  b.Builder,
 			})
+		}
+	}
+	for _, want := range p.o.Required {
+		if !slices.ContainsFunc(out, func(b Binary) bool { return b.Platform == want || b.Platform.Base() == want }) {
+			return nil, fmt.Errorf("%s: binaries: none is built for %s", p.cfg.At("binaries"), want)
 		}
 	}
 	if len(out) == 0 {

@@ -334,6 +334,25 @@ func VerifyTag(ctx context.Context, dir, tag, commit string) error {
 	return checkTag(tag, got, commit, "was recorded")
 }
 
+// Root is the top folder of the work tree that dir is in.
+func Root(ctx context.Context, dir string) (string, error) {
+	r, err := open(ctx, dir)
+	return r.dir, err
+}
+
+// Has tells whether the repository has a commit.
+func Has(ctx context.Context, dir, commit string) (bool, error) {
+	if !isObjectName(commit) {
+		return false, nil
+	}
+	r, err := open(ctx, dir)
+	if err != nil {
+		return false, err
+	}
+	got, err := r.resolve(ctx, commit)
+	return got != "", err
+}
+
 // Change is one commit as a changelog sees it.
 type Change struct {
 	Commit  string

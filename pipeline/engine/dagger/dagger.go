@@ -101,6 +101,9 @@ func (e *Engine) prepare(ctx context.Context) error {
 		return fault.Errorf(fault.Build, "the Go command is not on PATH; it fetches and checks the toolchain: install Go from https://go.dev/dl")
 	}
 	runsOn := system + "-" + arch
+	if e.o.Toolchain.Sums[runsOn] == "" {
+		return fault.Errorf(fault.Usage, "the lock has no checksum of the toolchain for %s, which this Dagger engine runs on; run the lock command and commit it", runsOn)
+	}
 	tc, err := engine.FetchToolchain(ctx, engine.ToolchainSource{
 		GoCommand: goCommand,
 		Environ:   e.o.Environ,
@@ -251,9 +254,12 @@ func (e *Engine) Compile(ctx context.Context, tree string, b plan.Binary, out st
 
 // Test runs the project's tests; see engine.Engine.
 func (e *Engine) Test(ctx context.Context, tree string, t plan.Test, w io.Writer) error {
-	c, err := e.builder(ctx, tree, t.Builder, ".", []string{"CGO_ENABLED=0"})
+	c, err := e.builder(ctx, tree, t.Builder, ".", engine.TestEnv(t))
 	if err != nil {
 		return err
+	}
+	if c, err = c.WithExec([]string{goRoot + "/bin/go", "mod", "download"}).Sync(ctx); err != nil {
+		return e.failure(ctx, "modules of the tests", err)
 	}
 	args := append([]string{goRoot + "/bin/go", "test"}, t.Flags...)
 	stdout, err := c.WithExec(append(args, t.Packages...)).Stdout(ctx)
@@ -261,6 +267,7 @@ func (e *Engine) Test(ctx context.Context, tree string, t plan.Test, w io.Writer
 		err = e.failure(ctx, "test", err)
 		if f := (*engine.Failure)(nil); errors.As(err, &f) {
 			fmt.Fprint(w, f.Printed)
+			return engine.NewTestFailure(f.Printed, f.Err)
 		}
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -54,8 +55,20 @@ func TestSameBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log strings.Builder
+	goCommand, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string]string{}
+	for _, runsOn := range []string{"linux-amd64", "linux-arm64"} {
+		tc, err := engine.FetchToolchain(ctx, engine.ToolchainSource{GoCommand: goCommand, Environ: os.Environ(), Release: release, Host: runsOn})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums[runsOn] = tc.Sum
+	}
 	d, err := dagger.New(ctx, dagger.Options{
-		Toolchain: plan.Toolchain{Version: release}, Environ: append(os.Environ(), "NETRC="+netrc), Cache: filepath.Join(cache, "slipway", "toolchains"), Log: &syncBuilder{b: &log},
+		Toolchain: plan.Toolchain{Version: release, Sums: sums}, Environ: append(os.Environ(), "NETRC="+netrc), Cache: filepath.Join(cache, "slipway", "toolchains"), Log: &syncBuilder{b: &log},
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log.String())

@@ -59,11 +59,10 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range kept {
-		for _, kv := range o.Environ {
-			if strings.HasPrefix(kv, name+"=") {
-				e.env = append(e.env, kv)
-			}
+	for _, kv := range o.Environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if slices.ContainsFunc(kept, func(k string) bool { return k == name || runtime.GOOS == "windows" && strings.EqualFold(k, name) }) {
+			e.env = append(e.env, kv)
 		}
 	}
 	for _, name := range engine.ModuleEnv {
@@ -112,13 +111,19 @@ func (e *Engine) Compile(ctx context.Context, tree string, b plan.Binary, out st
 
 // Test runs the project's tests; see engine.Engine.
 func (e *Engine) Test(ctx context.Context, tree string, t plan.Test, w io.Writer) error {
-	cmd := e.command(ctx, tree, []string{"CGO_ENABLED=0"}, append(append([]string{"test"}, t.Flags...), t.Packages...)...)
+	if t.Builder != "" {
+		return fault.Errorf(fault.Build, "the tests need a builder image, and only the Dagger engine runs it; use --engine dagger")
+	}
+	if output, err := e.run(ctx, tree, nil, "mod", "download"); err != nil {
+		return engine.NewFailure("modules of the tests", output, err)
+	}
+	cmd := e.command(ctx, tree, engine.TestEnv(t), append(append([]string{"test"}, t.Flags...), t.Packages...)...)
 	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return engine.NewFailure("test", "", err)
+		return engine.NewTestFailure("", err)
 	}
 	return nil
 }
