@@ -251,7 +251,7 @@ func (b *builder) fetchBases(ctx context.Context) error {
 						size += l.Size
 					}
 				}
-				return fmt.Sprintf("%d platforms, %s", len(im.Platforms), bytesOf(size)), nil
+				return platforms(len(im.Platforms)) + ", " + bytesOf(size), nil
 			})
 		})
 	}
@@ -276,11 +276,18 @@ func (b *builder) assemble(ctx context.Context, assembler *oci.Assembler, jobs [
 				for _, p := range built.Platforms {
 					out[i].Platforms = append(out[i].Platforms, manifest.ImagePlatform{Platform: p.Platform, Digest: p.Manifest.Digest, Size: p.Size})
 				}
-				return fmt.Sprintf("%d platforms", len(built.Platforms)), nil
+				return platforms(len(built.Platforms)), nil
 			})
 		})
 	}
 	return out, group.Wait()
+}
+
+func platforms(n int) string {
+	if n == 1 {
+		return "1 platform"
+	}
+	return fmt.Sprintf("%d platforms", n)
 }
 
 // charts packages the charts.

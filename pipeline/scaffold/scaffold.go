@@ -132,9 +132,6 @@ func Init(ctx context.Context, o Options) (Result, error) {
 		p.note("%s: the Go command reads this workspace in every folder below it, so the pipeline runs with GOWORK=off. "+
 			"Do not add %s to it: a workspace has one version of each dependency, and the pipeline's would win", found.workspace, folder)
 	}
-	if !found.ignoresDist {
-		p.note(".gitignore: add /dist/, where the build command leaves the release")
-	}
 	written, err := write(ctx, root, files)
 	if err != nil {
 		return Result{}, err

@@ -42,9 +42,8 @@ type survey struct {
 	dockerfiles []string
 	licence     string // SPDX expression
 	description string
-	goreleaser  string // path of its configuration
-	workspace   string // path of the go.work that applies to the repository
-	ignoresDist bool
+	goreleaser  string                                     // path of its configuration
+	workspace   string                                     // path of the go.work that applies to the repository
 	goDirs      []string                                   // folders with Go files
 	versionVars map[*goModule][]map[string]config.Template // of packages that hold nothing but the version
 	notes       []string
@@ -468,14 +467,6 @@ func (s *survey) topLevel() {
 			}
 		case slices.Contains([]string{".goreleaser.yml", ".goreleaser.yaml", "goreleaser.yml", "goreleaser.yaml"}, e.Name()):
 			s.goreleaser = e.Name()
-		case e.Name() == ".gitignore":
-			if b, err := s.read(e.Name()); err == nil {
-				for line := range strings.Lines(string(b)) {
-					if strings.Trim(strings.TrimSpace(line), "/*") == "dist" {
-						s.ignoresDist = true
-					}
-				}
-			}
 		}
 	}
 	s.licence = joinLicences(licences)
