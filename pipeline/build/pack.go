@@ -24,6 +24,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/oci"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/progress"
 )
 
 // write makes one file of dist/ and records it.
@@ -235,23 +236,25 @@ func (b *builder) fetchBases(ctx context.Context) error {
 			continue
 		}
 		group.Go(func() error {
-			return b.Tracker.Run("base "+im.Base.Image, "images", func() (string, error) {
+			return b.Tracker.Do("base "+im.Base.Image, "images", func() (progress.Result, error) {
 				var size int64
+				cached := true
 				for _, pl := range im.Platforms {
 					base, err := b.Bases.Base(ctx, im.Base, pl.Platform)
 					if err != nil {
-						return "", err
+						return progress.Result{}, err
 					}
 					for _, l := range base.Layers {
+						cached = cached && l.Cached
 						r, err := l.Open(ctx)
 						if err != nil {
-							return "", err
+							return progress.Result{}, err
 						}
 						r.Close()
 						size += l.Size
 					}
 				}
-				return platforms(len(im.Platforms)) + ", " + bytesOf(size), nil
+				return progress.Result{Detail: platforms(len(im.Platforms)) + ", " + bytesOf(size), Cached: cached}, nil
 			})
 		})
 	}

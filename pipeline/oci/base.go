@@ -40,6 +40,7 @@ type Base struct {
 type Layer struct {
 	Blob
 	MediaType types.MediaType
+	Cached    bool // it need not be fetched
 	Open      func(context.Context) (io.ReadCloser, error)
 }
 
@@ -116,7 +117,8 @@ func (s *Store) base(ctx context.Context, b plan.Base, p artifact.Platform) (Bas
 		if err != nil {
 			return Base{}, fmt.Errorf("manifest %s: layer %s: %w", digest, d, err)
 		}
-		out.Layers = append(out.Layers, Layer{Blob: Blob{d, l.Size}, MediaType: media, Open: func(ctx context.Context) (io.ReadCloser, error) {
+		_, err = os.Stat(s.file(d))
+		out.Layers = append(out.Layers, Layer{Blob: Blob{d, l.Size}, MediaType: media, Cached: err == nil, Open: func(ctx context.Context) (io.ReadCloser, error) {
 			if err := s.ensure(ctx, b.Image, d, l.Size, blobs); err != nil {
 				return nil, err
 			}
