@@ -79,7 +79,7 @@ func Next(released []Version, commits []Commit, o NextOptions) Proposal {
 	open := !series.IsZero() && (o.Unchanged || series.core().Compare(target) >= 0)
 	if open {
 		p.Candidate, p.Release = nextCandidate(series), series.core()
-	} else {
+	} else if !target.IsZero() { // it is zero after the highest number that a version may have
 		p.Candidate, p.Release = of(target.Major(), target.Minor(), target.Patch(), "rc.1"), target
 	}
 
