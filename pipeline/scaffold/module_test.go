@@ -117,7 +117,7 @@ func required(t *testing.T, name string) string {
 	return ""
 }
 
-// goCommand runs the Go command without network.
+// goCommand runs the Go command with the modules of a test.
 type goCommand struct {
 	t   *testing.T
 	env []string
@@ -130,7 +130,7 @@ func productCommand(t *testing.T) goCommand {
 
 // pipelineCommand has what the tests of this repository are compiled from.
 func pipelineCommand(t *testing.T) goCommand {
-	return goCommand{t, []string{"GOPROXY=" + fileURL(moduleCache(t)), "GOFLAGS=-mod=mod"}}
+	return goCommand{t, []string{"GOPROXY=" + machine(t), "GOFLAGS=-mod=mod"}}
 }
 
 func (g goCommand) run(dir string, args ...string) string {
@@ -167,7 +167,7 @@ func (g goCommand) pipelineLoads(ci string) {
 }
 
 // proxies are a folder with the old version in the layout of a module proxy (https://go.dev/ref/mod#goproxy-protocol)
-// and the module cache of this machine, which has what the pipeline is compiled from.
+// and then what this machine has, from which the pipeline is compiled.
 func proxies(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "proxy")
@@ -199,17 +199,19 @@ func proxies(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	return fileURL(dir) + "," + fileURL(moduleCache(t))
+	return fileURL(dir) + "," + machine(t)
 }
 
-// moduleCache is the folder of the machine's module cache that has the layout of a proxy.
-func moduleCache(t *testing.T) string {
+// machine is where this machine has modules: the folder of its cache that has the layout of a proxy and, for what only
+// another module graph than this repository's asks for, its proxy.
+func machine(t *testing.T) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "env", "GOMODCACHE").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "env", "GOMODCACHE", "GOPROXY").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(strings.TrimSpace(string(out)), "cache", "download")
+	cache, proxy, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return fileURL(filepath.Join(cache, "cache", "download")) + "," + strings.TrimSpace(proxy)
 }
 
 func fileURL(dir string) string {
