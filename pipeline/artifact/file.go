@@ -128,3 +128,18 @@ func fold(s string) string {
 		return first
 	}, s)
 }
+
+// FormatSize writes a number of bytes in decimal units, as registries and file managers do.
+func FormatSize(n int64) string {
+	const unit = 1000
+	switch f := float64(n); {
+	case n < unit:
+		return fmt.Sprintf("%d B", n)
+	case f < 999.95e3:
+		return fmt.Sprintf("%.1f kB", f/1e3)
+	case f < 999.95e6:
+		return fmt.Sprintf("%.1f MB", f/1e6)
+	default:
+		return fmt.Sprintf("%.2f GB", f/1e9)
+	}
+}

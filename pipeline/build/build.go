@@ -291,7 +291,7 @@ func (b *builder) compile(ctx context.Context, bin plan.Binary) error {
 			return "", err
 		}
 		b.add(artifact.File{Path: bin.Path, Kind: artifact.Binary, Size: size, Digest: digest})
-		return bytesOf(size), nil
+		return artifact.FormatSize(size), nil
 	})
 }
 
@@ -375,15 +375,4 @@ func (s *syncWriter) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.w.Write(p)
-}
-
-// bytesOf is a size as people read it.
-func bytesOf(n int64) string {
-	switch {
-	case n >= 1e6:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	case n >= 1e3:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	}
-	return fmt.Sprintf("%d B", n)
 }

@@ -117,7 +117,7 @@ func (b *builder) archive(ctx context.Context, a plan.Archive) error {
 			pack = archive.Zip
 		}
 		size, err := b.write(a.Path, artifact.Archive, func(w io.Writer) error { return pack(w, files, b.Plan.Time) })
-		return bytesOf(size), err
+		return artifact.FormatSize(size), err
 	})
 }
 
@@ -254,7 +254,7 @@ func (b *builder) fetchBases(ctx context.Context) error {
 						size += l.Size
 					}
 				}
-				return progress.Result{Detail: platforms(len(im.Platforms)) + ", " + bytesOf(size), Cached: cached}, nil
+				return progress.Result{Detail: platforms(len(im.Platforms)) + ", " + artifact.FormatSize(size), Cached: cached}, nil
 			})
 		})
 	}
@@ -305,7 +305,7 @@ func (b *builder) charts(ctx context.Context) ([]manifest.Chart, error) {
 				return "", err
 			}
 			out = append(out, manifest.Chart{Name: c.Name, Version: c.Version, AppVersion: c.AppVersion, Path: c.Path})
-			return bytesOf(size), nil
+			return artifact.FormatSize(size), nil
 		})
 		if err != nil {
 			return nil, fault.New(cmp.Or(knownCode(err), fault.Build), err)

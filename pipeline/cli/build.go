@@ -228,7 +228,7 @@ func artifacts(r manifest.Release) []progress.Artifact {
 	var out []progress.Artifact
 	file := func(path string) {
 		f := byPath[path]
-		out = append(out, progress.Artifact{Name: filepath.Base(path), Detail: fmt.Sprintf("%.1f MB", float64(f.Size)/1e6), Digest: string(f.Digest)})
+		out = append(out, progress.Artifact{Name: filepath.Base(path), Detail: artifact.FormatSize(f.Size), Digest: string(f.Digest)})
 	}
 	for _, a := range r.Archives {
 		file(a.Path)
@@ -440,8 +440,7 @@ func (a *app) testCommand() *cobra.Command {
 				return err
 			}
 			return a.withTree(ctx, p.source, func(tree string) (err error) {
-				var log strings.Builder
-				e, end, err := a.openEngine(ctx, &c, pl, &log, progress.NewTracker(nil, nil))
+				e, end, err := a.openEngine(ctx, &c, pl, io.Discard, progress.NewTracker(nil, nil))
 				if err != nil {
 					return err
 				}

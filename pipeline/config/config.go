@@ -95,6 +95,17 @@ type Image struct {
 	Labels      map[string]Template `yaml:"labels" doc:"Further labels and annotations."`
 }
 
+// DistroNames are the distributions that the image is built on.
+func (im Image) DistroNames() []string {
+	if len(im.Distros) == 0 {
+		return images.Names()
+	}
+	return im.Distros
+}
+
+// BaseImage is the image and tag that the base of a distribution is locked from.
+func (c Config) BaseImage(d images.Distro) string { return cmp.Or(c.Bases[d.Name], d.Base) }
+
 // BinaryPath is where the binary is put in the image; first is the name of the project's first binary.
 func (im Image) BinaryPath(first string) string {
 	return cmp.Or(im.Path, "/usr/local/bin/"+cmp.Or(im.Binary, first))

@@ -437,10 +437,7 @@ const maxTag = 128
 
 func (p planner) image(i int, binaries []Binary) ([]Image, error) {
 	im, key := p.cfg.Images[i], fmt.Sprintf("images[%d]", i)
-	distros := im.Distros
-	if len(distros) == 0 {
-		distros = images.Names()
-	}
+	distros := im.DistroNames()
 	standard := im.Default
 	if standard == "" {
 		standard = distros[0]
@@ -518,10 +515,7 @@ func (p planner) image(i int, binaries []Binary) ([]Image, error) {
 
 // base is the pinned base of a distribution, or the stand-in for it.
 func (p planner) base(d images.Distro) (Base, error) {
-	want := d.Base
-	if p.cfg.Bases[d.Name] != "" {
-		want = p.cfg.Bases[d.Name]
-	}
+	want := p.cfg.BaseImage(d)
 	if p.o.StandIn {
 		return Base{Image: "stand-in/" + d.Name, StandIn: true}, nil
 	}

@@ -53,7 +53,7 @@ var pageText string
 var style string
 
 var page = template.Must(template.New(FileName).Funcs(template.FuncMap{
-	"size":     formatSize,
+	"size":     artifact.FormatSize,
 	"duration": formatDuration,
 }).Parse(pageText))
 
@@ -113,7 +113,7 @@ func Write(w io.Writer, d Data) error {
 	v.Incomplete = slices.ContainsFunc(d.Timings, func(t Timing) bool { return t.State == stateFailed })
 	var l layout
 	v.Sections, v.Images, l = artifacts(d.Release)
-	v.ImagesNote = fmt.Sprintf("%s of the OCI layout, %s; what images share is stored once", plural(l.Files, "file"), formatSize(l.Size))
+	v.ImagesNote = fmt.Sprintf("%s of the OCI layout, %s; what images share is stored once", plural(l.Files, "file"), artifact.FormatSize(l.Size))
 	v.Cards = cards(d, l)
 	if err := page.Execute(w, v); err != nil {
 		return fmt.Errorf("rendering %s: %w", FileName, err)
@@ -185,7 +185,7 @@ func artifacts(r manifest.Release) ([]section, []image, layout) {
 	for _, s := range []section{archives, charts, binaries, others} {
 		if len(s.Rows) > 0 {
 			share(s.Rows)
-			s.Note = plural(len(s.Rows), "file") + ", " + formatSize(total(s.Rows))
+			s.Note = plural(len(s.Rows), "file") + ", " + artifact.FormatSize(total(s.Rows))
 			sections = append(sections, s)
 		}
 	}
@@ -221,16 +221,16 @@ func cards(d Data, l layout) []card {
 	for _, f := range d.Release.Files {
 		size += f.Size
 	}
-	c := []card{{"Artifacts", fmt.Sprint(len(d.Release.Files) - l.Files), plural(len(d.Release.Files), "file") + ", " + formatSize(size) + " with images"}}
+	c := []card{{"Artifacts", fmt.Sprint(len(d.Release.Files) - l.Files), plural(len(d.Release.Files), "file") + ", " + artifact.FormatSize(size) + " with images"}}
 	platforms := 0
 	for _, im := range d.Release.Images {
 		platforms += len(im.Platforms)
 	}
 	if l.Files == 0 {
-		c[0].Note = formatSize(size)
+		c[0].Note = artifact.FormatSize(size)
 	}
 	if len(d.Release.Images) > 0 {
-		c = append(c, card{"Images", fmt.Sprint(len(d.Release.Images)), plural(platforms, "platform") + ", " + formatSize(l.Size) + " stored"})
+		c = append(c, card{"Images", fmt.Sprint(len(d.Release.Images)), plural(platforms, "platform") + ", " + artifact.FormatSize(l.Size) + " stored"})
 	}
 	if len(d.Timings) > 0 {
 		states := map[string]int{}
@@ -261,7 +261,7 @@ func cards(d Data, l layout) []card {
 		c = append(c, card{"CPU time", formatDuration(d.Totals.CPU), note})
 	}
 	if d.Totals.PeakMemory > 0 {
-		c = append(c, card{"Peak memory", formatSize(d.Totals.PeakMemory), "of the pipeline"})
+		c = append(c, card{"Peak memory", artifact.FormatSize(d.Totals.PeakMemory), "of the pipeline"})
 	}
 	return c
 }
@@ -271,21 +271,6 @@ func plural(n int, word string) string {
 		return "1 " + word
 	}
 	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// formatSize writes a number of bytes in decimal units, as registries and file managers do.
-func formatSize(n int64) string {
-	const unit = 1000
-	switch f := float64(n); {
-	case n < unit:
-		return fmt.Sprintf("%d B", n)
-	case f < 999.95e3:
-		return fmt.Sprintf("%.1f kB", f/1e3)
-	case f < 999.95e6:
-		return fmt.Sprintf("%.1f MB", f/1e6)
-	default:
-		return fmt.Sprintf("%.2f GB", f/1e9)
-	}
 }
 
 // formatDuration writes a duration as short as is useful: 12ms, 0.2s, 42.1s, 1m02s, 1h02m.
