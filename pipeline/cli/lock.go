@@ -11,12 +11,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/modfile"
 
 	"github.com/slipway-build/slipway/images"
 	"github.com/slipway-build/slipway/pipeline/chart"
@@ -110,10 +110,7 @@ func (a *app) resolve(ctx context.Context, cfg config.Config, before config.Lock
 			continue
 		}
 		d, _ := images.ByName(name)
-		image := d.Base
-		if cfg.Bases[name] != "" {
-			image = cfg.Bases[name]
-		}
+		image := cfg.BaseImage(d)
 		digest, platforms, err := store.Resolve(ctx, image)
 		if err != nil {
 			return after, err
@@ -139,11 +136,7 @@ func (a *app) resolve(ctx context.Context, cfg config.Config, before config.Lock
 func usedDistros(cfg config.Config) []string {
 	used := map[string]bool{}
 	for _, im := range cfg.Images {
-		distros := im.Distros
-		if len(distros) == 0 {
-			distros = images.Names()
-		}
-		for _, d := range distros {
+		for _, d := range im.DistroNames() {
 			used[d] = true
 		}
 	}
@@ -194,9 +187,9 @@ func wantedGo(cfg config.Config, before config.Toolchain, root string) (string, 
 	if cfg.Go != "" {
 		return cfg.Go, nil
 	}
-	minimum, toolchain := goOf(root)
-	if toolchain != "" {
-		return toolchain, nil
+	minimum, toolchain, err := goOf(root)
+	if err != nil || toolchain != "" {
+		return toolchain, err
 	}
 	for _, candidate := range []string{"go" + before.Version, runtime.Version()} {
 		// A Go built from source calls itself devel and is no release.
@@ -207,22 +200,25 @@ func wantedGo(cfg config.Config, before config.Toolchain, root string) (string, 
 	return "", fault.Errorf(fault.Usage, "go.mod wants at least Go %s and %s runs; set go: in %s to a release such as 1.26.8", minimum, runtime.Version(), config.FileName)
 }
 
-var (
-	toolchainLine = regexp.MustCompile(`(?m)^toolchain\s+go(1\.[0-9]+(?:\.[0-9]+|rc[0-9]+))\s*(?://.*)?$`)
-	goLine        = regexp.MustCompile(`(?m)^go\s+(1\.[0-9]+(?:\.[0-9]+|rc[0-9]+)?)\s*(?://.*)?$`)
-)
-
 // goOf is the lowest release that go.mod allows and the one that it names as its toolchain; either may be empty.
-func goOf(root string) (minimum, toolchain string) {
+func goOf(root string) (minimum, toolchain string, err error) {
 	b, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", "", nil // the modules are in folders of their own
+	}
 	if err != nil {
-		return "", ""
+		return "", "", err
 	}
-	if m := goLine.FindSubmatch(b); m != nil {
-		minimum = string(m[1])
+	// Not the lax parser, which is for dependencies and passes over the toolchain line.
+	f, err := modfile.Parse("go.mod", b, nil)
+	if err != nil {
+		return "", "", fault.Errorf(fault.Usage, "reading go.mod: %w", err)
 	}
-	if m := toolchainLine.FindSubmatch(b); m != nil {
-		toolchain = string(m[1])
+	if f.Go != nil {
+		minimum = f.Go.Version
 	}
-	return minimum, toolchain
+	if f.Toolchain != nil && version.IsValid(f.Toolchain.Name) {
+		toolchain = strings.TrimPrefix(f.Toolchain.Name, "go")
+	}
+	return minimum, toolchain, nil
 }

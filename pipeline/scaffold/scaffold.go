@@ -393,7 +393,7 @@ func (p *proposal) lock(ctx context.Context, c config.Config, goVersion string, 
 	}
 	for _, im := range c.Images {
 		for name, base := range pins.Bases {
-			if len(im.Distros) == 0 || slices.Contains(im.Distros, name) {
+			if slices.Contains(im.DistroNames(), name) {
 				lock.Bases[name] = base
 			}
 		}

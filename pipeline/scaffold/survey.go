@@ -153,7 +153,8 @@ func (s *survey) module(dir string) (own bool, err error) {
 	if err != nil {
 		return false, fault.Errorf(fault.Usage, "reading %s: %w", name, err)
 	}
-	m, err := modfile.ParseLax(name, b, nil)
+	// The lax parser is for dependencies: it passes over the toolchain line.
+	m, err := modfile.Parse(name, b, nil)
 	if err != nil || m.Module == nil {
 		if dir == "." {
 			return false, fault.Errorf(fault.Usage, "reading go.mod: %w", errors.Join(err, errIf(err == nil, "it names no module")))

@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/fault"
+)
+
+func TestWantedGo(t *testing.T) {
+	running := strings.TrimPrefix(runtime.Version(), "go")
+	for _, tt := range []struct {
+		name, goMod, config, locked, want string
+		code                              fault.Code
+	}{
+		{name: "slipway.yaml decides", goMod: "go 1.20\n\ntoolchain go1.21.3\n", config: "1.22.4", want: "1.22.4"},
+		{name: "the toolchain line", goMod: "go 1.20\n\ntoolchain go1.21.3\n", locked: "1.22.4", want: "1.21.3"},
+		{name: "toolchain default is none", goMod: "go 1.20\n\ntoolchain default\n", locked: "1.22.4", want: "1.22.4"},
+		{name: "what is locked, if new enough", goMod: "go 1.22.0\n", locked: "1.22.4", want: "1.22.4"},
+		{name: "what is locked is too old", goMod: "go 1.23\n", locked: "1.22.4", want: running},
+		{name: "nothing is locked", goMod: "go 1.20\n", want: running},
+		{name: "no go.mod", locked: "1.22.4", want: "1.22.4"},
+		{name: "nothing is new enough", goMod: "go 1.999.0\n", locked: "1.22.4", code: fault.Usage},
+		{name: "no go.mod that anyone reads", goMod: "go [\n", code: fault.Usage},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if tt.goMod != "" {
+				if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/tool\n\n"+tt.goMod), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := wantedGo(config.Config{Go: tt.config}, config.Toolchain{Version: tt.locked}, dir)
+			if got != tt.want || fault.CodeOf(err) != tt.code {
+				t.Errorf("%q, %v; want %q and exit %d", got, err, tt.want, tt.code)
+			}
+		})
+	}
+}
