@@ -34,7 +34,32 @@ var rooms = map[string]string{
 	"pipeline/config":   "images pipeline/artifact",
 	"pipeline/manifest": "pipeline/artifact pipeline/version",
 	"pipeline/report":   "pipeline/artifact pipeline/manifest",
-	"pipeline/plan":     "images pipeline/artifact pipeline/config pipeline/fault pipeline/source pipeline/version",
+	"pipeline/plan": "images pipeline/artifact pipeline/artifacthub pipeline/config pipeline/fault pipeline/notes pipeline/pack " +
+		"pipeline/signature pipeline/source pipeline/version",
+
+	"pipeline/notes":       "pipeline/version",
+	"pipeline/artifacthub": "pipeline/artifact pipeline/notes pipeline/version",
+
+	"pipeline/pack":        "pipeline/archive pipeline/artifact pipeline/version",
+	"pipeline/pack/brew":   "pipeline/artifact pipeline/fault pipeline/pack",
+	"pipeline/pack/nupkg":  "pipeline/archive pipeline/artifact pipeline/pack",
+	"pipeline/pack/scoop":  "pipeline/artifact pipeline/pack",
+	"pipeline/pack/script": "pipeline/artifact pipeline/fault pipeline/pack",
+	"pipeline/pack/winget": "pipeline/artifact pipeline/pack",
+
+	"pipeline/pack/nfpm":          "pipeline/archive pipeline/artifact pipeline/pack",
+	"pipeline/pack/deb":           "pipeline/archive pipeline/pack pipeline/pack/nfpm",
+	"pipeline/pack/rpm":           "pipeline/archive pipeline/pack pipeline/pack/nfpm",
+	"pipeline/pack/apk":           "pipeline/archive pipeline/pack pipeline/pack/nfpm",
+	"pipeline/pack/snap":          "pipeline/archive pipeline/artifact pipeline/pack pipeline/pack/snap/squashfs",
+	"pipeline/pack/snap/squashfs": "pipeline/archive pipeline/artifact",
+
+	"pipeline/inspect":    "pipeline/artifact pipeline/fault",
+	"pipeline/sbom/osdb":  "",
+	"pipeline/sbom":       "pipeline/artifact pipeline/sbom/osdb",
+	"pipeline/provenance": "pipeline/artifact",
+	"pipeline/signature":  "pipeline/artifact",
+	"pipeline/sign":       "pipeline/artifact pipeline/fault pipeline/manifest pipeline/provenance pipeline/signature",
 
 	"pipeline/engine":        "pipeline/fault pipeline/plan",
 	"pipeline/engine/host":   "pipeline/engine pipeline/fault pipeline/plan",
@@ -44,13 +69,16 @@ var rooms = map[string]string{
 	"pipeline/chart":  "pipeline/archive pipeline/artifact pipeline/fault",
 	"pipeline/verify": "pipeline/artifact pipeline/fault pipeline/manifest",
 	"pipeline/build": "pipeline/archive pipeline/artifact pipeline/certs pipeline/chart pipeline/engine pipeline/fault " +
-		"pipeline/manifest pipeline/oci pipeline/plan pipeline/progress pipeline/report pipeline/verify",
+		"pipeline/manifest pipeline/oci pipeline/pack pipeline/pack/apk pipeline/pack/brew pipeline/pack/deb pipeline/pack/nupkg " +
+		"pipeline/pack/rpm pipeline/pack/scoop pipeline/pack/script pipeline/pack/snap pipeline/pack/snap/squashfs pipeline/pack/winget " +
+		"pipeline/plan pipeline/progress pipeline/provenance pipeline/report pipeline/sbom pipeline/sbom/osdb pipeline/signature pipeline/verify",
 
 	"pipeline/serve":    "pipeline/artifact pipeline/fault pipeline/manifest pipeline/version",
 	"pipeline/scaffold": "images pipeline/artifact pipeline/config pipeline/fault",
 	"pipeline/cli": "images pipeline/artifact pipeline/build pipeline/chart pipeline/config pipeline/engine " +
 		"pipeline/engine/dagger pipeline/engine/host pipeline/fault pipeline/manifest pipeline/oci pipeline/plan " +
-		"pipeline/progress pipeline/report pipeline/scaffold pipeline/source pipeline/verify pipeline/version",
+		"pipeline/progress pipeline/provenance pipeline/report pipeline/scaffold pipeline/sign pipeline/signature pipeline/source " +
+		"pipeline/verify pipeline/version",
 
 	// Fixtures that the tests of several rooms share.
 	"pipeline/verify/verifytest": "pipeline/archive pipeline/artifact pipeline/manifest pipeline/version",
@@ -131,7 +159,7 @@ func TestRooms(t *testing.T) {
 }
 
 // readers are the rooms that decompress and never compress.
-var readers = []string{"pipeline/serve", "pipeline/chart"}
+var readers = []string{"pipeline/serve", "pipeline/chart", "pipeline/inspect"}
 
 func TestSmallToolStaysSmall(t *testing.T) {
 	deps := list(t, "-deps", "./cmd/slipway")

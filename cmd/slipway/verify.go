@@ -6,24 +6,43 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 func newVerify() *cobra.Command {
-	asJSON := false
-	var options verify.Options
+	var (
+		asJSON  bool
+		keys    []string
+		options verify.Options
+	)
 	cmd := &cobra.Command{
-		Use:   "verify DIST",
-		Short: "Check a dist/ folder against its manifest",
-		Long: `verify checks that a dist/ folder is the release that its release.json describes: every file is there with its
-size and digest, no file is there that should not be, SHA256SUMS agrees, and every image is whole. It prints one row
-for each check, those that did not pass at the end, and exits with 5 unless all passed.`,
-		Example: "  slipway verify dist\n  slipway verify --json dist",
-		Args:    cobra.ExactArgs(1),
+		Use:   "verify DIST|URL",
+		Short: "Check a release against its manifest, its contents and its signatures",
+		Long: `verify checks that a dist/ folder, or what is below a URL, is the release that its release.json describes: every file
+is there with its size and digest, no file is there that should not be, SHA256SUMS agrees, every image is whole, and
+every file says of itself what the manifest says of it: the version of a package, the platform of a program, the digests
+in a recipe. With --key it checks all signatures too. Without a key those of a signed release are skipped, and a skipped
+check is no pass. It prints one row for each check, those that did not pass at the end, and exits with 5 unless all
+passed. Of a URL only what the manifest lists is fetched, so what else is there is not seen.`,
+		Example: "  slipway verify --key slipway.pub dist\n  slipway verify --json dist\n" +
+			"  slipway verify --key slipway.pub https://example.org/releases/tool/1.2.3/",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if options.AllowUnsigned && len(keys) > 0 {
+				return fault.Errorf(fault.Usage, "--key and --allow-unsigned: signatures are either checked or left out of account; take one away")
+			}
+			var err error
+			if options.Keys, err = verify.ReadKeys(keys); err != nil {
+				return err
+			}
 			info, _ := debug.ReadBuildInfo()
 			options.Verifier = "slipway " + thisBuild(info).Version
-			report, err := verify.Dist(cmd.Context(), args[0], options)
+			check := verify.Dist
+			if verify.IsURL(args[0]) {
+				check = verify.URL
+			}
+			report, err := check(cmd.Context(), args[0], options)
 			if err != nil && len(report.Rows) == 0 {
 				return err
 			}
@@ -33,7 +52,10 @@ for each check, those that did not pass at the end, and exits with 5 unless all 
 			return errors.Join(err, report.WriteText(cmd.OutOrStdout()))
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
-	cmd.Flags().BoolVar(&options.AllowUnpublishable, "allow-unpublishable", false, "accept a release that its manifest marks as not to be published, such as one with stand-in bases")
+	flags := cmd.Flags()
+	flags.BoolVar(&asJSON, "json", false, "print the report as JSON")
+	flags.StringArrayVar(&keys, "key", nil, "public key in a PEM `file` by which the release must be signed; of several one is enough")
+	flags.BoolVar(&options.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
+	flags.BoolVar(&options.AllowUnpublishable, "allow-unpublishable", false, "accept a release that its manifest marks as not to be published, such as one with stand-in bases")
 	return cmd
 }

@@ -14,11 +14,16 @@ type Kind string
 
 // The kinds of files, in the order in which they are made.
 const (
-	Binary    Kind = "binary"
-	Archive   Kind = "archive"
-	Image     Kind = "image" // a file of the OCI layout
-	Chart     Kind = "chart"
-	Checksums Kind = "checksums"
+	Binary     Kind = "binary"
+	Archive    Kind = "archive"
+	Package    Kind = "package" // carries its files: deb, rpm, apk, snap, nupkg
+	Recipe     Kind = "recipe"  // fetches an archive: formula, cask, Scoop and winget manifests, install script
+	Image      Kind = "image"   // a file of the OCI layout
+	Chart      Kind = "chart"
+	SBOM       Kind = "sbom"
+	Notes      Kind = "notes"
+	Provenance Kind = "provenance"
+	Checksums  Kind = "checksums"
 )
 
 // File is one file of dist/.
@@ -31,7 +36,7 @@ type File struct {
 
 // Input is something from outside of the commit that goes into a release, pinned.
 type Input struct {
-	Kind   string `json:"kind"` // toolchain, base, chart or certificates
+	Kind   string `json:"kind"` // toolchain, base, chart, certificates or key
 	Name   string `json:"name"`
 	Digest string `json:"digest"` // sha256:<hex>, or h1:<base64> for a Go module
 }

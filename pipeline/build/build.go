@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -56,7 +57,8 @@ type Options struct {
 	Tool    string       // identifies the program that builds; another one builds anew
 	Tracker *progress.Tracker
 
-	Generator string               // version of Slipway, for the report
+	Config    string               // path of the configuration in the tree, for the provenance
+	Generator string               // version of Slipway, for the report and for what tells how the release was made
 	Usage     func() report.Totals // what this process has used so far; nil where it is not known
 }
 
@@ -108,7 +110,8 @@ type builder struct {
 	root   *os.Root
 	engine engine.Engine
 
-	compiling bool // the engine was there, so the log says something
+	compiling bool     // the engine was there, so the log says something
+	bases     sync.Map // what bases have installed; see installed
 
 	mu    sync.Mutex
 	files []artifact.File
@@ -189,7 +192,7 @@ func (b *builder) make(ctx context.Context) (manifest.Release, error) {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.fetchBases(groupCtx) })
 	group.Go(func() error {
-		charts, err := b.charts(groupCtx)
+		charts, err := b.charts(groupCtx, layout)
 		release.Charts = charts
 		return err
 	})
@@ -206,13 +209,17 @@ func (b *builder) make(ctx context.Context) (manifest.Release, error) {
 	if err != nil {
 		return manifest.Release{}, err
 	}
-	if len(images) == 0 {
-		return release, os.RemoveAll(b.stage.path("images"))
+	inLayout := func(c manifest.Chart) bool { return c.Digest != "" }
+	if len(images) == 0 && !slices.ContainsFunc(release.Charts, inLayout) {
+		if err := os.RemoveAll(b.stage.path("images")); err != nil {
+			return manifest.Release{}, err
+		}
+	} else {
+		for name, blob := range blobs {
+			b.add(artifact.File{Path: "images/" + name, Kind: artifact.Image, Size: blob.Size, Digest: blob.Digest})
+		}
 	}
-	for name, blob := range blobs {
-		b.add(artifact.File{Path: "images/" + name, Kind: artifact.Image, Size: blob.Size, Digest: blob.Digest})
-	}
-	return release, nil
+	return b.complement(ctx, release)
 }
 
 // release is the manifest as far as the plan says it.
@@ -236,6 +243,16 @@ func (b *builder) release() manifest.Release {
 	}
 	for _, a := range p.Archives {
 		r.Archives = append(r.Archives, manifest.Archive{Platform: a.Platform, Path: a.Path})
+	}
+	for _, pkg := range p.Packages {
+		for _, c := range pkg.Carriers {
+			r.Packages = append(r.Packages, manifest.Package{
+				Format: c.Format, Name: c.Name, Version: c.Version, Architecture: c.Architecture, Platform: c.Platform, Path: c.Path,
+			})
+		}
+	}
+	if s := p.Signing; s != nil {
+		r.Signing = &manifest.Signing{Key: s.Key, Identity: s.Identity, Issuer: s.Issuer}
 	}
 	return r
 }

@@ -49,12 +49,21 @@ func (b *builder) write(name string, kind artifact.Kind, fill func(io.Writer) er
 	return m.Size(), nil
 }
 
-// packed packs what a finished binary was the last missing part of: archives, and the layer of each image.
+// packed packs what a finished binary was the last missing part of: archives, packages, and the layer of each image.
 func (b *builder) packed(ctx context.Context, bin plan.Binary, assembler *oci.Assembler, images []imageJob) error {
 	for _, a := range b.Plan.Archives {
-		if slices.Contains(a.Binaries, bin.Path) && b.complete(a, bin) {
+		if slices.Contains(a.Binaries, bin.Path) && b.complete(a.Binaries, bin) {
 			if err := b.archive(ctx, a); err != nil {
 				return err
+			}
+		}
+	}
+	for _, p := range b.Plan.Packages {
+		for _, c := range p.Carriers {
+			if slices.Contains(c.Binaries, bin.Path) && b.complete(c.Binaries, bin) {
+				if err := b.carrier(ctx, p, c); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -71,12 +80,12 @@ func (b *builder) packed(ctx context.Context, bin plan.Binary, assembler *oci.As
 	return nil
 }
 
-// complete tells whether bin is the one that an archive still waited for.
-func (b *builder) complete(a plan.Archive, bin plan.Binary) bool {
+// complete tells whether bin is the one of the binaries that was still missing.
+func (b *builder) complete(binaries []string, bin plan.Binary) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	last := -1
-	for _, want := range a.Binaries {
+	for _, want := range binaries {
 		i := slices.IndexFunc(b.files, func(f artifact.File) bool { return f.Path == want })
 		if i < 0 {
 			return false
@@ -135,6 +144,17 @@ func CheckFiles(p plan.Plan, root *os.Root) error {
 		errs = append(errs, fault.Errorf(fault.Usage, "project.licenseFiles: %w", err))
 	}
 	seen := map[string]bool{}
+	for _, pkg := range p.Packages {
+		named := slices.Concat(slices.Sorted(maps.Values(pkg.Completions)), pkg.Units, slices.Sorted(maps.Values(pkg.Files)))
+		for _, name := range named {
+			if info, err := root.Stat(path.Clean(name)); err != nil || !info.Mode().IsRegular() {
+				errs = append(errs, fault.Errorf(fault.Usage, "packages: %s: there is no file %q in the commit", pkg.Name, name))
+			}
+		}
+		if _, err := b.match(pkg.Manuals); err != nil {
+			errs = append(errs, fault.Errorf(fault.Usage, "packages: %s: manuals: %w", pkg.Name, err))
+		}
+	}
 	for _, im := range p.Images {
 		for _, to := range slices.Sorted(maps.Keys(im.Files)) {
 			from := path.Clean(im.Files[to])
@@ -253,6 +273,9 @@ func (b *builder) fetchBases(ctx context.Context) error {
 						r.Close()
 						size += l.Size
 					}
+					if _, err := b.installed(ctx, im.Base, pl.Platform); err != nil {
+						return progress.Result{}, err
+					}
 				}
 				return progress.Result{Detail: platforms(len(im.Platforms)) + ", " + artifact.FormatSize(size), Cached: cached}, nil
 			})
@@ -293,18 +316,32 @@ func platforms(n int) string {
 	return fmt.Sprintf("%d platforms", n)
 }
 
-// charts packages the charts.
-func (b *builder) charts(ctx context.Context) ([]manifest.Chart, error) {
+// charts packages the charts, and puts those that go to a registry into the layout as well.
+func (b *builder) charts(ctx context.Context, layout *oci.Layout) ([]manifest.Chart, error) {
 	out := []manifest.Chart{}
 	for _, c := range b.Plan.Charts {
 		err := b.Tracker.Run("chart "+c.Name, "chart", func() (string, error) {
-			size, err := b.write(c.Path, artifact.Chart, func(w io.Writer) error {
-				return PackageChart(ctx, w, b.Plan, c, b.tree, b.stage.dir, b.Client)
+			var result chart.Result
+			size, err := b.write(c.Path, artifact.Chart, func(w io.Writer) (err error) {
+				result, err = PackageChart(ctx, w, b.Plan, c, b.tree, b.stage.dir, b.Client)
+				return err
 			})
 			if err != nil {
 				return "", err
 			}
-			out = append(out, manifest.Chart{Name: c.Name, Version: c.Version, AppVersion: c.AppVersion, Path: c.Path})
+			built := manifest.Chart{Name: c.Name, Version: c.Version, AppVersion: c.AppVersion, Path: c.Path, Repository: c.Repository}
+			if c.Repository != "" {
+				file, _ := b.file(c.Path)
+				blob, err := oci.AddFile(layout, c.Repository+":"+built.Tag(), oci.File{
+					Path: b.stage.path(c.Path), Digest: file.Digest, Size: file.Size, MediaType: chart.ContentType,
+					Config: result.OCI.Config, ConfigType: chart.ConfigType, Annotations: result.OCI.Annotations,
+				})
+				if err != nil {
+					return "", err
+				}
+				built.Digest, built.Size = blob.Digest, blob.Size
+			}
+			out = append(out, built)
 			return artifact.FormatSize(size), nil
 		})
 		if err != nil {
@@ -316,16 +353,16 @@ func (b *builder) charts(ctx context.Context) ([]manifest.Chart, error) {
 
 // PackageChart writes the package of one chart of the plan. What it depends on is fetched into scratch, a folder for
 // things that nobody needs later.
-func PackageChart(ctx context.Context, w io.Writer, p plan.Plan, c plan.Chart, tree, scratch string, client *http.Client) error {
+func PackageChart(ctx context.Context, w io.Writer, p plan.Plan, c plan.Chart, tree, scratch string, client *http.Client) (chart.Result, error) {
 	dir := filepath.Join(tree, filepath.FromSlash(c.Dir))
-	o := chart.Options{Dir: dir, Version: c.Version, AppVersion: c.AppVersion, Time: p.Time, Annotations: c.Annotations}
+	o := chart.Options{Dir: dir, Version: c.Version, AppVersion: c.AppVersion, Time: p.Time, Annotations: c.Annotations, Defaults: c.Defaults}
 	for _, d := range c.Dependencies {
 		dep := chart.Dependency{
 			Name: d.Name, Version: d.Version, Repository: d.Repository, Digest: d.Digest,
 			Dir: dir, File: filepath.Join(scratch, d.Digest.Hex()+".tgz"),
 		}
 		if err := chart.Fetch(ctx, dep, client, dep.File); err != nil {
-			return err
+			return chart.Result{}, err
 		}
 		o.Dependencies = append(o.Dependencies, dep)
 	}
@@ -333,7 +370,7 @@ func PackageChart(ctx context.Context, w io.Writer, p plan.Plan, c plan.Chart, t
 	if err == nil && result.Name != c.Name {
 		err = fault.Errorf(fault.Usage, "%s/Chart.yaml: the chart is called %q and its folder %q; Helm wants one name", c.Dir, result.Name, c.Name)
 	}
-	return err
+	return result, err
 }
 
 // knownCode is the exit code that err carries; zero where it carries none.

@@ -137,14 +137,14 @@ func TestComplete(t *testing.T) {
 		packs := 0
 		for _, name := range order {
 			b.add(artifact.File{Path: name})
-			if b.complete(a, plan.Binary{Path: name}) {
+			if b.complete(a.Binaries, plan.Binary{Path: name}) {
 				packs++
 			}
 		}
 		// Both asking after both are there, as happens when they finish together: still once.
 		again := 0
 		for _, name := range order {
-			if b.complete(a, plan.Binary{Path: name}) {
+			if b.complete(a.Binaries, plan.Binary{Path: name}) {
 				again++
 			}
 		}

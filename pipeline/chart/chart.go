@@ -34,6 +34,7 @@ type Options struct {
 	AppVersion   string            // empty keeps the one in Chart.yaml
 	Time         time.Time         // commit time: the time of every entry and of Chart.lock
 	Annotations  map[string]string // set in Chart.yaml
+	Defaults     map[string]string // annotations that are set where Chart.yaml has none of that name
 	Dependencies []Dependency      // as locked, each with its File
 }
 
@@ -43,6 +44,7 @@ type Result struct {
 	Images   []string // distinct references in everything that was rendered, sorted
 	Renders  int      // times that the chart was rendered: with its defaults and with each ci/*-values.yaml
 	Warnings []string // what Helm's linter recommends and what could not be checked
+	OCI      OCI      // for a registry
 }
 
 const chartFile = "Chart.yaml"
@@ -78,7 +80,11 @@ func pack(ctx context.Context, w io.Writer, o Options, t tree) (Result, error) {
 	if _, ok := t.files["requirements.yaml"]; ok {
 		return Result{}, fault.Errorf(fault.Usage, "requirements.yaml: only Helm 2 needed it; move the dependencies into Chart.yaml (apiVersion: v2)")
 	}
-	stamped, name, err := stamp(raw, o.Version, o.AppVersion, o.Annotations)
+	annotations, err := withDefaults(raw, o.Annotations, o.Defaults)
+	if err != nil {
+		return Result{}, fault.New(fault.Usage, fmt.Errorf("%s: %w", chartFile, err))
+	}
+	stamped, name, err := stamp(raw, o.Version, o.AppVersion, annotations)
 	if err != nil {
 		return Result{}, fault.New(fault.Usage, fmt.Errorf("%s: %w", chartFile, err))
 	}
@@ -113,6 +119,14 @@ func pack(ctx context.Context, w io.Writer, o Options, t tree) (Result, error) {
 	}
 	slices.Sort(r.Images)
 	r.Images = slices.Compact(r.Images)
+
+	loaded, err := load(files)
+	if err != nil {
+		return Result{}, fault.New(fault.Build, err)
+	}
+	if r.OCI, err = ociOf(loaded.Metadata, o.Time); err != nil {
+		return Result{}, err
+	}
 
 	packed := make([]archive.File, len(names))
 	for i, n := range names {

@@ -93,6 +93,25 @@ func stamp(b []byte, version, appVersion string, annotations map[string]string) 
 	return out, name, nil
 }
 
+// withDefaults are the annotations to set: those given, and of the defaults those that Chart.yaml says nothing about.
+func withDefaults(b []byte, annotations, defaults map[string]string) (map[string]string, error) {
+	if len(defaults) == 0 {
+		return annotations, nil
+	}
+	var have struct {
+		Annotations map[string]any `yaml:"annotations"`
+	}
+	if err := yaml.Unmarshal(b, &have); err != nil {
+		return nil, err
+	}
+	out := maps.Clone(defaults)
+	for name := range have.Annotations {
+		delete(out, name)
+	}
+	maps.Copy(out, annotations)
+	return out, nil
+}
+
 // child is the key and the value of a mapping's entry, or nil.
 func child(m *yaml.Node, key string) (k, v *yaml.Node) {
 	for i := 0; i+1 < len(m.Content); i += 2 {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/modfile"
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/build"
@@ -29,6 +30,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/oci"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/progress"
+	"github.com/slipway-build/slipway/pipeline/report"
 	"github.com/slipway-build/slipway/pipeline/source"
 )
 
@@ -112,7 +114,7 @@ func (a *app) planCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			pl, err := p.newPlan(o)
+			pl, err := p.newPlan(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -168,7 +170,7 @@ func (a *app) build(ctx context.Context, c *choices) (err error) {
 		if p, err = a.load(ctx); err != nil {
 			return "", err
 		}
-		pl, err = p.newPlan(o)
+		pl, err = p.newPlan(ctx, o)
 		return fmt.Sprintf("%s %s", pl.Name, pl.Version), err
 	})
 	if err != nil {
@@ -204,8 +206,13 @@ func (a *app) build(ctx context.Context, c *choices) (err error) {
 		Tool:    string(tool),
 		Tracker: tracker,
 
-		Generator: toolVersion(),
-		Usage:     usage,
+		Config:    configPath(p),
+		Generator: generator(ctx, p),
+		Usage: func() report.Totals {
+			totals := usage()
+			totals.Start = start
+			return totals
+		},
 	})
 	if err != nil {
 		return err
@@ -241,6 +248,12 @@ func artifacts(r manifest.Release) []progress.Artifact {
 	for _, c := range r.Charts {
 		file(c.Path)
 	}
+	for _, p := range r.Packages {
+		file(p.Path)
+	}
+	for _, rec := range r.Recipes {
+		file(rec.Path)
+	}
 	return out
 }
 
@@ -252,7 +265,11 @@ func steps(p plan.Plan) int {
 			bases[im.Base] = true
 		}
 	}
-	return 4 + len(p.Binaries) + len(p.Archives) + len(bases) + len(p.Images) + len(p.Charts)
+	n := 6 + len(p.Binaries) + len(p.Archives) + len(bases) + len(p.Images) + len(p.Charts)
+	for _, pkg := range p.Packages {
+		n += len(pkg.Carriers) + len(pkg.Recipes)
+	}
+	return n
 }
 
 // printResult says what is in dist/ now.
@@ -278,9 +295,21 @@ func (a *app) printResult(c *choices, r build.Result, took time.Duration) error 
 	if r.Cached {
 		verb = fmt.Sprintf("is this release already, every byte checked in %s", took.Round(10*time.Millisecond))
 	}
-	fmt.Fprintf(a.stdout, "%s %s: %s, %s, %s, %s\n%s: %s\nSHA256SUMS %s\n", rel.Name, rel.Version,
+	parts := []string{
 		count(len(rel.Binaries), "binary", "binaries"), count(len(rel.Archives), "archive", "archives"),
-		count(len(rel.Images), "image", "images"), count(len(rel.Charts), "chart", "charts"), display(c.out), verb, sums)
+		count(len(rel.Images), "image", "images"), count(len(rel.Charts), "chart", "charts"),
+	}
+	packages := map[string]bool{}
+	for _, p := range rel.Packages {
+		packages[p.Path] = true
+	}
+	for _, r := range rel.Recipes { // winget wants several files for one
+		packages[r.Format+" "+r.Name] = true
+	}
+	if n := len(packages); n > 0 {
+		parts = append(parts, count(n, "package", "packages"))
+	}
+	fmt.Fprintf(a.stdout, "%s %s: %s\n%s: %s\nSHA256SUMS %s\n", rel.Name, rel.Version, strings.Join(parts, ", "), display(c.out), verb, sums)
 	for _, why := range rel.Unpublishable {
 		fmt.Fprintf(a.stdout, "not for publishing: %s\n", why)
 	}
@@ -314,14 +343,54 @@ func toolDigest() (artifact.Digest, error) {
 	return d, err
 }
 
-// toolVersion is the version of Slipway that runs, as its module is known here.
+// configPath is where the configuration lies in the tree; its name alone where it lies elsewhere.
+func configPath(p project) string {
+	// A path over a link is the same file.
+	file, err := filepath.EvalSymlinks(p.file)
+	if err == nil {
+		var root, rel string
+		if root, err = filepath.EvalSymlinks(p.source.Root); err == nil {
+			if rel, err = filepath.Rel(root, file); err == nil && filepath.IsLocal(rel) {
+				return filepath.ToSlash(rel)
+			}
+		}
+	}
+	return filepath.Base(p.file)
+}
+
+// self is the module of this program.
+const self = "github.com/slipway-build/slipway"
+
+// generator is the version of Slipway, for what a release says of how it was made. It depends on the go.mod that
+// Slipway is a requirement of, or on the version that was asked for, and never on whether the program was built or run,
+// in a clone or not. In its own repository Slipway builds itself, so its version is that of the release.
+func generator(ctx context.Context, p project) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	if mod, err := p.source.Blob(ctx, "go.mod", maxText); err == nil && modfile.ModulePath(mod) == self {
+		return p.source.Version.String()
+	}
+	stamped := slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "vcs" })
+	if v := moduleVersion(info); v != "" && v != "(devel)" && (info.Main.Path != self || !stamped) {
+		return strings.TrimPrefix(v, "v")
+	}
+	return "devel"
+}
+
+// toolVersion is the version of Slipway that runs, as its module is known here; "" where it is not.
 func toolVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""
 	}
+	return moduleVersion(info)
+}
+
+func moduleVersion(info *debug.BuildInfo) string {
 	for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
-		if m.Path == "github.com/slipway-build/slipway" {
+		if m.Path == self {
 			return m.Version
 		}
 	}
@@ -435,7 +504,7 @@ func (a *app) testCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			pl, err := p.newPlan(plan.Options{StandIn: true})
+			pl, err := p.newPlan(ctx, plan.Options{StandIn: true})
 			if err != nil {
 				return err
 			}

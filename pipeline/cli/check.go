@@ -16,6 +16,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/signature"
 	"github.com/slipway-build/slipway/pipeline/source"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
@@ -34,7 +35,7 @@ name, a chart that does not lint, does not render or names an image that is not 
 			if err != nil {
 				return err
 			}
-			pl, err := p.newPlan(plan.Options{})
+			pl, err := p.newPlan(ctx, plan.Options{})
 			if err != nil {
 				return err
 			}
@@ -66,23 +67,28 @@ func checkChart(ctx context.Context, tree string, pl plan.Plan, c plan.Chart) er
 	if err != nil {
 		return err
 	}
-	return errors.Join(
-		build.PackageChart(ctx, io.Discard, pl, c, tree, scratch, http.DefaultClient),
-		os.RemoveAll(scratch),
-	)
+	_, err = build.PackageChart(ctx, io.Discard, pl, c, tree, scratch, http.DefaultClient)
+	return errors.Join(err, os.RemoveAll(scratch))
 }
 
 func (a *app) verifyCommand() *cobra.Command {
-	var asJSON, standIns bool
+	var asJSON bool
+	var keys []string
+	var o verify.Options
 	cmd := &cobra.Command{
-		Use:   "verify [DIST]",
-		Short: "Check every file of a release against its manifest",
-		Long: `Verify hashes every file, opens the image layout and follows every digest in it. A file that nobody vouches for is a
-failure, and so is a release that says of itself that it is not for publishing. In the repository that the release was
-built from, its tag must still be where it was.`,
-		Example: "  go run ./ci verify\n  go run ./ci verify dist --json",
+		Use:   "verify [DIST|URL]",
+		Short: "Check a release against its manifest, its contents and its signatures",
+		Long: `Verify hashes every file and opens it: a package must be of this version, a program for its platform, an image whole to
+its last layer, and a recipe must name the digests of this release. A file that nobody vouches for is a failure, and so
+is a release that says of itself that it is not for publishing. Signatures are checked with --key, else with the key that
+slipway.yaml names; those that there is no key for are skipped, and a skipped check is no pass. In the repository that
+the release was built from, its tag must still be where it was. Of a URL only what the manifest lists is fetched.`,
+		Example: "  go run ./ci verify\n  go run ./ci verify dist --json\n  go run ./ci verify --key slipway.pub https://example.org/releases/tool/1.2.3/",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.AllowUnsigned && len(keys) > 0 {
+				return fault.Errorf(fault.Usage, "--key and --allow-unsigned: signatures are either checked or left out of account; take one away")
+			}
 			dir, root := "dist", ""
 			if file, err := a.configFile(); err == nil {
 				root = a.root(cmd.Context(), file)
@@ -91,11 +97,31 @@ built from, its tag must still be where it was.`,
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			report, err := verify.Dist(cmd.Context(), dir, verify.Options{AllowUnpublishable: standIns})
+			remote := verify.IsURL(dir)
+			if root != "" && len(keys) == 0 && !o.AllowUnsigned && (remote || !o.AllowUnpublishable || !unfinished(dir)) {
+				cfg, _, err := a.readConfig()
+				if err != nil {
+					return err
+				}
+				if cfg.Signing.Key != "" {
+					keys = append(keys, filepath.Join(root, filepath.FromSlash(cfg.Signing.Key)))
+				}
+			}
+			var err error
+			if o.Keys, err = verify.ReadKeys(keys); err != nil {
+				return err
+			}
+			check := verify.Dist
+			if remote {
+				check = verify.URL
+			}
+			report, err := check(cmd.Context(), dir, o)
 			if report.Verdict == "" {
 				return err
 			}
-			err = errors.Join(err, verifyTag(cmd.Context(), root, dir))
+			if !remote {
+				err = errors.Join(err, verifyTag(cmd.Context(), root, dir))
+			}
 			if asJSON {
 				enc := json.NewEncoder(a.stdout)
 				enc.SetIndent("", "  ")
@@ -109,8 +135,20 @@ built from, its tag must still be where it was.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&standIns, "allow-unpublishable", false, "accept a release that is marked as not for publishing")
+	cmd.Flags().StringArrayVar(&keys, "key", nil, "public key in a PEM `file` by which the release must be signed; of several one is enough (default signing.key of slipway.yaml)")
+	cmd.Flags().BoolVar(&o.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
+	cmd.Flags().BoolVar(&o.AllowUnpublishable, "allow-unpublishable", false, "accept a release that is marked as not for publishing")
 	return cmd
+}
+
+// unfinished tells whether a release is marked as not for publishing and is not signed, as nobody has to sign one.
+func unfinished(dist string) bool {
+	rel, err := manifest.Load(filepath.Join(dist, manifest.FileName))
+	if err != nil || len(rel.Unpublishable) == 0 {
+		return false
+	}
+	_, err = os.Lstat(filepath.Join(dist, signature.ManifestBundle))
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // verifyTag holds the tag of a release to the commit that the release was built from, in a repository that has the

@@ -101,7 +101,7 @@ slipway.yaml says what is released, slipway.lock what it is made from. Nothing e
 		return fault.Errorf(fault.Usage, "%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(a.initCommand(), a.lockCommand(), a.versionCommand(), a.planCommand(), a.checkCommand(),
-		a.testCommand(), a.buildCommand(), a.verifyCommand(), a.doctorCommand())
+		a.testCommand(), a.buildCommand(), a.signCommand(), a.keygenCommand(), a.verifyCommand(), a.doctorCommand())
 	return root
 }
 
@@ -251,6 +251,19 @@ func (a *app) display(ctx context.Context) (progress.Display, error) {
 }
 
 // newPlan is the plan of the project.
-func (p project) newPlan(o plan.Options) (plan.Plan, error) {
+func (p project) newPlan(ctx context.Context, o plan.Options) (plan.Plan, error) {
+	o.Files = map[string][]byte{}
+	for _, name := range plan.Reads(p.config) {
+		b, err := p.source.Blob(ctx, name, maxText)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		if b != nil {
+			o.Files[name] = b
+		}
+	}
 	return plan.New(p.source, p.config, p.lock, o)
 }
+
+// maxText bounds a changelog or a public key, in bytes.
+const maxText = 8 << 20

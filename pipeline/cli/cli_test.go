@@ -89,6 +89,7 @@ func TestScripts(t *testing.T) {
 			"locked":    locked,
 			"same":      same,
 			"jsonlines": jsonLines,
+			"absent":    absent,
 		},
 	})
 }

@@ -34,6 +34,11 @@ type Config struct {
 	Images   []Image           `yaml:"images" doc:"Container images."`
 	Bases    map[string]string `yaml:"bases" doc:"Base image of a distribution instead of the usual one, by the name of the distribution. The lock pins it by digest." example:"alpine: docker.io/library/alpine:3.22"`
 	Charts   []Chart           `yaml:"charts" doc:"Helm charts."`
+	Packages []Package         `yaml:"packages" doc:"Install packages, and what package managers read that fetch the archives."`
+	Download Template          `yaml:"download" doc:"URL of the folder that people fetch the archives of a release from. Default, for a project on GitHub: its release of the tag." example:"https://downloads.example.com/tool/{{ .Version }}"`
+	Notes    Notes             `yaml:"notes" doc:"Where the release notes come from."`
+	Hub      Hub               `yaml:"artifactHub" doc:"What Artifact Hub is told of the charts."`
+	Signing  Signing           `yaml:"signing" doc:"Who signs a release. Verifying asks for what is named here."`
 	Mirrors  map[string]string `yaml:"mirrors" doc:"Registry to read bases from instead of another, by the host it stands in for. The digest decides what is accepted." example:"docker.io: mirror.example.com/hub"`
 	Test     Test              `yaml:"test" doc:"What the test command runs."`
 
@@ -221,6 +226,11 @@ func (c Config) validate() error {
 		v.match("mirrors."+host, c.Mirrors[host], registryRef, "a registry, optionally with a path")
 	}
 	v.charts(c.Charts, c.Project.Name)
+	v.packages(c)
+	v.download(c)
+	v.notes(c.Notes)
+	v.hub(c.Hub)
+	v.signing(c.Signing)
 	v.test(c.Test)
 	return v.err()
 }

@@ -33,6 +33,11 @@ var patterns = map[string]*regexp.Regexp{
 	"Image.Volumes":      imagePath,
 	"Chart.Repository":   repositoryRef,
 	"Test.Builder":       pinnedRef,
+	"Package.Name":       projectName,
+	"Package.Maintainer": maintainer,
+	"Hub.ID":             uuid,
+	"Link.URL":           httpURL,
+	"Signing.Issuer":     httpsURL,
 }
 
 var imagePath = regexp.MustCompile(`^/`)
@@ -44,6 +49,10 @@ var keys = map[string]map[string]any{
 	"Binary.Vars":    {"pattern": linkerVar.String()},
 	"Binary.Env":     {"enum": buildEnv},
 	"Image.Files":    {"pattern": imagePath.String()},
+
+	"Package.Files":       {"pattern": imagePath.String()},
+	"Package.Completions": {"enum": shells},
+	"Package.Depends":     {"enum": dependFormats},
 }
 
 // values are the values of a list's items that no tag holds.
@@ -171,7 +180,7 @@ func example(t reflect.Type, ex string) any {
 	case reflect.Slice:
 		return []string{ex}
 	case reflect.Map:
-		var m map[string]string
+		var m map[string]any
 		if err := yaml.Unmarshal([]byte(ex), &m); err != nil {
 			panic(fmt.Sprintf("config: example %q: %v", ex, err))
 		}
@@ -199,6 +208,15 @@ func Reference() string {
 		{"archives", reflect.TypeFor[Archives]()},
 		{"images[]", reflect.TypeFor[Image]()},
 		{"charts[]", reflect.TypeFor[Chart]()},
+		{"packages[]", reflect.TypeFor[Package]()},
+		{"packages[].snap", reflect.TypeFor[Snap]()},
+		{"packages[].nupkg", reflect.TypeFor[Nupkg]()},
+		{"packages[].winget", reflect.TypeFor[Winget]()},
+		{"notes", reflect.TypeFor[Notes]()},
+		{"artifactHub", reflect.TypeFor[Hub]()},
+		{"artifactHub.owners[]", reflect.TypeFor[Owner]()},
+		{"artifactHub.links[]", reflect.TypeFor[Link]()},
+		{"signing", reflect.TypeFor[Signing]()},
 		{"test", reflect.TypeFor[Test]()},
 	} {
 		title := "Top level"

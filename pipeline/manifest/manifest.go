@@ -51,6 +51,12 @@ type Release struct {
 	Archives      []Archive       `json:"archives"`
 	Images        []Image         `json:"images"`
 	Charts        []Chart         `json:"charts"`
+	Packages      []Package       `json:"packages"`
+	Recipes       []Recipe        `json:"recipes"`
+	SBOMs         []SBOM          `json:"sboms"`
+	Notes         string          `json:"notes,omitempty"`      // path of the release notes
+	Provenance    string          `json:"provenance,omitempty"` // path of the unsigned statement
+	Signing       *Signing        `json:"signing,omitempty"`
 	Files         []artifact.File `json:"files"` // every compared file but SHA256SUMS and this one, sorted by path
 }
 
@@ -88,12 +94,55 @@ type ImagePlatform struct {
 	Size     int64             `json:"size"` // of all that a pull fetches: manifest, config and layers, in bytes
 }
 
-// Chart is a packaged Helm chart.
+// Chart is a packaged Helm chart. One that goes to an OCI repository is in the layout of the images too.
 type Chart struct {
-	Name       string `json:"name"`
-	Version    string `json:"version"`
-	AppVersion string `json:"appVersion"`
-	Path       string `json:"path"`
+	Name       string          `json:"name"`
+	Version    string          `json:"version"`
+	AppVersion string          `json:"appVersion"`
+	Path       string          `json:"path"`
+	Repository string          `json:"repository,omitempty"` // with the chart's name, without a tag
+	Digest     artifact.Digest `json:"digest,omitempty"`     // of its OCI manifest
+	Size       int64           `json:"size,omitempty"`       // of its OCI manifest, in bytes
+}
+
+// Tag is the tag of the chart in its OCI repository: the version, in which a tag cannot have a +
+// (https://helm.sh/docs/topics/registries/#oci-feature-deprecation-and-behavior-changes-with-v380).
+func (c Chart) Tag() string { return strings.ReplaceAll(c.Version, "+", "_") }
+
+// Package carries its files and is for one platform. Name, version and architecture are in the format's own words.
+type Package struct {
+	Format       string            `json:"format"` // deb, rpm, apk or snap
+	Name         string            `json:"name"`
+	Version      string            `json:"version"`
+	Architecture string            `json:"architecture"`
+	Platform     artifact.Platform `json:"platform"`
+	Path         string            `json:"path"`
+}
+
+// Recipe is a file for a package manager that fetches archives of the release.
+type Recipe struct {
+	Format   string   `json:"format"` // nupkg, formula, cask, scoop, winget or script
+	Name     string   `json:"name"`
+	Version  string   `json:"version"` // in the format's own words
+	Path     string   `json:"path"`
+	Archives []string `json:"archives"` // paths of the archives that it may fetch
+}
+
+// SBOM says what an artifact consists of.
+type SBOM struct {
+	Format   string            `json:"format"`  // cyclonedx or spdx
+	Subject  string            `json:"subject"` // path of a file; repository and tag of an image
+	Platform artifact.Platform `json:"platform"`
+	Digest   artifact.Digest   `json:"digest"` // of the subject; the platform's manifest of an image
+	Path     string            `json:"path"`
+}
+
+// Signing says who is to sign the release. Signatures are no part of what is compared: each holder of the key makes
+// others, at another time. Their files are named by package signature.
+type Signing struct {
+	Key      artifact.Digest `json:"key,omitempty"` // of the public key's DER (SubjectPublicKeyInfo)
+	Identity string          `json:"identity,omitempty"`
+	Issuer   string          `json:"issuer,omitempty"`
 }
 
 // Encode returns the canonical bytes of the manifest: two-space indentation, files sorted by path, the time in UTC, an
@@ -102,7 +151,11 @@ func (r Release) Encode() ([]byte, error) {
 	r.Schema = Schema
 	r.Time = r.Time.UTC()
 	r.Inputs, r.Binaries, r.Archives, r.Charts = list(r.Inputs), list(r.Binaries), list(r.Archives), list(r.Charts)
-	r.Images = list(slices.Clone(r.Images))
+	r.Packages, r.SBOMs = list(r.Packages), list(r.SBOMs)
+	r.Images, r.Recipes = list(slices.Clone(r.Images)), list(slices.Clone(r.Recipes))
+	for i, rec := range r.Recipes {
+		r.Recipes[i].Archives = list(rec.Archives)
+	}
 	for i, im := range r.Images {
 		r.Images[i].Tags, r.Images[i].Platforms = list(im.Tags), list(im.Platforms)
 	}
@@ -232,6 +285,57 @@ func (r Release) check() error {
 	for _, c := range r.Charts {
 		if err := of(c.Path, artifact.Chart); err != nil {
 			return err
+		}
+		if (c.Repository == "") != (c.Digest == "") || c.Size < 0 {
+			return fmt.Errorf("chart %.80s: of repository, digest and size it has some", c.Name)
+		}
+		if c.Digest != "" {
+			if _, err := artifact.ParseDigest(string(c.Digest)); err != nil {
+				return fmt.Errorf("chart %.80s: %w", c.Name, err)
+			}
+		}
+	}
+	for _, p := range r.Packages {
+		if err := cmp.Or(of(p.Path, artifact.Package), checkPlatform(p.Platform)); err != nil {
+			return err
+		}
+	}
+	for _, rec := range r.Recipes {
+		if err := of(rec.Path, artifact.Recipe); err != nil {
+			return err
+		}
+		for _, a := range rec.Archives {
+			if err := of(a, artifact.Archive); err != nil {
+				return fmt.Errorf("%.80s: %w", rec.Path, err)
+			}
+		}
+	}
+	for _, s := range r.SBOMs {
+		if err := cmp.Or(of(s.Path, artifact.SBOM), checkPlatform(s.Platform)); err != nil {
+			return err
+		}
+		if _, err := artifact.ParseDigest(string(s.Digest)); err != nil {
+			return fmt.Errorf("%.80s: %w", s.Path, err)
+		}
+	}
+	if r.Notes != "" {
+		if err := of(r.Notes, artifact.Notes); err != nil {
+			return err
+		}
+	}
+	if r.Provenance != "" {
+		if err := of(r.Provenance, artifact.Provenance); err != nil {
+			return err
+		}
+	}
+	if s := r.Signing; s != nil {
+		if (s.Key == "") == (s.Identity == "") || (s.Identity == "") != (s.Issuer == "") {
+			return errors.New("signing: want a key, or an identity and its issuer")
+		}
+		if s.Key != "" {
+			if _, err := artifact.ParseDigest(string(s.Key)); err != nil {
+				return fmt.Errorf("signing: key: %w", err)
+			}
 		}
 	}
 	for _, im := range r.Images {

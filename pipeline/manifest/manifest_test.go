@@ -26,6 +26,9 @@ const (
 	binary  = "binaries/tool_linux_amd64/tool"
 	archive = "archives/tool_1.2.3-rc.1+b_linux_amd64.tar.gz"
 	chart   = "charts/tool-1.2.3-rc.1+b.tgz"
+	deb     = "packages/tool_1.2.3~rc.1+b_amd64.deb"
+	formula = "packages/homebrew/Formula/tool.rb"
+	bill    = "sbom/tool_linux_amd64.spdx.json"
 )
 
 // release is a whole release, its files in no order.
@@ -49,13 +52,28 @@ func release(t testing.TB) manifest.Release {
 			Repository: "ghcr.io/example/tool", Distro: "alpine", Tags: []string{"1.2.3-rc.1_b-alpine", "1.2.3-rc.1_b"}, Digest: sum("index"), Size: 300,
 			Platforms: []manifest.ImagePlatform{{Platform: linux, Digest: sum("manifest"), Size: 1 << 33}},
 		}},
-		Charts: []manifest.Chart{{Name: "tool", Version: v.String(), AppVersion: v.String(), Path: chart}},
+		Charts: []manifest.Chart{{
+			Name: "tool", Version: v.String(), AppVersion: v.String(), Path: chart,
+			Repository: "ghcr.io/example/charts/tool", Digest: sum("chart manifest"), Size: 400,
+		}},
+		Packages: []manifest.Package{{
+			Format: "deb", Name: "tool", Version: "1.2.3~rc.1+b", Architecture: "amd64", Platform: linux, Path: deb,
+		}},
+		Recipes: []manifest.Recipe{{Format: "formula", Name: "tool", Version: v.String(), Path: formula, Archives: []string{archive}}},
+		SBOMs:   []manifest.SBOM{{Format: "spdx", Subject: binary, Platform: linux, Digest: sum("binary"), Path: bill}},
+		Notes:   "notes.md", Provenance: "attestations/tool.provenance.json",
+		Signing: &manifest.Signing{Key: sum("key")},
 		Files: []artifact.File{
 			{Path: chart, Kind: artifact.Chart, Size: 3, Digest: sum("chart")},
 			{Path: binary, Kind: artifact.Binary, Size: 1, Digest: sum("binary")},
 			{Path: "images/oci-layout", Kind: artifact.Image, Size: 4, Digest: sum("layout")},
 			{Path: archive, Kind: artifact.Archive, Size: 2, Digest: sum("archive")},
 			{Path: "archives.txt", Kind: artifact.Archive, Size: 0, Digest: sum("")},
+			{Path: deb, Kind: artifact.Package, Size: 5, Digest: sum("deb")},
+			{Path: formula, Kind: artifact.Recipe, Size: 6, Digest: sum("formula")},
+			{Path: bill, Kind: artifact.SBOM, Size: 7, Digest: sum("bill")},
+			{Path: "notes.md", Kind: artifact.Notes, Size: 8, Digest: sum("notes")},
+			{Path: "attestations/tool.provenance.json", Kind: artifact.Provenance, Size: 9, Digest: sum("statement")},
 		},
 	}
 }
@@ -126,7 +144,7 @@ func TestEncodeIsCanonical(t *testing.T) {
 	}
 
 	empty := release(t)
-	empty.Inputs, empty.Binaries, empty.Archives, empty.Images, empty.Charts, empty.Files = nil, nil, nil, nil, nil, nil
+	empty = manifest.Release{Name: empty.Name, Version: empty.Version, Commit: empty.Commit, Time: empty.Time, Plan: empty.Plan}
 	b := encode(t, empty)
 	if bytes.Contains(b, []byte("null")) {
 		t.Errorf("a list that is not there is null:\n%s", b)
@@ -167,6 +185,17 @@ func TestCheck(t *testing.T) {
 		`"` + chart + `" is a file of kind "chart" and named as archive`:                                       func(r *manifest.Release) { r.Archives[0].Path = chart },
 		`"charts/gone.tgz" is not among the files`:                                                             func(r *manifest.Release) { r.Charts[0].Path = "charts/gone.tgz" },
 		`platform "/" is not os/arch or os/arch/variant`:                                                       func(r *manifest.Release) { r.Binaries[0].Platform = artifact.Platform{} },
+		`chart tool: of repository, digest and size it has some`:                                               func(r *manifest.Release) { r.Charts[0].Repository = "" },
+		`chart tool: digest "x" is not sha256:<64 lower-case hex digits>`:                                      func(r *manifest.Release) { r.Charts[0].Digest = "x" },
+		`"` + archive + `" is a file of kind "archive" and named as package`:                                   func(r *manifest.Release) { r.Packages[0].Path = archive },
+		`"` + deb + `" is a file of kind "package" and named as recipe`:                                        func(r *manifest.Release) { r.Recipes[0].Path = deb },
+		formula + `: "` + deb + `" is a file of kind "package" and named as archive`:                           func(r *manifest.Release) { r.Recipes[0].Archives[0] = deb },
+		`"` + deb + `" is a file of kind "package" and named as sbom`:                                          func(r *manifest.Release) { r.SBOMs[0].Path = deb },
+		bill + `: digest "" is not sha256:<64 lower-case hex digits>`:                                          func(r *manifest.Release) { r.SBOMs[0].Digest = "" },
+		`"gone.md" is not among the files`:                                                                     func(r *manifest.Release) { r.Notes = "gone.md" },
+		`"notes.md" is a file of kind "notes" and named as provenance`:                                         func(r *manifest.Release) { r.Provenance = "notes.md" },
+		`signing: want a key, or an identity and its issuer`:                                                   func(r *manifest.Release) { r.Signing = &manifest.Signing{} },
+		`signing: key: digest "x" is not sha256:<64 lower-case hex digits>`:                                    func(r *manifest.Release) { r.Signing.Key = "x" },
 		`image ghcr.io/example/tool (alpine): digest "" is not sha256:<64 lower-case hex digits>`:              func(r *manifest.Release) { r.Images[0].Digest = "" },
 		`image ghcr.io/example/tool (alpine): size -5 is negative`:                                             func(r *manifest.Release) { r.Images[0].Size = -5 },
 		`image ghcr.io/example/tool (alpine): linux/amd64: digest "" is not sha256:<64 lower-case hex digits>`: func(r *manifest.Release) { r.Images[0].Platforms[0].Digest = "" },
@@ -267,7 +296,9 @@ func TestChecksums(t *testing.T) {
 		}
 	}
 	// Bytewise, "archives.txt" stands before "archives/": a dot is less than a slash.
-	if want := []string{"archives.txt", archive, binary, chart, "images/oci-layout"}; !slices.Equal(names, want) {
+	if want := []string{
+		"archives.txt", archive, "attestations/tool.provenance.json", binary, chart, "images/oci-layout", "notes.md", formula, deb, bill,
+	}; !slices.Equal(names, want) {
 		t.Errorf("the order is %q, want %q", names, want)
 	}
 	got, err := manifest.ParseChecksums(bytes.NewReader(b))

@@ -20,8 +20,11 @@ import (
 
 	"github.com/slipway-build/slipway/images"
 	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/artifacthub"
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/notes"
+	"github.com/slipway-build/slipway/pipeline/signature"
 	"github.com/slipway-build/slipway/pipeline/source"
 	"github.com/slipway-build/slipway/pipeline/version"
 )
@@ -40,14 +43,52 @@ type Plan struct {
 	Tree          string           `json:"tree"`
 	Time          time.Time        `json:"time"`
 	Unpublishable []string         `json:"unpublishable,omitempty"`
+	Project       Project          `json:"project"`
 	Toolchain     Toolchain        `json:"toolchain"`
 	Inputs        []artifact.Input `json:"inputs"`
 	Binaries      []Binary         `json:"binaries"`
 	Archives      []Archive        `json:"archives"`
 	Images        []Image          `json:"images"`
 	Charts        []Chart          `json:"charts"`
+	Packages      []Package        `json:"packages"`
+	Download      string           `json:"download,omitempty"` // URL of the folder that the archives are below
+	SBOMs         []SBOM           `json:"sboms"`
+	Notes         Notes            `json:"notes"`
+	Hub           *Hub             `json:"artifactHub,omitempty"`
+	Provenance    string           `json:"provenance"`
+	Signing       *Signing         `json:"signing,omitempty"`
 	Licenses      []string         `json:"licenses"` // patterns of the licence files
 	Test          Test             `json:"test"`
+}
+
+// Project is what the release says of the project.
+type Project struct {
+	Title       string `json:"title"`
+	Description string `json:"description"`
+	Homepage    string `json:"homepage,omitempty"`
+	License     string `json:"license,omitempty"`
+	Vendor      string `json:"vendor"`
+}
+
+// Notes are the release notes.
+type Notes struct {
+	Path     string `json:"path"`
+	Since    string `json:"since,omitempty"` // tag of the release before
+	Markdown string `json:"markdown"`
+}
+
+// Hub is the file by which Artifact Hub knows whose the charts are.
+type Hub struct {
+	Path string `json:"path"`
+	Text string `json:"text"`
+}
+
+// Signing says who is to sign the release: the holder of a key, or a workflow with an identity.
+type Signing struct {
+	Key       artifact.Digest `json:"key,omitempty"`       // of the public key's DER (SubjectPublicKeyInfo)
+	PublicKey string          `json:"publicKey,omitempty"` // PEM
+	Identity  string          `json:"identity,omitempty"`
+	Issuer    string          `json:"issuer,omitempty"`
 }
 
 // Toolchain is the Go release that compiles and the checksums of its module by host, such as linux-amd64.
@@ -125,6 +166,7 @@ type Chart struct {
 	AppVersion   string            `json:"appVersion"`
 	Repository   string            `json:"repository,omitempty"`
 	Annotations  map[string]string `json:"annotations,omitempty"`
+	Defaults     map[string]string `json:"defaults,omitempty"` // annotations for what Chart.yaml says nothing about
 	Dependencies []ChartDependency `json:"dependencies,omitempty"`
 }
 
@@ -149,6 +191,19 @@ type Options struct {
 	Targets []artifact.Platform // build no others; all when empty
 	// Required are those of Targets that somebody named: there must be a binary for each.
 	Required []artifact.Platform
+	// Files are the contents of the commit's files that Reads names; one that the commit has not is not among them.
+	Files map[string][]byte
+}
+
+// Reads are the files of the commit that the plan depends on, besides slipway.yaml and slipway.lock.
+func Reads(cfg config.Config) []string {
+	var names []string
+	for _, name := range []string{cfg.Notes.ChangelogFile(), cfg.Signing.Key} {
+		if name != "" {
+			names = append(names, path.Clean(name))
+		}
+	}
+	return names
 }
 
 // New makes the plan. An error is about the configuration or the lock and names the place in the file.
@@ -180,6 +235,7 @@ func (p planner) plan() (Plan, error) {
 		Commit:     p.src.Commit,
 		Tree:       p.src.Tree,
 		Time:       p.src.Time.UTC(),
+		Project:    p.project(),
 		Toolchain:  Toolchain{Version: p.lock.Go.Version, Sums: p.lock.Go.Sums},
 		Licenses:   pr.Licenses,
 		Test:       Test{Packages: p.cfg.Test.Packages, Flags: p.cfg.Test.Flags, Builder: p.cfg.Test.Builder},
@@ -216,6 +272,9 @@ func (p planner) plan() (Plan, error) {
 	if out.Archives, err = p.archives(out.Binaries); err != nil {
 		return Plan{}, err
 	}
+	if out.Download, err = p.cfg.DownloadFolder().Expand(p.values()); err != nil {
+		return Plan{}, fmt.Errorf("%s: download: %w", p.cfg.At("download"), err)
+	}
 	bases := map[string]bool{}
 	for i := range p.cfg.Images {
 		built, err := p.image(i, out.Binaries)
@@ -230,8 +289,16 @@ func (p planner) plan() (Plan, error) {
 		}
 		out.Images = append(out.Images, built...)
 	}
+	news, err := p.notes(&out)
+	if err != nil {
+		return Plan{}, err
+	}
+	facts := p.hubFacts(out, news)
+	if out.Hub, err = p.hub(facts); err != nil {
+		return Plan{}, err
+	}
 	for i := range p.cfg.Charts {
-		c, err := p.chart(i)
+		c, err := p.chart(i, artifacthub.Annotations(facts))
 		if err != nil {
 			return Plan{}, err
 		}
@@ -243,10 +310,73 @@ func (p planner) plan() (Plan, error) {
 		}
 		out.Charts = append(out.Charts, c)
 	}
+	if out.Packages, err = p.packages(out); err != nil {
+		return Plan{}, err
+	}
+	out.SBOMs = sboms(out)
+	out.Provenance = fmt.Sprintf("attestations/%s_%s.provenance.json", out.Name, out.Version)
+	if out.Signing, err = p.signing(); err != nil {
+		return Plan{}, err
+	}
 	if err := p.checkPaths(out); err != nil {
 		return Plan{}, err
 	}
 	return out, nil
+}
+
+// project is what the release says of the project, with defaults for what it does not say itself.
+func (p planner) project() Project {
+	pr := p.cfg.Project
+	title := cmp.Or(pr.Title, pr.Name)
+	return Project{
+		Title:       title,
+		Description: cmp.Or(pr.Description, title),
+		Homepage:    cmp.Or(pr.Homepage, pr.Repository),
+		License:     pr.License,
+		Vendor:      cmp.Or(pr.Vendor, owner(pr.Repository), pr.Name),
+	}
+}
+
+// notes puts the release notes into the plan. It returns what else they say.
+func (p planner) notes(out *Plan) (notes.Notes, error) {
+	o := notes.Options{
+		Version: p.src.Version, Tag: p.src.Tag, Since: p.src.Since, Commit: p.src.Commit, Repository: p.cfg.Project.Repository,
+	}
+	if name := p.cfg.Notes.ChangelogFile(); name != "" {
+		b, ok := p.o.Files[path.Clean(name)]
+		if !ok && p.cfg.Notes.Changelog != "" {
+			return notes.Notes{}, fmt.Errorf("%s: notes.changelog: there is no file %q in the commit", p.cfg.At("notes.changelog"), name)
+		}
+		o.Changelog = b
+	}
+	for _, c := range p.src.Changes {
+		o.Commits = append(o.Commits, notes.Commit{Hash: c.Commit, Author: c.Author, Message: c.Message})
+	}
+	n, err := notes.New(o)
+	if err != nil {
+		return notes.Notes{}, fmt.Errorf("%s: notes: %w", p.cfg.At("notes"), err)
+	}
+	out.Notes = Notes{Path: "notes.md", Since: p.src.Since, Markdown: n.Markdown}
+	return n, nil
+}
+
+// signing is who is to sign the release; nil where nobody is named.
+func (p planner) signing() (*Signing, error) {
+	switch s := p.cfg.Signing; {
+	case s.Identity != "":
+		return &Signing{Identity: s.Identity, Issuer: s.IssuerURL()}, nil
+	case s.Key != "":
+		b, ok := p.o.Files[path.Clean(s.Key)]
+		if !ok {
+			return nil, fmt.Errorf("%s: signing.key: there is no file %q in the commit; the keygen command writes one", p.cfg.At("signing.key"), s.Key)
+		}
+		key, err := signature.ParsePublicKey(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: signing.key: %s: %w", p.cfg.At("signing.key"), s.Key, err)
+		}
+		return &Signing{Key: key.Fingerprint(), PublicKey: string(key.PEM())}, nil
+	}
+	return nil, nil
 }
 
 // values are what templates may name anywhere.
@@ -401,6 +531,13 @@ func (p planner) archives(binaries []Binary) ([]Archive, error) {
 	if len(files) == 0 {
 		files = []string{"LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "README*", "CHANGELOG*"}
 	}
+	// What installs from an archive finds manual pages and completions in it.
+	for _, pkg := range p.cfg.Packages {
+		files = append(slices.Clone(files), pkg.Manuals...)
+		for _, shell := range slices.Sorted(maps.Keys(pkg.Completions)) {
+			files = append(files, pkg.Completions[shell])
+		}
+	}
 	byPlatform := map[artifact.Platform][]string{}
 	for _, b := range binaries {
 		byPlatform[b.Platform] = append(byPlatform[b.Platform], b.Path)
@@ -534,10 +671,9 @@ func (p planner) base(d images.Distro) (Base, error) {
 // labels are those of the OCI image specification and of the distribution, with the project's own on top
 // (https://github.com/opencontainers/image-spec/blob/main/annotations.md).
 func (p planner) labels(key string, im config.Image, d images.Distro, base Base) (map[string]string, error) {
-	pr := p.cfg.Project
+	pr, vendor := p.cfg.Project, p.project().Vendor
 	title := cmp.Or(im.Title, pr.Title, pr.Name)
 	description := cmp.Or(im.Description, pr.Description, title)
-	vendor := cmp.Or(pr.Vendor, owner(pr.Repository), pr.Name)
 	labels := map[string]string{}
 	if d.Labels != nil {
 		labels = d.Labels(images.Facts{
@@ -587,16 +723,22 @@ func owner(repository string) string {
 	return name
 }
 
-func (p planner) chart(i int) (Chart, error) {
+// chart is a chart. Defaults are what Artifact Hub is told of it; the project's own annotations take precedence.
+func (p planner) chart(i int, defaults map[string]string) (Chart, error) {
 	c, key := p.cfg.Charts[i], fmt.Sprintf("charts[%d]", i)
 	name, v := c.Name(p.cfg.Project.Name), p.src.Version.String()
-	out := Chart{
-		Name:       name,
-		Dir:        path.Clean(c.Path),
-		Path:       fmt.Sprintf("charts/%s-%s.tgz", name, v),
-		Version:    v,
-		AppVersion: v,
-		Repository: c.Repository,
+	built := Chart{
+		Name:        name,
+		Dir:         path.Clean(c.Path),
+		Path:        fmt.Sprintf("charts/%s-%s.tgz", name, v),
+		Version:     v,
+		AppVersion:  v,
+		Repository:  c.Repository,
+		Annotations: map[string]string{},
+		Defaults:    defaults,
+	}
+	if c.Repository != "" {
+		built.Repository = c.Repository + "/" + name
 	}
 	for _, a := range slices.Sorted(maps.Keys(c.Annotations)) {
 		at := key + ".annotations." + a
@@ -604,22 +746,19 @@ func (p planner) chart(i int) (Chart, error) {
 		if err != nil {
 			return Chart{}, fmt.Errorf("%s: %s: %w", p.cfg.At(at), at, err)
 		}
-		if out.Annotations == nil {
-			out.Annotations = map[string]string{}
-		}
-		out.Annotations[a] = value
+		built.Annotations[a] = value
 	}
 	for _, d := range p.lock.Charts {
-		if path.Clean(d.Chart) == out.Dir {
-			out.Dependencies = append(out.Dependencies, ChartDependency{Name: d.Name, Version: d.Version, Repository: d.Repository, Digest: d.Digest})
+		if path.Clean(d.Chart) == built.Dir {
+			built.Dependencies = append(built.Dependencies, ChartDependency{Name: d.Name, Version: d.Version, Repository: d.Repository, Digest: d.Digest})
 		}
 	}
-	return out, nil
+	return built, nil
 }
 
 // checkPaths refuses two outputs of one name, or one that some system cannot hold, before anything is built.
 func (p planner) checkPaths(out Plan) error {
-	var binaries, archives, charts []string
+	var binaries, archives, charts, packages, bills []string
 	for _, b := range out.Binaries {
 		binaries = append(binaries, b.Path)
 	}
@@ -629,6 +768,17 @@ func (p planner) checkPaths(out Plan) error {
 	for _, c := range out.Charts {
 		charts = append(charts, c.Path)
 	}
+	for _, of := range out.Packages {
+		for _, c := range of.Carriers {
+			packages = append(packages, c.Path)
+		}
+		for _, r := range of.Recipes {
+			packages = append(packages, r.Path)
+		}
+	}
+	for _, s := range out.SBOMs {
+		bills = append(bills, s.Path+".cdx.json")
+	}
 	for _, of := range []struct {
 		key, mend string
 		paths     []string
@@ -636,6 +786,8 @@ func (p planner) checkPaths(out Plan) error {
 		{"binaries", "change the name of a binary", binaries},
 		{"archives.name", "have {{ .Os }}, {{ .Arch }} and {{ .Variant }} in it, so that each target has its own", archives},
 		{"charts", "rename the folder of a chart", charts},
+		{"packages", "change the name of a package", packages},
+		{"images", "change the repository of an image", bills},
 	} {
 		for _, name := range of.paths {
 			if err := artifact.CheckPath(name); err != nil {

@@ -64,5 +64,35 @@ func (p Plan) Table(out io.Writer) error {
 			fmt.Fprintf(w, "  \tneeds %s %s\t%s\n", d.Name, d.Version, d.Digest)
 		}
 	}
+	for _, pkg := range p.Packages {
+		section("package "+pkg.Name, len(pkg.Carriers)+len(pkg.Recipes))
+		for _, c := range pkg.Carriers {
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Format, c.Path, c.Platform)
+		}
+		for _, r := range pkg.Recipes {
+			fmt.Fprintf(w, "  %s\t%s\tfetches %d of the archives\n", r.Format, r.Path, len(r.Archives))
+		}
+	}
+	if n := len(p.SBOMs); n > 0 {
+		section("bills of materials", 2*n)
+		fmt.Fprintf(w, "  CycloneDX and SPDX\tof each binary and archive, and of each image for each platform\n")
+	}
+	if p.Notes.Path != "" {
+		since := "the beginning"
+		if p.Notes.Since != "" {
+			since = p.Notes.Since
+		}
+		section("documents", 2)
+		fmt.Fprintf(w, "  notes\t%s\tsince %s\n", p.Notes.Path, since)
+		fmt.Fprintf(w, "  provenance\t%s\n", p.Provenance)
+	}
+	if s := p.Signing; s != nil {
+		fmt.Fprintf(w, "\nsigned by\n")
+		if s.Key != "" {
+			fmt.Fprintf(w, "  key\t%s\n", s.Key)
+		} else {
+			fmt.Fprintf(w, "  identity\t%s\n  issuer\t%s\n", s.Identity, s.Issuer)
+		}
+	}
 	return w.Flush()
 }

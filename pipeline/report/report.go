@@ -41,6 +41,7 @@ type Totals struct {
 	CPU        time.Duration // of all processes
 	PeakMemory int64         // in bytes
 	Parallel   int           // how many workers the engine had
+	Start      time.Time     // of the command; zero is not known
 }
 
 // Fact is something about the machine that built.
@@ -77,6 +78,7 @@ type card struct{ Name, Value, Note string }
 type section struct {
 	Title, Note string
 	Column      string // what About is
+	Folded      bool   // shown when asked for
 	Rows        []fileRow
 }
 
@@ -162,6 +164,17 @@ func artifacts(r manifest.Release) ([]section, []image, layout) {
 	for _, c := range r.Charts {
 		charts.Rows = append(charts.Rows, row(c.Path, c.AppVersion))
 	}
+	packages, recipes := section{Title: "Packages", Column: "Architecture"}, section{Title: "For package managers", Column: "Kind"}
+	bills := section{Title: "Bills of materials", Column: "Format", Folded: true}
+	for _, p := range r.Packages {
+		packages.Rows = append(packages.Rows, row(p.Path, p.Architecture))
+	}
+	for _, c := range r.Recipes {
+		recipes.Rows = append(recipes.Rows, row(c.Path, c.Format))
+	}
+	for _, s := range r.SBOMs {
+		bills.Rows = append(bills.Rows, row(s.Path, s.Format))
+	}
 	var l layout
 	for _, f := range r.Files {
 		switch {
@@ -182,7 +195,7 @@ func artifacts(r manifest.Release) ([]section, []image, layout) {
 		share(images[i].Rows)
 	}
 	var sections []section
-	for _, s := range []section{archives, charts, binaries, others} {
+	for _, s := range []section{archives, packages, recipes, charts, binaries, others, bills} {
 		if len(s.Rows) > 0 {
 			share(s.Rows)
 			s.Note = plural(len(s.Rows), "file") + ", " + artifact.FormatSize(total(s.Rows))

@@ -137,7 +137,20 @@ func sample() Data {
 	}
 	end += 1800 * ms
 	r.Charts = []manifest.Chart{{Name: "slipway", Version: ver, AppVersion: ver, Path: file("charts/slipway-"+ver+".tgz", artifact.Chart, 9_412)}}
-	file("sbom/slipway.spdx.json", "sbom", 88_120)
+	for _, format := range []string{"deb", "rpm", "snap"} {
+		r.Packages = append(r.Packages, manifest.Package{
+			Format: format, Name: "slipway", Version: ver, Architecture: "arm64", Platform: platform("linux/arm64"),
+			Path: file("packages/slipway_"+ver+"_arm64."+format, artifact.Package, 3_120_400),
+		})
+	}
+	r.Recipes = []manifest.Recipe{{Format: "formula", Name: "slipway", Version: ver, Path: file("packages/homebrew/Formula/slipway.rb", artifact.Recipe, 1_904)}}
+	for _, format := range []string{"cyclonedx", "spdx"} {
+		r.SBOMs = append(r.SBOMs, manifest.SBOM{
+			Format: format, Subject: r.Binaries[0].Path, Platform: r.Binaries[0].Platform, Digest: artifact.Sum([]byte(r.Binaries[0].Path)),
+			Path: file("sbom/slipway_darwin_amd64."+format+".json", artifact.SBOM, 88_120),
+		})
+	}
+	r.Notes = file("notes.md", artifact.Notes, 2_048)
 	steps = append(
 		steps,
 		Timing{"chart slipway", "chart", end - 900*ms, end - 400*ms, stateDone},

@@ -59,6 +59,7 @@ func (t Timings) wall() time.Duration {
 // Encode returns timings.json: an object with the fields
 //
 //	schema           slipway.timings/v1
+//	startedOn        when the command began, in UTC and whole seconds; absent where it is not known
 //	wallMs           the end of the last step, in milliseconds
 //	cpuMs            of the pipeline and the programs that it ran, in milliseconds; 0 where it is not known
 //	peakMemoryBytes  of the pipeline alone; 0 where it is not known
@@ -78,11 +79,15 @@ func (t Timings) Encode(totals Totals) ([]byte, error) {
 	}
 	out := struct {
 		Schema string `json:"schema"`
+		Start  string `json:"startedOn,omitempty"`
 		WallMS int64  `json:"wallMs"`
 		CPUMS  int64  `json:"cpuMs"`
 		Peak   int64  `json:"peakMemoryBytes"`
 		Steps  []step `json:"steps"`
-	}{TimingsSchema, t.wall().Milliseconds(), totals.CPU.Milliseconds(), totals.PeakMemory, make([]step, 0, len(t))}
+	}{TimingsSchema, "", t.wall().Milliseconds(), totals.CPU.Milliseconds(), totals.PeakMemory, make([]step, 0, len(t))}
+	if !totals.Start.IsZero() {
+		out.Start = totals.Start.UTC().Format(time.RFC3339)
+	}
 	for _, s := range t.sorted() {
 		out.Steps = append(out.Steps, step{s.Step, s.Group, s.State, s.Start.Milliseconds(), s.End.Milliseconds()})
 	}
@@ -92,4 +97,16 @@ func (t Timings) Encode(totals Totals) ([]byte, error) {
 	enc.SetIndent("", "  ")
 	err := enc.Encode(out)
 	return b.Bytes(), err
+}
+
+// RunTimes reads from timings.json when the build began and ended; zero times where it does not say.
+func RunTimes(b []byte) (start, end time.Time) {
+	var in struct {
+		Start  time.Time `json:"startedOn"`
+		WallMS int64     `json:"wallMs"`
+	}
+	if err := json.Unmarshal(b, &in); err != nil || in.Start.IsZero() || in.WallMS < 0 {
+		return time.Time{}, time.Time{}
+	}
+	return in.Start, in.Start.Add(time.Duration(in.WallMS) * time.Millisecond)
 }

@@ -132,7 +132,85 @@ func encode(c config.Config) []byte {
 			pairs(w, 2, "annotations", ch.Annotations)
 		}
 	}
+	w.line(0, "")
+	encodePackages(w, c.Packages)
+	if c.Download != "" {
+		w.line(0, "")
+		w.line(0, "# Where people fetch the archives of a release from.")
+		w.text(0, "download", string(c.Download))
+	}
+	if c.Notes != (config.Notes{}) {
+		w.line(0, "")
+		w.line(0, "# What is new in a release.")
+		w.line(0, "notes:")
+		w.text(1, "changelog", c.Notes.Changelog)
+		w.text(1, "from", c.Notes.From)
+	}
+	if c.Signing != (config.Signing{}) {
+		w.line(0, "")
+		w.line(0, "# Who signs a release.")
+		w.line(0, "signing:")
+		w.text(1, "key", c.Signing.Key)
+		w.text(1, "identity", c.Signing.Identity)
+		w.text(1, "issuer", c.Signing.Issuer)
+	}
 	return []byte(w.b.String())
+}
+
+func encodePackages(w *writer, all []config.Package) {
+	if len(all) == 0 {
+		w.line(0, "# Install packages, and what Homebrew, Scoop, winget and Chocolatey read:")
+		w.line(0, "# packages:")
+		w.line(0, "#   - name: name")
+		w.line(0, "#     formats: [%s]", strings.Join(allFormats, ", "))
+		return
+	}
+	if slices.ContainsFunc(all, func(p config.Package) bool { return len(p.Formats) == 0 }) {
+		w.line(0, "# What people install: %s,", strings.Join(allFormats, ", "))
+		w.line(0, "# unless formats names some of them. A program that does not know --version has test: [version] or the like.")
+	} else {
+		w.line(0, "# What people install. A program that does not know --version has test: [version] or the like.")
+	}
+	w.line(0, "packages:")
+	for _, p := range all {
+		w.line(1, "- name: %s", scalar(p.Name))
+		if len(p.Formats) > 0 {
+			w.line(2, "formats: [%s]", strings.Join(p.Formats, ", "))
+		}
+		w.list(2, "binaries", p.Binaries)
+		w.text(2, "maintainer", p.Maintainer)
+		w.text(2, "summary", p.Summary)
+		w.text(2, "description", p.Description)
+		w.text(2, "section", p.Section)
+		w.list(2, "manuals", p.Manuals)
+		pairs(w, 2, "completions", p.Completions)
+		w.list(2, "units", p.Units)
+		pairs(w, 2, "files", p.Files)
+		if len(p.Depends) > 0 {
+			w.line(2, "depends:")
+			for _, f := range slices.Sorted(maps.Keys(p.Depends)) {
+				w.list(3, f, p.Depends[f])
+			}
+		}
+		w.list(2, "test", p.Test)
+		if s := p.Snap; s.Name != "" || s.Confinement != "" || len(s.Plugs) > 0 || s.Services != "" || s.Compression != "" {
+			w.line(2, "snap:")
+			w.text(3, "name", s.Name)
+			w.text(3, "confinement", s.Confinement)
+			w.list(3, "plugs", s.Plugs)
+			w.text(3, "services", s.Services)
+			w.text(3, "compression", s.Compression)
+		}
+		if p.Nupkg.ID != "" || len(p.Nupkg.Tags) > 0 {
+			w.line(2, "nupkg:")
+			w.text(3, "id", p.Nupkg.ID)
+			w.list(3, "tags", p.Nupkg.Tags)
+		}
+		if p.Winget.ID != "" {
+			w.line(2, "winget:")
+			w.text(3, "id", p.Winget.ID)
+		}
+	}
 }
 
 func encodeImages(w *writer, all []config.Image) {

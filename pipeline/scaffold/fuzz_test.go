@@ -67,6 +67,9 @@ func FuzzGoReleaser(f *testing.F) {
 			t.Fatal(err)
 		}
 		p.images(g)
+		p.packages(g)
+		p.releaseNotes(g)
+		p.signing(g)
 		text := encode(p.config)
 		c, err := config.Parse("c", text)
 		if err != nil {

@@ -28,6 +28,11 @@ type goreleaser struct {
 	binaries                                       []config.Binary
 	archives                                       config.Archives
 	images                                         []importedImage
+	vendor                                         string
+	packages                                       []*importedPackage
+	download                                       config.Template
+	fromCommits                                    bool   // the release notes
+	keyless                                        string // where signatures without a key are spoken of
 	notes                                          []string
 }
 
@@ -46,13 +51,14 @@ const (
 // reader reads a .goreleaser.yml. Its methods ask for keys and take any shape of value; the first bound that is
 // crossed ends the reading.
 type reader struct {
-	file   string
-	survey *survey
-	out    *goreleaser
-	nodes  int
-	err    error
-	ids    map[string]string // binary by the id of its build
-	seen   map[string]bool   // remarks that were made
+	file       string
+	survey     *survey
+	out        *goreleaser
+	nodes      int
+	err        error
+	ids        map[string]string   // binary by the id of its build
+	archiveIDs map[string][]string // binaries by the id of their archive; nil for all
+	seen       map[string]bool     // remarks that were made
 }
 
 // readGoReleaser converts the file, whose name in notes is display.
@@ -79,7 +85,7 @@ func convert(display string, b []byte, s *survey) (*goreleaser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", display, err)
 	}
-	r := &reader{file: display, survey: s, out: &goreleaser{}, ids: map[string]string{}, seen: map[string]bool{}}
+	r := &reader{file: display, survey: s, out: &goreleaser{}, ids: map[string]string{}, archiveIDs: map[string][]string{}, seen: map[string]bool{}}
 	r.top(doc)
 	if r.err != nil {
 		return nil, fmt.Errorf("reading %s: %w", display, r.err)
@@ -134,12 +140,15 @@ func (r *reader) fail(n *yaml.Node, format string, args ...any) {
 
 // note says what about a value needs a person.
 func (r *reader) note(n *yaml.Node, format string, args ...any) {
-	text := fmt.Sprintf("%s:%d:%d: %s", r.file, n.Line, n.Column, fmt.Sprintf(format, args...))
+	text := r.at(n) + ": " + fmt.Sprintf(format, args...)
 	if r.err == nil && !r.seen[text] { // what an alias repeats is said once
 		r.seen[text] = true
 		r.out.notes = append(r.out.notes, text)
 	}
 }
+
+// at is the place of a value.
+func (r *reader) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d:%d", r.file, n.Line, n.Column) }
 
 // once is note for what holds for the whole file.
 func (r *reader) once(n *yaml.Node, text string) {
@@ -244,25 +253,23 @@ func (r *reader) get(n *yaml.Node, keys ...string) *yaml.Node {
 var unsupported = map[string]string{
 	"after":              "hooks are not supported: a release is a function of the commit. Run what comes after it as a step of the workflow",
 	"announce":           "announcements are not supported",
+	"app_bundles":        "bundles for macOS are not supported",
+	"appimages":          "AppImages are not supported",
 	"artifactories":      "uploads are not supported",
 	"aur_sources":        "AUR packages are not supported",
 	"aurs":               "AUR packages are not supported",
 	"before":             "hooks are not supported: a release is a function of the commit. Commit what the hook generates, and check that it is current in the workflow",
-	"binary_signs":       "signatures are not part of the build; SHA256SUMS names every file to sign",
 	"blobs":              "uploads to object stores are not supported",
-	"brews":              "the Homebrew tap is not carried over; name, homepage, description and licence are",
-	"changelog":          "release notes are not written; keep a CHANGELOG file",
-	"chocolateys":        "Chocolatey packages are not carried over",
 	"cloudsmiths":        "uploads are not supported",
+	"dmg":                "disk images are not supported",
 	"docker_digest":      "the digests of the images are in release.json",
-	"docker_signs":       "signatures are not part of the build",
 	"env":                "environment variables do not reach a build: it would depend on the machine",
 	"env_files":          "files with tokens are not read: a build needs none",
 	"flatpak":            "Flatpak packages are not supported",
 	"fury":               "uploads are not supported",
+	"gemfury":            "uploads are not supported",
 	"git":                "which tag is released follows from the tags themselves: of several on one commit the highest by SemVer",
 	"gomod":              "modules are always read at the versions of go.sum; a build from the module proxy has no counterpart",
-	"homebrew_casks":     "the Homebrew cask is not carried over; homepage and description are",
 	"includes":           "included files are not read: convert them too, or copy what they say",
 	"iru":                "it is not supported",
 	"krews":              "Krew plugins are not supported",
@@ -270,19 +277,16 @@ var unsupported = map[string]string{
 	"mcp":                "MCP registries are not supported",
 	"milestones":         "milestones are not closed",
 	"msi":                "MSI installers are not supported",
-	"nfpms":              "deb, rpm and apk packages are not carried over",
 	"nightly":            "nightly releases have no counterpart; an untagged commit is a snapshot with a version of its own",
 	"nix":                "Nix packages are not supported",
 	"notarize":           "notarising is not supported",
 	"npms":               "npm packages are not supported",
+	"nsis":               "installers for Windows are not supported",
 	"partial":            "a release is built in one run; --targets narrows it",
+	"pkgs":               "installers for macOS are not supported",
 	"prebuilt":           "prebuilt binaries are not supported",
 	"publishers":         "publishers of your own are not supported",
-	"release":            "how the release is published is not part of the build; only the repository is carried over",
-	"sboms":              "SBOMs are not carried over",
-	"scoops":             "Scoop manifests are not carried over",
-	"signs":              "signatures are not part of the build; SHA256SUMS names every file to sign",
-	"snapcrafts":         "snaps are not carried over",
+	"sboms":              "bills of materials are always made, as CycloneDX and as SPDX, of every binary, archive and image",
 	"snapshot":           "the version of a snapshot is <next patch>-snapshot.<commits>.g<commit>",
 	"source":             "source archives are not made",
 	"srpm":               "source packages are not supported",
@@ -291,13 +295,13 @@ var unsupported = map[string]string{
 	"uploads":            "uploads are not supported",
 	"upx":                "binaries are not compressed: packed ones start slower and alarm virus scanners",
 	"variables":          "variables of your own are not supported in templates",
-	"winget":             "winget manifests are not carried over",
 }
 
 // harmless are sections without an effect on what is built, or whose effect Slipway has anyway.
 var harmless = []string{
 	"version", "pro", "dist", "report_sizes", "force_token", "github_urls", "gitlab_urls", "gitea_urls", "retry",
 	"project_name", "builds", "build", "archives", "archive", "dockers", "docker_manifests", "dockers_v2", "kos", "metadata", "monorepo",
+	"nfpms", "brews", "homebrew_casks", "scoops", "scoop", "snapcrafts", "chocolateys", "winget",
 }
 
 // top converts the file.
@@ -328,6 +332,7 @@ func (r *reader) top(doc *yaml.Node) {
 	}
 	for _, name := range []string{"archives", "archive"} {
 		for i, n := range r.items(value(name)) {
+			r.archiveIDs[cmp.Or(text(r.get(n, "id")), "default")] = r.archived(n)
 			if i > 0 {
 				r.note(n, "one kind of archive is made; this one is left out")
 				continue
@@ -335,12 +340,21 @@ func (r *reader) top(doc *yaml.Node) {
 			r.archive(n)
 		}
 	}
+	if len(r.archiveIDs) == 0 {
+		r.archiveIDs["default"] = nil
+	}
 	r.docker(value)
+	r.packages(value)
 
 	for _, f := range all {
 		switch why, ok := unsupported[f.name]; {
-		case ok && emptyNode(f.value), f.name == "release" && r.onlyRepository(f.value):
-		case ok && (f.name == "snapshot" || f.name == "changelog") && r.onlySkips(f.value):
+		case emptyNode(f.value), f.name == "snapshot" && r.onlySkips(f.value):
+		case f.name == "release":
+			r.release(f)
+		case f.name == "changelog":
+			r.changelog(f)
+		case f.name == "signs", f.name == "binary_signs", f.name == "docker_signs":
+			r.signs(f)
 		case ok:
 			r.note(f.key, "%s: %s", f.name, why)
 		case f.name == "checksum":
@@ -353,10 +367,6 @@ func (r *reader) top(doc *yaml.Node) {
 
 func emptyNode(n *yaml.Node) bool {
 	return isNull(n) || n.Kind != yaml.ScalarNode && len(n.Content) == 0
-}
-
-func (r *reader) onlyRepository(n *yaml.Node) bool {
-	return !slices.ContainsFunc(r.fields(n), func(f field) bool { return f.name != "github" && f.name != "gitlab" && f.name != "gitea" })
 }
 
 // onlySkips tells whether the section does nothing but switch itself off.
@@ -384,10 +394,13 @@ func (r *reader) metadata(value func(string) *yaml.Node) {
 			*into = s
 		}
 	}
-	for _, section := range []string{"metadata", "brews", "homebrew_casks", "nfpms", "snapcrafts", "scoops", "chocolateys"} {
+	for _, section := range []string{"metadata", "brews", "homebrew_casks", "nfpms", "snapcrafts", "scoops", "scoop", "chocolateys", "winget"} {
 		for _, n := range r.items(value(section)) {
 			plain(&r.out.homepage, cmp.Or(r.get(n, "homepage"), r.get(n, "project_url")))
 			plain(&r.out.license, r.get(n, "license"))
+			if section == "nfpms" || section == "winget" {
+				plain(&r.out.vendor, cmp.Or(r.get(n, "vendor"), r.get(n, "publisher")))
+			}
 			if section == "snapcrafts" {
 				plain(&r.out.title, r.get(n, "title"))
 				plain(&r.out.description, r.get(n, "summary"))
@@ -828,6 +841,17 @@ func (r *reader) archive(n *yaml.Node) {
 	}
 }
 
+// archived are the binaries that an archive names by the ids of their builds; nil for all.
+func (r *reader) archived(n *yaml.Node) []string {
+	var binaries []string
+	for _, id := range slices.Concat(r.strings(r.get(n, "ids")), r.strings(r.get(n, "builds"))) {
+		if b, ok := r.ids[id]; ok {
+			binaries = append(binaries, b)
+		}
+	}
+	return binaries
+}
+
 func (r *reader) folder(n *yaml.Node) {
 	wrap := r.get(n, "wrap_in_directory")
 	switch v := text(wrap); v {
@@ -846,8 +870,8 @@ func (r *reader) folder(n *yaml.Node) {
 	}
 }
 
-// archived is a pattern of files and where it stands.
-type archived struct {
+// archivedFile is a pattern of files and where it stands.
+type archivedFile struct {
 	node    *yaml.Node
 	pattern string
 }
@@ -855,7 +879,7 @@ type archived struct {
 // archiveFiles takes the files that are put into archives. Files that are renamed or made are not.
 func (r *reader) archiveFiles(n *yaml.Node) {
 	files := r.items(r.get(n, "files"))
-	var list []archived
+	var list []archivedFile
 	usual := true
 	for _, f := range files {
 		src := text(f)
@@ -879,7 +903,7 @@ func (r *reader) archiveFiles(n *yaml.Node) {
 			r.note(f, "archives.files: there is no %s; it is left out", clip(src))
 		default:
 			usual = usual && usualFiles.MatchString(src)
-			list = append(list, archived{f, src})
+			list = append(list, archivedFile{f, src})
 		}
 	}
 	if usual {

@@ -1,8 +1,8 @@
 // Package scaffold writes what a Go repository needs to be released with Slipway: slipway.yaml, slipway.lock, a nested
 // module that is the pipeline, and a workflow that runs it.
 //
-// What is there decides what is written: main packages, go.mod, the licence, the README, Dockerfiles, charts and,
-// where it is named, a .goreleaser.yml. What is guessed is written as a guess that the reader can see, and what cannot
+// What is there decides what is written: main packages, go.mod, the licence, the README, Dockerfiles, charts, what
+// packages install and, where it is named, a .goreleaser.yml. What is guessed is written as a guess that the reader can see, and what cannot
 // be carried over is listed. Nothing is overwritten, and a run that fails leaves nothing behind.
 //
 // The pipeline is a module of its own, in the folder ci with a go.mod of its own. The Go command picks one version of
@@ -97,6 +97,9 @@ func Init(ctx context.Context, o Options) (Result, error) {
 	}
 	p.images(imported)
 	p.charts()
+	p.packages(imported)
+	p.releaseNotes(imported)
+	p.signing(imported)
 	goVersion := p.toolchain(o.GoVersion)
 	p.oldGo(goVersion)
 
@@ -259,6 +262,9 @@ func (p *proposal) project(remote string, imported *goreleaser) {
 		set(p, &c.Homepage, imported.homepage, "project.homepage")
 	}
 	set(p, &c.License, cmp.Or(imported.license, p.survey.licence), "project.license")
+	if imported.vendor != path.Base(path.Dir(c.Repository)) {
+		set(p, &c.Vendor, imported.vendor, "project.vendor")
+	}
 	set(p, &c.TagPrefix, imported.tagPrefix, "project.tagPrefix")
 	if c.Repository == "" {
 		p.note("project.repository: no repository was found; labels and links need its URL")

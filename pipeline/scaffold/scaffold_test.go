@@ -554,6 +554,12 @@ images:
   - {repository: ghcr.io/a/b, binary: b, distros: [ubi, alpine], default: alpine, exclude: [linux/386], title: T, description: D, path: /b, entrypoint: [/b, "-x y"], cmd: ["true"], env: {A: "1"}, ports: ["80"], volumes: [/v], workdir: /w, files: {/etc/a: b}, labels: {l: "{{ .Tag }}"}}
 charts:
   - {path: charts/a, repository: ghcr.io/a/charts, annotations: {k: v}}
+packages:
+  - {name: a, formats: [deb, snap], binaries: [b], maintainer: "A: B <a@b.example>", summary: S, description: "D\nE", section: net, manuals: ["man/*.1"], completions: {bash: a.bash, zsh: _a}, units: [a.service], files: {/etc/a: b}, depends: {deb: ["c (>= 1)", d], rpm: [e]}, test: [version, "-x, y"], snap: {name: s, confinement: classic, plugs: [home], services: none, compression: zstd}, nupkg: {id: A, tags: [t]}, winget: {id: A.B}}
+  - {name: b}
+download: "https://h.example/{{ .Tag }}"
+notes: {changelog: NEWS.md, from: changelog}
+signing: {identity: "https://h.example/w@refs/tags/*", issuer: "https://i.example"}
 `
 	want, err := config.Parse("want", []byte(text))
 	if err != nil {
@@ -566,7 +572,7 @@ charts:
 	}
 	for i := range reflect.TypeFor[config.Config]().NumField() {
 		f := reflect.TypeFor[config.Config]().Field(i)
-		if !f.IsExported() || f.Name == "Bases" || f.Name == "Mirrors" || f.Name == "Test" { // init never has these
+		if !f.IsExported() || f.Name == "Bases" || f.Name == "Mirrors" || f.Name == "Hub" || f.Name == "Test" { // init never has these
 			continue
 		}
 		g, w := reflect.ValueOf(got).Field(i).Interface(), reflect.ValueOf(want).Field(i).Interface()

@@ -45,6 +45,10 @@ type survey struct {
 	goreleaser  string                                     // path of its configuration
 	workspace   string                                     // path of the go.work that applies to the repository
 	goDirs      []string                                   // folders with Go files
+	manuals     []string                                   // pages of the manual
+	completions []string                                   // files where completion scripts are kept
+	units       []unit                                     // units of systemd
+	changelog   string                                     // path of the changelog
 	versionVars map[*goModule][]map[string]config.Template // of packages that hold nothing but the version
 	notes       []string
 }
@@ -113,6 +117,7 @@ func look(ctx context.Context, root *os.Root) (*survey, error) {
 		if !d.Type().IsRegular() {
 			return nil
 		}
+		s.installed(name)
 		dir := path.Dir(name)
 		switch {
 		case isDockerfile(base):
@@ -218,6 +223,15 @@ func readBounded(f *os.File) ([]byte, error) {
 func (s *survey) isFile(name string) bool {
 	info, err := s.root.Lstat(filepath.FromSlash(name))
 	return err == nil && info.Mode().IsRegular()
+}
+
+// matches is how many files have names that the pattern matches.
+func (s *survey) matches(pattern string) int {
+	names, err := fs.Glob(s.root.FS(), pattern)
+	if err != nil {
+		return 0
+	}
+	return len(names)
 }
 
 func (s *survey) isDir(name string) bool {
@@ -453,6 +467,7 @@ func (s *survey) topLevel() {
 			continue
 		}
 		lower := strings.ToLower(e.Name())
+		s.changelogAt(e.Name())
 		switch {
 		case licenceFile.MatchString(lower):
 			if b, err := s.read(e.Name()); err == nil {

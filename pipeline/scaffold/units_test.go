@@ -344,13 +344,19 @@ func TestNames(t *testing.T) {
 // TestHostileNames has folders whose names must not reach the configuration as they are.
 func TestHostileNames(t *testing.T) {
 	dir := tree(t, map[string]string{
-		"go.mod":               "module example.com/tool\n\ngo 1.26.8\n",
-		"cmd/good/main.go":     "package main\n\nfunc main() {}\n",
-		"cmd/con/main.go":      "package main\n\nfunc main() {}\n",
-		"cmd/a: b/main.go":     "package main\n\nfunc main() {}\n",
-		"cmd/x\ny: z/main.go":  "package main\n\nfunc main() {}\n",
-		"charts/c*/Chart.yaml": "name: c\n",
-		"charts/ok/Chart.yaml": "name: c\n",
+		"go.mod":                     "module example.com/tool\n\ngo 1.26.8\n",
+		"cmd/good/main.go":           "package main\n\nfunc main() {}\n",
+		"cmd/con/main.go":            "package main\n\nfunc main() {}\n",
+		"cmd/a: b/main.go":           "package main\n\nfunc main() {}\n",
+		"cmd/x\ny: z/main.go":        "package main\n\nfunc main() {}\n",
+		"charts/c*/Chart.yaml":       "name: c\n",
+		"charts/ok/Chart.yaml":       "name: c\n",
+		"man/good.1":                 ".TH GOOD 1\n",
+		"man/g*d.1":                  ".TH GOOD 1\n",
+		"man/a: b.1":                 ".TH GOOD 1\n",
+		"completions/x\ny/good.fish": "",
+		"init/con/good.service":      "[Service]\nExecStart=/usr/bin/good\n",
+		"completions/good.bash":      "",
 	})
 	r, err := Init(t.Context(), Options{Dir: dir, Version: "v1.0.0"})
 	if err != nil {
@@ -363,6 +369,9 @@ func TestHostileNames(t *testing.T) {
 	c, err := config.Parse("slipway.yaml", b)
 	if err != nil || len(c.Binaries) != 1 || c.Binaries[0].Name != "good" || len(c.Charts) != 1 {
 		t.Errorf("%v: binaries %v, charts %v", err, c.Binaries, c.Charts)
+	}
+	if len(c.Packages) != 1 || !slices.Equal(c.Packages[0].Manuals, []string{"man/good.1"}) || len(c.Packages[0].Completions) != 1 || len(c.Packages[0].Units) > 0 {
+		t.Errorf("packages %+v", c.Packages)
 	}
 	if got := strings.Count(lines(r.Notes), "is left out"); got != 4 {
 		t.Errorf("%d were noted as left out:\n%s", got, lines(r.Notes))

@@ -140,13 +140,13 @@ func (e *gitError) Unwrap() error { return e.err }
 func failure(ctx context.Context, args []string, stderr string, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("running git %s: %w", args[0], context.Cause(ctx))
+		return fmt.Errorf("running git %s: %w", subcommand(args), context.Cause(ctx))
 	case errors.Is(err, exec.ErrNotFound):
 		return fault.Errorf(fault.Git, "git is not in PATH: install git %d.%d or later", oldestMajor, oldestMinor)
 	case errors.Is(err, errTooMuch):
-		return fault.Errorf(fault.Git, "running git %s: it wrote more than %d MiB", args[0], maxOutput>>20)
+		return fault.Errorf(fault.Git, "running git %s: it wrote more than %d MiB", subcommand(args), maxOutput>>20)
 	}
-	return fault.New(fault.Git, &gitError{args[0], stderr, err})
+	return fault.New(fault.Git, &gitError{subcommand(args), stderr, err})
 }
 
 // says reports whether git failed with these words.

@@ -60,6 +60,14 @@ type Source struct {
 	Released []version.Version `json:"-"`
 	History  []Tag             `json:"-"`
 	Dirty    bool              `json:"dirty,omitempty"` // the work tree has changes, and Export takes them
+
+	// Since is the tag that the notes of this release start from: for a stable version the highest lower stable one
+	// in the commit's history, for a prerelease or a snapshot the highest lower one of any kind; "" where there is
+	// none. Versions that differ in build metadata alone are ordered by it.
+	Since string `json:"-"`
+	// Changes are the commits that this one has and Since has not, itself included, in the order of Log. Of more than
+	// 5000, or than 32 MiB of messages, the first stay, which are the newest.
+	Changes []Change `json:"-"`
 }
 
 // Stable is the highest stable version tag in the commit's history, "" where there is none: what Log starts from to
@@ -113,7 +121,20 @@ func Read(ctx context.Context, o Options) (Source, error) {
 	if s.Dirty {
 		s.Why += ", with changes that are in no commit"
 	}
-	return s, nil
+	since := s.since()
+	s.Since = since.Name
+	s.Changes, err = r.log(ctx, since.Commit, s.Commit, maxChanges, maxMessages)
+	return s, err
+}
+
+// since is the tag that the notes start from, the zero one for none.
+func (s Source) since() Tag {
+	for _, t := range slices.Backward(s.History) {
+		if t.Version.Compare(s.Version) < 0 && (t.Version.IsStable() || s.Version.IsPrerelease()) {
+			return t
+		}
+	}
+	return Tag{}
 }
 
 // wanted is the tag that Ref names, "" where it names none.
@@ -351,52 +372,6 @@ func Has(ctx context.Context, dir, commit string) (bool, error) {
 	}
 	got, err := r.resolve(ctx, commit)
 	return got != "", err
-}
-
-// Change is one commit as a changelog sees it.
-type Change struct {
-	Commit  string
-	Message string // UTF-8, as it was written; version.ParseCommit reads it
-}
-
-// Log lists the commits that to has and from has not, newest first; from "" lists all of them. Both are tags, commits
-// or HEAD.
-func Log(ctx context.Context, dir, from, to string) ([]Change, error) {
-	r, err := open(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	args := []string{
-		"log", "-z", "--topo-order", "--no-show-signature", "--no-notes", "--no-color", "--encoding=UTF-8", "--format=%H%n%B",
-	}
-	end, err := r.revision(ctx, to)
-	if err != nil {
-		return nil, err
-	}
-	args = append(args, end)
-	if from != "" {
-		start, err := r.revision(ctx, from)
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, "--not", start)
-	}
-	out, err := r.run(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	var changes []Change
-	for record := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
-		id, message, _ := strings.Cut(record, "\n")
-		if record == "" {
-			continue
-		}
-		if !isObjectName(id) {
-			return nil, fault.Errorf(fault.Git, "reading the log: git answers %.80q", record)
-		}
-		changes = append(changes, Change{id, strings.TrimRight(strings.ToValidUTF8(message, "\uFFFD"), "\n")})
-	}
-	return changes, nil
 }
 
 // revision resolves a tag, a commit or HEAD. Git takes a tag before a branch of the same name.

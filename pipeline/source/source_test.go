@@ -622,13 +622,16 @@ func TestLog(t *testing.T) {
 	g.git("branch", "--force", "v1.0.0")
 	three := g.commit("three")
 	ctx := t.Context()
+	first := source.Change{Commit: one, Author: "Test", Message: "feat: one"}
+	second := source.Change{Commit: two, Author: "Test", Message: "fix: two\n\nbody ü\n\nBREAKING CHANGE: all"}
+	third := source.Change{Commit: three, Author: "Test", Message: "three"}
 	for _, tt := range []struct {
 		from, to string
 		want     []source.Change
 	}{
-		{"v1.0.0", "HEAD", []source.Change{{three, "three"}, {two, "fix: two\n\nbody ü\n\nBREAKING CHANGE: all"}}},
-		{"", two, []source.Change{{two, "fix: two\n\nbody ü\n\nBREAKING CHANGE: all"}, {one, "feat: one"}}},
-		{"refs/tags/v1.0.0", "main", []source.Change{{three, "three"}, {two, "fix: two\n\nbody ü\n\nBREAKING CHANGE: all"}}},
+		{"v1.0.0", "HEAD", []source.Change{third, second}},
+		{"", two, []source.Change{second, first}},
+		{"refs/tags/v1.0.0", "main", []source.Change{third, second}},
 		{three, three, nil},
 		{"HEAD", "v1.0.0", nil},
 	} {

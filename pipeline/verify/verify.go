@@ -1,9 +1,14 @@
-// Package verify holds a release against its manifest.
+// Package verify holds a release against its manifest, every file against what its name promises, and all of it
+// against who signed it.
 //
 // The only thing that is believed is release.json; everything else in dist/ must be what it says, and everything that
-// it says must be there. What was not checked is not passed: a file that the manifest does not know fails, and so does
-// one that could not be read. Four files are excepted, because they tell of the machine that built and not of the
-// release: report.html, build.log, timings.json and the .gitignore that keeps git from seeing any of it.
+// it says must be there. That it was not written by somebody else is what signatures tell, and short of those the
+// contents: each file is opened, and says of itself what the manifest says of it. What was not checked is not passed: a
+// file that the manifest does not know fails, and so does one that could not be read or that nothing here can open.
+//
+// Four files are excepted, because they tell of the machine that built and not of the release: report.html, build.log,
+// timings.json and the .gitignore that keeps git from seeing any of it. The files of signatures are known by their
+// names; see package signature.
 package verify
 
 import (
@@ -25,6 +30,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/signature"
 )
 
 // Bounds on a folder from outside.
@@ -41,7 +47,17 @@ var uncompared = []string{"report.html", "build.log", "timings.json", ".gitignor
 type Options struct {
 	// AllowUnpublishable passes a release that its manifest marks as unpublishable: one from a dirty tree, say.
 	AllowUnpublishable bool
-	// Parallel is how many files are hashed at once; 0 is one for each processor.
+	// Keys are the public keys of those who may have signed the release. All of its signatures must be by one of them.
+	Keys []signature.PublicKey
+	// Keyless returns whom to hold the signatures to of a release that an identity is to sign, or an error if nobody
+	// accepts that identity: the manifest alone proves nothing. It is not asked where there are Keys.
+	Keyless func(manifest.Signing) (Authority, error)
+	// AllowUnsigned leaves signatures out of account, whether there are any or not.
+	AllowUnsigned bool
+	// HashesOnly opens nothing and looks at no signature. It is for a build that asks whether what it wrote is still
+	// there.
+	HashesOnly bool
+	// Parallel is how many files are read at once; 0 is one for each processor.
 	Parallel int
 	// Verifier names the program that checks, with its version, for the report.
 	Verifier string
@@ -62,27 +78,37 @@ func Dist(ctx context.Context, dir string, o Options) (Report, error) {
 		return Report{}, fault.New(fault.Usage, fmt.Errorf("opening release: %w", err))
 	}
 	defer root.Close()
-	report, err := check(ctx, root.FS(), o)
+	return verdict(ctx, root.FS(), dir, o)
+}
+
+// verdict checks the release that a person calls name.
+func verdict(ctx context.Context, fsys fs.FS, name string, o Options) (Report, error) {
+	report, err := check(ctx, fsys, o)
 	if err == nil && report.Verdict != Pass {
 		failed := report.Count(Fail) + report.Count(Skip)
-		err = fault.Errorf(fault.Mismatch, "%s: %d of %d checks did not pass", dir, failed, len(report.Rows))
+		err = fault.Errorf(fault.Mismatch, "%s: %d of %d checks did not pass", name, failed, len(report.Rows))
 	}
 	return report, err
 }
 
 func check(ctx context.Context, fsys fs.FS, o Options) (Report, error) {
-	d := dist{fsys: fsys, present: map[string]int64{}, report: Report{Verifier: o.Verifier}}
-	if err := d.walk(ctx); err != nil {
+	d := dist{
+		ctx: ctx, fsys: fsys, o: o, present: map[string]int64{}, folders: map[string]bool{},
+		listed: map[string]artifact.File{}, report: Report{Verifier: o.Verifier},
+	}
+	if err := d.walk(); err != nil {
 		return Report{}, err
 	}
 	if d.manifest() {
-		d.release(o)
+		d.release()
 		d.checksums()
 		d.unknown()
-		if err := d.files(ctx, o.Parallel); err != nil {
-			return Report{}, err
-		}
+		d.files()
 		d.images()
+		d.signatures()
+	}
+	if err := ctx.Err(); err != nil {
+		return Report{}, err
 	}
 	d.report.finish()
 	return d.report, nil
@@ -90,10 +116,15 @@ func check(ctx context.Context, fsys fs.FS, o Options) (Report, error) {
 
 // dist is a release while it is checked.
 type dist struct {
+	ctx     context.Context
 	fsys    fs.FS
+	o       Options
 	present map[string]int64 // sizes of the regular files by slash-separated path
-	raw     []byte           // of release.json
+	folders map[string]bool
+	raw     []byte // of release.json
+	sums    []byte // of SHA256SUMS
 	rel     manifest.Release
+	listed  map[string]artifact.File // the manifest's files by path
 	report  Report
 }
 
@@ -102,15 +133,15 @@ func (d *dist) row(v Verdict, kind, path, format string, args ...any) {
 }
 
 // walk lists what is in the folder. Nothing is opened but folders, so a link or a pipe cannot lead anywhere.
-func (d *dist) walk(ctx context.Context) error {
+func (d *dist) walk() error {
 	entries := 0
 	return fs.WalkDir(d.fsys, ".", func(name string, e fs.DirEntry, err error) error {
 		if entries++; entries > maxEntries {
 			return fault.Errorf(fault.Mismatch, "listing release: more than %d files", maxEntries)
 		}
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
+		case d.ctx.Err() != nil:
+			return d.ctx.Err()
 		case err != nil:
 			d.row(Fail, "folder", name, "reading: %v", err)
 			if e != nil && e.IsDir() {
@@ -121,6 +152,7 @@ func (d *dist) walk(ctx context.Context) error {
 				d.row(Fail, "folder", name, "nested more than %d deep", maxDepth)
 				return fs.SkipDir
 			}
+			d.folders[name] = true
 		case e.Type()&fs.ModeSymlink != 0:
 			d.row(Fail, "link", name, "a symbolic link; a release has none")
 		case !e.Type().IsRegular():
@@ -151,6 +183,9 @@ func (d *dist) manifest() bool {
 		return false
 	}
 	d.raw, d.rel = raw, rel
+	for _, f := range rel.Files {
+		d.listed[f.Path] = f
+	}
 	d.report.Name, d.report.Version, d.report.Commit = rel.Name, rel.Version.String(), rel.Commit
 	// A key that stands twice, or in other letter case, is read by some readers and not by others.
 	if canonical, err := rel.Encode(); err != nil || !bytes.Equal(canonical, raw) {
@@ -161,13 +196,16 @@ func (d *dist) manifest() bool {
 	return true
 }
 
-func (d *dist) release(o Options) {
+// name is what people call the release.
+func (d *dist) name() string { return d.rel.Name + " " + d.rel.Version.String() }
+
+func (d *dist) release() {
 	const kind = "release"
-	name := d.rel.Name + " " + d.rel.Version.String()
+	name := d.name()
 	switch why := strings.Join(d.rel.Unpublishable, "; "); {
 	case len(d.rel.Unpublishable) == 0:
 		d.row(Pass, kind, name, "")
-	case o.AllowUnpublishable:
+	case d.o.AllowUnpublishable:
 		d.row(Pass, kind, name, "unpublishable, and allowed: %s", why)
 	default:
 		d.row(Fail, kind, name, "unpublishable: %s", why)
@@ -182,6 +220,7 @@ func (d *dist) checksums() {
 		d.row(Fail, kind, manifest.ChecksumsName, "%v", err)
 		return
 	}
+	d.sums = got
 	want := manifest.Checksums(append(slices.Clone(d.rel.Files), artifact.File{Path: manifest.FileName, Digest: artifact.Sum(d.raw)}))
 	if bytes.Equal(got, want) {
 		d.row(Pass, kind, manifest.ChecksumsName, "")
@@ -219,73 +258,117 @@ func difference(got, want []byte) string {
 // unknown fails every file that the manifest does not list.
 func (d *dist) unknown() {
 	known := map[string]bool{manifest.FileName: true, manifest.ChecksumsName: true}
-	for _, f := range d.rel.Files {
-		known[f.Path] = true
-	}
 	for _, p := range uncompared {
 		known[p] = true
 	}
 	for p := range d.present {
-		if !known[p] {
+		if _, ok := d.listed[p]; !ok && !known[p] && !d.isSignature(p) {
 			d.row(Fail, "file", p, "not in %s", manifest.FileName)
 		}
 	}
 }
 
-// files hashes what the manifest lists, several files at once.
-func (d *dist) files(ctx context.Context, parallel int) error {
+// files hashes what the manifest lists and opens it, several files at once and the largest first, so that no processor
+// is left alone with one in the end.
+func (d *dist) files() {
+	order := make([]int, len(d.rel.Files))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(d.rel.Files[b].Size, d.rel.Files[a].Size) })
+	rows := make([]Row, len(order))
+	looks := d.looks()
+	d.each(len(order), func(n int, buf []byte) {
+		f := d.rel.Files[order[n]]
+		row := Row{Path: f.Path, Kind: string(f.Kind), Verdict: Pass}
+		var err error
+		if row.Detail, err = d.file(f, looks[f.Path], buf); err != nil {
+			row.Verdict, row.Detail = Fail, oneLine(err)
+		}
+		rows[order[n]] = row
+	})
+	d.report.Rows = append(d.report.Rows, rows...)
+}
+
+// each calls work with every number below n, in the order of the numbers, several at once.
+func (d *dist) each(n int, work func(i int, buf []byte)) {
+	parallel := d.o.Parallel
 	if parallel <= 0 {
 		parallel = runtime.GOMAXPROCS(0)
 	}
-	rows := make([]Row, len(d.rel.Files))
-	work := make(chan int)
+	queue := make(chan int)
 	var workers sync.WaitGroup
-	for range min(parallel, len(rows)) {
+	for range min(parallel, n) {
 		workers.Go(func() {
 			buf := make([]byte, 256<<10)
-			for i := range work {
-				f := d.rel.Files[i]
-				rows[i] = Row{Path: f.Path, Kind: string(f.Kind), Verdict: Pass}
-				if err := d.file(ctx, f, buf); err != nil {
-					rows[i].Verdict, rows[i].Detail = Fail, err.Error()
-				}
+			for i := range queue {
+				work(i, buf)
 			}
 		})
 	}
-	for i := range rows {
-		work <- i
+	for i := range n {
+		queue <- i
 	}
-	close(work)
+	close(queue)
 	workers.Wait()
-	d.report.Rows = append(d.report.Rows, rows...)
-	return ctx.Err()
 }
 
-func (d *dist) file(ctx context.Context, want artifact.File, buf []byte) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	switch size, ok := d.present[want.Path]; {
-	case !ok:
-		return errMissing
-	case size != want.Size:
-		return fmt.Errorf("%d bytes, want %d", size, want.Size)
-	}
-	f, err := d.fsys.Open(want.Path)
+// file holds a file against its digest, and what it says of itself against the manifest.
+func (d *dist) file(want artifact.File, looks []look, buf []byte) (string, error) {
+	f, err := d.open(want)
 	if err != nil {
-		return fmt.Errorf("reading: %w", err)
+		return "", err
 	}
 	defer f.Close()
 	meter := artifact.NewMeter(io.Discard)
 	// One byte more than promised is enough to know that the file grew while it was read.
-	if _, err := io.CopyBuffer(meter, io.LimitReader(reader{ctx, f}, want.Size+1), buf); err != nil {
-		return fmt.Errorf("reading: %w", err)
+	if _, err := io.CopyBuffer(meter, io.LimitReader(reader{d.ctx, f}, want.Size+1), buf); err != nil {
+		return "", fmt.Errorf("reading: %w", err)
 	}
 	if got := meter.Digest(); got != want.Digest {
-		return fmt.Errorf("%s, want %s", got, want.Digest)
+		return "", fmt.Errorf("%s, want %s", got, want.Digest)
 	}
-	return nil
+	switch {
+	case d.o.HashesOnly || ofLayout(want):
+		return "", nil
+	case len(looks) == 0:
+		return "", fmt.Errorf("%s does not say what it is, so nothing was looked at in it", manifest.FileName)
+	}
+	at, ok := f.(io.ReaderAt)
+	if !ok {
+		return "", errors.New("it cannot be read at any place, so nothing was looked at in it")
+	}
+	var details []string
+	for _, look := range looks {
+		detail, err := look(opened{d.ctx, at, want})
+		if err != nil {
+			return "", err
+		}
+		details = append(details, detail)
+	}
+	return strings.Join(details, "; "), nil
 }
+
+// open opens a file that is there and has the size that it should have.
+func (d *dist) open(want artifact.File) (fs.File, error) {
+	if err := d.ctx.Err(); err != nil {
+		return nil, err
+	}
+	switch size, ok := d.present[want.Path]; {
+	case !ok:
+		return nil, errMissing
+	case size != want.Size:
+		return nil, fmt.Errorf("%d bytes, want %d", size, want.Size)
+	}
+	f, err := d.fsys.Open(want.Path)
+	if err != nil {
+		return nil, fmt.Errorf("reading: %w", err)
+	}
+	return f, nil
+}
+
+// oneLine is the text of joined errors on the one line that a row has.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 var errMissing = errors.New("missing")
 

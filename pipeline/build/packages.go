@@ -1,0 +1,303 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/archive"
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/pack"
+	"github.com/slipway-build/slipway/pipeline/pack/apk"
+	"github.com/slipway-build/slipway/pipeline/pack/brew"
+	"github.com/slipway-build/slipway/pipeline/pack/deb"
+	"github.com/slipway-build/slipway/pipeline/pack/nupkg"
+	"github.com/slipway-build/slipway/pipeline/pack/rpm"
+	"github.com/slipway-build/slipway/pipeline/pack/scoop"
+	"github.com/slipway-build/slipway/pipeline/pack/script"
+	"github.com/slipway-build/slipway/pipeline/pack/snap"
+	"github.com/slipway-build/slipway/pipeline/pack/snap/squashfs"
+	"github.com/slipway-build/slipway/pipeline/pack/winget"
+	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/signature"
+)
+
+// meta is what every format says of the package.
+func (b *builder) meta(p plan.Package) pack.Meta {
+	pr := b.Plan.Project
+	return pack.Meta{
+		Name: p.Name, Version: b.Plan.Version, Time: b.Plan.Time,
+		Title: pr.Title, Summary: p.Summary, Description: p.Description,
+		Homepage: pr.Homepage, Repository: b.Plan.Repository, License: pr.License,
+		Vendor: pr.Vendor, Maintainer: p.Maintainer,
+	}
+}
+
+// carrier packs a package that carries its files.
+func (b *builder) carrier(ctx context.Context, p plan.Package, c plan.Carrier) error {
+	return b.Tracker.Run("pack "+path.Base(c.Path), "pack", func() (string, error) {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		files, err := b.packageFiles(p, c)
+		if err != nil {
+			return "", fault.Errorf(fault.Usage, "packages: %s: %w", p.Name, err)
+		}
+		one := pack.Package{
+			Meta: b.meta(p), Platform: c.Platform, Files: files, Depends: p.Depends[c.Format],
+			Section: p.Section, Changes: b.Plan.Notes.Markdown,
+		}
+		one.Name = c.Name
+		if p.Snap != nil {
+			one.Confine, one.Plugs = p.Snap.Confinement, p.Snap.Plugs
+		}
+		size, err := b.write(c.Path, artifact.Package, func(w io.Writer) error {
+			switch c.Format {
+			case pack.Deb.Name:
+				return deb.Write(w, one)
+			case pack.RPM.Name:
+				return rpm.Write(w, one)
+			case pack.APK.Name:
+				return apk.Write(w, one)
+			case pack.Snap.Name:
+				return snap.Write(w, one, snap.Options{Compression: squashfs.Compression(p.Snap.Compression), NoServices: p.Snap.NoServices})
+			}
+			return fmt.Errorf("there is no format %q", c.Format)
+		})
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", path.Base(c.Path), err)
+		}
+		return artifact.FormatSize(size), nil
+	})
+}
+
+// zshFolder is where zsh looks for the completions that packages bring: Debian's in a folder of its own.
+func zshFolder(format string) string {
+	if format == pack.Deb.Name {
+		return "usr/share/zsh/vendor-completions"
+	}
+	return "usr/share/zsh/site-functions"
+}
+
+// packageFiles are the files of a package.
+func (b *builder) packageFiles(p plan.Package, c plan.Carrier) ([]pack.File, error) {
+	var files []pack.File
+	for _, name := range c.Binaries {
+		f, err := archive.Disk("usr/bin/"+path.Base(name), b.stage.path(name))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, pack.File{File: f.WithExec(), Role: pack.Program})
+	}
+	tree := func(role pack.Role, to, from string) error {
+		f, err := archive.Tree(to, b.root, path.Clean(from))
+		if err != nil {
+			return err
+		}
+		if role != pack.Data && role != pack.Config {
+			f.Exec = false
+		}
+		files = append(files, pack.File{File: f, Role: role})
+		return nil
+	}
+	licenses, err := b.match(b.Plan.Licenses)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range licenses {
+		if err := tree(pack.License, "usr/share/doc/"+c.Name+"/"+path.Base(name), name); err != nil {
+			return nil, err
+		}
+	}
+	manuals, err := b.match(p.Manuals)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range manuals {
+		section := strings.TrimPrefix(path.Ext(name), ".")[:1]
+		if err := tree(pack.Manual, "usr/share/man/man"+section+"/"+path.Base(name), name); err != nil {
+			return nil, err
+		}
+	}
+	program := path.Base(c.Binaries[0])
+	for _, shell := range slices.Sorted(maps.Keys(p.Completions)) {
+		var to string
+		switch shell {
+		case "bash":
+			to = "usr/share/bash-completion/completions/" + program
+		case "zsh":
+			to = zshFolder(c.Format) + "/_" + program
+		case "fish":
+			to = "usr/share/fish/vendor_completions.d/" + program + ".fish"
+		default:
+			continue // PowerShell has no folder for them
+		}
+		if err := tree(pack.Completion, to, p.Completions[shell]); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range p.Units {
+		if err := tree(pack.Unit, "usr/lib/systemd/system/"+path.Base(name), name); err != nil {
+			return nil, err
+		}
+	}
+	for _, to := range slices.Sorted(maps.Keys(p.Files)) {
+		role := pack.Data
+		if strings.HasPrefix(to, "/etc/") {
+			role = pack.Config
+		}
+		if err := tree(role, strings.TrimPrefix(to, "/"), p.Files[to]); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// recipes writes what package managers read that fetch the archives, once these are there.
+func (b *builder) recipes(ctx context.Context) ([]manifest.Recipe, error) {
+	var out []manifest.Recipe
+	for _, p := range b.Plan.Packages {
+		for _, r := range p.Recipes {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			err := b.Tracker.Run("write "+r.Format+" "+r.Name, "pack", func() (string, error) {
+				files, err := b.recipe(p, r)
+				if err != nil {
+					return "", fmt.Errorf("packages: %s: %s: %w", p.Name, r.Format, err)
+				}
+				var total int64
+				for _, name := range slices.Sorted(maps.Keys(files)) {
+					size, err := b.write(name, artifact.Recipe, func(w io.Writer) error {
+						_, err := w.Write(files[name])
+						return err
+					})
+					if err != nil {
+						return "", err
+					}
+					total += size
+					out = append(out, manifest.Recipe{Format: r.Format, Name: r.Name, Version: r.Version, Path: name, Archives: r.Archives})
+				}
+				return artifact.FormatSize(total), nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// recipe returns the files of a recipe by their paths in dist/.
+func (b *builder) recipe(p plan.Package, r plan.Recipe) (map[string][]byte, error) {
+	value, err := b.recipeValue(p, r)
+	if err != nil {
+		return nil, err
+	}
+	one := func(content []byte, err error) (map[string][]byte, error) {
+		return map[string][]byte{r.Path: content}, err
+	}
+	switch r.Format {
+	case pack.Nupkg.Name:
+		license, err := b.licenseText()
+		if err != nil {
+			return nil, err
+		}
+		var buf bytes.Buffer
+		err = nupkg.Write(&buf, value, nupkg.Options{Tags: p.Tags, License: license, ReleaseNotes: b.Plan.Notes.Markdown})
+		return one(buf.Bytes(), err)
+	case "formula":
+		return one(brew.Formula(value, brew.Options{}))
+	case "cask":
+		return one(brew.Cask(value, brew.Options{}))
+	case "scoop":
+		return one(scoop.Manifest(value, scoop.Options{}))
+	case "winget":
+		files, err := winget.Manifests(value, winget.Options{Identifier: r.Name, Tags: p.Tags, ReleaseNotes: b.Plan.Notes.Markdown})
+		placed := map[string][]byte{}
+		for name, content := range files {
+			placed[path.Join(r.Path, name)] = content
+		}
+		return placed, err
+	case "script":
+		return one(script.Install(value, b.scriptOptions()))
+	}
+	return nil, fmt.Errorf("there is no format %q", r.Format)
+}
+
+// scriptOptions are where the install script finds what signs the release.
+func (b *builder) scriptOptions() script.Options {
+	s := b.Plan.Signing
+	if s == nil {
+		return script.Options{}
+	}
+	sums := strings.TrimSuffix(b.Plan.Download, "/") + "/" + manifest.ChecksumsName
+	return script.Options{
+		Checksums: sums, Bundle: sums + signature.Suffix, PublicKey: s.PublicKey,
+		Identity: s.Identity, Issuer: s.Issuer, Logged: s.Identity != "",
+	}
+}
+
+// recipeValue is what a recipe says, with the digests of the archives.
+func (b *builder) recipeValue(p plan.Package, r plan.Recipe) (pack.Recipe, error) {
+	value := pack.Recipe{Meta: b.meta(p), Completions: p.Completions, Test: p.Test}
+	if tag := b.Plan.Tag; tag != "" && strings.HasPrefix(b.Plan.Repository, "https://github.com/") {
+		value.ReleaseURL = strings.TrimSuffix(b.Plan.Repository, ".git") + "/releases/tag/" + tag
+		value.NotesURL = value.ReleaseURL
+	}
+	if r.Format == pack.Nupkg.Name {
+		value.Name = r.Name
+	}
+	var err error
+	if value.Manuals, err = b.match(p.Manuals); err != nil {
+		return pack.Recipe{}, fault.New(fault.Usage, err)
+	}
+	for _, a := range b.Plan.Archives {
+		if !slices.Contains(r.Archives, a.Path) {
+			continue
+		}
+		f, ok := b.file(a.Path)
+		if !ok {
+			return pack.Recipe{}, fmt.Errorf("%s is not there", a.Path)
+		}
+		d := pack.Download{
+			Platform: a.Platform, URL: strings.TrimSuffix(b.Plan.Download, "/") + "/" + path.Base(a.Path),
+			Digest: f.Digest, Size: f.Size, Folder: a.Folder,
+		}
+		for _, name := range a.Binaries {
+			d.Programs = append(d.Programs, path.Base(name))
+		}
+		if d.Files, err = b.match(a.Files); err != nil {
+			return pack.Recipe{}, fault.New(fault.Usage, err)
+		}
+		value.Downloads = append(value.Downloads, d)
+	}
+	return value, nil
+}
+
+// licenseText is the text of the first licence file; nil where there is none.
+func (b *builder) licenseText() ([]byte, error) {
+	names, err := b.match(b.Plan.Licenses)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	return b.root.ReadFile(names[0])
+}
+
+// file is a finished file of dist/.
+func (b *builder) file(name string) (artifact.File, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.IndexFunc(b.files, func(f artifact.File) bool { return f.Path == name })
+	if i < 0 {
+		return artifact.File{}, false
+	}
+	return b.files[i], true
+}

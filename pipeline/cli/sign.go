@@ -1,0 +1,247 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/provenance"
+	"github.com/slipway-build/slipway/pipeline/report"
+	"github.com/slipway-build/slipway/pipeline/sign"
+	"github.com/slipway-build/slipway/pipeline/verify"
+)
+
+// keyVariable is the environment variable with the private key in PEM, for CI systems that keep secrets there.
+const keyVariable = "SLIPWAY_KEY"
+
+func (a *app) keygenCommand() *cobra.Command {
+	var kind, private string
+	var open bool
+	cmd := &cobra.Command{
+		Use:   "keygen [FILE]",
+		Short: "Make the project's key: a private one for whoever signs, a public one for the repository",
+		Long: `Keygen makes a private key, encrypted with a passphrase, and its public half. Commit the public half (FILE, by default
+<project>.pub beside slipway.yaml) and name it under signing.key. The private one is written outside of the repository,
+where nobody can commit it by mistake: keep it where releases are signed, as a file or as the secret SLIPWAY_KEY of a CI
+system. The passphrase is asked for, or read from SLIPWAY_KEY_PASSPHRASE. A file that exists is never replaced.`,
+		Example: "  go run ./ci keygen\n  go run ./ci keygen --kind ed25519 --private /media/stick/project.key project.pub",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			public := "slipway.pub"
+			if cfg, file, err := a.readConfig(); err == nil {
+				public = filepath.Join(a.root(cmd.Context(), file), cfg.Project.Name+".pub")
+			}
+			if len(args) == 1 {
+				public = args[0]
+			}
+			if private == "" {
+				dir, err := os.UserConfigDir()
+				if err != nil {
+					return fault.Errorf(fault.Usage, "finding a folder for the private key: %w; name a file with --private", err)
+				}
+				private = filepath.Join(dir, "slipway", strings.TrimSuffix(filepath.Base(public), ".pub")+".key")
+			}
+			return a.keygen(private, public, sign.Kind(kind), open)
+		},
+	}
+	cmd.Flags().StringVar(&private, "private", "", "`file` for the private key (default slipway/<name>.key in the user's configuration)")
+	cmd.Flags().StringVar(&kind, "kind", string(sign.ECDSA), "kind of key: ecdsa, which every verifier reads, or ed25519")
+	cmd.Flags().BoolVar(&open, "no-passphrase", false, "do not encrypt the private key: for a place that is a vault itself")
+	return cmd
+}
+
+func (a *app) keygen(private, public string, kind sign.Kind, open bool) error {
+	for _, file := range []string{private, public} {
+		if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
+			return fault.Errorf(fault.Usage, "%s exists, and a key is never replaced; name another file or move it away", display(file))
+		}
+	}
+	var passphrase []byte
+	if !open {
+		var err error
+		if passphrase, err = a.newPassphrase(); err != nil {
+			return err
+		}
+		defer clear(passphrase)
+	}
+	key, err := sign.Generate(kind)
+	if err != nil {
+		return err
+	}
+	sealed, err := key.PEM(passphrase)
+	if err != nil {
+		return err
+	}
+	defer clear(sealed)
+	if err := os.MkdirAll(filepath.Dir(private), 0o700); err != nil {
+		return fault.New(fault.Usage, err)
+	}
+	if err := writeNew(private, sealed, 0o600); err != nil {
+		return err
+	}
+	if err := writeNew(public, key.Public().PEM(), 0o644); err != nil {
+		return errors.Join(err, os.Remove(private))
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s: keep it secret, and a copy of it somewhere else\n%s: commit it, and name it under signing.key in slipway.yaml\n%s %s\n",
+		display(private), display(public), key.Public().Kind(), key.Public().Fingerprint())
+	return err
+}
+
+// writeNew writes a file that must not be there.
+func writeNew(name string, content []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return fault.New(fault.Usage, err)
+	}
+	if _, err := f.Write(content); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(name))
+	}
+	return f.Close()
+}
+
+// newPassphrase is the passphrase for a new key: from the environment, else from a person, who types it twice.
+func (a *app) newPassphrase() ([]byte, error) {
+	if p := a.getenv(sign.PassphraseVariable); p != "" {
+		return []byte(p), nil
+	}
+	first, err := a.ask("passphrase for the new key: ")
+	if err != nil {
+		return nil, err
+	}
+	if len(first) == 0 {
+		return nil, fault.Errorf(fault.Usage, "the passphrase is empty; a key that is not to be encrypted is made with --no-passphrase")
+	}
+	second, err := a.ask("the same again: ")
+	if err != nil {
+		return nil, err
+	}
+	defer clear(second)
+	if !bytes.Equal(first, second) {
+		clear(first)
+		return nil, fault.Errorf(fault.Usage, "the two are not the same; nothing was written")
+	}
+	return first, nil
+}
+
+// ask reads a line from the terminal without showing it.
+func (a *app) ask(question string) ([]byte, error) {
+	in := int(os.Stdin.Fd())
+	if !term.IsTerminal(in) {
+		return nil, fault.Errorf(fault.Credentials, "there is no terminal to ask for the passphrase; set %s", sign.PassphraseVariable)
+	}
+	fmt.Fprint(a.stderr, question)
+	b, err := term.ReadPassword(in)
+	fmt.Fprintln(a.stderr)
+	return b, err
+}
+
+// signChoices are the flags of sign.
+type signChoices struct {
+	key, passphraseFile string
+	allowUnpublishable  bool
+}
+
+func (a *app) signCommand() *cobra.Command {
+	var c signChoices
+	cmd := &cobra.Command{
+		Use:   "sign [DIST]",
+		Short: "Sign a finished release: its checksums, its manifest, its provenance, its images and charts",
+		Long: `Sign checks every file of the release first and signs what names them all: SHA256SUMS, release.json, the provenance
+and, by digest, every image and chart. Building needs no key, so that no compiler and no dependency ever runs beside
+one: sign in a job of its own. The key is a file, or the environment variable SLIPWAY_KEY; an encrypted one is opened
+with SLIPWAY_KEY_PASSPHRASE or by asking. cosign verifies what it writes, and so does the verify command.`,
+		Example: "  go run ./ci sign --key ~/.config/slipway/project.key\n  go run ./ci sign dist",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := a.distFolder(cmd.Context())
+			if len(args) == 1 {
+				dir = args[0]
+			}
+			return a.sign(cmd.Context(), dir, c)
+		},
+	}
+	cmd.Flags().StringVar(&c.key, "key", "", "private `key`: a PEM file, or env:NAME (default env:SLIPWAY_KEY)")
+	cmd.Flags().StringVar(&c.passphraseFile, "passphrase-file", "", "`file` with the key's passphrase (default $SLIPWAY_KEY_PASSPHRASE, else it is asked for)")
+	cmd.Flags().BoolVar(&c.allowUnpublishable, "allow-unpublishable", false, "sign a release that is marked as not for publishing, to try it")
+	return cmd
+}
+
+// distFolder is dist/ of the repository that this folder is in, else of this folder.
+func (a *app) distFolder(ctx context.Context) string {
+	if file, err := a.configFile(); err == nil {
+		return filepath.Join(a.root(ctx, file), "dist")
+	}
+	return "dist"
+}
+
+func (a *app) sign(ctx context.Context, dir string, c signChoices) error {
+	if c.key == "" && a.getenv(keyVariable) != "" {
+		c.key = "env:" + keyVariable
+	}
+	if c.key == "" {
+		return fault.Errorf(fault.Credentials, "there is no key to sign with: name one with --key, or set %s; the keygen command makes one", keyVariable)
+	}
+	key, err := sign.Source{
+		Key: c.key, PassphraseFile: c.passphraseFile,
+		Prompt:    func() ([]byte, error) { return a.ask("passphrase of " + c.key + ": ") },
+		LookupEnv: a.lookupEnv,
+	}.Open()
+	if err != nil {
+		return err
+	}
+	checked, err := verify.Dist(ctx, dir, verify.Options{AllowUnpublishable: c.allowUnpublishable, AllowUnsigned: true})
+	if err != nil {
+		if checked.Verdict != "" {
+			err = errors.Join(err, checked.WriteText(a.stdout))
+		}
+		return err
+	}
+	result, err := sign.Release(ctx, dir, sign.Options{Signer: key, Run: a.runOf(dir)})
+	if err != nil {
+		return err
+	}
+	for _, im := range result.Images {
+		fmt.Fprintf(a.stdout, "signed %s\n", im)
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s %s: signed with key %s, %s\n", checked.Name, checked.Version, result.Key, count(len(result.Files), "file", "files"))
+	return err
+}
+
+// lookupEnv reads the environment of this run.
+func (a *app) lookupEnv(name string) (string, bool) {
+	for _, v := range a.environ {
+		if key, value, ok := strings.Cut(v, "="); ok && key == name {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// runOf is what is known of the run that built: when, and which run of a CI system signs.
+func (a *app) runOf(dir string) provenance.Metadata {
+	var m provenance.Metadata
+	if f, err := os.Open(filepath.Join(dir, report.TimingsName)); err == nil {
+		b, err := io.ReadAll(io.LimitReader(f, 4<<20))
+		if f.Close() == nil && err == nil {
+			m.StartedOn, m.FinishedOn = report.RunTimes(b)
+			m.StartedOn, m.FinishedOn = m.StartedOn.Truncate(time.Second), m.FinishedOn.Truncate(time.Second)
+		}
+	}
+	if id := a.getenv("GITHUB_RUN_ID"); id != "" {
+		m.InvocationID = fmt.Sprintf("%s/%s/actions/runs/%s/attempts/%s",
+			a.getenv("GITHUB_SERVER_URL"), a.getenv("GITHUB_REPOSITORY"), id, a.getenv("GITHUB_RUN_ATTEMPT"))
+	} else if url := a.getenv("CI_JOB_URL"); url != "" { // GitLab
+		m.InvocationID = url
+	}
+	return m
+}

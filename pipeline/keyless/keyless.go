@@ -1,0 +1,238 @@
+// Package keyless verifies signatures that were made without a key of one's own: by a certificate that lived for
+// minutes, names a workflow and is in public logs, as Sigstore has it (https://docs.sigstore.dev/about/security/).
+//
+// It asks no network: everything but the trusted root and the policy is in the signature. What is accepted is narrower
+// than what Sigstore allows: version 0.3 of the bundle, entries of Rekor v1 with the log's signed time and, in a bundle,
+// its proof, and a certificate that a log of certificates has seen.
+//
+// Sigstore's own library does the same with 650 packages, as many as the whole pipeline has, half of them of clouds and
+// code generators; so these few formats are read here, with the standard library alone, and checked against cosign.
+package keyless
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/signature"
+)
+
+// maxPattern bounds the parts of a policy, in bytes.
+const maxPattern = 1024
+
+// Policy says whose signatures are accepted.
+type Policy struct {
+	// Identity is the URI or email address in the certificate: for GitHub Actions the URL of the workflow and its ref.
+	// A * stands for any characters, but one before the first @ of the pattern for none beyond the first @ of an
+	// identity: a branch that is called a@refs/tags/v1 is not taken for a tag.
+	Identity string
+	// Issuer vouched for the identity, such as https://token.actions.githubusercontent.com. It is compared exactly.
+	Issuer string
+}
+
+// Check tells why the policy cannot be used: it says too little, or its identity is a pattern that strangers could meet,
+// such as https://github.com/*. The error is a fault.Usage.
+func (p Policy) Check() error {
+	literal, _, wild := strings.Cut(p.Identity, "*")
+	isURI := strings.Contains(p.Identity, "://")
+	switch {
+	case p.Identity == "" || p.Issuer == "":
+		return fault.Errorf(fault.Usage, "want the identity of the signer and the issuer that vouches for it")
+	case len(p.Identity) > maxPattern || len(p.Issuer) > maxPattern:
+		return fault.Errorf(fault.Usage, "the identity of the signer or its issuer is longer than %d bytes", maxPattern)
+	case strings.Contains(p.Issuer, "*"):
+		return fault.Errorf(fault.Usage, "issuer %q: no * is allowed; name the one issuer", p.Issuer)
+	case !wild:
+		return nil
+	case isURI && strings.Count(literal, "/") < 4:
+		return fault.Errorf(fault.Usage, "identity %q: the * stands where anybody could put a name; name host and owner, as in https://github.com/owner/*", p.Identity)
+	case !isURI:
+		_, domain, ok := strings.Cut(p.Identity, "@")
+		if !ok || domain == "" || strings.Contains(domain, "*") {
+			return fault.Errorf(fault.Usage, "identity %q: the * stands where anybody could put a name; name the domain, as in *@example.org", p.Identity)
+		}
+	}
+	return nil
+}
+
+// Accepts tells why somebody with these claims is not whom the policy means.
+func (p Policy) Accepts(c Claims) error {
+	if c.Issuer != p.Issuer {
+		return fmt.Errorf("the identity of the signer was vouched for by %.200q and not by %q", c.Issuer, p.Issuer)
+	}
+	if !match(p.Identity, c.Identity) {
+		return fmt.Errorf("it was signed by %.200q and not by %q", c.Identity, p.Identity)
+	}
+	return nil
+}
+
+// match compares an identity with a pattern. Each side is cut at its first @, if the pattern has one, so that no * goes
+// across it.
+func match(pattern, s string) bool {
+	before, after, ok := strings.Cut(pattern, "@")
+	if !ok {
+		return glob(pattern, s)
+	}
+	name, ref, ok := strings.Cut(s, "@")
+	return ok && glob(before, name) && glob(after, ref)
+}
+
+func glob(pattern, s string) bool {
+	parts := strings.Split(pattern, "*")
+	last := len(parts) - 1
+	if last == 0 {
+		return s == pattern
+	}
+	s, ok := strings.CutPrefix(s, parts[0])
+	if !ok {
+		return false
+	}
+	for _, p := range parts[1:last] {
+		if _, s, ok = strings.Cut(s, p); !ok {
+			return false
+		}
+	}
+	return strings.HasSuffix(s, parts[last])
+}
+
+// Claims are what the certificate authority says of a signer. What follows the issuer is empty where the certificate
+// does not have it (https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md).
+type Claims struct {
+	Identity   string // URI or email address
+	Issuer     string // of the token that proved the identity
+	Repository string // URI of the repository that was built
+	Commit     string // that was built
+	Ref        string // that the run was started for, such as refs/tags/v1.2.3
+	Workflow   string // URI of the instructions that signed, with their ref
+	Run        string // URI of the run
+	Time       time.Time
+}
+
+// Verifier verifies signatures by the identity of who made them. Every error is a sentence that says what did not hold.
+type Verifier struct {
+	Root   TrustedRoot
+	Policy Policy
+}
+
+// Blob tells why b is no signature over content, usually the bytes of a file, by whom the policy accepts.
+func (v Verifier) Blob(b signature.Bundle, content []byte) (Claims, error) {
+	if b.Message == nil {
+		return Claims{}, errors.New("it signs no file")
+	}
+	s, err := open(b)
+	if err != nil {
+		return Claims{}, err
+	}
+	s.check = func(key signature.PublicKey) error { return b.Message.Verify(content, key) }
+	s.record = hashedRekord(artifact.Sum(content), b.Message.Signature, s.certificate)
+	return v.verify(s)
+}
+
+// Statement returns the in-toto statement in b, which somebody signed whom the policy accepts. No statement is returned
+// that nobody did.
+func (v Verifier) Statement(b signature.Bundle) ([]byte, Claims, error) {
+	if b.Envelope == nil {
+		return nil, Claims{}, errors.New("it signs no statement")
+	}
+	s, err := open(b)
+	if err != nil {
+		return nil, Claims{}, err
+	}
+	var statement []byte
+	s.check = func(key signature.PublicKey) (err error) {
+		statement, err = signature.VerifyEnvelope(*b.Envelope, signature.StatementType, key)
+		return err
+	}
+	if s.record, err = envelope(*b.Envelope, s.certificate); err != nil {
+		return nil, Claims{}, err
+	}
+	claims, err := v.verify(s)
+	if err != nil {
+		return nil, Claims{}, err
+	}
+	return statement, claims, nil
+}
+
+// signed is a signature with what vouches for it.
+type signed struct {
+	certificate []byte // DER
+	entries     []signature.LogEntry
+	record      record // of the log
+	proven      bool   // whether an entry must come with its proof
+	// check tells why the signature was not made with key.
+	check func(key signature.PublicKey) error
+}
+
+// open takes apart a bundle that ParseBundle may not have read.
+func open(b signature.Bundle) (signed, error) {
+	m := b.Material
+	switch {
+	case b.MediaType != signature.BundleMediaType:
+		return signed{}, fmt.Errorf("it is a bundle of type %.80q instead of %s", b.MediaType, signature.BundleMediaType)
+	case b.Message != nil && b.Envelope != nil:
+		return signed{}, errors.New("it signs both a file and a statement")
+	case m.PublicKey != nil:
+		return signed{}, errors.New("it was signed with a key and not with a certificate; verify it with the key")
+	case m.Certificate == nil || m.Chain != nil:
+		return signed{}, errors.New("it does not have the certificate of the signer alone")
+	}
+	return signed{certificate: m.Certificate.RawBytes, entries: m.Entries, proven: true}, nil
+}
+
+// verify holds a signature to everything but its content's meaning.
+func (v Verifier) verify(s signed) (Claims, error) {
+	if err := v.Policy.Check(); err != nil {
+		return Claims{}, err
+	}
+	leaf, err := parseCertificate(s.certificate)
+	if err != nil {
+		return Claims{}, err
+	}
+	if err := s.check(leaf.key); err != nil {
+		return Claims{}, err
+	}
+	if err := v.Policy.Accepts(leaf.claims); err != nil {
+		return Claims{}, err
+	}
+	if len(s.entries) == 0 {
+		return Claims{}, errors.New("it is in no transparency log")
+	}
+	var errs []error
+	for _, e := range s.entries {
+		err := v.entry(s, leaf, e)
+		if err == nil {
+			claims := leaf.claims
+			claims.Time = time.Unix(e.IntegratedTime, 0).UTC()
+			return claims, nil
+		}
+		if !slices.ContainsFunc(errs, func(o error) bool { return o.Error() == err.Error() }) {
+			errs = append(errs, err)
+		}
+	}
+	return Claims{}, errors.Join(errs...)
+}
+
+// entry tells why a log's entry does not show that the certificate was valid when the signature was made.
+func (v Verifier) entry(s signed, leaf certificate, e signature.LogEntry) error {
+	if err := s.record.check(e); err != nil {
+		return err
+	}
+	if err := v.Root.checkEntry(e, s.proven); err != nil {
+		return err
+	}
+	at := time.Unix(e.IntegratedTime, 0)
+	if at.Before(leaf.x509.NotBefore) || at.After(leaf.x509.NotAfter) {
+		return fmt.Errorf("it was signed at %s, and the certificate was valid from %s to %s", stamp(at), stamp(leaf.x509.NotBefore), stamp(leaf.x509.NotAfter))
+	}
+	issuers, err := v.Root.issuers(leaf, at)
+	if err != nil {
+		return err
+	}
+	return v.Root.checkTimestamps(leaf, issuers)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package nfpmtest
+
+func umask(int) func() { return func() {} }

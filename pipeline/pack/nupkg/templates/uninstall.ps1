@@ -1,0 +1,5 @@
+$ErrorActionPreference = 'Stop'
+
+{{range .Names -}}
+Uninstall-ChocolateyZipPackage -PackageName {{quote $.ID}} -ZipFileName {{quote .}}
+{{end -}}

@@ -1,0 +1,134 @@
+package source
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/slipway-build/slipway/pipeline/fault"
+)
+
+// Blob is the content of a file of the commit, of the work tree where the source is dirty: nil, and no error, where
+// there is none. name is slash-separated and relative to the root; symbolic links are followed as long as they stay in
+// the tree. A folder, a file of more than limit bytes and a link that leaves the tree are errors.
+//
+// Unlike Export, Blob returns the pointer of a file in Git LFS and not what it stands for.
+func (s Source) Blob(ctx context.Context, name string, limit int64) ([]byte, error) {
+	if err := checkPath(name); err != nil {
+		return nil, err
+	}
+	if err := checkName("path", name); err != nil {
+		return nil, err
+	}
+	var b []byte
+	var err error
+	if s.Dirty {
+		b, err = s.workBlob(name, limit)
+	} else {
+		b, err = s.commitBlob(ctx, name, limit)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", show(name), err)
+	}
+	return b, nil
+}
+
+func tooLarge(size, limit int64) error {
+	return fault.Errorf(fault.Git, "it has %d bytes, more than %d", size, limit)
+}
+
+func leavesTree() error {
+	return fault.Errorf(fault.Git, "a symbolic link on its path leads out of the source: let it lead to a file of the source")
+}
+
+func (s Source) workBlob(name string, limit int64) ([]byte, error) {
+	tree, err := os.OpenRoot(s.Root)
+	if err != nil {
+		return nil, fault.New(fault.Git, err)
+	}
+	defer tree.Close()
+	local := filepath.FromSlash(name)
+	info, err := tree.Stat(local)
+	if err == nil && info.Mode().IsRegular() {
+		var f *os.File
+		if f, err = tree.Open(local); err == nil {
+			defer f.Close()
+			b, err := io.ReadAll(io.LimitReader(f, limit+1))
+			if err == nil && int64(len(b)) > limit {
+				return nil, tooLarge(max(info.Size(), int64(len(b))), limit)
+			}
+			return b, fault.New(fault.Git, err)
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return nil, nil
+	case err != nil && strings.Contains(err.Error(), "escapes"): // os has no name for this error
+		return nil, leavesTree()
+	case err != nil:
+		return nil, fault.New(fault.Git, err)
+	}
+	return nil, fault.Errorf(fault.Git, "it is no file")
+}
+
+// commitBlob asks git cat-file (https://git-scm.com/docs/git-cat-file#_batch_output).
+func (s Source) commitBlob(ctx context.Context, name string, limit int64) ([]byte, error) {
+	var content []byte
+	err := repo{s.Root}.stream(ctx, strings.NewReader(s.Commit+":"+name+"\n"), func(stdout io.Reader) error {
+		br := bufio.NewReaderSize(stdout, 2*maxPath)
+		line, err := br.ReadSlice('\n')
+		if err != nil {
+			return fault.New(fault.Git, err)
+		}
+		answer := string(bytes.TrimSuffix(line, []byte("\n")))
+		for _, none := range []string{"missing", "submodule"} {
+			if strings.HasSuffix(answer, " "+none) {
+				return nil
+			}
+		}
+		fields := strings.Split(answer, " ")
+		if len(fields) == 2 {
+			// Two lines say what is wrong with a path: "<kind> <size>\n<path>".
+			switch fields[0] {
+			case "dangling", "notdir":
+				return drain(br)
+			case "symlink", "loop":
+				return leavesTree()
+			}
+		}
+		if len(fields) != 3 || !isObjectName(fields[0]) {
+			return fault.Errorf(fault.Git, "git answers %.80q", answer)
+		}
+		if fields[1] != "blob" {
+			return fault.Errorf(fault.Git, "it is no file")
+		}
+		size, err := strconv.ParseInt(fields[2], 10, 64)
+		if err != nil || size < 0 {
+			return fault.Errorf(fault.Git, "git answers %.80q", answer)
+		}
+		if size > limit {
+			return tooLarge(size, limit)
+		}
+		content = make([]byte, size)
+		if _, err := io.ReadFull(br, content); err != nil {
+			return fault.New(fault.Git, err)
+		}
+		return drain(br)
+	}, "cat-file", "--batch", "--follow-symlinks")
+	return content, err
+}
+
+// drain reads what is left, so that git ends by itself.
+func drain(r io.Reader) error {
+	_, err := io.Copy(io.Discard, io.LimitReader(r, 2*maxPath))
+	return fault.New(fault.Git, err)
+}

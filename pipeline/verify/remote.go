@@ -1,0 +1,382 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/signature"
+)
+
+// Bounds on a release that is fetched.
+const (
+	maxDownload  = 64 << 30 // bytes of all files together
+	maxSignature = 4 << 20  // bytes of a document of the layout of signatures that is no bundle
+	maxObjects   = 10_000   // signatures of images
+	fetchers     = 8        // files at once, unless Options.Parallel says otherwise
+	tries        = 3        // of a request that may work later
+	firstPause   = 500 * time.Millisecond
+	maxPause     = 30 * time.Second
+	patience     = time.Minute
+	slowest      = 32 << 10 // bytes a second, below which a server is given up
+	maxRedirects = 5
+)
+
+// IsURL tells whether what a person named is for URL and not for Dist.
+func IsURL(s string) bool { return strings.Contains(s, "://") }
+
+// URL checks the release below an http or https URL: release.json, SHA256SUMS and every file that the manifest lists
+// are fetched from there, or from files/ below it, as the serve command has them, and the signatures beside them. They
+// are put into a temporary folder, checked as Dist checks one, and removed.
+//
+// Exactly what the manifest, and the index of the signatures, name is asked for, and no more bytes of it than they
+// announce; so what the server offers besides is not seen. What the server says is not there is missing in the report.
+// Whatever else keeps a file from coming is a fault.Transient, or a fault.Credentials where the server wants some: none
+// are ever sent. A redirect from https to http is not followed.
+func URL(ctx context.Context, address string, o Options) (Report, error) {
+	base, err := parseURL(address)
+	if err != nil {
+		return Report{}, err
+	}
+	dir, err := os.MkdirTemp("", "slipway-verify-*")
+	if err != nil {
+		return Report{}, fmt.Errorf("making room for the release: %w", err)
+	}
+	report, err := fetchAndCheck(ctx, base, dir, o)
+	if e := os.RemoveAll(dir); e != nil {
+		err = errors.Join(err, fmt.Errorf("removing what was fetched: %w", e))
+	}
+	return report, err
+}
+
+func fetchAndCheck(ctx context.Context, base *url.URL, dir string, o Options) (Report, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return Report{}, err
+	}
+	defer root.Close()
+	f := &fetcher{base: base, root: root, client: newClient(), parallel: o.Parallel}
+	if f.parallel <= 0 {
+		f.parallel = fetchers
+	}
+	defer f.client.CloseIdleConnections()
+	if err := f.release(ctx, o); err != nil {
+		return Report{}, err
+	}
+	return verdict(ctx, root.FS(), base.String(), o)
+}
+
+func parseURL(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Opaque != "":
+		return nil, fault.Errorf(fault.Usage, "%q is no URL such as https://example.org/releases/tool/1.2.3/", redacted(address))
+	case u.User != nil:
+		return nil, fault.Errorf(fault.Usage, "%s: a release is fetched without a user and a password; take them out of the URL", u.Redacted())
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, fault.Errorf(fault.Usage, "%s: the files of a release are found by adding their paths; take the ? or # out of the URL", u.Redacted())
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/"+manifest.FileName)
+	u.Path = strings.TrimRight(u.Path, "/") + "/"
+	u.RawPath = ""
+	return u, nil
+}
+
+// redacted is an address that may be no URL, without what may be a password in it.
+func redacted(address string) string {
+	scheme, rest, ok := strings.Cut(address, "://")
+	if i := strings.LastIndex(rest, "@"); ok && i >= 0 {
+		return scheme + "://" + rest[i+1:]
+	}
+	return address
+}
+
+func newClient() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DisableCompression = true // the bytes are what is checked
+	transport.ResponseHeaderTimeout = patience
+	transport.MaxIdleConnsPerHost = fetchers
+	return &http.Client{
+		Transport: transport,
+		CheckRedirect: func(r *http.Request, via []*http.Request) error {
+			switch last := via[len(via)-1].URL; {
+			case len(via) > maxRedirects:
+				return never("it redirects more than %d times", maxRedirects)
+			case r.URL.Scheme != "https" && (r.URL.Scheme != "http" || last.Scheme == "https"):
+				return never("it redirects from %s to %s, which is not followed", last.Scheme, r.URL.Scheme)
+			case r.URL.User != nil:
+				return never("it redirects to a URL with a user, which is not followed")
+			}
+			return nil
+		},
+	}
+}
+
+// final is an error that another try would not mend.
+type final struct{ error }
+
+func (f final) Unwrap() error { return f.error }
+
+// never is the final error of what may not be followed.
+func never(format string, args ...any) error {
+	return final{fault.Errorf(fault.Mismatch, format, args...)}
+}
+
+type fetcher struct {
+	base     *url.URL // ends in a slash
+	root     *os.Root
+	client   *http.Client
+	parallel int
+}
+
+// release fetches all that there is to check. A manifest that cannot be read is left for the check to tell of.
+func (f *fetcher) release(ctx context.Context, o Options) error {
+	there, err := f.get(ctx, manifest.FileName, maxManifest)
+	if err == nil && !there {
+		shelf := f.base
+		f.base = shelf.JoinPath("files/")
+		if there, err = f.get(ctx, manifest.FileName, maxManifest); err == nil && !there {
+			return nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	raw, err := f.root.ReadFile(manifest.FileName)
+	if err != nil {
+		return err
+	}
+	rel, err := manifest.Decode(bytes.NewReader(raw))
+	if err != nil {
+		return nil
+	}
+	if len(rel.Files) > maxEntries {
+		return fault.Errorf(fault.Mismatch, "%s: it lists more than %d files", f.base, maxEntries)
+	}
+	wanted := []file{{manifest.ChecksumsName, maxManifest}}
+	listed := map[string]bool{}
+	var total int64
+	for _, l := range rel.Files {
+		wanted, listed[l.Path] = append(wanted, file{l.Path, l.Size}), true
+		if l.Size > maxDownload || total+l.Size > maxDownload {
+			return fault.Errorf(fault.Mismatch, "%s: it announces more than %d bytes", f.base, int64(maxDownload))
+		}
+		total += l.Size
+	}
+	signed := !o.AllowUnsigned && !o.HashesOnly
+	if signed {
+		more := []file{
+			{signature.ChecksumsBundle, maxBundle}, {signature.ManifestBundle, maxBundle},
+			{signature.LayoutDir + "/oci-layout", maxSignature}, {signature.LayoutDir + "/index.json", maxBundle},
+		}
+		if rel.Provenance != "" {
+			more = append(more, file{signature.AttestationPath(rel.Name, rel.Version.String()), maxBundle})
+		}
+		for _, m := range more {
+			if !listed[m.path] && artifact.CheckPath(m.path) == nil {
+				wanted = append(wanted, m)
+			}
+		}
+	}
+	if err := f.all(ctx, wanted); err != nil || !signed {
+		return err
+	}
+	return f.signatures(ctx)
+}
+
+// signatures follows the index of the signatures of images to their manifests, and these to their blobs.
+func (f *fetcher) signatures(ctx context.Context) error {
+	var index imageIndex
+	f.decode(signature.LayoutDir+"/index.json", maxBundle, &index)
+	manifests := f.blobs(index.Manifests, maxSignature)
+	if len(manifests) > maxObjects {
+		return fault.Errorf(fault.Mismatch, "%s: more than %d signatures of images", f.base, maxObjects)
+	}
+	if err := f.all(ctx, manifests); err != nil {
+		return err
+	}
+	var blobs []descriptor
+	for _, m := range manifests {
+		var object imageManifest
+		f.decode(m.path, maxSignature, &object)
+		blobs = append(append(blobs, object.Config), object.Layers...)
+	}
+	found := f.blobs(blobs, maxBundle)
+	var total int64
+	for _, b := range found {
+		total += b.size
+	}
+	if len(found) > 4*maxObjects || total > maxDownload {
+		return fault.Errorf(fault.Mismatch, "%s: its signatures are larger than any release's", f.base)
+	}
+	return f.all(ctx, found)
+}
+
+// file is something to be fetched, with the bytes that it may have.
+type file struct {
+	path string
+	size int64
+}
+
+// blobs are the files of the descriptors, each once. Those with a size that no reader of signatures accepts stay out,
+// and are missing in the check.
+func (f *fetcher) blobs(ds []descriptor, limit int64) []file {
+	var out []file
+	seen := map[artifact.Digest]bool{}
+	for _, d := range ds {
+		if d.Digest == "" || d.Size < 0 || d.Size > limit || seen[d.Digest] {
+			continue
+		}
+		seen[d.Digest] = true
+		out = append(out, file{signature.LayoutDir + "/blobs/sha256/" + d.Digest.Hex(), d.Size})
+	}
+	return out
+}
+
+// decode reads a document that was fetched, as far as it can be read: the check tells what is wrong with it.
+func (f *fetcher) decode(name string, limit int64, into any) {
+	r, err := f.root.Open(name)
+	if err != nil {
+		return
+	}
+	defer r.Close()
+	_ = json.NewDecoder(io.LimitReader(r, limit)).Decode(into)
+}
+
+// all fetches the files, several at once, until one fails.
+func (f *fetcher) all(ctx context.Context, files []file) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	queue := make(chan file)
+	var workers sync.WaitGroup
+	for range min(f.parallel, len(files)) {
+		workers.Go(func() {
+			for w := range queue {
+				if _, err := f.get(ctx, w.path, w.size); err != nil {
+					stop(err)
+				}
+			}
+		})
+	}
+	for _, w := range files {
+		if ctx.Err() != nil {
+			break
+		}
+		queue <- w
+	}
+	close(queue)
+	workers.Wait()
+	return context.Cause(ctx)
+}
+
+// get fetches one file of at most size bytes; of a longer one it keeps a byte more, by which the check knows. It tells
+// whether the server has it.
+func (f *fetcher) get(ctx context.Context, name string, size int64) (bool, error) {
+	u := f.base.JoinPath(escaped(name))
+	pause := firstPause
+	for n := 1; ; n++ {
+		there, wait, err := f.try(ctx, u, name, size)
+		var last final
+		switch {
+		case err == nil:
+			return there, nil
+		case ctx.Err() != nil:
+			return false, context.Cause(ctx)
+		case errors.As(err, &last):
+			return false, fmt.Errorf("fetching %s: %w", u, last.error)
+		case n == tries:
+			return false, fault.Errorf(fault.Transient, "fetching %s: %w", u, err)
+		}
+		select {
+		case <-time.After(min(max(pause, wait), maxPause)):
+			pause *= 2
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+	}
+}
+
+// escaped is a path with every part escaped, for JoinPath.
+func escaped(name string) string {
+	parts := strings.Split(name, "/")
+	for i, p := range parts {
+		parts[i] = url.PathEscape(p)
+	}
+	return strings.Join(parts, "/")
+}
+
+// try asks once. It returns how long the server wants not to be asked again.
+func (f *fetcher) try(ctx context.Context, u *url.URL, name string, size int64) (there bool, wait time.Duration, err error) {
+	ctx, stop := context.WithTimeout(ctx, patience+time.Duration(size/slowest)*time.Second)
+	defer stop()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	if err != nil {
+		return false, 0, final{fault.New(fault.Usage, err)}
+	}
+	resp, err := f.client.Do(r)
+	if err != nil {
+		var cause *url.Error
+		if errors.As(err, &cause) {
+			err = cause.Err
+		}
+		return false, 0, err
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound, http.StatusGone:
+		return false, 0, nil
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return false, 0, final{fault.Errorf(fault.Credentials, "the server says %d; a release is fetched without credentials, so download it and name the folder", resp.StatusCode)}
+	default:
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return false, time.Duration(min(max(seconds, 0), 3600)) * time.Second, fmt.Errorf("the server says %d", resp.StatusCode)
+	}
+	return true, 0, f.keep(name, io.LimitReader(resp.Body, size+1))
+}
+
+// keep writes what was fetched.
+func (f *fetcher) keep(name string, r io.Reader) error {
+	local := func(err error) error { return final{fault.Errorf(fault.Transient, "keeping it: %w", err)} }
+	if err := f.root.MkdirAll(path.Dir(name), 0o700); err != nil {
+		return local(err)
+	}
+	w, err := f.root.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return local(err)
+	}
+	to := &writer{w: w}
+	if _, err := io.Copy(to, r); err != nil && to.err == nil {
+		return errors.Join(err, w.Close())
+	}
+	if err := errors.Join(to.err, w.Close()); err != nil {
+		return local(err)
+	}
+	return nil
+}
+
+// writer remembers that it was the disk and not the server that failed.
+type writer struct {
+	w   io.Writer
+	err error
+}
+
+func (w *writer) Write(b []byte) (int, error) {
+	n, err := w.w.Write(b)
+	w.err = err
+	return n, err
+}

@@ -1,0 +1,313 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/provenance"
+	"github.com/slipway-build/slipway/pipeline/signature"
+)
+
+// maxBundle bounds a bundle, in bytes: a statement grows by a third in it.
+const maxBundle = 32 << 20
+
+// Authority is whoever may have signed a release: who holds a key, or whom a certificate names. An error of a method
+// tells why a signature is not one of theirs.
+type Authority interface {
+	// String names them for the report, such as key sha256:<hex>.
+	String() string
+	// Blob holds b to being a signature over content.
+	Blob(b signature.Bundle, content []byte) error
+	// Statement returns the in-toto statement that is signed in b.
+	Statement(b signature.Bundle) ([]byte, error)
+	// Layout holds the layout of the signatures of images to what must be signed; see signature.VerifyLayout.
+	Layout(fsys fs.FS, images []signature.Image) ([]signature.Check, error)
+}
+
+// holder is who has the private half of a key.
+type holder struct{ key signature.PublicKey }
+
+func (h holder) String() string { return "key " + string(h.key.Fingerprint()) }
+
+func (h holder) Blob(b signature.Bundle, content []byte) error {
+	return signature.VerifyBlob(b, content, h.key)
+}
+
+func (h holder) Statement(b signature.Bundle) ([]byte, error) {
+	return signature.VerifyStatement(b, h.key)
+}
+
+func (h holder) Layout(fsys fs.FS, images []signature.Image) ([]signature.Check, error) {
+	return signature.VerifyLayout(fsys, images, h.key)
+}
+
+// ReadKeys reads the public keys in PEM files, for Options.Keys. An error is a fault.Usage that names the file.
+func ReadKeys(files []string) ([]signature.PublicKey, error) {
+	const maxKey = 64 << 10
+	var keys []signature.PublicKey
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fault.New(fault.Usage, fmt.Errorf("reading public key: %w", err))
+		}
+		b, err := io.ReadAll(io.LimitReader(f, maxKey+1))
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, fault.New(fault.Usage, fmt.Errorf("reading public key: %w", err))
+		}
+		key, err := signature.ParsePublicKey(b)
+		if err != nil {
+			return nil, fault.New(fault.Usage, fmt.Errorf("%s: %w", name, err))
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// signatureKind is the kind of rows about signatures.
+const signatureKind = "signature"
+
+// isSignature tells whether a file that the manifest does not list has a name that a signing gives.
+func (d *dist) isSignature(p string) bool {
+	if p == signature.ChecksumsBundle || p == signature.ManifestBundle || p == d.attestation() {
+		return true
+	}
+	inside, ok := strings.CutPrefix(p, signature.LayoutDir+"/")
+	if !ok {
+		return false
+	}
+	hex, isBlob := strings.CutPrefix(inside, "blobs/sha256/")
+	if isBlob {
+		_, err := artifact.ParseDigest("sha256:" + hex)
+		return err == nil
+	}
+	return inside == "index.json" || inside == "oci-layout"
+}
+
+// attestation is where the signed provenance lies; "" if there is none to be signed.
+func (d *dist) attestation() string {
+	if d.rel.Provenance == "" {
+		return ""
+	}
+	return signature.AttestationPath(d.rel.Name, d.rel.Version.String())
+}
+
+// signedImages are what is signed in registries: the index of every image and the manifest of every chart.
+func signedImages(rel manifest.Release) []signature.Image {
+	var all []signature.Image
+	for _, im := range rel.Images {
+		all = append(all, signature.Image{
+			Repository: im.Repository, Digest: im.Digest, MediaType: signature.IndexMediaType, Size: im.Size,
+			Version: rel.Version.String(), Tags: im.Tags,
+		})
+	}
+	for _, c := range rel.Charts {
+		if c.Digest != "" {
+			all = append(all, signature.Image{
+				Repository: c.Repository, Digest: c.Digest, MediaType: signature.ManifestMediaType, Size: c.Size,
+				Version: c.Version, Tags: []string{c.Tag()},
+			})
+		}
+	}
+	return signature.Merge(all)
+}
+
+// signatures holds the release to being signed by whom it should be.
+func (d *dist) signatures() {
+	if d.o.AllowUnsigned || d.o.HashesOnly {
+		return
+	}
+	var there []string
+	for p := range d.present {
+		if _, ok := d.listed[p]; !ok && d.isSignature(p) {
+			there = append(there, p)
+		}
+	}
+	who := d.authorities()
+	switch s := d.rel.Signing; {
+	case len(who) > 0:
+		d.report.Rows = append(d.report.Rows, d.best(who)...)
+	case d.o.Keyless != nil && s != nil && s.Identity != "" && len(there) > 0:
+		a, err := d.o.Keyless(*s)
+		if err != nil {
+			d.row(Fail, signatureKind, d.name(), "it is to be signed by %.200q (%.100q): %v", s.Identity, s.Issuer, err)
+			return
+		}
+		d.report.Rows = append(d.report.Rows, d.by(a)...)
+	case len(there) > 0:
+		d.unchecked(there)
+	case s == nil:
+		d.row(Pass, signatureKind, d.name(), "unsigned, and nobody is said to sign it")
+	case len(d.rel.Unpublishable) > 0 && d.o.AllowUnpublishable:
+		d.row(Pass, signatureKind, d.name(), "unsigned, as it may be while it is unpublishable")
+	case s.Key != "":
+		d.row(Fail, signatureKind, d.name(), "the release is to be signed with key %s and is not; sign it", s.Key)
+	default:
+		d.row(Fail, signatureKind, d.name(), "the release is to be signed by %.200q and is not; sign it", s.Identity)
+	}
+}
+
+// authorities are the holders of the keys that there are to check with. Of several keys it is the one that the release
+// names. Where it names another, or none but an identity, no signature can help it; they are checked all the same, so
+// that the report tells of each.
+func (d *dist) authorities() []Authority {
+	var all []Authority
+	var prints []string
+	for _, k := range d.o.Keys {
+		all = append(all, holder{k})
+		prints = append(prints, string(k.Fingerprint()))
+	}
+	s := d.rel.Signing
+	if len(all) == 0 || s == nil {
+		return all
+	}
+	if i := slices.Index(prints, string(s.Key)); i >= 0 {
+		return all[i : i+1]
+	}
+	want := "with key " + string(s.Key)
+	if s.Key == "" {
+		want = fmt.Sprintf("by %.200q", s.Identity)
+	}
+	d.row(Fail, signatureKind, d.name(), "the release is to be signed %s, and is checked with key %s", want, strings.Join(prints, " or "))
+	return all
+}
+
+// unchecked says of all signatures that there is nothing to check them with.
+func (d *dist) unchecked(there []string) {
+	const why = "no key to check it with; give --key"
+	images := false
+	for _, p := range there {
+		if strings.HasPrefix(p, signature.LayoutDir+"/") {
+			images = true
+			continue
+		}
+		d.row(Skip, signatureKind, p, why)
+	}
+	if images {
+		d.row(Skip, signatureKind, signature.LayoutDir, why)
+	}
+}
+
+// best is what is found with the key that most signatures hold with: one key signs all of a release.
+func (d *dist) best(who []Authority) []Row {
+	var rows []Row
+	fewest := -1
+	for _, a := range who {
+		found := d.by(a)
+		failed := 0
+		for _, r := range found {
+			if r.Verdict != Pass {
+				failed++
+			}
+		}
+		if fewest < 0 || failed < fewest {
+			rows, fewest = found, failed
+		}
+	}
+	return rows
+}
+
+// by holds every signature that there must be to being theirs.
+func (d *dist) by(a Authority) []Row {
+	var rows []Row
+	row := func(path string, err error) {
+		r := Row{Path: path, Kind: signatureKind, Verdict: Pass, Detail: a.String()}
+		if err != nil {
+			r.Verdict, r.Detail = Fail, oneLine(err)
+		}
+		rows = append(rows, r)
+	}
+	row(signature.ChecksumsBundle, d.blob(a, signature.ChecksumsBundle, d.sums))
+	row(signature.ManifestBundle, d.blob(a, signature.ManifestBundle, d.raw))
+	if name := d.attestation(); name != "" {
+		row(name, d.statement(a, name))
+	}
+	images := signedImages(d.rel)
+	if _, ok := d.present[signature.LayoutDir+"/index.json"]; !ok {
+		for _, im := range images {
+			row(im.String(), missing(a))
+		}
+		return rows
+	}
+	checks, err := a.Layout(regular{d, signature.LayoutDir}, images)
+	if err != nil {
+		row(signature.LayoutDir, err)
+	}
+	for _, c := range checks {
+		name := c.Name
+		if !strings.ContainsAny(name, ":@") { // a file of the layout and no image
+			name = path.Join(signature.LayoutDir, name)
+		}
+		row(name, c.Err)
+	}
+	return rows
+}
+
+func missing(a Authority) error { return fmt.Errorf("missing; want a signature by %s", a) }
+
+// bundle reads the bundle in a file.
+func (d *dist) bundle(a Authority, name string) (signature.Bundle, error) {
+	b, err := d.read(name, maxBundle)
+	if errors.Is(err, errMissing) {
+		return signature.Bundle{}, missing(a)
+	}
+	if err != nil {
+		return signature.Bundle{}, err
+	}
+	return signature.ParseBundle(b)
+}
+
+func (d *dist) blob(a Authority, name string, content []byte) error {
+	b, err := d.bundle(a, name)
+	if err != nil {
+		return err
+	}
+	if content == nil {
+		return errors.New("what it signs could not be read")
+	}
+	return a.Blob(b, content)
+}
+
+// statement holds the signed provenance to the one that the manifest lists.
+func (d *dist) statement(a Authority, name string) error {
+	b, err := d.bundle(a, name)
+	if err != nil {
+		return err
+	}
+	signed, err := a.Statement(b)
+	if err != nil {
+		return err
+	}
+	unsigned, err := d.read(d.rel.Provenance, maxStatement)
+	if err == nil && artifact.Sum(unsigned) != d.listed[d.rel.Provenance].Digest {
+		err = errors.New("it has changed")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.rel.Provenance, err)
+	}
+	return provenance.Equal(signed, unsigned)
+}
+
+// regular is a folder of the release in which nothing can be opened but folders and regular files: a pipe would wait
+// for a writer.
+type regular struct {
+	*dist
+	dir string
+}
+
+// Open opens a folder or a regular file.
+func (r regular) Open(name string) (fs.File, error) {
+	full := path.Join(r.dir, name)
+	if _, ok := r.present[full]; !ok && !r.folders[full] {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return r.fsys.Open(full)
+}
