@@ -17,7 +17,7 @@ type Package struct {
 	Name        string              `yaml:"name" doc:"Name of the package, in lower case. Default: the project's."`
 	Formats     []string            `yaml:"formats" enum:"deb,rpm,apk,snap,nupkg,formula,cask,scoop,winget,script" doc:"Formats to make. Default: all that the targets of the binaries have a use for."`
 	Binaries    []string            `yaml:"binaries" doc:"Binaries in the package. Default: all."`
-	Maintainer  string              `yaml:"maintainer" doc:"Who answers for the package. Debian wants a name and an address. Default: the vendor." example:"The Tool Authors <tool@example.com>"`
+	Maintainer  string              `yaml:"maintainer" doc:"Who answers for the package. Debian wants a name and an address. Default: the vendor, with the noreply address of the owner where the repository is on GitHub." example:"The Tool Authors <tool@example.com>"`
 	Summary     string              `yaml:"summary" doc:"One line of at most 78 characters without a full stop. Default: the project's description, cut."`
 	Description string              `yaml:"description" doc:"What the program is for, in a few sentences. Default: the project's description."`
 	Section     string              `yaml:"section" doc:"Section of Debian's archive. Default: utils."`

@@ -260,7 +260,10 @@ func (l *transparencyLog) checkpoint(note string) (size int64, root []byte, err 
 		return 0, nil, fmt.Errorf("%.60q is no root of a tree", lines[2])
 	}
 	// This is how Rekor v1 names a key of any kind.
-	id := sha256.Sum256(l.spki())
+	id, err := hex.DecodeString(l.key.Fingerprint().Hex())
+	if err != nil {
+		return 0, nil, err
+	}
 	signed := false
 	for _, line := range signatures {
 		sig, ok := strings.CutPrefix(line, "— ")
@@ -278,10 +281,4 @@ func (l *transparencyLog) checkpoint(note string) (size int64, root []byte, err 
 		return 0, nil, fmt.Errorf("log %x has not signed it", l.id)
 	}
 	return size, root, nil
-}
-
-// spki is the DER of the log's key.
-func (l *transparencyLog) spki() []byte {
-	block, _ := pem.Decode(l.key.PEM())
-	return block.Bytes
 }

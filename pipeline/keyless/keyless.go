@@ -5,8 +5,8 @@
 // than what Sigstore allows: version 0.3 of the bundle, entries of Rekor v1 with the log's signed time and, in a bundle,
 // its proof, and a certificate that a log of certificates has seen.
 //
-// Sigstore's own library does the same with 650 packages, as many as the whole pipeline has, half of them of clouds and
-// code generators; so these few formats are read here, with the standard library alone, and checked against cosign.
+// Sigstore's own library would bring 650 packages, as many as the whole pipeline has, and a go.mod with the SDKs of
+// clouds; so these few formats are read here, with the standard library alone, and checked against cosign.
 package keyless
 
 import (
@@ -102,14 +102,14 @@ func glob(pattern, s string) bool {
 // Claims are what the certificate authority says of a signer. What follows the issuer is empty where the certificate
 // does not have it (https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md).
 type Claims struct {
-	Identity   string // URI or email address
-	Issuer     string // of the token that proved the identity
-	Repository string // URI of the repository that was built
-	Commit     string // that was built
-	Ref        string // that the run was started for, such as refs/tags/v1.2.3
-	Workflow   string // URI of the instructions that signed, with their ref
-	Run        string // URI of the run
-	Time       time.Time
+	Identity   string    // URI or email address
+	Issuer     string    // of the token that proved the identity
+	Repository string    // URI of the repository that was built
+	Commit     string    // that was built
+	Ref        string    // that the run was started for, such as refs/tags/v1.2.3
+	Workflow   string    // URI of the instructions that signed, with their ref
+	Run        string    // URI of the run
+	Time       time.Time // when the log took the signature
 }
 
 // Verifier verifies signatures by the identity of who made them. Every error is a sentence that says what did not hold.

@@ -11,6 +11,7 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"math/big"
 	"slices"
@@ -96,8 +97,9 @@ func testLog(t testing.TB) (*transparencyLog, *ecdsa.PrivateKey) {
 	if l.key, err = signature.NewPublicKey(k.Public()); err != nil {
 		t.Fatal(err)
 	}
-	sum := sha256.Sum256(l.spki())
-	l.id = sum[:]
+	if l.id, err = hex.DecodeString(l.key.Fingerprint().Hex()); err != nil {
+		t.Fatal(err)
+	}
 	return l, k
 }
 

@@ -64,7 +64,7 @@ func writable(t testing.TB, f pack.Format) []writing {
 	return slices.CompactFunc(all, func(a, b writing) bool { return a.version.Compare(b.version) == 0 })
 }
 
-// checkOrder holds every pair of versions to SemVer's order.
+// checkOrder holds pairs of versions to SemVer's order: each with the twenty next, and with every seventeenth behind them.
 func checkOrder(t *testing.T, f pack.Format, least int, compare func(a, b string) int) {
 	t.Helper()
 	all := writable(t, f)
@@ -72,7 +72,11 @@ func checkOrder(t *testing.T, f pack.Format, least int, compare func(a, b string
 		t.Fatalf("only %d versions can be written, want %d", len(all), least)
 	}
 	for i, a := range all {
-		for _, b := range all[i+1:] {
+		for j := i + 1; j < len(all); j++ {
+			b := all[j]
+			if j > i+20 {
+				j += 16
+			}
 			if compare(a.written, b.written) >= 0 || compare(b.written, a.written) <= 0 {
 				t.Fatalf("%s is before %s; %s is not before %s", a.version, b.version, a.written, b.written)
 			}

@@ -121,7 +121,7 @@ func (p planner) pkg(key string, c config.Package, out Plan) (Package, error) {
 		Name:        name,
 		Summary:     cmp.Or(c.Summary, summary(cmp.Or(p.cfg.Project.Description, c.Description, out.Project.Title))),
 		Description: description,
-		Maintainer:  cmp.Or(c.Maintainer, out.Project.Vendor),
+		Maintainer:  cmp.Or(c.Maintainer, maintainer(out.Project.Vendor, p.cfg.Project.Repository)),
 		Section:     cmp.Or(c.Section, "utils"),
 		Manuals:     c.Manuals,
 		Completions: c.Completions,
@@ -244,6 +244,16 @@ func (p planner) carriers(key string, f pack.Format, c config.Package, name stri
 		})
 	}
 	return out, nil
+}
+
+// maintainer is the vendor, with the address that GitHub gives the owner of a repository there
+// (https://docs.github.com/account-and-profile/reference/email-addresses-reference#your-noreply-email-address). Debian
+// wants an address; elsewhere none is known.
+func maintainer(vendor, repository string) string {
+	if !strings.HasPrefix(repository, "https://github.com/") || strings.ContainsAny(vendor, "<>@") {
+		return vendor
+	}
+	return vendor + " <" + owner(repository) + "@users.noreply.github.com>"
 }
 
 // summary is the first sentence of a description, cut at a word to what the strictest format takes.

@@ -116,7 +116,7 @@ func TestPackageTexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	pkg := p.Packages[0]
-	if pkg.Summary != "Does one thing" || pkg.Description != "Does one thing. And does it well." || pkg.Maintainer != "example" || pkg.Section != "utils" {
+	if pkg.Summary != "Does one thing" || pkg.Description != "Does one thing. And does it well." || pkg.Maintainer != "example <example@users.noreply.github.com>" || pkg.Section != "utils" {
 		t.Errorf("%+v", pkg)
 	}
 	long := strings.Repeat("word ", 30)

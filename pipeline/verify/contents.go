@@ -24,6 +24,7 @@ import (
 const (
 	maxText      = 4 << 20
 	maxStatement = 24 << 20
+	maxBills     = 64 << 20
 )
 
 // hubFile tells Artifact Hub whose the charts are (https://artifacthub.io/docs/topics/repositories/#ownership-claim).
@@ -306,22 +307,22 @@ func (d *dist) sbom(s manifest.SBOM, o opened) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := differs("subject's digest in "+manifest.FileName, string(s.Digest), string(digest)); err != nil {
-		return "", err
+	if err := differs("digest in "+manifest.FileName, string(s.Digest), string(digest)); err != nil {
+		return "", fmt.Errorf("of %s: %w", s.Subject, err)
 	}
-	facts, err := o.inspect(format, inspect.Options{MaxDocument: 64 << 20})
+	facts, err := o.inspect(format, inspect.Options{MaxDocument: maxBills})
 	if err != nil {
 		return "", err
 	}
 	err = errors.Join(
 		differs("subject", facts.Name, name),
-		differs("subject's version", facts.Version, version),
-		differs("subject's digest", facts.Fields[format+".digest"], string(digest)),
+		differs("version", facts.Version, version),
+		differs("digest", facts.Fields[format+".digest"], string(digest)),
 	)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("of %s: %w", s.Subject, err)
 	}
-	return facts.Fields[format+".components"] + " components", nil
+	return "components: " + facts.Fields[format+".components"], nil
 }
 
 // subject finds what a bill of materials is of: its digest, and its name and version in the document.
@@ -369,7 +370,7 @@ func (d *dist) provenance(o opened) (string, error) {
 		Inputs: d.rel.Inputs,
 	}
 	for _, f := range d.rel.Files {
-		if f.Path != o.file.Path {
+		if f.Path != o.file.Path && f.Kind != artifact.Image { // images are named by their index
 			facts.Files = append(facts.Files, f)
 		}
 	}
@@ -410,7 +411,7 @@ func (d *dist) provenance(o opened) (string, error) {
 			return "", fmt.Errorf("it names %.100q, which is no Go module and no input of the release", r.Name)
 		}
 	}
-	return fmt.Sprintf("%d subjects", len(got.Subject)), nil
+	return fmt.Sprintf("subjects: %d", len(got.Subject)), nil
 }
 
 // resources is a list of resources as one string.
@@ -453,23 +454,26 @@ func digests(r provenance.Resource) string {
 	return strings.Join(all, " ")
 }
 
+// ownership is what Artifact Hub is told about a repository.
+type ownership struct {
+	RepositoryID string `yaml:"repositoryID"`
+	Owners       []struct {
+		Name  string `yaml:"name"`
+		Email string `yaml:"email"`
+	} `yaml:"owners"`
+	Ignore []struct {
+		Name    string `yaml:"name"`
+		Version string `yaml:"version"`
+	} `yaml:"ignore"`
+}
+
 // hub looks at what Artifact Hub is told: it may not say more than whose the charts are.
 func hub(o opened) (string, error) {
 	text, err := o.text(64 << 10)
 	if err != nil {
 		return "", err
 	}
-	var about struct {
-		RepositoryID string `yaml:"repositoryID"`
-		Owners       []struct {
-			Name  string `yaml:"name"`
-			Email string `yaml:"email"`
-		} `yaml:"owners"`
-		Ignore []struct {
-			Name    string `yaml:"name"`
-			Version string `yaml:"version"`
-		} `yaml:"ignore"`
-	}
+	var about ownership
 	dec := yaml.NewDecoder(strings.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&about); err != nil {

@@ -1,4 +1,25 @@
 package verify
 
-// Check checks a release that need not be on a disk.
-var Check = check
+import (
+	"io/fs"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/signature"
+)
+
+// CheckFS checks a release that need not be on a disk.
+var CheckFS = verdict
+
+// SignedImages are what a release wants signatures of.
+func SignedImages(r manifest.Release) []signature.Image { return signedImages(r) }
+
+// Occurs tells whether a version is in a text.
+var Occurs = occurs
+
+// MaxDownload is how large a release may be that is fetched, in bytes.
+const MaxDownload = maxDownload
+
+var _ fs.FS = regular{}
+
+func init() { firstPause = 10 * time.Millisecond }

@@ -88,7 +88,7 @@ func (d *dist) recipe(r manifest.Recipe, o opened) (string, error) {
 	if len(found) == 0 {
 		return "", errors.New("it fetches no archive of the release")
 	}
-	return fmt.Sprintf("%s, fetches %d", v, len(found)), nil
+	return fmt.Sprintf("%s, archives: %d", v, len(found)), nil
 }
 
 // hasInstaller tells whether the file of the same recipe is there that names the archives.

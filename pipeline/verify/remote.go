@@ -29,12 +29,14 @@ const (
 	maxObjects   = 10_000   // signatures of images
 	fetchers     = 8        // files at once, unless Options.Parallel says otherwise
 	tries        = 3        // of a request that may work later
-	firstPause   = 500 * time.Millisecond
 	maxPause     = 30 * time.Second
 	patience     = time.Minute
 	slowest      = 32 << 10 // bytes a second, below which a server is given up
 	maxRedirects = 5
 )
+
+// firstPause is how long is waited before a second request, and twice as long before a third.
+var firstPause = 500 * time.Millisecond
 
 // IsURL tells whether what a person named is for URL and not for Dist.
 func IsURL(s string) bool { return strings.Contains(s, "://") }
@@ -180,8 +182,10 @@ func (f *fetcher) release(ctx context.Context, o Options) error {
 	signed := !o.AllowUnsigned && !o.HashesOnly
 	if signed {
 		more := []file{
-			{signature.ChecksumsBundle, maxBundle}, {signature.ManifestBundle, maxBundle},
-			{signature.LayoutDir + "/oci-layout", maxSignature}, {signature.LayoutDir + "/index.json", maxBundle},
+			{signature.ChecksumsBundle, maxBundle},
+			{signature.ManifestBundle, maxBundle},
+			{signature.LayoutDir + "/oci-layout", maxSignature},
+			{signature.LayoutDir + "/index.json", maxBundle},
 		}
 		if rel.Provenance != "" {
 			more = append(more, file{signature.AttestationPath(rel.Name, rel.Version.String()), maxBundle})

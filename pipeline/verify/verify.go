@@ -331,6 +331,8 @@ func (d *dist) file(want artifact.File, looks []look, buf []byte) (string, error
 	switch {
 	case d.o.HashesOnly || ofLayout(want):
 		return "", nil
+	case want.Kind == artifact.Image:
+		return "", errors.New("it has no place in the layout of the images")
 	case len(looks) == 0:
 		return "", fmt.Errorf("%s does not say what it is, so nothing was looked at in it", manifest.FileName)
 	}

@@ -33,7 +33,7 @@ func release(t *testing.T, o verifytest.Options) string {
 	return dir
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +54,23 @@ func replace(t *testing.T, dir, name, old, new string) {
 		t.Fatalf("%s has no %q", name, old)
 	}
 	write(t, dir, name, strings.Replace(string(b), old, new, 1))
+}
+
+// flip changes one bit in the middle of a file.
+func flip(t *testing.T, dir, name string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+	must(t, err)
+	b[len(b)/2] ^= 1
+	write(t, dir, name, string(b))
+}
+
+// digestOf is what the manifest of a release says of a file.
+func digestOf(t *testing.T, dir, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+	must(t, err)
+	return artifact.Sum(b).Hex()
 }
 
 func golden(t *testing.T, name string, got []byte) {
@@ -89,7 +106,19 @@ func TestWhole(t *testing.T) {
 const (
 	linuxArchive = "archives/hello_1.2.3_linux_amd64.tar.gz"
 	imageName    = "ghcr.io/example/hello:1.2.3-alpine"
+	chartName    = "ghcr.io/example/charts/hello:1.2.3"
 )
+
+// bills are the rows of bills of materials of the image for the platforms, that they are not what they should be.
+func bills(detail string, slugs ...string) []string {
+	var rows []string
+	for _, slug := range slugs {
+		for _, ending := range []string{".cdx.json", ".spdx.json"} {
+			rows = append(rows, "FAIL sbom sbom/hello_1.2.3-alpine_"+slug+ending+" "+detail)
+		}
+	}
+	return rows
+}
 
 // TestFaults plants one fault and expects exactly the rows that tell of it.
 func TestFaults(t *testing.T) {
@@ -140,18 +169,19 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name:  "a byte changed",
-			plant: func(t *testing.T, dir string) { replace(t, dir, linuxArchive, "archive", "Archive") },
+			plant: func(t *testing.T, dir string) { flip(t, dir, linuxArchive) },
 			want:  []string{"FAIL archive " + linuxArchive + " want sha256:"},
 		},
 		{
-			name:  "a byte more",
-			plant: func(t *testing.T, dir string) { replace(t, dir, linuxArchive, "archive", "archives") },
-			want:  []string{"FAIL archive " + linuxArchive + " 28 bytes, want 27"},
+			name:    "a byte more",
+			options: verifytest.Options{Payload: []byte("27 bytes that are no archive")[:27]},
+			plant:   func(t *testing.T, dir string) { write(t, dir, linuxArchive, strings.Repeat("x", 28)) },
+			want:    []string{"FAIL archive " + linuxArchive + " 28 bytes, want 27"},
 		},
 		{
 			name:  "truncated",
 			plant: func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, linuxArchive), 3)) },
-			want:  []string{"FAIL archive " + linuxArchive + " 3 bytes, want 27"},
+			want:  []string{"FAIL archive " + linuxArchive + " 3 bytes, want "},
 		},
 		{
 			name:  "a file missing",
@@ -191,7 +221,7 @@ func TestFaults(t *testing.T) {
 				must(t, os.Rename(filepath.Join(dir, "charts"), filepath.Join(outside, "charts")))
 				must(t, os.Symlink(filepath.Join(outside, "charts"), filepath.Join(dir, "charts")))
 			},
-			want: []string{"FAIL link charts symbolic link", "FAIL chart charts/hello-1.2.3.tgz missing"},
+			want: []string{"FAIL link charts symbolic link", "FAIL chart charts/hello-1.2.3.tgz missing", "FAIL recipe charts/artifacthub-repo.yml missing"},
 		},
 		{
 			name:  "checksums missing",
@@ -201,15 +231,14 @@ func TestFaults(t *testing.T) {
 		{
 			name: "checksums with another digest",
 			plant: func(t *testing.T, dir string) {
-				d := artifact.Sum([]byte("the archive for linux/amd64")).Hex()
-				replace(t, dir, manifest.ChecksumsName, d, strings.Repeat("0", 64))
+				replace(t, dir, manifest.ChecksumsName, digestOf(t, dir, linuxArchive), strings.Repeat("0", 64))
 			},
 			want: []string{"FAIL checksums SHA256SUMS " + linuxArchive + " has sha256:0000"},
 		},
 		{
 			name: "checksums without a line",
 			plant: func(t *testing.T, dir string) {
-				line := artifact.Sum([]byte("the archive for linux/amd64")).Hex() + "  " + linuxArchive + "\n"
+				line := digestOf(t, dir, linuxArchive) + "  " + linuxArchive + "\n"
 				replace(t, dir, manifest.ChecksumsName, line, "")
 			},
 			want: []string{"FAIL checksums SHA256SUMS " + linuxArchive + " is missing from it"},
@@ -260,13 +289,14 @@ func TestFaults(t *testing.T) {
 			name:    "an image without a tag",
 			options: verifytest.Options{EditManifest: func(r *manifest.Release) { r.Images[0].Tags = nil }},
 			plant:   func(*testing.T, string) {},
-			want:    []string{"FAIL image ghcr.io/example/hello has no tag", "FAIL image " + imageName + " index.json names it"},
+			want: append(bills("which is not in release.json", "linux_amd64", "linux_arm64"),
+				"FAIL image ghcr.io/example/hello has no tag", "FAIL image "+imageName+" index.json names it"),
 		},
 		{
 			name:    "a name that the manifest does not have",
 			options: verifytest.Options{EditManifest: func(r *manifest.Release) { r.Images = nil }},
 			plant:   func(*testing.T, string) {},
-			want:    []string{"FAIL image " + imageName + " index.json names it"},
+			want:    append(bills("which is not in release.json", "linux_amd64", "linux_arm64"), "FAIL image "+imageName+" index.json names it"),
 		},
 		{
 			name: "an unnamed image",
@@ -280,7 +310,9 @@ func TestFaults(t *testing.T) {
 			name:    "no index.json",
 			options: verifytest.Options{Edit: func(files map[string][]byte) { delete(files, "images/index.json") }},
 			plant:   func(*testing.T, string) {},
-			want:    []string{"FAIL layout images/index.json not in release.json", "FAIL image " + imageName + " does not name it"},
+			want: []string{
+				"FAIL layout images/index.json not in release.json", "FAIL image " + imageName + " does not name it", "FAIL chart " + chartName + " does not name it",
+			},
 		},
 		{
 			name: "oci-layout of another version",
@@ -319,6 +351,7 @@ func TestFaults(t *testing.T) {
 			}},
 			plant: func(*testing.T, string) {},
 			want: []string{
+				"FAIL image " + baseLayer + " it has no place in the layout",
 				"FAIL platform " + imageName + " linux/amd64 is listed with", "FAIL platform " + imageName + " linux/arm64 is listed with",
 			},
 		},
@@ -344,7 +377,7 @@ func TestFaults(t *testing.T) {
 				r.Images[0].Platforms = r.Images[0].Platforms[:1]
 			}},
 			plant: func(*testing.T, string) {},
-			want:  []string{"FAIL index " + imageName + " for linux/arm64 that release.json does not name"},
+			want:  append(bills("which is not in release.json", "linux_arm64"), "FAIL index "+imageName+" for linux/arm64 that release.json does not name"),
 		},
 		{
 			name: "two platforms swapped",
@@ -353,10 +386,10 @@ func TestFaults(t *testing.T) {
 				p[0].Platform, p[1].Platform = p[1].Platform, p[0].Platform
 			}},
 			plant: func(*testing.T, string) {},
-			want: []string{
-				"FAIL platform " + imageName + " linux/amd64 the index gives it for linux/arm64",
-				"FAIL platform " + imageName + " linux/arm64 the index gives it for linux/amd64",
-			},
+			want: append(bills("digest in release.json is", "linux_amd64", "linux_arm64"),
+				"FAIL platform "+imageName+" linux/amd64 the index gives it for linux/arm64",
+				"FAIL platform "+imageName+" linux/arm64 the index gives it for linux/amd64",
+			),
 		},
 		{
 			name:    "a pull of another size",
@@ -414,6 +447,14 @@ func TestDocuments(t *testing.T) {
 		{"manifest without layers", "manifest", `"layers"`, `"strata"`, "it has no layer"},
 		{"config for another architecture", "config", `"architecture":"a`, `"architecture":"xa`, "its config is for linux/xa"},
 		{"config for another system", "config", `"os":"linux"`, `"os":"windows"`, "its config is for windows/"},
+		{"config of another version", "config", `"org.opencontainers.image.version":"1.2.3"`, `"org.opencontainers.image.version":"1.2.2"`, `image.version is "1.2.2", want "1.2.3"`},
+		{"config of another commit", "config", `"org.opencontainers.image.revision":"0`, `"org.opencontainers.image.revision":"f`, `image.revision is "f`},
+		{"chart manifest is not JSON", "chart manifest", "{", "", "invalid character"},
+		{"chart of another name", "chart config", `"name":"hello"`, `"name":"goodbye"`, `config's name is "goodbye", want "hello"`},
+		{"chart of another version", "chart config", `"version":"1.2.3"`, `"version":"1.2.2"`, `config's version is "1.2.2", want "1.2.3"`},
+		{"chart of another program", "chart config", `"appVersion":"1.2.3"`, `"appVersion":"1.2.2"`, `config's appVersion is "1.2.2", want "1.2.3"`},
+		{"chart with a config of another type", "chart manifest", `helm.config`, `helm.other`, `its config is of type`},
+		{"chart with a layer of another type", "chart manifest", `content.v1`, `content.v2`, `it has 1 layers, want one of type`},
 		{"config larger than its bound", "config", "{", "{" + strings.Repeat(" ", 5<<20), "at most 4194304"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -506,8 +547,8 @@ func TestUnreadable(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(dir, "charts"), 0))
 	t.Cleanup(func() { _ = os.Chmod(filepath.Join(dir, "charts"), fs.FileMode(0o755)) })
 	report, err := verify.Dist(t.Context(), dir, verify.Options{})
-	if fault.CodeOf(err) != fault.Mismatch || report.Count(verify.Fail) != 3 {
-		t.Errorf("%v, %d failed, want 3: %+v", err, report.Count(verify.Fail), report.Rows)
+	if fault.CodeOf(err) != fault.Mismatch || report.Count(verify.Fail) != 4 {
+		t.Errorf("%v, %d failed, want 4: %+v", err, report.Count(verify.Fail), report.Rows)
 	}
 }
 
@@ -561,8 +602,8 @@ func FuzzLayout(f *testing.F) {
 		for p, b := range files {
 			fsys[p] = &fstest.MapFile{Data: b, Mode: 0o644}
 		}
-		report, err := verify.Check(t.Context(), fsys, verify.Options{Parallel: 1})
-		if err != nil {
+		report, err := verify.CheckFS(t.Context(), fsys, "dist", verify.Options{Parallel: 1})
+		if err != nil && fault.CodeOf(err) != fault.Mismatch {
 			t.Fatal(err)
 		}
 		if passed := report.Count(verify.Pass) == len(report.Rows); passed != (report.Verdict == verify.Pass) {
@@ -579,8 +620,11 @@ func BenchmarkDist(b *testing.B) {
 	}
 	b.SetBytes(int64(len(payload)))
 	for b.Loop() {
-		if _, err := verify.Dist(b.Context(), dir, verify.Options{}); err != nil {
+		if _, err := verify.Dist(b.Context(), dir, verify.Options{HashesOnly: true}); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
+
+// newContext is for what outlives one test.
+func newContext() context.Context { return context.Background() }

@@ -60,7 +60,10 @@ func newTokens(lookup func(string) (string, bool), c client) (*tokens, error) {
 		lookup = os.LookupEnv
 	}
 	get := func(name string) string {
-		v, _ := lookup(name)
+		v, ok := lookup(name)
+		if !ok {
+			return ""
+		}
 		return strings.TrimSpace(v)
 	}
 	t := &tokens{url: get(requestURL), client: c}

@@ -1,8 +1,8 @@
 package keylesstest
 
 import (
-	"crypto/ecdsa"
-	"crypto/rand"
+	"crypto"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -68,13 +68,12 @@ func (s *Sigstore) Sign(claims, other map[string]any) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256","kid":"1","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload)
+	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","kid":"1","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload)
 	sum := sha256.Sum256([]byte(signed))
-	r, v, err := ecdsa.Sign(rand.Reader, s.tokenKey, sum[:])
+	sig, err := rsa.SignPKCS1v15(nil, s.tokenKey, crypto.SHA256, sum[:])
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	sig := append(r.FillBytes(make([]byte, 32)), v.FillBytes(make([]byte, 32))...)
 	return signed + "." + base64.RawURLEncoding.EncodeToString(sig)
 }
 
@@ -101,18 +100,15 @@ func (s *Sigstore) issuer() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, map[string]any{
-			"issuer": s.IssuerURL, "jwks_uri": s.IssuerURL + "/keys", "id_token_signing_alg_values_supported": []string{"ES256"},
+			"issuer": s.IssuerURL, "jwks_uri": s.IssuerURL + "/keys", "id_token_signing_alg_values_supported": []string{"RS256"},
 			"response_types_supported": []string{"id_token"}, "subject_types_supported": []string{"public"},
 		})
 	})
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
-		raw, err := s.tokenKey.PublicKey.Bytes()
-		if err != nil {
-			panic(err) // a key that was just made
-		}
 		answer(w, http.StatusOK, map[string]any{"keys": []any{map[string]any{
-			"kty": "EC", "crv": "P-256", "kid": "1", "alg": "ES256", "use": "sig",
-			"x": base64.RawURLEncoding.EncodeToString(raw[1:33]), "y": base64.RawURLEncoding.EncodeToString(raw[33:]),
+			"kty": "RSA", "kid": "1", "alg": "RS256", "use": "sig",
+			"n": base64.RawURLEncoding.EncodeToString(s.tokenKey.N.Bytes()),
+			"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(s.tokenKey.E)).Bytes()),
 		}}})
 	})
 	mux.HandleFunc("GET /request", func(w http.ResponseWriter, r *http.Request) {
@@ -157,7 +153,7 @@ func (s *Sigstore) authenticate(token string) (map[string]any, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
-	if head.Alg != "ES256" || len(raw[2]) != 64 || !ecdsa.Verify(key, sum[:], new(big.Int).SetBytes(raw[2][:32]), new(big.Int).SetBytes(raw[2][32:])) {
+	if head.Alg != "RS256" || rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], raw[2]) != nil {
 		return nil, errors.New("the token's signature is wrong")
 	}
 	if aud := claims["aud"]; aud != "sigstore" && !slices.Contains(list(aud), "sigstore") {
@@ -182,7 +178,7 @@ func list(v any) (out []string) {
 }
 
 // published is the key at the issuer's address.
-func (s *Sigstore) published() (*ecdsa.PublicKey, error) {
+func (s *Sigstore) published() (*rsa.PublicKey, error) {
 	get := func(url string, v any) error {
 		resp, err := s.client.Get(url)
 		if err != nil {
@@ -197,17 +193,17 @@ func (s *Sigstore) published() (*ecdsa.PublicKey, error) {
 	if err := get(s.IssuerURL+"/.well-known/openid-configuration", &config); err != nil {
 		return nil, err
 	}
-	var keys struct{ Keys []struct{ X, Y string } }
+	var keys struct{ Keys []struct{ N, E string } }
 	if err := get(config.JWKS, &keys); err != nil {
 		return nil, err
 	}
 	if len(keys.Keys) != 1 {
 		return nil, errors.New("the issuer has not one key")
 	}
-	x, errX := base64.RawURLEncoding.DecodeString(keys.Keys[0].X)
-	y, errY := base64.RawURLEncoding.DecodeString(keys.Keys[0].Y)
-	if err := errors.Join(errX, errY); err != nil {
+	n, errN := base64.RawURLEncoding.DecodeString(keys.Keys[0].N)
+	e, errE := base64.RawURLEncoding.DecodeString(keys.Keys[0].E)
+	if err := errors.Join(errN, errE); err != nil {
 		return nil, err
 	}
-	return ecdsa.ParseUncompressedPublicKey(s.tokenKey.Curve, slices.Concat([]byte{4}, x, y))
+	return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}, nil
 }

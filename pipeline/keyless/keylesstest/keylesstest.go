@@ -7,15 +7,18 @@
 package keylesstest
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -76,7 +79,8 @@ type Sigstore struct {
 	faults   map[string][]Fault
 	requests map[string]int
 
-	tokenKey, bearer  *ecdsa.PrivateKey
+	tokenKey          *rsa.PrivateKey
+	bearer            *ecdsa.PrivateKey
 	rootKey, issueKey *ecdsa.PrivateKey
 	root, issuing     *x509.Certificate
 	ctKey, rekorKey   *ecdsa.PrivateKey
@@ -89,7 +93,11 @@ type Sigstore struct {
 func New(t testing.TB) *Sigstore {
 	s := &Sigstore{
 		t: t, client: &http.Client{Timeout: 10 * time.Second}, faults: map[string][]Fault{}, requests: map[string]int{}, uuids: map[string]int{},
-		tokenKey: s256(t), bearer: s256(t), ctKey: s256(t), rekorKey: s256(t), rootKey: key(t, elliptic.P384()), issueKey: key(t, elliptic.P384()),
+		bearer: s256(t), ctKey: s256(t), rekorKey: s256(t), rootKey: key(t, elliptic.P384()), issueKey: key(t, elliptic.P384()),
+	}
+	var err error
+	if s.tokenKey, err = tokenKey(); err != nil {
+		t.Fatal(err)
 	}
 	s.authority()
 	s.IssuerURL = s.serve(Issuer, s.issuer())
@@ -98,6 +106,10 @@ func New(t testing.TB) *Sigstore {
 	s.RekorURL = s.serve(Rekor, s.rekor())
 	return s
 }
+
+// tokenKey signs the tokens of all issuers, which are told apart by their names: such a key takes long to make, and
+// nobody reads tokens that are signed with another kind.
+var tokenKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 func key(t testing.TB, c elliptic.Curve) *ecdsa.PrivateKey {
 	t.Helper()
@@ -162,6 +174,13 @@ func (s *Sigstore) Fail(service string, faults ...Fault) {
 	s.faults[service] = append(s.faults[service], faults...)
 }
 
+// Heal takes back the faults that have not happened.
+func (s *Sigstore) Heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.faults)
+}
+
 // Requests is how many the service has had, those that failed included.
 func (s *Sigstore) Requests(service string) int {
 	s.mu.Lock()
@@ -196,6 +215,12 @@ func (s *Sigstore) serve(name string, h http.Handler) string {
 		if f.Lost || f.Drop {
 			panic(http.ErrAbortHandler)
 		}
+		// The server sees a client go away once it has read what the client sent.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		select {
 		case <-time.After(f.Delay):
 		case <-r.Context().Done():

@@ -277,15 +277,25 @@ func check(p pack.Package) error {
 	}
 	type field struct{ name, value string }
 	fields := []field{
-		{"title", p.Title}, {"summary", p.Summary}, {"homepage", p.Homepage}, {"repository", p.Repository},
-		{"license", p.License}, {"vendor", p.Vendor}, {"maintainer", p.Maintainer}, {"section", p.Section},
+		{"title", p.Title},
+		{"summary", p.Summary},
+		{"homepage", p.Homepage},
+		{"repository", p.Repository},
+		{"license", p.License},
+		{"vendor", p.Vendor},
+		{"maintainer", p.Maintainer},
+		{"section", p.Section},
 	}
 	for _, rs := range []struct {
 		name   string
 		values []string
 	}{
-		{"depends", p.Depends}, {"recommends", p.Recommends}, {"suggests", p.Suggests}, {"conflicts", p.Conflicts},
-		{"provides", p.Provides}, {"replaces", p.Replaces},
+		{"depends", p.Depends},
+		{"recommends", p.Recommends},
+		{"suggests", p.Suggests},
+		{"conflicts", p.Conflicts},
+		{"provides", p.Provides},
+		{"replaces", p.Replaces},
 	} {
 		for i, v := range rs.values {
 			f := field{fmt.Sprintf("%s[%d]", rs.name, i), v}

@@ -54,15 +54,15 @@ func Changes(p pack.Package) []string {
 		line := strings.Join(strings.Fields(raw), " ")
 		m := headings.FindStringSubmatch(line)
 		switch {
-		case line == "":
+		case line == "", line == "-", line == "*", line == "+":
 			more = false
 		case m != nil:
 			heading, more = "", false
 			if m[1] != "" && !strings.Contains(m[1], p.Version.String()) {
 				heading = m[1] + ": "
 			}
-		case items.MatchString(raw):
-			out, more = append(out, heading+items.ReplaceAllString(raw, "")), true
+		case items.MatchString(line):
+			out, more = append(out, heading+items.ReplaceAllString(line, "")), true
 		case more:
 			out[len(out)-1] += " " + line
 		default:
@@ -71,9 +71,6 @@ func Changes(p pack.Package) []string {
 	}
 	if len(out) == 0 {
 		return []string{"Release " + p.Version.String() + "."}
-	}
-	for i, s := range out {
-		out[i] = strings.Join(strings.Fields(s), " ")
 	}
 	return out
 }

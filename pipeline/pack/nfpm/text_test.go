@@ -64,7 +64,7 @@ func TestChanges(t *testing.T) {
 		{"# 1.2.3\n\n## Fixes\n", []string{"Release 1.2.3."}},
 		{"Plain text\nof two lines.\n\nAnd more.", []string{"Plain text of two lines.", "And more."}},
 		{"## v1.2.3 (2026-02-28)\n### Breaking changes ##\n* one\n  more\n* two\n\n### Fixes:\n1. three\n", []string{"Breaking changes: one more", "Breaking changes: two", "Fixes: three"}},
-		{"- \n-\n", []string{"-", "-"}},
+		{"- \n-\n1. \n", []string{"1."}},
 		{"- a\r\n- b\r\n", []string{"a", "b"}},
 	} {
 		p := nfpmtest.Package(t, "1.2.3", nil)
@@ -78,6 +78,7 @@ func TestChanges(t *testing.T) {
 // No text makes a point that is empty or of several lines: a changelog has a line for each.
 func FuzzChanges(f *testing.F) {
 	f.Add("## 1.2.3\n\n- one\n  more\n\n# \n- \n")
+	f.Add("0. \n* *\n")
 	f.Fuzz(func(t *testing.T, changes string) {
 		p := nfpmtest.Package(t, "1.2.3", nil)
 		p.Changes = changes

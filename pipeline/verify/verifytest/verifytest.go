@@ -1,4 +1,8 @@
 // Package verifytest writes small but whole releases, for the tests of those who read releases.
+//
+// Everything in them is what its name says: programs that carry build information, though they do not run, archives and
+// packages by the writers of the pipeline, bills of materials and provenance. Only the base layer of the image is a few
+// bytes, since nobody opens one.
 package verifytest
 
 import (
@@ -17,6 +21,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/archive"
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/provenance"
 	"github.com/slipway-build/slipway/pipeline/version"
 )
 
@@ -26,19 +31,34 @@ type Options struct {
 	Version       string
 	Time          time.Time
 	Unpublishable []string
+	// Signing says who is to sign the release; nobody does it here.
+	Signing *manifest.Signing
 	// ChartYAML replaces the chart's Chart.yaml.
 	ChartYAML string
 	// Chart replaces the whole chart archive.
 	Chart []byte
-	// Payload is what the archive for linux/amd64 holds in place of a few bytes.
+	// Payload is put in the place of the archive for linux/amd64. It need not be one.
 	Payload []byte
-	// Edit changes the files, by path, before they are listed in the manifest.
+	// Edit changes the files, by path, before they are listed in the manifest. The provenance is not among them.
 	Edit func(files map[string][]byte)
-	// EditDocument changes a JSON document of the image ("config", "manifest" or "index") before others refer to it.
+	// EditDocument changes a JSON document of the image ("config", "manifest" or "index") or of the chart ("chart
+	// config" or "chart manifest") before others refer to it.
 	EditDocument func(kind string, b []byte) []byte
-	// EditManifest changes the manifest before it is written.
+	// EditManifest changes the manifest before it is written. The provenance says what it says then.
 	EditManifest func(r *manifest.Release)
 }
+
+// Go is the version of Go that the programs were made with.
+const Go = "go1.26.0"
+
+// hubFile tells Artifact Hub whose the charts are.
+const hubFile = "charts/artifacthub-repo.yml"
+
+// commit is where the release was made from.
+const commit = "0123456789abcdef0123456789abcdef01234567"
+
+// platforms are what the release has programs for.
+var platforms = []artifact.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm64"}, {OS: "windows", Arch: "amd64"}}
 
 // Write writes the release to dir, which need not exist, and returns its manifest.
 func Write(dir string, o Options) (manifest.Release, error) {
@@ -58,6 +78,14 @@ func Write(dir string, o Options) (manifest.Release, error) {
 	return r, nil
 }
 
+// maker makes a release.
+type maker struct {
+	Options
+	version version.Version
+	files   map[string][]byte
+	r       manifest.Release
+}
+
 // Files returns the release's files by path, and its manifest.
 func Files(o Options) (map[string][]byte, manifest.Release, error) {
 	if o.Name == "" {
@@ -69,72 +97,149 @@ func Files(o Options) (map[string][]byte, manifest.Release, error) {
 	if o.Time.IsZero() {
 		o.Time = time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
 	}
+	if o.EditDocument == nil {
+		o.EditDocument = func(_ string, b []byte) []byte { return b }
+	}
 	v, err := version.Parse(o.Version)
 	if err != nil {
 		return nil, manifest.Release{}, err
 	}
-	r := manifest.Release{
+	m := maker{Options: o, version: v, files: map[string][]byte{}, r: manifest.Release{
 		Name: o.Name, Version: v, Tag: "v" + o.Version, Repository: "https://example.com/" + o.Name,
-		Commit: "0123456789abcdef0123456789abcdef01234567", Tree: "89abcdef0123456789abcdef0123456789abcdef",
-		Time: o.Time, Plan: artifact.Sum([]byte("plan")), Unpublishable: o.Unpublishable,
-		Inputs: []manifest.Input{{Kind: "toolchain", Name: "go1.26.0", Digest: "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}},
-	}
-	files := map[string][]byte{}
-	for _, p := range []artifact.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm64"}, {OS: "windows", Arch: "amd64"}} {
-		binary := path.Join("binaries", o.Name+"_"+p.Slug(), p.Exe(o.Name))
-		files[binary] = []byte("the program for " + p.String())
-		r.Binaries = append(r.Binaries, manifest.Binary{Name: o.Name, Platform: p, Path: binary})
-		ending := ".tar.gz"
-		if p.OS == "windows" {
-			ending = ".zip"
-		}
-		archive := path.Join("archives", o.Name+"_"+o.Version+"_"+p.Slug()+ending)
-		files[archive] = []byte("the archive for " + p.String())
-		if o.Payload != nil && p.String() == "linux/amd64" {
-			files[archive] = o.Payload
-		}
-		r.Archives = append(r.Archives, manifest.Archive{Platform: p, Path: archive})
-	}
-	if o.EditDocument == nil {
-		o.EditDocument = func(_ string, b []byte) []byte { return b }
-	}
-	image, err := layout(files, "ghcr.io/example/"+o.Name, o.Version+"-alpine", o.EditDocument)
-	if err != nil {
-		return nil, manifest.Release{}, err
-	}
-	r.Images = []manifest.Image{image}
-
-	chart := manifest.Chart{Name: o.Name, Version: o.Version, AppVersion: o.Version, Path: "charts/" + o.Name + "-" + o.Version + ".tgz"}
-	if o.ChartYAML == "" {
-		o.ChartYAML = fmt.Sprintf("apiVersion: v2\nname: %s\nversion: %s\nappVersion: %q\ndescription: Says hello.\ntype: application\n", o.Name, o.Version, o.Version)
-	}
-	if o.Chart == nil {
-		if o.Chart, err = Tar(map[string]string{o.Name + "/Chart.yaml": o.ChartYAML, o.Name + "/values.yaml": "replicas: 1\n"}); err != nil {
+		Commit: commit, Tree: "89abcdef0123456789abcdef0123456789abcdef",
+		Time: o.Time, Plan: artifact.Sum([]byte("plan")), Unpublishable: o.Unpublishable, Signing: o.Signing,
+		Inputs: []manifest.Input{{
+			Kind: "toolchain", Name: "golang.org/toolchain@v0.0.1-" + Go + ".linux-amd64",
+			Digest: "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+		}},
+	}}
+	for _, step := range []func() error{m.programs, m.chart, m.images, m.packages, m.recipes, m.sboms} {
+		if err := step(); err != nil {
 			return nil, manifest.Release{}, err
 		}
 	}
-	files[chart.Path] = o.Chart
-	r.Charts = []manifest.Chart{chart}
-
+	m.files[hubFile] = []byte("owners:\n  - name: example\n    email: mail@example.com\n")
+	m.r.Notes = "notes.md"
+	m.files[m.r.Notes] = []byte("## Added\n\n- A greeting.\n")
 	if o.Edit != nil {
-		o.Edit(files)
+		o.Edit(m.files)
 	}
-	kinds := map[string]artifact.Kind{"binaries": artifact.Binary, "archives": artifact.Archive, "images": artifact.Image, "charts": artifact.Chart}
-	for _, p := range slices.Sorted(maps.Keys(files)) {
-		folder, _, _ := strings.Cut(p, "/")
-		r.Files = append(r.Files, artifact.File{Path: p, Kind: kinds[folder], Size: int64(len(files[p])), Digest: artifact.Sum(files[p])})
+	for _, p := range slices.Sorted(maps.Keys(m.files)) {
+		m.list(p)
 	}
 	if o.EditManifest != nil {
-		o.EditManifest(&r)
+		o.EditManifest(&m.r)
 	}
-	encoded, err := r.Encode()
+	if err := m.provenance(); err != nil {
+		return nil, manifest.Release{}, err
+	}
+	encoded, err := m.r.Encode()
 	if err != nil {
 		return nil, manifest.Release{}, err
 	}
-	files[manifest.FileName] = encoded
-	files[manifest.ChecksumsName] = manifest.Checksums(append(slices.Clone(r.Files), artifact.File{Path: manifest.FileName, Digest: artifact.Sum(encoded)}))
-	files["report.html"], files["build.log"], files["timings.json"] = []byte("<html>"), []byte("log"), []byte("{}")
-	return files, r, nil
+	m.files[manifest.FileName] = encoded
+	m.files[manifest.ChecksumsName] = manifest.Checksums(append(slices.Clone(m.r.Files), artifact.File{Path: manifest.FileName, Digest: artifact.Sum(encoded)}))
+	m.files["report.html"], m.files["build.log"], m.files["timings.json"] = []byte("<html>"), []byte("log"), []byte("{}")
+	return m.files, m.r, nil
+}
+
+// list adds a file to the manifest.
+func (m *maker) list(p string) {
+	kinds := map[string]artifact.Kind{
+		"binaries": artifact.Binary, "archives": artifact.Archive, "images": artifact.Image, "charts": artifact.Chart,
+		"packages": artifact.Package, "sbom": artifact.SBOM, "attestations": artifact.Provenance, "notes.md": artifact.Notes,
+	}
+	folder, _, _ := strings.Cut(p, "/")
+	kind := kinds[folder]
+	if p == hubFile || slices.ContainsFunc(m.r.Recipes, func(r manifest.Recipe) bool { return r.Path == p }) {
+		kind = artifact.Recipe
+	}
+	m.r.Files = append(m.r.Files, artifact.File{Path: p, Kind: kind, Size: int64(len(m.files[p])), Digest: artifact.Sum(m.files[p])})
+}
+
+// Program is a program of the release for a platform.
+func Program(name, version string, p artifact.Platform) []byte { return program(name, version, p) }
+
+// programs adds the programs and their archives.
+func (m *maker) programs() error {
+	for _, p := range platforms {
+		exe := p.Exe(m.Name)
+		binary := path.Join("binaries", m.Name+"_"+p.Slug(), exe)
+		m.files[binary] = program(m.Name, m.Version, p)
+		m.r.Binaries = append(m.r.Binaries, manifest.Binary{Name: m.Name, Platform: p, Path: binary})
+
+		write, ending := archive.TarGz, ".tar.gz"
+		if p.OS == "windows" {
+			write, ending = archive.Zip, ".zip"
+		}
+		var b bytes.Buffer
+		err := write(&b, []archive.File{archive.Bytes(exe, m.files[binary]).WithExec(), archive.Bytes("LICENSE", []byte(license))}, m.Time)
+		if err != nil {
+			return err
+		}
+		name := path.Join("archives", m.Name+"_"+m.Version+"_"+p.Slug()+ending)
+		m.files[name] = b.Bytes()
+		if m.Payload != nil && p.String() == "linux/amd64" {
+			m.files[name] = m.Payload
+		}
+		m.r.Archives = append(m.r.Archives, manifest.Archive{Platform: p, Path: name})
+	}
+	return nil
+}
+
+const license = "Do with it what you like.\n"
+
+func (m *maker) chart() error {
+	c := manifest.Chart{Name: m.Name, Version: m.Version, AppVersion: m.Version, Path: "charts/" + m.Name + "-" + m.Version + ".tgz"}
+	about := m.ChartYAML
+	if about == "" {
+		about = fmt.Sprintf("apiVersion: v2\nname: %s\nversion: %s\nappVersion: %q\ndescription: Says hello.\ntype: application\n", m.Name, m.Version, m.Version)
+	}
+	content := m.Options.Chart
+	if content == nil {
+		var err error
+		if content, err = Tar(map[string]string{m.Name + "/Chart.yaml": about, m.Name + "/values.yaml": "replicas: 1\n"}); err != nil {
+			return err
+		}
+	}
+	m.files[c.Path] = content
+	m.r.Charts = []manifest.Chart{c}
+	return nil
+}
+
+// provenance adds the statement about the manifest as it is.
+func (m *maker) provenance() error {
+	m.r.Provenance = path.Join("attestations", m.Name+"_"+m.Version+".provenance.json")
+	statement, err := Statement(m.r)
+	if err != nil {
+		return err
+	}
+	m.files[m.r.Provenance] = statement
+	m.list(m.r.Provenance)
+	return nil
+}
+
+// Statement is the provenance of a release, whose files but the statement itself are in the manifest.
+func Statement(r manifest.Release) ([]byte, error) {
+	facts := provenance.Facts{
+		Repository: r.Repository, Tag: r.Tag, Commit: r.Commit, Tree: r.Tree, Config: "slipway.yaml",
+		Version: r.Version.String(), Plan: r.Plan, Builder: map[string]string{"slipway": "0.0.0"}, Inputs: r.Inputs,
+		Modules: []provenance.Module{{Path: "example.com/greeting", Version: "v1.0.0", Sum: "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}},
+	}
+	for _, f := range r.Files {
+		if f.Path != r.Provenance && f.Kind != artifact.Image {
+			facts.Files = append(facts.Files, f)
+		}
+	}
+	for _, im := range r.Images {
+		facts.Images = append(facts.Images, provenance.Image{Repository: im.Repository, Digest: im.Digest})
+	}
+	for _, c := range r.Charts {
+		if c.Digest != "" {
+			facts.Images = append(facts.Images, provenance.Image{Repository: c.Repository, Digest: c.Digest})
+		}
+	}
+	return provenance.Statement(facts)
 }
 
 // Tar returns a gzip-compressed tar of the files.
@@ -160,53 +265,87 @@ func Tar(files map[string]string) ([]byte, error) {
 // Blob is where an OCI layout keeps b.
 func Blob(b []byte) string { return "images/blobs/sha256/" + artifact.Sum(b).Hex() }
 
-// layout adds an OCI layout with one image of two platforms, which share a base layer.
-func layout(files map[string][]byte, repository, tag string, edit func(string, []byte) []byte) (manifest.Image, error) {
-	type object = map[string]any
-	var failed error
-	blob := func(b []byte) ([]byte, artifact.Digest) {
-		files[Blob(b)] = b
-		return b, artifact.Sum(b)
-	}
-	document := func(kind string, content object) ([]byte, artifact.Digest) {
-		b, err := json.Marshal(content)
-		if err != nil {
-			failed = err
-		}
-		return blob(edit(kind, b))
-	}
-	image := manifest.Image{Repository: repository, Distro: "alpine", Tags: []string{tag}}
+type object = map[string]any
+
+// blob adds a blob to the layout.
+func (m *maker) blob(mediaType string, b []byte) object {
+	m.files[Blob(b)] = b
+	return object{"mediaType": mediaType, "digest": artifact.Sum(b), "size": len(b)}
+}
+
+// document adds a blob that is JSON, and returns its bytes too.
+func (m *maker) document(kind, mediaType string, content object) (object, []byte, error) {
+	b, err := json.Marshal(content)
+	b = m.EditDocument(kind, b)
+	return m.blob(mediaType, b), b, err
+}
+
+const (
+	typeIndex    = "application/vnd.oci.image.index.v1+json"
+	typeManifest = "application/vnd.oci.image.manifest.v1+json"
+	typeConfig   = "application/vnd.oci.image.config.v1+json"
+	typeLayer    = "application/vnd.oci.image.layer.v1.tar+gzip"
+	typeChart    = "application/vnd.cncf.helm.config.v1+json"
+	typeContent  = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+
+	refName = "org.opencontainers.image.ref.name"
+)
+
+// images adds an OCI layout with one image of two platforms, which share a base layer, and the chart.
+func (m *maker) images() error {
+	image := manifest.Image{Repository: "ghcr.io/example/" + m.Name, Distro: "alpine", Tags: []string{m.Version + "-alpine"}}
+	labels := object{"org.opencontainers.image.version": m.Version, "org.opencontainers.image.revision": commit}
 	var manifests []object
-	for _, p := range []artifact.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm64"}} {
-		base, baseDigest := blob([]byte("a base layer"))
-		layer, layerDigest := blob([]byte("a layer for " + p.String()))
-		config, configDigest := document("config", object{"os": p.OS, "architecture": p.Arch, "rootfs": object{"type": "layers"}})
-		m, mDigest := document("manifest", object{
-			"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-			"config": object{"mediaType": "application/vnd.oci.image.config.v1+json", "digest": configDigest, "size": len(config)},
-			"layers": []object{
-				{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": baseDigest, "size": len(base)},
-				{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layerDigest, "size": len(layer)},
-			},
+	for _, p := range platforms[:2] {
+		var own bytes.Buffer
+		binary := m.files[path.Join("binaries", m.Name+"_"+p.Slug(), m.Name)]
+		if err := archive.TarGz(&own, []archive.File{archive.Bytes("usr/local/bin/"+m.Name, binary).WithExec()}, m.Time); err != nil {
+			return err
+		}
+		base := []byte("a base layer")
+		config, configBytes, err := m.document("config", typeConfig, object{
+			"os": p.OS, "architecture": p.Arch, "rootfs": object{"type": "layers"},
+			"config": object{"Entrypoint": []string{"/usr/local/bin/" + m.Name}, "Labels": labels},
 		})
-		manifests = append(manifests, object{
-			"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": mDigest, "size": len(m),
-			"platform": object{"os": p.OS, "architecture": p.Arch},
+		if err != nil {
+			return err
+		}
+		one, oneBytes, err := m.document("manifest", typeManifest, object{
+			"schemaVersion": 2, "mediaType": typeManifest, "config": config,
+			"layers": []object{m.blob(typeLayer, base), m.blob(typeLayer, own.Bytes())},
 		})
+		if err != nil {
+			return err
+		}
+		one["platform"] = object{"os": p.OS, "architecture": p.Arch}
+		manifests = append(manifests, one)
 		image.Platforms = append(image.Platforms, manifest.ImagePlatform{
-			Platform: p, Digest: mDigest, Size: int64(len(m) + len(config) + len(base) + len(layer)),
+			Platform: p, Digest: artifact.Sum(oneBytes), Size: int64(len(oneBytes) + len(configBytes) + len(base) + own.Len()),
 		})
 	}
-	index, indexDigest := document("index", object{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests})
-	image.Digest, image.Size = indexDigest, int64(len(index))
-	files["images/oci-layout"] = []byte(`{"imageLayoutVersion":"1.0.0"}`)
-	top, err := json.Marshal(object{"schemaVersion": 2, "manifests": []object{{
-		"mediaType": "application/vnd.oci.image.index.v1+json", "digest": indexDigest, "size": len(index),
-		"annotations": object{"org.opencontainers.image.ref.name": repository + ":" + tag},
-	}}})
-	if err == nil {
-		err = failed
+	index, indexBytes, err := m.document("index", typeIndex, object{"schemaVersion": 2, "mediaType": typeIndex, "manifests": manifests})
+	if err != nil {
+		return err
 	}
-	files["images/index.json"] = top
-	return image, err
+	image.Digest, image.Size = artifact.Sum(indexBytes), int64(len(indexBytes))
+	index["annotations"] = object{refName: image.Repository + ":" + image.Tags[0]}
+	m.r.Images = []manifest.Image{image}
+
+	c := &m.r.Charts[0]
+	config, _, err := m.document("chart config", typeChart, object{"apiVersion": "v2", "name": c.Name, "version": c.Version, "appVersion": c.AppVersion})
+	if err != nil {
+		return err
+	}
+	chart, chartBytes, err := m.document("chart manifest", typeManifest, object{
+		"schemaVersion": 2, "mediaType": typeManifest, "config": config, "layers": []object{m.blob(typeContent, m.files[c.Path])},
+	})
+	if err != nil {
+		return err
+	}
+	c.Repository, c.Digest, c.Size = "ghcr.io/example/charts/"+m.Name, artifact.Sum(chartBytes), int64(len(chartBytes))
+	chart["annotations"] = object{refName: c.Repository + ":" + c.Tag()}
+
+	m.files["images/oci-layout"] = []byte(`{"imageLayoutVersion":"1.0.0"}`)
+	m.files["images/index.json"], err = json.Marshal(object{"schemaVersion": 2, "manifests": []object{index, chart}})
+	return err
 }

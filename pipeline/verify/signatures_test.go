@@ -1,0 +1,341 @@
+package verify_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/sign"
+	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/verify"
+	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
+)
+
+const attestation = "attestations/hello_1.2.3.intoto.jsonl"
+
+// unsigned is a release that nobody signed, and that w is to sign.
+func unsigned(t *testing.T, w *manifest.Signing, unpublishable ...string) *forgery {
+	t.Helper()
+	files, rel, err := verifytest.Files(verifytest.Options{Signing: w, Unpublishable: unpublishable})
+	must(t, err)
+	return &forgery{t: t, files: files, rel: rel}
+}
+
+func isSignature(p string) bool {
+	return strings.HasSuffix(p, signature.Suffix) || p == attestation || strings.HasPrefix(p, "signatures/")
+}
+
+// rows are the rows about signatures, as verdict, path and detail.
+func rows(report verify.Report) []string {
+	var out []string
+	for _, r := range report.Rows {
+		if r.Kind == "signature" {
+			out = append(out, string(r.Verdict)+" "+r.Path+" "+r.Detail)
+		}
+	}
+	return out
+}
+
+// TestSignatures holds to the rules on who has to sign, and what is said where nobody can tell.
+func TestSignatures(t *testing.T) {
+	our, their := string(ours().Public().Fingerprint()), string(theirs().Public().Fingerprint())
+	toOurs := &manifest.Signing{Key: ours().Public().Fingerprint()}
+	identity := &manifest.Signing{Identity: "https://example.com/workflow@refs/tags/*", Issuer: "https://issuer.example.com"}
+	by := func(key sign.Key, w *manifest.Signing) *forgery {
+		f := unsigned(t, w)
+		f.sign(key)
+		return f
+	}
+	missing := []string{
+		"FAIL SHA256SUMS.sigstore.json missing; want a signature by key " + our,
+		"FAIL " + attestation + " missing; want a signature by key " + our,
+		"FAIL ghcr.io/example/charts/hello@sha256:", "FAIL ghcr.io/example/hello@sha256:",
+		"FAIL release.json.sigstore.json missing; want a signature by key " + our,
+	}
+	wrong := []string{
+		"FAIL SHA256SUMS.sigstore.json it was signed with key " + their + " and not with " + our,
+		"FAIL " + attestation + " it was signed with key " + their + " and not with " + our,
+		"FAIL ghcr.io/example/charts/hello:sha256-", "FAIL ghcr.io/example/charts/hello@sha256:",
+		"FAIL ghcr.io/example/hello:sha256-", "FAIL ghcr.io/example/hello@sha256:",
+		"FAIL release.json.sigstore.json it was signed with key " + their + " and not with " + our,
+	}
+	skipped := []string{
+		"SKIP SHA256SUMS.sigstore.json no key to check it with; give --key",
+		"SKIP " + attestation + " no key to check it with; give --key",
+		"SKIP release.json.sigstore.json no key to check it with; give --key",
+		"SKIP signatures no key to check it with; give --key",
+	}
+	held := []string{
+		"PASS SHA256SUMS.sigstore.json key " + our, "PASS " + attestation + " key " + our,
+		"PASS ghcr.io/example/charts/hello:sha256-", "PASS ghcr.io/example/charts/hello@sha256:",
+		"PASS ghcr.io/example/hello:sha256-", "PASS ghcr.io/example/hello@sha256:",
+		"PASS release.json.sigstore.json key " + our,
+	}
+	allowed := verify.Options{AllowUnpublishable: true}
+	for _, tt := range []struct {
+		name string
+		f    *forgery
+		o    verify.Options
+		want []string // how the rows about signatures begin
+	}{
+		{"signed as it should be", by(ours(), toOurs), keys(ours()), held},
+		{"signed, and nobody said by whom", by(ours(), nil), keys(ours()), held},
+		{"one of several keys", by(ours(), nil), keys(theirs(), ours()), held},
+		{"one of several keys, which is named", by(ours(), toOurs), keys(theirs(), ours()), held},
+		{"wrong key", by(theirs(), nil), keys(ours()), wrong},
+		{"keys without signatures", unsigned(t, nil), keys(ours()), missing},
+		{"keys without signatures that there should be", unsigned(t, toOurs), keys(ours()), missing},
+		{"keys, of an unpublishable release", unsigned(t, toOurs, "dirty"), verify.Options{AllowUnpublishable: true, Keys: keys(ours()).Keys}, missing},
+		{
+			"another key than is named", by(ours(), toOurs), keys(theirs()),
+			append([]string{"FAIL hello 1.2.3 the release is to be signed with key " + our + ", and is checked with key " + their},
+				strings.Split(strings.NewReplacer(our, their, their, our).Replace(strings.Join(wrong, "\n")), "\n")...),
+		},
+		{
+			"a key, and an identity is named", unsigned(t, identity), keys(ours()),
+			append([]string{`FAIL hello 1.2.3 the release is to be signed by "https://example.com/workflow`}, missing...),
+		},
+		{"no key to check with", by(ours(), nil), verify.Options{}, skipped},
+		{"no key to check with, and one is named", by(ours(), toOurs), verify.Options{}, skipped},
+		{"signatures are left out of account", by(theirs(), nil), verify.Options{AllowUnsigned: true}, nil},
+		{"no signatures are left out of account", unsigned(t, toOurs), verify.Options{AllowUnsigned: true}, nil},
+		{"hashes alone", unsigned(t, toOurs), verify.Options{HashesOnly: true}, nil},
+		{"to be signed", unsigned(t, toOurs), verify.Options{}, []string{"FAIL hello 1.2.3 the release is to be signed with key " + our + " and is not; sign it"}},
+		{
+			"to be signed by an identity", unsigned(t, identity),
+			verify.Options{},
+			[]string{`FAIL hello 1.2.3 the release is to be signed by "https://example.com/workflow@refs/tags/*" and is not; sign it`},
+		},
+		{"to be signed, unpublishable", unsigned(t, toOurs, "dirty"), allowed, []string{"PASS hello 1.2.3 unsigned, as it may be while it is unpublishable"}},
+		{"to be signed, and only allowed to be unpublishable", unsigned(t, toOurs), allowed, []string{"FAIL hello 1.2.3 the release is to be signed"}},
+		{"unsigned", unsigned(t, nil), verify.Options{}, []string{"PASS hello 1.2.3 unsigned, and nobody is said to sign it"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.f.t = t
+			report, err := tt.f.check(tt.o)
+			passes := !slices.ContainsFunc(tt.want, func(w string) bool { return !strings.HasPrefix(w, "PASS") })
+			if passes != (err == nil) || err != nil && fault.CodeOf(err) != fault.Mismatch {
+				t.Errorf("%v, code %d", err, fault.CodeOf(err))
+			}
+			got := rows(report)
+			want := slices.Sorted(slices.Values(tt.want))
+			slices.Sort(got)
+			if !slices.EqualFunc(got, want, strings.HasPrefix) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
+// TestOtherSignatures puts signatures of something else, made with the right key, in the place of this release's.
+func TestOtherSignatures(t *testing.T) {
+	older := signed(t, "1.2.2")
+	o := keys(ours())
+	t.Run("all of an older release", func(t *testing.T) {
+		f := signed(t, "1.2.3")
+		f.t = t
+		f.unsign()
+		for p, b := range older.files {
+			if q := strings.ReplaceAll(p, "1.2.2", "1.2.3"); isSignature(q) {
+				f.files[q] = b
+			}
+		}
+		for _, p := range []string{"SHA256SUMS.sigstore.json", "release.json.sigstore.json"} {
+			f.failed(o, p, "the content has changed")
+		}
+		f.failed(o, attestation, "the signed statement is about another build: version 1.2.2")
+		f.failed(o, "ghcr.io/example/hello@sha256:", "there is no bundle that refers to it")
+	})
+	t.Run("the attestation as it is called there", func(t *testing.T) {
+		f := signed(t, "1.2.3")
+		f.t = t
+		f.files["attestations/hello_1.2.2.intoto.jsonl"] = older.files["attestations/hello_1.2.2.intoto.jsonl"]
+		f.failed(o, "attestations/hello_1.2.2.intoto.jsonl", "not in release.json")
+	})
+	t.Run("each in the place of another", func(t *testing.T) {
+		names := []string{"SHA256SUMS.sigstore.json", "release.json.sigstore.json", attestation}
+		for i, p := range names {
+			f := signed(t, "1.2.3")
+			f.t = t
+			f.files[p] = f.files[names[(i+1)%len(names)]]
+			f.failed(o, p, "")
+		}
+	})
+	t.Run("an image of the older release added", func(t *testing.T) {
+		f := signed(t, "1.2.3")
+		f.t = t
+		var index, others map[string]any
+		must(t, json.Unmarshal(f.files["signatures/index.json"], &index))
+		must(t, json.Unmarshal(older.files["signatures/index.json"], &others))
+		index["manifests"] = append(index["manifests"].([]any), others["manifests"].([]any)...)
+		for p, b := range older.files {
+			if strings.HasPrefix(p, "signatures/blobs/") {
+				f.files[p] = b
+			}
+		}
+		b, err := json.Marshal(index)
+		must(t, err)
+		f.files["signatures/index.json"] = b
+		f.failed(o, "ghcr.io/example/hello:sha256-", "it is a signature of nothing in the release")
+	})
+	t.Run("more files", func(t *testing.T) {
+		for _, p := range []string{"signatures/extra", "signatures/blobs/sha256/" + strings.Repeat("0", 64), "signatures/blobs/sha256/x", ".signing/release.json.sigstore.json"} {
+			f := signed(t, "1.2.3")
+			f.t = t
+			f.files[p] = []byte("{}")
+			f.failed(o, p, "")
+		}
+	})
+	t.Run("the provenance of another plan", func(t *testing.T) {
+		f := signed(t, "1.2.3")
+		f.t = t
+		g := unsigned(t, f.rel.Signing)
+		g.rel.Plan = older.digest(manifest.FileName)
+		g.seal()
+		g.sign(ours())
+		f.files[attestation] = g.files[attestation]
+		f.failed(o, attestation, "the signed statement is about another build")
+	})
+	t.Run("larger than it may be", func(t *testing.T) {
+		f := signed(t, "1.2.3")
+		f.t = t
+		f.files[attestation] = append(f.files[attestation], bytes.Repeat([]byte(" "), 33<<20)...)
+		f.failed(o, attestation, "at most")
+	})
+}
+
+// identities accept what one key signed in the name of an identity.
+type identities struct {
+	key  signature.PublicKey
+	name string
+}
+
+func (i identities) String() string { return "identity " + i.name }
+
+func (i identities) Blob(b signature.Bundle, content []byte) error {
+	return signature.VerifyBlob(b, content, i.key)
+}
+
+func (i identities) Statement(b signature.Bundle) ([]byte, error) {
+	return signature.VerifyStatement(b, i.key)
+}
+
+func (i identities) Layout(fsys fs.FS, images []signature.Image) ([]signature.Check, error) {
+	return signature.VerifyLayout(fsys, images, i.key)
+}
+
+// TestKeyless asks whoever knows identities, once the release names one, and never where there is a key.
+func TestKeyless(t *testing.T) {
+	identity := manifest.Signing{Identity: "https://example.com/workflow", Issuer: "https://issuer.example.com"}
+	accept := func(key sign.Key) verify.Options {
+		return verify.Options{Keyless: func(s manifest.Signing) (verify.Authority, error) {
+			if s != identity {
+				return nil, errors.New("that is nobody's")
+			}
+			return identities{key.Public(), s.Identity}, nil
+		}}
+	}
+	// Nobody signs a release with a key that an identity is to sign, so these signatures come from elsewhere.
+	keyless := func(t *testing.T, s manifest.Signing) *forgery {
+		f, g := unsigned(t, &s), unsigned(t, nil)
+		g.sign(ours())
+		for p, b := range g.files {
+			if isSignature(p) {
+				f.files[p] = b
+			}
+		}
+		for name, content := range map[string][]byte{signature.ManifestBundle: f.files[manifest.FileName], signature.ChecksumsBundle: f.files[manifest.ChecksumsName]} {
+			b, err := signature.SignBlob(ours(), content)
+			must(t, err)
+			f.files[name], err = b.Encode()
+			must(t, err)
+		}
+		return f
+	}
+	f := keyless(t, identity)
+	report := f.passed(accept(ours()))
+	if got := rows(report); len(got) != 7 || !strings.HasSuffix(got[0], "identity https://example.com/workflow") {
+		t.Errorf("%s", strings.Join(got, "\n"))
+	}
+	f.failed(accept(theirs()), "release.json.sigstore.json", "it was signed with key")
+	strange := keyless(t, manifest.Signing{Identity: "https://evil.example.com/", Issuer: identity.Issuer})
+	strange.failed(accept(ours()), "hello 1.2.3", "that is nobody's")
+	both := accept(ours())
+	both.Keys = keys(theirs()).Keys
+	f.failed(both, "hello 1.2.3", "the release is to be signed by")
+	report, err := f.check(verify.Options{})
+	if err == nil || report.Count(verify.Skip) != 4 || report.Count(verify.Fail) != 0 {
+		t.Errorf("without anybody to ask: %v\n%s", err, failures(report))
+	}
+	f.unsign()
+	f.failed(accept(ours()), "hello 1.2.3", "is to be signed by")
+}
+
+// TestSignedImages wants what is signed to be what is checked.
+func TestSignedImages(t *testing.T) {
+	rel := signed(t, "1.2.3").rel
+	twice := rel
+	twice.Images = append(slices.Clone(rel.Images), rel.Images[0])
+	twice.Images[1].Tags = []string{"another"}
+	bare := rel
+	bare.Images, bare.Charts = nil, slices.Clone(rel.Charts)
+	bare.Charts[0].Repository, bare.Charts[0].Digest = "", ""
+	for _, r := range []manifest.Release{rel, twice, bare} {
+		got, err := json.Marshal(verify.SignedImages(r))
+		must(t, err)
+		want, err := json.Marshal(sign.Images(r))
+		must(t, err)
+		if !bytes.Equal(got, want) {
+			t.Errorf("checked are %s, signed are %s", got, want)
+		}
+	}
+}
+
+func TestReadKeys(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.pub", string(ours().Public().PEM()))
+	write(t, dir, "b.pub", string(theirs().Public().PEM()))
+	write(t, dir, "no.pub", "no key")
+	write(t, dir, "large.pub", strings.Repeat("x", 70<<10))
+	at := func(name string) string { return filepath.Join(dir, name) }
+	got, err := verify.ReadKeys([]string{at("a.pub"), at("b.pub")})
+	must(t, err)
+	if len(got) != 2 || !got[0].Equal(ours().Public()) || !got[1].Equal(theirs().Public()) {
+		t.Errorf("%d keys", len(got))
+	}
+	for _, name := range []string{"no.pub", "large.pub", "none.pub", "."} {
+		if _, err := verify.ReadKeys([]string{at("a.pub"), at(name)}); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), at(name)) {
+			t.Errorf("%s: %v, code %d", name, err, fault.CodeOf(err))
+		}
+	}
+}
+
+// TestPipe does not wait for a writer where a signature should be.
+func TestPipe(t *testing.T) {
+	f := signed(t, "1.2.3")
+	for _, p := range slices.Sorted(maps.Keys(f.files)) {
+		if !isSignature(p) {
+			continue
+		}
+		dir := t.TempDir()
+		for name, b := range f.files {
+			must(t, os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755))
+			must(t, os.WriteFile(filepath.Join(dir, name), b, 0o644))
+		}
+		must(t, os.Remove(filepath.Join(dir, p)))
+		must(t, pipe(filepath.Join(dir, p)))
+		report, err := verify.Dist(t.Context(), dir, keys(ours()))
+		if fault.CodeOf(err) != fault.Mismatch || !strings.Contains(failures(report), "not a regular file") {
+			t.Errorf("%s: %v\n%s", p, err, failures(report))
+		}
+	}
+}
