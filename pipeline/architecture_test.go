@@ -69,17 +69,17 @@ var rooms = map[string]string{
 
 	"pipeline/oci":   "images pipeline/archive pipeline/artifact pipeline/certs pipeline/fault pipeline/plan",
 	"pipeline/chart": "pipeline/archive pipeline/artifact pipeline/fault",
-	"pipeline/verify": "pipeline/artifact pipeline/fault pipeline/inspect pipeline/manifest pipeline/pack pipeline/provenance " +
+	"pipeline/verify": "pipeline/artifact pipeline/fault pipeline/inspect pipeline/keyless pipeline/manifest pipeline/pack pipeline/provenance " +
 		"pipeline/signature pipeline/version",
 	"pipeline/build": "pipeline/archive pipeline/artifact pipeline/certs pipeline/chart pipeline/engine pipeline/fault " +
 		"pipeline/manifest pipeline/oci pipeline/pack pipeline/pack/apk pipeline/pack/brew pipeline/pack/deb pipeline/pack/nupkg " +
 		"pipeline/pack/rpm pipeline/pack/scoop pipeline/pack/script pipeline/pack/snap pipeline/pack/snap/squashfs pipeline/pack/winget " +
 		"pipeline/plan pipeline/progress pipeline/provenance pipeline/report pipeline/sbom pipeline/sbom/osdb pipeline/signature pipeline/verify",
 
-	"pipeline/serve":    "pipeline/artifact pipeline/fault pipeline/manifest pipeline/version",
+	"pipeline/serve":    "pipeline/artifact pipeline/fault pipeline/manifest pipeline/signature pipeline/version",
 	"pipeline/scaffold": "images pipeline/artifact pipeline/config pipeline/fault",
 	"pipeline/cli": "images pipeline/artifact pipeline/build pipeline/chart pipeline/config pipeline/engine " +
-		"pipeline/engine/dagger pipeline/engine/host pipeline/fault pipeline/manifest pipeline/oci pipeline/plan " +
+		"pipeline/engine/dagger pipeline/engine/host pipeline/fault pipeline/keyless pipeline/keyless/ephemeral pipeline/manifest pipeline/oci pipeline/plan " +
 		"pipeline/progress pipeline/provenance pipeline/report pipeline/scaffold pipeline/sign pipeline/signature pipeline/source " +
 		"pipeline/verify pipeline/version",
 

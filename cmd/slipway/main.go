@@ -58,7 +58,8 @@ func newRoot() *cobra.Command {
 		Short: "Serve and verify releases",
 		Long: `slipway serves and verifies releases that a slipway pipeline made.
 
-Exit codes: 0 done, 1 a bug, 2 usage, 5 a release is not what it says, 6 may work later.`,
+Exit codes: 0 done, 1 a bug, 2 usage, 5 a release is not what it says, 6 may work later,
+8 credentials are refused.`,
 		Example:       "  slipway serve --root dist\n  slipway verify dist",
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -12,9 +12,10 @@ import (
 
 func newVerify() *cobra.Command {
 	var (
-		asJSON  bool
-		keys    []string
-		options verify.Options
+		asJSON   bool
+		keys     []string
+		identity verify.IdentityFlags
+		options  verify.Options
 	)
 	cmd := &cobra.Command{
 		Use:   "verify DIST|URL",
@@ -36,6 +37,9 @@ passed. Of a URL only what the manifest lists is fetched, so what else is there 
 			if options.Keys, err = verify.ReadKeys(keys); err != nil {
 				return err
 			}
+			if options.Identity, err = identity.Verifier(); err != nil {
+				return err
+			}
 			info, _ := debug.ReadBuildInfo()
 			options.Verifier = "slipway " + thisBuild(info).Version
 			check := verify.Dist
@@ -55,6 +59,10 @@ passed. Of a URL only what the manifest lists is fetched, so what else is there 
 	flags := cmd.Flags()
 	flags.BoolVar(&asJSON, "json", false, "print the report as JSON")
 	flags.StringArrayVar(&keys, "key", nil, "public key in a PEM `file` by which the release must be signed; of several one is enough")
+	flags.StringVar(&identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything")
+	flags.StringVar(&identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of who vouches for the workflow")
+	flags.StringVar(&identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
+	flags.StringVar(&options.Version, "want", "", "`version` that the release must be")
 	flags.BoolVar(&options.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
 	flags.BoolVar(&options.AllowUnpublishable, "allow-unpublishable", false, "accept a release that its manifest marks as not to be published, such as one with stand-in bases")
 	return cmd

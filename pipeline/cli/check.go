@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,6 +75,7 @@ func checkChart(ctx context.Context, tree string, pl plan.Plan, c plan.Chart) er
 func (a *app) verifyCommand() *cobra.Command {
 	var asJSON bool
 	var keys []string
+	var identity verify.IdentityFlags
 	var o verify.Options
 	cmd := &cobra.Command{
 		Use:   "verify [DIST|URL]",
@@ -103,12 +105,18 @@ the release was built from, its tag must still be where it was. Of a URL only wh
 				if err != nil {
 					return err
 				}
-				if cfg.Signing.Key != "" {
+				if identity.Identity == "" && identity.Root != "" {
+					identity.Identity, identity.Issuer = cfg.Signing.Identity, cmp.Or(cfg.Signing.IssuerURL(), identity.Issuer)
+				}
+				if cfg.Signing.Key != "" && identity.Identity == "" {
 					keys = append(keys, filepath.Join(root, filepath.FromSlash(cfg.Signing.Key)))
 				}
 			}
 			var err error
 			if o.Keys, err = verify.ReadKeys(keys); err != nil {
+				return err
+			}
+			if o.Identity, err = identity.Verifier(); err != nil {
 				return err
 			}
 			check := verify.Dist
@@ -136,6 +144,10 @@ the release was built from, its tag must still be where it was. Of a URL only wh
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().StringArrayVar(&keys, "key", nil, "public key in a PEM `file` by which the release must be signed; of several one is enough (default signing.key of slipway.yaml)")
+	cmd.Flags().StringVar(&identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything (default signing.identity of slipway.yaml)")
+	cmd.Flags().StringVar(&identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of who vouches for the workflow")
+	cmd.Flags().StringVar(&identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
+	cmd.Flags().StringVar(&o.Version, "want", "", "`version` that the release must be")
 	cmd.Flags().BoolVar(&o.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
 	cmd.Flags().BoolVar(&o.AllowUnpublishable, "allow-unpublishable", false, "accept a release that is marked as not for publishing")
 	return cmd

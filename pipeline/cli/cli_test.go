@@ -28,6 +28,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/slipway-build/slipway/pipeline/cli"
+	"github.com/slipway-build/slipway/pipeline/keyless/keylesstest"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -44,6 +45,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs the command line against real git, the real Go command and a real registry in this process.
 func TestScripts(t *testing.T) {
 	goEnv := settings(t)
+	sigstore := keylesstest.New(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		UpdateScripts:       *update,
@@ -60,6 +62,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("REGISTRY", strings.TrimPrefix(reg.URL, "http://"))
 			for k, v := range goEnv {
 				env.Setenv(k, v)
+			}
+			for k, v := range map[string]string{"FULCIO": sigstore.FulcioURL, "REKOR": sigstore.RekorURL, "ISSUER": sigstore.IssuerURL} {
+				env.Setenv(k, v)
+			}
+			if err := os.WriteFile(filepath.Join(env.WorkDir, "trusted_root.json"), sigstore.TrustedRoot(), 0o644); err != nil {
+				return err
 			}
 			home := filepath.Join(env.WorkDir, ".home")
 			if err := os.Mkdir(home, 0o755); err != nil {
@@ -90,6 +98,7 @@ func TestScripts(t *testing.T) {
 			"same":      same,
 			"jsonlines": jsonLines,
 			"absent":    absent,
+			"workflow":  func(ts *testscript.TestScript, _ bool, args []string) { workflow(ts, sigstore, args) },
 		},
 	})
 }
@@ -332,4 +341,20 @@ func waitFor(t *testing.T, pattern string) string {
 	}
 	t.Fatalf("%s never came", pattern)
 	return ""
+}
+
+// workflow DIR REF makes what follows run as the release workflow of example/tool, started for the commit of DIR.
+func workflow(ts *testscript.TestScript, s *keylesstest.Sigstore, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: workflow dir ref")
+	}
+	out, err := exec.Command("git", "-C", ts.MkAbs(args[0]), "rev-parse", "HEAD").Output()
+	ts.Check(err)
+	w := keylesstest.Release()
+	w.Ref, w.Commit = args[1], strings.TrimSpace(string(out))
+	env := s.GitHub(w)
+	for _, name := range []string{"ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"} {
+		v, _ := env(name)
+		ts.Setenv(name, v)
+	}
 }

@@ -15,6 +15,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/keyless"
+	"github.com/slipway-build/slipway/pipeline/keyless/ephemeral"
+	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/provenance"
 	"github.com/slipway-build/slipway/pipeline/report"
 	"github.com/slipway-build/slipway/pipeline/sign"
@@ -148,6 +151,8 @@ func (a *app) ask(question string) ([]byte, error) {
 // signChoices are the flags of sign.
 type signChoices struct {
 	key, passphraseFile string
+	fulcio, rekor       string
+	trustedRoot         string
 	allowUnpublishable  bool
 }
 
@@ -159,7 +164,11 @@ func (a *app) signCommand() *cobra.Command {
 		Long: `Sign checks every file of the release first and signs what names them all: SHA256SUMS, release.json, the provenance
 and, by digest, every image and chart. Building needs no key, so that no compiler and no dependency ever runs beside
 one: sign in a job of its own. The key is a file, or the environment variable SLIPWAY_KEY; an encrypted one is opened
-with SLIPWAY_KEY_PASSPHRASE or by asking. cosign verifies what it writes, and so does the verify command.`,
+with SLIPWAY_KEY_PASSPHRASE or by asking.
+
+Without a key the workflow that runs signs by its identity: Sigstore's authority certifies it for ten minutes and its
+log keeps that public. That takes an OIDC token, which GitHub Actions gives a job with the permission id-token: write,
+or SIGSTORE_ID_TOKEN. cosign verifies what is written, and so does the verify command.`,
 		Example: "  go run ./ci sign --key ~/.config/slipway/project.key\n  go run ./ci sign dist",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -172,6 +181,9 @@ with SLIPWAY_KEY_PASSPHRASE or by asking. cosign verifies what it writes, and so
 	}
 	cmd.Flags().StringVar(&c.key, "key", "", "private `key`: a PEM file, or env:NAME (default env:SLIPWAY_KEY)")
 	cmd.Flags().StringVar(&c.passphraseFile, "passphrase-file", "", "`file` with the key's passphrase (default $SLIPWAY_KEY_PASSPHRASE, else it is asked for)")
+	cmd.Flags().StringVar(&c.fulcio, "fulcio", ephemeral.PublicFulcio, "`URL` of the certificate authority, without a key")
+	cmd.Flags().StringVar(&c.rekor, "rekor", ephemeral.PublicRekor, "`URL` of the log, without a key")
+	cmd.Flags().StringVar(&c.trustedRoot, "trusted-root", "", "`file` with the services' keys: each signature is verified with it before it is kept")
 	cmd.Flags().BoolVar(&c.allowUnpublishable, "allow-unpublishable", false, "sign a release that is marked as not for publishing, to try it")
 	return cmd
 }
@@ -185,17 +197,7 @@ func (a *app) distFolder(ctx context.Context) string {
 }
 
 func (a *app) sign(ctx context.Context, dir string, c signChoices) error {
-	if c.key == "" && a.getenv(keyVariable) != "" {
-		c.key = "env:" + keyVariable
-	}
-	if c.key == "" {
-		return fault.Errorf(fault.Credentials, "there is no key to sign with: name one with --key, or set %s; the keygen command makes one", keyVariable)
-	}
-	key, err := sign.Source{
-		Key: c.key, PassphraseFile: c.passphraseFile,
-		Prompt:    func() ([]byte, error) { return a.ask("passphrase of " + c.key + ": ") },
-		LookupEnv: a.lookupEnv,
-	}.Open()
+	o, err := a.signer(dir, c)
 	if err != nil {
 		return err
 	}
@@ -206,15 +208,70 @@ func (a *app) sign(ctx context.Context, dir string, c signChoices) error {
 		}
 		return err
 	}
-	result, err := sign.Release(ctx, dir, sign.Options{Signer: key, Run: a.runOf(dir)})
+	o.Run = a.runOf(dir)
+	result, err := sign.Release(ctx, dir, o)
 	if err != nil {
 		return err
 	}
 	for _, im := range result.Images {
 		fmt.Fprintf(a.stdout, "signed %s\n", im)
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s %s: signed with key %s, %s\n", checked.Name, checked.Version, result.Key, count(len(result.Files), "file", "files"))
+	who := "with key " + string(result.Key)
+	if signer, ok := o.Identity.(*ephemeral.Signer); ok {
+		claims, err := signer.Claims(ctx)
+		if err != nil {
+			return err
+		}
+		who = "by " + claims.Identity
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s %s: signed %s, %s\n", checked.Name, checked.Version, who, count(len(result.Files), "file", "files"))
 	return err
+}
+
+// signer is the key that the flags and the environment name, else the identity of the workflow that runs.
+func (a *app) signer(dir string, c signChoices) (sign.Options, error) {
+	if c.key == "" && a.getenv(keyVariable) != "" {
+		c.key = "env:" + keyVariable
+	}
+	if c.key == "" && ephemeral.Available(a.lookupEnv) {
+		o := ephemeral.Options{Fulcio: c.fulcio, Rekor: c.rekor, LookupEnv: a.lookupEnv}
+		if c.trustedRoot != "" {
+			root, err := readTrustedRoot(c.trustedRoot)
+			if err != nil {
+				return sign.Options{}, err
+			}
+			o.Root = &root
+		}
+		// The log is public and keeps what it has, so a workflow that nobody would accept signs nothing.
+		if rel, err := manifest.Load(filepath.Join(dir, manifest.FileName)); err == nil && rel.Signing != nil && rel.Signing.Identity != "" {
+			o.Policy = keyless.Policy{Identity: rel.Signing.Identity, Issuer: rel.Signing.Issuer}
+		}
+		signer, err := ephemeral.New(o)
+		return sign.Options{Identity: signer}, err
+	}
+	if c.key == "" {
+		return sign.Options{}, fault.Errorf(fault.Credentials,
+			"there is no key to sign with: name one with --key, or set %s; the keygen command makes one (nor is there the identity of a workflow: a job in GitHub Actions has it with the permission id-token: write)", keyVariable)
+	}
+	key, err := sign.Source{
+		Key: c.key, PassphraseFile: c.passphraseFile,
+		Prompt:    func() ([]byte, error) { return a.ask("passphrase of " + c.key + ": ") },
+		LookupEnv: a.lookupEnv,
+	}.Open()
+	return sign.Options{Signer: key}, err
+}
+
+// readTrustedRoot reads the keys of Sigstore's services, or of private ones.
+func readTrustedRoot(name string) (keyless.TrustedRoot, error) {
+	b, err := readBounded(name)
+	if err != nil {
+		return keyless.TrustedRoot{}, err
+	}
+	root, err := keyless.ParseTrustedRoot(b)
+	if err != nil {
+		return keyless.TrustedRoot{}, fault.New(fault.Usage, fmt.Errorf("%s: %w", name, err))
+	}
+	return root, nil
 }
 
 // lookupEnv reads the environment of this run.

@@ -296,7 +296,7 @@ func (v *validator) signing(s Signing) {
 		v.at("signing.identity", "a release is signed with a key or with an identity; take one of the two out")
 	}
 	v.match("signing.identity", s.Identity, httpsURL, "the https URL of a workflow")
-	v.match("signing.issuer", s.Issuer, httpsURL, "an https URL")
+	v.match("signing.issuer", s.Issuer, downloadURL, "an https URL")
 	if s.Issuer != "" && s.Identity == "" {
 		v.at("signing.issuer", "it vouches for an identity, and none is named")
 	}

@@ -37,7 +37,7 @@ var patterns = map[string]*regexp.Regexp{
 	"Package.Maintainer": maintainer,
 	"Hub.ID":             uuid,
 	"Link.URL":           httpURL,
-	"Signing.Issuer":     httpsURL,
+	"Signing.Issuer":     downloadURL,
 }
 
 var imagePath = regexp.MustCompile(`^/`)

@@ -166,7 +166,7 @@ func TestSigning(t *testing.T) {
 	}
 	for want, files := range map[string]map[string][]byte{
 		`slipway.yaml:13:8: signing.key: there is no file "./tool.pub" in the commit; the keygen command writes one`: nil,
-		`slipway.yaml:13:8: signing.key: ./tool.pub: `: {"tool.pub": []byte("no key")},
+		`slipway.yaml:13:8: signing.key: ./tool.pub: `:                                                               {"tool.pub": []byte("no key")},
 	} {
 		if _, err := plan.New(commit(t, "1.2.3"), c, l, plan.Options{Files: files}); err == nil || !strings.HasPrefix(err.Error(), want) || fault.CodeOf(err) != fault.Usage {
 			t.Errorf("got %v\nwant %s", err, want)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/signature"
 )
 
 // Bounds on the folder of releases.
@@ -255,6 +256,10 @@ func stamp(dir *os.Root) ([]fs.FileInfo, error) {
 		}
 		infos = append(infos, info)
 	}
+	// A release may be signed while it is served; this is the last file that a signing writes.
+	if info, err := dir.Lstat(signature.ManifestBundle); err == nil {
+		infos = append(infos, info)
+	}
 	return infos, nil
 }
 
@@ -294,6 +299,9 @@ func load(dir *os.Root) (*release, error) {
 	r.files[manifest.ChecksumsName] = artifact.File{
 		Path: manifest.ChecksumsName, Kind: artifact.Checksums, Size: int64(len(sums)), Digest: artifact.Sum(sums),
 	}
+	if err := signatures(dir, r); err != nil {
+		r.problems = append(r.problems, fmt.Sprintf("its signatures are not served: %v", err))
+	}
 	for _, c := range m.Charts {
 		loaded, err := loadChart(dir, c, r.files[c.Path])
 		if err != nil {
@@ -303,6 +311,48 @@ func load(dir *os.Root) (*release, error) {
 		r.charts = append(r.charts, loaded)
 	}
 	return r, nil
+}
+
+// Bounds on the signatures of a release: files, and bytes of one.
+const (
+	maxSignatures = 20_000
+	maxSignature  = 32 << 20
+)
+
+// signatures adds the files that a signing wrote, which no manifest lists.
+func signatures(dir *os.Root, r *release) error {
+	names := []string{signature.ChecksumsBundle, signature.ManifestBundle, signature.LayoutDir + "/oci-layout", signature.LayoutDir + "/index.json"}
+	if r.Provenance != "" {
+		names = append(names, signature.AttestationPath(r.Name, r.Version.String()))
+	}
+	const blobs = signature.LayoutDir + "/blobs/sha256"
+	if f, err := dir.Open(blobs); err == nil {
+		entries, err := f.ReadDir(maxSignatures + 1)
+		if err = errors.Join(err, f.Close()); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if len(entries) > maxSignatures {
+			return fmt.Errorf("%s has more than %d files", blobs, maxSignatures)
+		}
+		for _, e := range entries {
+			if _, err := artifact.ParseDigest("sha256:" + e.Name()); err == nil {
+				names = append(names, blobs+"/"+e.Name())
+			}
+		}
+	}
+	for _, name := range names {
+		b, err := read(dir, name, maxSignature)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if _, listed := r.files[name]; !listed {
+			r.files[name] = artifact.File{Path: name, Kind: "signature", Size: int64(len(b)), Digest: artifact.Sum(b)}
+		}
+	}
+	return nil
 }
 
 // open opens a regular file. What is not one is refused before it is opened, since a pipe would wait for a writer.

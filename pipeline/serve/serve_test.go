@@ -31,6 +31,7 @@ func must(t testing.TB, err error) {
 
 func write(t testing.TB, dir string, o verifytest.Options) manifest.Release {
 	t.Helper()
+	o.Bare = true
 	r, err := verifytest.Write(dir, o)
 	must(t, err)
 	return r
@@ -564,7 +565,7 @@ func TestEmpty(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	h := serving(t, shelves(t), serve.Options{Version: "1.2.3", Commit: "quote\" backslash\\ newline\n"})
 	get(h, "/")
-	get(h, "/releases/hello/1.10.0/files/archives/hello_1.10.0_linux_arm64.tar.gz")
+	sent := get(h, "/releases/hello/1.10.0/files/archives/hello_1.10.0_linux_arm64.tar.gz").Body.Len()
 	get(h, "/etc/passwd")
 	get(h, "/"+strings.Repeat("x", 3000))
 	do(h, "BREW", "/")
@@ -576,7 +577,7 @@ func TestMetrics(t *testing.T) {
 		`slipway_http_requests_total{route="file",code="200"} 1`,
 		`slipway_http_requests_total{route="other",code="404"} 1`,
 		`slipway_http_requests_total{route="other",code="414"} 1`,
-		`slipway_http_response_bytes_total{route="file"} 27`,
+		fmt.Sprintf(`slipway_http_response_bytes_total{route="file"} %d`, sent),
 		`slipway_http_requests_in_flight 1`,
 		`slipway_http_request_duration_seconds_bucket{route="file",le="+Inf"} 1`,
 		`slipway_http_request_duration_seconds_count{route="file"} 1`,

@@ -126,7 +126,7 @@ func verify(t testing.TB, dir string, rel manifest.Release, key signature.Public
 			errs = append(errs, provenance.Equal(statement, get(t, dir, rel.Provenance)))
 		}
 	}
-	checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), sign.Images(rel), key)
+	checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), sign.Images(rel), signature.ByKey(key))
 	errs = append(errs, err)
 	for _, c := range checks {
 		errs = append(errs, c.Err)
@@ -392,7 +392,7 @@ func TestReleaseOfFilesAlone(t *testing.T) {
 	if !slices.Equal(res.Files, want) {
 		t.Errorf("it writes %q", res.Files)
 	}
-	if checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), sign.Images(rel), k.Public()); err != nil || len(checks) != 0 {
+	if checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), sign.Images(rel), signature.ByKey(k.Public())); err != nil || len(checks) != 0 {
 		t.Errorf("VerifyLayout = %v, %v", checks, err)
 	}
 }

@@ -297,7 +297,7 @@ func TestLayout(t *testing.T) {
 		t.Errorf("the layout has %d files", n)
 	}
 	failed := func(fsys fs.FS, images []signature.Image, key signature.PublicKey) string {
-		checks, err := signature.VerifyLayout(fsys, images, key)
+		checks, err := signature.VerifyLayout(fsys, images, signature.ByKey(key))
 		if err != nil {
 			return err.Error()
 		}
@@ -445,7 +445,7 @@ func FuzzVerify(f *testing.F) {
 		_ = im.CheckPayload(content)
 		_ = im.CheckStatement(content)
 		fsys := fstest.MapFS{"oci-layout": {Data: []byte(`{"imageLayoutVersion":"1.0.0"}`)}, "index.json": {Data: manifest}}
-		if checks, err := signature.VerifyLayout(fsys, []signature.Image{im}, s.pub); err == nil && len(checks) < 2 {
+		if checks, err := signature.VerifyLayout(fsys, []signature.Image{im}, signature.ByKey(s.pub)); err == nil && len(checks) < 2 {
 			t.Error("what is missing is not told")
 		}
 	})

@@ -114,10 +114,24 @@ type Check struct {
 	Err  error  // nil if the signature holds
 }
 
-// VerifyLayout holds the layout of a release's signatures to what must be signed: both forms over each image, each with
-// key, and nothing else. There is a check for everything that is or should be there; an error says that the layout could
+// Forms verify the two forms of an image's signature, each given its manifest.
+type Forms struct {
+	Classic  func(manifest []byte, fetch Fetch, im Image) error
+	Referrer func(manifest []byte, fetch Fetch, im Image) error
+}
+
+// ByKey are the forms signed with key.
+func ByKey(key PublicKey) Forms {
+	return Forms{
+		Classic:  func(manifest []byte, fetch Fetch, im Image) error { return VerifyClassic(manifest, fetch, im, key) },
+		Referrer: func(manifest []byte, fetch Fetch, im Image) error { return VerifyReferrer(manifest, fetch, im, key) },
+	}
+}
+
+// VerifyLayout holds the layout of a release's signatures to what must be signed: both forms over each image, as by says,
+// and nothing else. There is a check for everything that is or should be there; an error says that the layout could
 // not be read at all.
-func VerifyLayout(fsys fs.FS, images []Image, key PublicKey) ([]Check, error) {
+func VerifyLayout(fsys fs.FS, images []Image, by Forms) ([]Check, error) {
 	entries, fetch, err := OpenLayout(fsys)
 	if err != nil {
 		return nil, err
@@ -135,12 +149,12 @@ func VerifyLayout(fsys fs.FS, images []Image, key PublicKey) ([]Check, error) {
 		repository, _, byDigest := strings.Cut(e.Name, "@")
 		var err error
 		if byDigest {
-			err = verifyEntry(e, repository, open, images, referrer, key)
+			err = verifyEntry(e, repository, open, images, referrer, by)
 		} else if i := slices.IndexFunc(images, func(im Image) bool { return im.Repository+":"+ClassicTag(im.Digest) == e.Name }); i < 0 {
 			err = errors.New("it is a signature of nothing in the release")
 		} else {
 			classic[images[i].String()] = true
-			err = VerifyClassic(e.Manifest, open, images[i], key)
+			err = by.Classic(e.Manifest, open, images[i])
 		}
 		checks = append(checks, Check{Name: e.Name, Err: err})
 	}
@@ -165,7 +179,7 @@ func VerifyLayout(fsys fs.FS, images []Image, key PublicKey) ([]Check, error) {
 	return checks, err
 }
 
-func verifyEntry(e Entry, repository string, fetch Fetch, images []Image, seen map[string]bool, key PublicKey) error {
+func verifyEntry(e Entry, repository string, fetch Fetch, images []Image, seen map[string]bool, by Forms) error {
 	if e.Name != repository+"@"+string(e.Digest) || e.ArtifactType != BundleMediaType {
 		return fmt.Errorf("it is not named by its digest %s", e.Digest)
 	}
@@ -181,5 +195,5 @@ func verifyEntry(e Entry, repository string, fetch Fetch, images []Image, seen m
 		return fmt.Errorf("it is a second signature of %s", subject.Digest)
 	}
 	seen[images[i].String()] = true
-	return VerifyReferrer(e.Manifest, fetch, images[i], key)
+	return by.Referrer(e.Manifest, fetch, images[i])
 }

@@ -140,10 +140,12 @@ func (f *forgery) seal() {
 		}
 	}
 	list()
-	statement, err := verifytest.Statement(f.rel)
-	must(f.t, err)
-	f.files[f.rel.Provenance] = statement
-	list()
+	if f.rel.Provenance != "" {
+		statement, err := verifytest.Statement(f.rel)
+		must(f.t, err)
+		f.files[f.rel.Provenance] = statement
+		list()
+	}
 	f.write()
 }
 
@@ -209,10 +211,22 @@ func (f *forgery) check(o verify.Options) (verify.Report, error) {
 // failed wants the release to be refused, with a row that says name and then why.
 func (f *forgery) failed(o verify.Options, name, why string) {
 	f.t.Helper()
+	f.tells(f.refused(o), name, why)
+}
+
+// refused wants the release to be refused.
+func (f *forgery) refused(o verify.Options) verify.Report {
+	f.t.Helper()
 	report, err := f.check(o)
 	if fault.CodeOf(err) != fault.Mismatch || report.Verdict != verify.Fail {
 		f.t.Errorf("verdict %s and %v, which is exit %d; want %d", report.Verdict, err, fault.CodeOf(err), fault.Mismatch)
 	}
+	return report
+}
+
+// tells wants a failing row that says name and then why.
+func (f *forgery) tells(report verify.Report, name, why string) {
+	f.t.Helper()
 	for _, r := range report.Rows {
 		if text := r.Path + " " + r.Detail; r.Verdict == verify.Fail && strings.Contains(text, name) && strings.Contains(text, why) {
 			return
@@ -366,7 +380,9 @@ func TestEveryFile(t *testing.T) {
 		if slices.Contains(uncompared, p) {
 			continue
 		}
-		count++
+		if count++; testing.Short() && count%5 != 0 {
+			continue
+		}
 		name, sig := p, strings.HasPrefix(p, "signatures/")
 		if sig {
 			name = "" // the row names the image, or the layout
@@ -383,9 +399,10 @@ func TestEveryFile(t *testing.T) {
 		moved := path.Join(path.Dir(p), "renamed-"+path.Base(p))
 		f.files[moved] = f.files[p]
 		delete(f.files, p)
-		f.failed(o, name, "")
+		report := f.refused(o)
+		f.tells(report, name, "")
 		if p != manifest.FileName { // without which nothing is known to be unknown
-			f.failed(o, moved, "not in release.json")
+			f.tells(report, moved, "not in release.json")
 		}
 
 		f = signed(t, "1.2.3")
@@ -415,8 +432,9 @@ func TestForged(t *testing.T) {
 				f := signed(t, "1.2.3")
 				f.t = t
 				plant(f)
-				f.failed(keys(ours()), "release.json.sigstore.json", "the content has changed")
-				f.failed(keys(ours()), "SHA256SUMS.sigstore.json", "the content has changed")
+				report := f.refused(keys(ours()))
+				f.tells(report, "release.json.sigstore.json", "the content has changed")
+				f.tells(report, "SHA256SUMS.sigstore.json", "the content has changed")
 				f.unsign()
 				f.rel.Signing = nil
 				f.write()

@@ -47,7 +47,7 @@ func (h holder) Statement(b signature.Bundle) ([]byte, error) {
 }
 
 func (h holder) Layout(fsys fs.FS, images []signature.Image) ([]signature.Check, error) {
-	return signature.VerifyLayout(fsys, images, h.key)
+	return signature.VerifyLayout(fsys, images, signature.ByKey(h.key))
 }
 
 // ReadKeys reads the public keys in PEM files, for Options.Keys. An error is a fault.Usage that names the file.
@@ -135,13 +135,6 @@ func (d *dist) signatures() {
 	switch s := d.rel.Signing; {
 	case len(who) > 0:
 		d.report.Rows = append(d.report.Rows, d.best(who)...)
-	case d.o.Keyless != nil && s != nil && s.Identity != "" && len(there) > 0:
-		a, err := d.o.Keyless(*s)
-		if err != nil {
-			d.row(Fail, signatureKind, d.name(), "it is to be signed by %.200q (%.100q): %v", s.Identity, s.Issuer, err)
-			return
-		}
-		d.report.Rows = append(d.report.Rows, d.by(a)...)
 	case len(there) > 0:
 		d.unchecked(there)
 	case s == nil:
@@ -155,8 +148,8 @@ func (d *dist) signatures() {
 	}
 }
 
-// authorities are the holders of the keys that there are to check with. Of several keys it is the one that the release
-// names. Where it names another, or none but an identity, no signature can help it; they are checked all the same, so
+// authorities are who may have signed: the holders of the keys that there are to check with, else the identity. Of
+// several keys it is the one that the release names. Where it names another, or none but an identity, no signature can help it; they are checked all the same, so
 // that the report tells of each.
 func (d *dist) authorities() []Authority {
 	var all []Authority
@@ -166,6 +159,13 @@ func (d *dist) authorities() []Authority {
 		prints = append(prints, string(k.Fingerprint()))
 	}
 	s := d.rel.Signing
+	if len(all) == 0 && d.o.Identity != nil {
+		who := Identity{Verifier: *d.o.Identity, Release: d.rel}
+		if s != nil && s.Identity == "" {
+			d.row(Fail, signatureKind, d.name(), "the release is to be signed with key %s, and is checked for the %s", s.Key, who)
+		}
+		return []Authority{who}
+	}
 	if len(all) == 0 || s == nil {
 		return all
 	}
@@ -182,17 +182,20 @@ func (d *dist) authorities() []Authority {
 
 // unchecked says of all signatures that there is nothing to check them with.
 func (d *dist) unchecked(there []string) {
-	const why = "no key to check it with; give --key"
+	why := "no key to check it with; give --key"
+	if s := d.rel.Signing; s != nil && s.Identity != "" {
+		why = "nobody to hold it to; give --identity and --trusted-root"
+	}
 	images := false
 	for _, p := range there {
 		if strings.HasPrefix(p, signature.LayoutDir+"/") {
 			images = true
 			continue
 		}
-		d.row(Skip, signatureKind, p, why)
+		d.row(Skip, signatureKind, p, "%s", why)
 	}
 	if images {
-		d.row(Skip, signatureKind, signature.LayoutDir, why)
+		d.row(Skip, signatureKind, signature.LayoutDir, "%s", why)
 	}
 }
 

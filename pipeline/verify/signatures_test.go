@@ -3,8 +3,6 @@ package verify_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -211,73 +209,6 @@ func TestOtherSignatures(t *testing.T) {
 		f.files[attestation] = append(f.files[attestation], bytes.Repeat([]byte(" "), 33<<20)...)
 		f.failed(o, attestation, "at most")
 	})
-}
-
-// identities accept what one key signed in the name of an identity.
-type identities struct {
-	key  signature.PublicKey
-	name string
-}
-
-func (i identities) String() string { return "identity " + i.name }
-
-func (i identities) Blob(b signature.Bundle, content []byte) error {
-	return signature.VerifyBlob(b, content, i.key)
-}
-
-func (i identities) Statement(b signature.Bundle) ([]byte, error) {
-	return signature.VerifyStatement(b, i.key)
-}
-
-func (i identities) Layout(fsys fs.FS, images []signature.Image) ([]signature.Check, error) {
-	return signature.VerifyLayout(fsys, images, i.key)
-}
-
-// TestKeyless asks whoever knows identities, once the release names one, and never where there is a key.
-func TestKeyless(t *testing.T) {
-	identity := manifest.Signing{Identity: "https://example.com/workflow", Issuer: "https://issuer.example.com"}
-	accept := func(key sign.Key) verify.Options {
-		return verify.Options{Keyless: func(s manifest.Signing) (verify.Authority, error) {
-			if s != identity {
-				return nil, errors.New("that is nobody's")
-			}
-			return identities{key.Public(), s.Identity}, nil
-		}}
-	}
-	// Nobody signs a release with a key that an identity is to sign, so these signatures come from elsewhere.
-	keyless := func(t *testing.T, s manifest.Signing) *forgery {
-		f, g := unsigned(t, &s), unsigned(t, nil)
-		g.sign(ours())
-		for p, b := range g.files {
-			if isSignature(p) {
-				f.files[p] = b
-			}
-		}
-		for name, content := range map[string][]byte{signature.ManifestBundle: f.files[manifest.FileName], signature.ChecksumsBundle: f.files[manifest.ChecksumsName]} {
-			b, err := signature.SignBlob(ours(), content)
-			must(t, err)
-			f.files[name], err = b.Encode()
-			must(t, err)
-		}
-		return f
-	}
-	f := keyless(t, identity)
-	report := f.passed(accept(ours()))
-	if got := rows(report); len(got) != 7 || !strings.HasSuffix(got[0], "identity https://example.com/workflow") {
-		t.Errorf("%s", strings.Join(got, "\n"))
-	}
-	f.failed(accept(theirs()), "release.json.sigstore.json", "it was signed with key")
-	strange := keyless(t, manifest.Signing{Identity: "https://evil.example.com/", Issuer: identity.Issuer})
-	strange.failed(accept(ours()), "hello 1.2.3", "that is nobody's")
-	both := accept(ours())
-	both.Keys = keys(theirs()).Keys
-	f.failed(both, "hello 1.2.3", "the release is to be signed by")
-	report, err := f.check(verify.Options{})
-	if err == nil || report.Count(verify.Skip) != 4 || report.Count(verify.Fail) != 0 {
-		t.Errorf("without anybody to ask: %v\n%s", err, failures(report))
-	}
-	f.unsign()
-	f.failed(accept(ours()), "hello 1.2.3", "is to be signed by")
 }
 
 // TestSignedImages wants what is signed to be what is checked.

@@ -29,6 +29,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/keyless"
 	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/signature"
 )
@@ -49,9 +50,12 @@ type Options struct {
 	AllowUnpublishable bool
 	// Keys are the public keys of those who may have signed the release. All of its signatures must be by one of them.
 	Keys []signature.PublicKey
-	// Keyless returns whom to hold the signatures to of a release that an identity is to sign, or an error if nobody
-	// accepts that identity: the manifest alone proves nothing. It is not asked where there are Keys.
-	Keyless func(manifest.Signing) (Authority, error)
+	// Identity is who must have signed the release without a key: whom its policy accepts. It is not asked where there
+	// are Keys.
+	Identity *keyless.Verifier
+	// Version is the one that is asked for; "" for any. An older release is whole and well signed, and still not what
+	// somebody wants who asked for a newer one.
+	Version string
 	// AllowUnsigned leaves signatures out of account, whether there are any or not.
 	AllowUnsigned bool
 	// HashesOnly opens nothing and looks at no signature. It is for a build that asks whether what it wrote is still
@@ -203,6 +207,8 @@ func (d *dist) release() {
 	const kind = "release"
 	name := d.name()
 	switch why := strings.Join(d.rel.Unpublishable, "; "); {
+	case d.o.Version != "" && strings.TrimPrefix(d.o.Version, "v") != d.rel.Version.String():
+		d.row(Fail, kind, name, "%s is asked for", strings.TrimPrefix(d.o.Version, "v"))
 	case len(d.rel.Unpublishable) == 0:
 		d.row(Pass, kind, name, "")
 	case d.o.AllowUnpublishable:

@@ -484,6 +484,14 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// TestBare accepts a release that has nothing but programs, archives, an image and a chart.
+func TestBare(t *testing.T) {
+	report, err := verify.Dist(t.Context(), release(t, verifytest.Options{Bare: true}), verify.Options{})
+	if err != nil || report.Verdict != verify.Pass {
+		t.Errorf("%v\n%s", err, failures(report))
+	}
+}
+
 func TestAllowUnpublishable(t *testing.T) {
 	dir := release(t, verifytest.Options{Unpublishable: []string{"stand-in bases"}})
 	report, err := verify.Dist(t.Context(), dir, verify.Options{AllowUnpublishable: true})

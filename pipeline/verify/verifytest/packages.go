@@ -97,6 +97,9 @@ func (m *maker) packages() error {
 
 // recipes adds what package managers read that fetch the archives.
 func (m *maker) recipes() error {
+	if len(m.Name) < 2 {
+		return nil // as above
+	}
 	r := pack.Recipe{Meta: m.meta(), Test: []string{"--version"}}
 	var unix, windows []string
 	for _, a := range m.r.Archives {

@@ -33,6 +33,9 @@ type Options struct {
 	Unpublishable []string
 	// Signing says who is to sign the release; nobody does it here.
 	Signing *manifest.Signing
+	// Bare leaves out packages, recipes, bills of materials, notes and provenance, for tests that show a release and would
+	// change with each of those.
+	Bare bool
 	// ChartYAML replaces the chart's Chart.yaml.
 	ChartYAML string
 	// Chart replaces the whole chart archive.
@@ -113,14 +116,15 @@ func Files(o Options) (map[string][]byte, manifest.Release, error) {
 			Digest: "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
 		}},
 	}}
-	for _, step := range []func() error{m.programs, m.chart, m.images, m.packages, m.recipes, m.sboms} {
+	steps := []func() error{m.programs, m.chart, m.images}
+	if !o.Bare {
+		steps = append(steps, m.packages, m.recipes, m.sboms, m.texts)
+	}
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, manifest.Release{}, err
 		}
 	}
-	m.files[hubFile] = []byte("owners:\n  - name: example\n    email: mail@example.com\n")
-	m.r.Notes = "notes.md"
-	m.files[m.r.Notes] = []byte("## Added\n\n- A greeting.\n")
 	if o.Edit != nil {
 		o.Edit(m.files)
 	}
@@ -130,8 +134,10 @@ func Files(o Options) (map[string][]byte, manifest.Release, error) {
 	if o.EditManifest != nil {
 		o.EditManifest(&m.r)
 	}
-	if err := m.provenance(); err != nil {
-		return nil, manifest.Release{}, err
+	if !o.Bare {
+		if err := m.provenance(); err != nil {
+			return nil, manifest.Release{}, err
+		}
 	}
 	encoded, err := m.r.Encode()
 	if err != nil {
@@ -204,6 +210,14 @@ func (m *maker) chart() error {
 	}
 	m.files[c.Path] = content
 	m.r.Charts = []manifest.Chart{c}
+	return nil
+}
+
+// texts adds what people and Artifact Hub read.
+func (m *maker) texts() error {
+	m.r.Notes = "notes.md"
+	m.files[m.r.Notes] = []byte("## Added\n\n- A greeting.\n")
+	m.files[hubFile] = []byte("owners:\n  - name: example\n    email: mail@example.com\n")
 	return nil
 }
 

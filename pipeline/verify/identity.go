@@ -1,0 +1,109 @@
+package verify
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/keyless"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/signature"
+)
+
+// GitHubIssuer vouches for the workflows of GitHub Actions
+// (https://docs.github.com/actions/concepts/security/openid-connect).
+const GitHubIssuer = "https://token.actions.githubusercontent.com"
+
+// IdentityFlags are what a person says of whom a release must be signed by.
+type IdentityFlags struct {
+	Identity, Issuer string
+	Root             string // file with the keys of Sigstore's services
+}
+
+// Verifier is for Options.Identity; nil where no identity is given. An error is a fault.Usage.
+func (f IdentityFlags) Verifier() (*keyless.Verifier, error) {
+	if f.Identity == "" {
+		return nil, nil
+	}
+	if f.Root == "" {
+		return nil, fault.Errorf(fault.Usage, "--identity needs --trusted-root: a file with the keys of Sigstore's services, as `cosign trusted-root create` writes it")
+	}
+	v := &keyless.Verifier{Policy: keyless.Policy{Identity: f.Identity, Issuer: f.Issuer}}
+	if err := v.Policy.Check(); err != nil {
+		return nil, err
+	}
+	const maxRoot = 16 << 20
+	r, err := os.Open(f.Root)
+	if err != nil {
+		return nil, fault.New(fault.Usage, fmt.Errorf("reading trusted root: %w", err))
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, maxRoot))
+	if err == nil {
+		v.Root, err = keyless.ParseTrustedRoot(b)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Usage, fmt.Errorf("%s: %w", f.Root, err))
+	}
+	return v, nil
+}
+
+// Identity is who signs a release without a key: a workflow whose certificate says who it is, and what it was run for.
+// Where the certificate names a commit and a ref they must be those of the release, so that a workflow that may sign a
+// release cannot have signed another one as this.
+type Identity struct {
+	Verifier keyless.Verifier
+	Release  manifest.Release
+}
+
+func (i Identity) String() string {
+	return fmt.Sprintf("identity %s (%s)", i.Verifier.Policy.Identity, i.Verifier.Policy.Issuer)
+}
+
+// Blob holds b to being a signature over content by the identity.
+func (i Identity) Blob(b signature.Bundle, content []byte) error {
+	claims, err := i.Verifier.Blob(b, content)
+	if err != nil {
+		return err
+	}
+	return i.accepts(claims)
+}
+
+// Statement returns the statement that the identity signed in b.
+func (i Identity) Statement(b signature.Bundle) ([]byte, error) {
+	statement, claims, err := i.Verifier.Statement(b)
+	if err == nil {
+		err = i.accepts(claims)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return statement, nil
+}
+
+// Layout holds the layout of the signatures of images to what the identity must have signed.
+func (i Identity) Layout(fsys fs.FS, images []signature.Image) ([]signature.Check, error) {
+	form := func(verify func([]byte, signature.Fetch, signature.Image) (keyless.Claims, error)) func([]byte, signature.Fetch, signature.Image) error {
+		return func(m []byte, fetch signature.Fetch, im signature.Image) error {
+			claims, err := verify(m, fetch, im)
+			if err != nil {
+				return err
+			}
+			return i.accepts(claims)
+		}
+	}
+	return signature.VerifyLayout(fsys, images, signature.Forms{Classic: form(i.Verifier.Classic), Referrer: form(i.Verifier.Referrer)})
+}
+
+// accepts refuses a signature that was made in a run for something else.
+func (i Identity) accepts(c keyless.Claims) error {
+	if c.Commit != "" && c.Commit != i.Release.Commit {
+		return fmt.Errorf("it was signed in a run for commit %.64q, and the release is of %s", c.Commit, i.Release.Commit)
+	}
+	if tag := i.Release.Tag; c.Ref != "" && tag != "" && c.Ref != "refs/tags/"+tag {
+		return fmt.Errorf("it was signed in a run for %.120q, and the release is %s", c.Ref, tag)
+	}
+	return nil
+}

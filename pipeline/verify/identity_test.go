@@ -1,0 +1,96 @@
+package verify_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/keyless"
+	"github.com/slipway-build/slipway/pipeline/keyless/ephemeral"
+	"github.com/slipway-build/slipway/pipeline/keyless/keylesstest"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/sign"
+	"github.com/slipway-build/slipway/pipeline/verify"
+	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
+)
+
+// certified is the release of a workflow's run, signed by the identity of the workflow.
+func certified(t *testing.T, s *keylesstest.Sigstore, w keylesstest.Workflow, edit func(*manifest.Release)) *forgery {
+	t.Helper()
+	dir := t.TempDir()
+	_, err := verifytest.Write(dir, verifytest.Options{EditManifest: edit})
+	must(t, err)
+	env := s.GitHub(w)
+	signer, err := ephemeral.New(ephemeral.Options{
+		Fulcio: s.FulcioURL, Rekor: s.RekorURL, LookupEnv: env,
+	})
+	must(t, err)
+	_, err = sign.Release(newContext(), dir, sign.Options{Identity: signer})
+	must(t, err)
+	f := &forgery{t: t, files: map[string][]byte{}}
+	must(t, filepath.WalkDir(dir, func(name string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err == nil {
+			f.files[filepath.ToSlash(rel)], err = os.ReadFile(name)
+		}
+		return err
+	}))
+	f.load()
+	return f
+}
+
+// TestIdentity holds a release to the identity that must have signed it, with services that do the whole of the
+// cryptography.
+func TestIdentity(t *testing.T) {
+	s := keylesstest.New(t)
+	w := keylesstest.Release()
+	root, err := keyless.ParseTrustedRoot(s.TrustedRoot())
+	must(t, err)
+	policy := keyless.Policy{Identity: w.Identity(), Issuer: s.IssuerURL}
+	o := verify.Options{Identity: &keyless.Verifier{Root: root, Policy: policy}}
+	by := func(r *manifest.Release) {
+		r.Commit, r.Tag = w.Commit, strings.TrimPrefix(w.Ref, "refs/tags/")
+		r.Signing = &manifest.Signing{Identity: policy.Identity, Issuer: policy.Issuer}
+	}
+	f := certified(t, s, w, by)
+	report := f.passed(o)
+	if got := strings.Join(rows(report), "\n"); !strings.Contains(got, policy.Identity) {
+		t.Error(got)
+	}
+
+	other := o
+	other.Identity = &keyless.Verifier{Root: root, Policy: keyless.Policy{Identity: strings.Replace(policy.Identity, "release.yml", "other.yml", 1), Issuer: policy.Issuer}}
+	f.failed(other, "release.json.sigstore.json", "")
+	elsewhere, err := keyless.ParseTrustedRoot(keylesstest.New(t).TrustedRoot())
+	must(t, err)
+	other.Identity = &keyless.Verifier{Root: elsewhere, Policy: policy}
+	f.failed(other, "SHA256SUMS.sigstore.json", "")
+	f.failed(keys(ours()), "hello 1.2.3", "the release is to be signed by")
+
+	skipped, err := f.check(verify.Options{})
+	if err == nil || skipped.Count(verify.Skip) != 4 || skipped.Count(verify.Fail) != 0 {
+		t.Errorf("without anybody to hold it to: %v\n%s", err, failures(skipped))
+	}
+
+	// The workflow that may sign ran for another commit, or for another tag.
+	for what, edit := range map[string]func(*manifest.Release){
+		"and the release is of": func(r *manifest.Release) { by(r); r.Commit = strings.Repeat("1", 40) },
+		"and the release is v9": func(r *manifest.Release) { by(r); r.Tag = "v9" },
+	} {
+		certified(t, s, w, edit).failed(o, "SHA256SUMS.sigstore.json", what)
+	}
+
+	// Whoever asks for an identity is not content with a release that names none and has no signature.
+	bare := certified(t, s, w, func(r *manifest.Release) { by(r); r.Signing = nil })
+	bare.passed(o)
+	bare.unsign()
+	bare.failed(o, "SHA256SUMS.sigstore.json", "missing")
+	keyed := certified(t, s, w, by)
+	keyed.rel.Signing = &manifest.Signing{Key: ours().Public().Fingerprint()}
+	keyed.seal()
+	keyed.failed(o, "hello 1.2.3", "the release is to be signed with key")
+}
