@@ -9,7 +9,7 @@ GO       ?= go
 FUZZTIME ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short race lint fmt bench fuzz golden repro
+.PHONY: help build test test-short race lint fmt bench fuzz golden readers repro
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ fuzz: ## Fuzz every parser of outside bytes, FUZZTIME each
 
 golden: ## Rewrite the golden files, the schema and the configuration reference
 	bash -c 'for p in $$(git grep -lE "flag.Bool\(\"update\"" -- "*_test.go" | xargs -n1 dirname | sort -u); do $(GO) test ./$$p -update || exit 1; done'
+
+readers: ## Read dist/ with the tools of Debian, Red Hat, Homebrew, snapd and cosign, where they are installed
+	bash .ci/readers
 
 repro: ## Build this commit twice under different circumstances and compare
 	bash .ci/repro
