@@ -61,7 +61,7 @@ var rooms = map[string]string{
 	"pipeline/signature":         "pipeline/artifact",
 	"pipeline/keyless":           "pipeline/artifact pipeline/fault pipeline/signature",
 	"pipeline/keyless/ephemeral": "pipeline/artifact pipeline/fault pipeline/keyless pipeline/signature",
-	"pipeline/sign":              "pipeline/artifact pipeline/fault pipeline/manifest pipeline/provenance pipeline/signature",
+	"pipeline/sign":              "pipeline/artifact pipeline/fault pipeline/manifest pipeline/provenance pipeline/signature pipeline/verify",
 
 	"pipeline/engine":        "pipeline/fault pipeline/plan",
 	"pipeline/engine/host":   "pipeline/engine pipeline/fault pipeline/plan",

@@ -228,7 +228,7 @@ func (b *builder) release() manifest.Release {
 	r := manifest.Release{
 		Name: p.Name, Version: p.Version, Tag: p.Tag, Repository: p.Repository,
 		Commit: p.Commit, Tree: p.Tree, Time: p.Time, Plan: b.digest, Unpublishable: p.Unpublishable,
-		Inputs: p.Inputs, Binaries: []manifest.Binary{}, Archives: []manifest.Archive{}, Images: []manifest.Image{}, Charts: []manifest.Chart{},
+		Since: p.Notes.Since, Inputs: p.Inputs, Binaries: []manifest.Binary{}, Archives: []manifest.Archive{}, Images: []manifest.Image{}, Charts: []manifest.Chart{},
 	}
 	for _, im := range p.Images {
 		if im.Certificates != "" {

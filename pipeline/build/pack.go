@@ -151,8 +151,16 @@ func CheckFiles(p plan.Plan, root *os.Root) error {
 				errs = append(errs, fault.Errorf(fault.Usage, "packages: %s: there is no file %q in the commit", pkg.Name, name))
 			}
 		}
-		if _, err := b.match(pkg.Manuals); err != nil {
-			errs = append(errs, fault.Errorf(fault.Usage, "packages: %s: manuals: %w", pkg.Name, err))
+		formats := map[string]bool{}
+		for _, c := range pkg.Carriers {
+			if formats[c.Format] {
+				continue // all of a format have the same files
+			}
+			formats[c.Format] = true
+			if _, err := b.placement(pkg, c); err != nil {
+				errs = append(errs, fault.Errorf(fault.Usage, "packages: %s: %s: %w", pkg.Name, c.Format, err))
+				break
+			}
 		}
 	}
 	for _, im := range p.Images {

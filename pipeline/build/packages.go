@@ -52,7 +52,7 @@ func (b *builder) carrier(ctx context.Context, p plan.Package, c plan.Carrier) e
 		}
 		one := pack.Package{
 			Meta: b.meta(p), Platform: c.Platform, Files: files, Depends: p.Depends[c.Format],
-			Section: p.Section, Changes: b.Plan.Notes.Markdown,
+			Section: p.Section, Changes: b.changes(),
 		}
 		one.Name = c.Name
 		if p.Snap != nil {
@@ -86,44 +86,41 @@ func zshFolder(format string) string {
 	return "usr/share/zsh/site-functions"
 }
 
-// packageFiles are the files of a package.
-func (b *builder) packageFiles(p plan.Package, c plan.Carrier) ([]pack.File, error) {
-	var files []pack.File
-	for _, name := range c.Binaries {
-		f, err := archive.Disk("usr/bin/"+path.Base(name), b.stage.path(name))
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, pack.File{File: f.WithExec(), Role: pack.Program})
-	}
-	tree := func(role pack.Role, to, from string) error {
-		f, err := archive.Tree(to, b.root, path.Clean(from))
-		if err != nil {
-			return err
-		}
-		if role != pack.Data && role != pack.Config {
-			f.Exec = false
-		}
-		files = append(files, pack.File{File: f, Role: role})
-		return nil
-	}
+// placed is a file of the tree and where a package puts it.
+type placed struct {
+	role     pack.Role
+	to, from string
+}
+
+// placement is where the files of the tree go in a package of a format.
+func (b *builder) placement(p plan.Package, c plan.Carrier) ([]placed, error) {
+	var out []placed
 	licenses, err := b.match(b.Plan.Licenses)
 	if err != nil {
 		return nil, err
 	}
+	bases := map[string]int{}
 	for _, name := range licenses {
-		if err := tree(pack.License, "usr/share/doc/"+c.Name+"/"+path.Base(name), name); err != nil {
-			return nil, err
+		bases[path.Base(name)]++
+	}
+	for _, name := range licenses {
+		to := path.Base(name)
+		if bases[to] > 1 { // of several modules, say: each keeps its folder
+			to = name
 		}
+		out = append(out, placed{pack.License, "usr/share/doc/" + c.Name + "/" + to, name})
 	}
-	manuals, err := b.match(p.Manuals)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range manuals {
-		section := strings.TrimPrefix(path.Ext(name), ".")[:1]
-		if err := tree(pack.Manual, "usr/share/man/man"+section+"/"+path.Base(name), name); err != nil {
-			return nil, err
+	for _, pattern := range p.Manuals {
+		names, err := b.match([]string{pattern})
+		if err == nil && len(names) == 0 {
+			err = fmt.Errorf("there is no file like %q in the commit", pattern)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("manuals: %w", err)
+		}
+		for _, name := range names {
+			section := strings.TrimPrefix(path.Ext(name), ".")[:1]
+			out = append(out, placed{pack.Manual, "usr/share/man/man" + section + "/" + path.Base(name), name})
 		}
 	}
 	program := path.Base(c.Binaries[0])
@@ -139,23 +136,51 @@ func (b *builder) packageFiles(p plan.Package, c plan.Carrier) ([]pack.File, err
 		default:
 			continue // PowerShell has no folder for them
 		}
-		if err := tree(pack.Completion, to, p.Completions[shell]); err != nil {
-			return nil, err
-		}
+		out = append(out, placed{pack.Completion, to, p.Completions[shell]})
 	}
 	for _, name := range p.Units {
-		if err := tree(pack.Unit, "usr/lib/systemd/system/"+path.Base(name), name); err != nil {
-			return nil, err
-		}
+		out = append(out, placed{pack.Unit, "usr/lib/systemd/system/" + path.Base(name), name})
 	}
 	for _, to := range slices.Sorted(maps.Keys(p.Files)) {
 		role := pack.Data
 		if strings.HasPrefix(to, "/etc/") {
 			role = pack.Config
 		}
-		if err := tree(role, strings.TrimPrefix(to, "/"), p.Files[to]); err != nil {
+		out = append(out, placed{role, strings.TrimPrefix(to, "/"), p.Files[to]})
+	}
+	paths := make([]string, 0, len(out)+len(c.Binaries))
+	for _, f := range out {
+		paths = append(paths, f.to)
+	}
+	for _, name := range c.Binaries {
+		paths = append(paths, "usr/bin/"+path.Base(name))
+	}
+	return out, artifact.CheckPaths(paths)
+}
+
+// packageFiles are the files of a package.
+func (b *builder) packageFiles(p plan.Package, c plan.Carrier) ([]pack.File, error) {
+	placement, err := b.placement(p, c)
+	if err != nil {
+		return nil, err
+	}
+	var files []pack.File
+	for _, name := range c.Binaries {
+		f, err := archive.Disk("usr/bin/"+path.Base(name), b.stage.path(name))
+		if err != nil {
 			return nil, err
 		}
+		files = append(files, pack.File{File: f.WithExec(), Role: pack.Program})
+	}
+	for _, pl := range placement {
+		f, err := archive.Tree(pl.to, b.root, path.Clean(pl.from))
+		if err != nil {
+			return nil, err
+		}
+		if pl.role != pack.Data && pl.role != pack.Config {
+			f.Exec = false
+		}
+		files = append(files, pack.File{File: f, Role: pl.role})
 	}
 	return files, nil
 }
@@ -211,7 +236,7 @@ func (b *builder) recipe(p plan.Package, r plan.Recipe) (map[string][]byte, erro
 			return nil, err
 		}
 		var buf bytes.Buffer
-		err = nupkg.Write(&buf, value, nupkg.Options{Tags: p.Tags, License: license, ReleaseNotes: b.Plan.Notes.Markdown})
+		err = nupkg.Write(&buf, value, b.nupkgOptions(p, license))
 		return one(buf.Bytes(), err)
 	case "formula":
 		return one(brew.Formula(value, brew.Options{}))
@@ -220,7 +245,7 @@ func (b *builder) recipe(p plan.Package, r plan.Recipe) (map[string][]byte, erro
 	case "scoop":
 		return one(scoop.Manifest(value, scoop.Options{}))
 	case "winget":
-		files, err := winget.Manifests(value, winget.Options{Identifier: r.Name, Tags: p.Tags, ReleaseNotes: b.Plan.Notes.Markdown})
+		files, err := winget.Manifests(value, b.wingetOptions(p, r))
 		placed := map[string][]byte{}
 		for name, content := range files {
 			placed[path.Join(r.Path, name)] = content
@@ -230,6 +255,39 @@ func (b *builder) recipe(p plan.Package, r plan.Recipe) (map[string][]byte, erro
 		return one(script.Install(value, b.scriptOptions()))
 	}
 	return nil, fmt.Errorf("there is no format %q", r.Format)
+}
+
+// changes are what is new, a point in each line.
+func (b *builder) changes() string {
+	var lines []string
+	for _, c := range b.Plan.Notes.Changes {
+		lines = append(lines, "- "+c)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// pages are what GitHub shows of a repository: the licence at the release, and the issues. They are "" elsewhere.
+func (b *builder) pages() (license, issues string) {
+	repository := strings.TrimSuffix(strings.TrimSuffix(b.Plan.Repository, "/"), ".git")
+	if !strings.HasPrefix(repository, "https://github.com/") {
+		return "", ""
+	}
+	if names, err := b.match(b.Plan.Licenses); err == nil && len(names) > 0 {
+		license = repository + "/blob/" + b.Plan.Commit + "/" + names[0]
+	}
+	return license, repository + "/issues"
+}
+
+func (b *builder) nupkgOptions(p plan.Package, license []byte) nupkg.Options {
+	o := nupkg.Options{Tags: p.Tags, License: license, ReleaseNotes: b.Plan.Notes.Markdown}
+	o.LicenseURL, o.BugTrackerURL = b.pages()
+	return o
+}
+
+func (b *builder) wingetOptions(p plan.Package, r plan.Recipe) winget.Options {
+	o := winget.Options{Identifier: r.Name, Tags: p.Tags, ReleaseNotes: b.changes()}
+	o.LicenseURL, o.SupportURL = b.pages()
+	return o
 }
 
 // scriptOptions are where the install script finds what signs the release.

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -106,7 +105,10 @@ the release was built from, its tag must still be where it was. Of a URL only wh
 					return err
 				}
 				if identity.Identity == "" && identity.Root != "" {
-					identity.Identity, identity.Issuer = cfg.Signing.Identity, cmp.Or(cfg.Signing.IssuerURL(), identity.Issuer)
+					identity.Identity = cfg.Signing.Identity
+					if issuer := cfg.Signing.IssuerURL(); issuer != "" && !cmd.Flags().Changed("issuer") {
+						identity.Issuer = issuer
+					}
 				}
 				if cfg.Signing.Key != "" && identity.Identity == "" {
 					keys = append(keys, filepath.Join(root, filepath.FromSlash(cfg.Signing.Key)))

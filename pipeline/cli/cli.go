@@ -41,6 +41,7 @@ type app struct {
 	config   string // --config
 	progress string // --progress
 	tag      string // --tag
+	since    string // --since
 	dirty    bool   // --dirty
 	cache    string // --cache
 }
@@ -96,6 +97,7 @@ slipway.yaml says what is released, slipway.lock what it is made from. Nothing e
 	flags.StringVar(&a.progress, "progress", "auto", "how steps are shown: auto, tty, plain, github or json")
 	flags.StringVar(&a.cache, "cache", "", "`folder` that keeps bases and toolchains (default $SLIPWAY_CACHE, else the user's cache)")
 	flags.StringVar(&a.tag, "tag", "", "version `tag` to build, where the commit has several (default what CI was started for)")
+	flags.StringVar(&a.since, "since", "", "`tag` that the release notes start from (default the release before in the commit's history; release.json names it)")
 	flags.BoolVar(&a.dirty, "dirty", false, "take a tree with uncommitted changes; the release says so and cannot be published")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.Errorf(fault.Usage, "%w; see %s --help", err, cmd.CommandPath())
@@ -213,7 +215,7 @@ func (a *app) load(ctx context.Context) (project, error) {
 }
 
 func (a *app) readSource(ctx context.Context, dir, tagPrefix string) (source.Source, error) {
-	return source.Read(ctx, source.Options{Dir: dir, Ref: a.ref(), AllowDirty: a.dirty, TagPrefix: tagPrefix})
+	return source.Read(ctx, source.Options{Dir: dir, Ref: a.ref(), AllowDirty: a.dirty, TagPrefix: tagPrefix, Since: a.since})
 }
 
 // ref is what this run was started for: the flag, else what the CI system says.

@@ -95,7 +95,7 @@ func (a *app) keygen(private, public string, kind sign.Kind, open bool) error {
 	if err := writeNew(public, key.Public().PEM(), 0o644); err != nil {
 		return errors.Join(err, os.Remove(private))
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s: keep it secret, and a copy of it somewhere else\n%s: commit it, and name it under signing.key in slipway.yaml\n%s %s\n",
+	_, err = fmt.Fprintf(a.stdout, "%s: keep it secret, and a copy of it somewhere else\n%s: name it under signing.key in slipway.yaml, and commit both before the next build\n%s %s\n",
 		display(private), display(public), key.Public().Kind(), key.Public().Fingerprint())
 	return err
 }
@@ -208,6 +208,9 @@ func (a *app) sign(ctx context.Context, dir string, c signChoices) error {
 		}
 		return err
 	}
+	if err := a.ranFor(ctx, dir, o); err != nil {
+		return err
+	}
 	o.Run = a.runOf(dir)
 	result, err := sign.Release(ctx, dir, o)
 	if err != nil {
@@ -259,6 +262,26 @@ func (a *app) signer(dir string, c signChoices) (sign.Options, error) {
 		LookupEnv: a.lookupEnv,
 	}.Open()
 	return sign.Options{Signer: key}, err
+}
+
+// ranFor refuses an identity that nobody would accept for this release, before the log keeps for good that it signed.
+func (a *app) ranFor(ctx context.Context, dir string, o sign.Options) error {
+	signer, ok := o.Identity.(*ephemeral.Signer)
+	if !ok {
+		return nil
+	}
+	rel, err := manifest.Load(filepath.Join(dir, manifest.FileName))
+	if err != nil {
+		return err
+	}
+	claims, err := signer.Claims(ctx)
+	if err != nil {
+		return err
+	}
+	if err := (verify.Identity{Release: rel}).Accepts(claims); err != nil {
+		return fault.New(fault.Credentials, fmt.Errorf("signing: %w; sign in the run that the tag starts", err))
+	}
+	return nil
 }
 
 // readTrustedRoot reads the keys of Sigstore's services, or of private ones.

@@ -38,7 +38,7 @@ type Snap struct {
 	Confinement string   `yaml:"confinement" enum:"strict,classic,devmode" doc:"Confinement. Default: strict."`
 	Plugs       []string `yaml:"plugs" doc:"Interfaces that the program may use. Default: home, network." example:"network-bind"`
 	Services    string   `yaml:"services" enum:"all,none" doc:"Whether units become services of the snap. Default: all. snapd starts a program with arguments and knows little else of a unit; one that it cannot express is an error, and none is the way out."`
-	Compression string   `yaml:"compression" enum:"xz,zstd" doc:"Compression of the file system. Default: xz, the only one of the two that the Snap Store takes."`
+	Compression string   `yaml:"compression" enum:"xz,zstd" doc:"Compression of the file system. Default: xz; the Snap Store knows no zstd."`
 }
 
 // Nupkg is what only Chocolatey packages have.
@@ -90,6 +90,20 @@ var dependFormats = []string{"deb", "rpm", "apk"}
 
 // FetchingFormats are those that fetch the archives of the release, so that a URL of these must be known.
 var FetchingFormats = []string{"nupkg", "formula", "cask", "scoop", "winget", "script"}
+
+// relations are how each format names a package that it needs
+// (https://www.debian.org/doc/debian-policy/ch-relationships.html,
+// https://rpm-software-management.github.io/rpm/manual/dependencies.html, https://wiki.alpinelinux.org/wiki/APKBUILD_Reference#depends).
+var relations = map[string]struct {
+	pattern *regexp.Regexp
+	example string
+}{
+	"deb": {regexp.MustCompile(`^` + debRelation + `(?: \| ` + debRelation + `)*$`), "tool, or tool (>= 1.2)"},
+	"rpm": {regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9._+/-]*(?:\([A-Za-z0-9._:+-]*\))*(?: (?:<|<=|=|>=|>) [A-Za-z0-9._+~^:-]+)?$`), "tool, or tool >= 1.2"},
+	"apk": {regexp.MustCompile(`^!?[a-z0-9][A-Za-z0-9._+:-]*(?:(?:<|<=|=|>=|>|~)[A-Za-z0-9._~-]+)?$`), "tool, or tool>=1.2"},
+}
+
+const debRelation = `[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?(?: \((?:<<|<=|=|>=|>>) [A-Za-z0-9.+~:-]+\))?`
 
 // shells are those that a completion script may be for.
 var shells = []string{"bash", "zsh", "fish", "powershell"}
@@ -211,7 +225,9 @@ func (v *validator) packages(c Config) {
 				v.at(at, "there is no such format%s; these are known: %s", didYouMean(f, dependFormats), strings.Join(dependFormats, " "))
 			}
 			for j, d := range p.Depends[f] {
-				v.line(fmt.Sprintf("%s[%d]", at, j), d)
+				if r, ok := relations[f]; ok && !r.pattern.MatchString(d) {
+					v.at(fmt.Sprintf("%s[%d]", at, j), "%.60q is no relation of %s; write one such as %s", d, f, r.example)
+				}
 			}
 		}
 		for j, a := range p.Test {

@@ -55,6 +55,7 @@ type Release struct {
 	Recipes       []Recipe        `json:"recipes"`
 	SBOMs         []SBOM          `json:"sboms"`
 	Notes         string          `json:"notes,omitempty"`      // path of the release notes
+	Since         string          `json:"since,omitempty"`      // tag of the release that the notes start from
 	Provenance    string          `json:"provenance,omitempty"` // path of the unsigned statement
 	Signing       *Signing        `json:"signing,omitempty"`
 	Files         []artifact.File `json:"files"` // every compared file but SHA256SUMS and this one, sorted by path
@@ -237,7 +238,7 @@ func (r Release) check() error {
 	switch {
 	case r.Name == "" || r.Version.IsZero() || r.Commit == "":
 		return errors.New("name, version or commit is missing")
-	case strings.HasPrefix(r.Commit, "-") || strings.HasPrefix(r.Tree, "-") || strings.HasPrefix(r.Tag, "-"):
+	case strings.HasPrefix(r.Commit, "-") || strings.HasPrefix(r.Tree, "-") || strings.HasPrefix(r.Tag, "-") || strings.HasPrefix(r.Since, "-"):
 		return errors.New("commit, tree or tag begins with -; git would take it for an option")
 	case r.Time.Unix() < 0 || r.Time.Nanosecond() != 0 || r.Time.Year() > 9999:
 		return fmt.Errorf("time %s is no commit time in whole seconds since 1970", r.Time.UTC().Format(time.RFC3339Nano))

@@ -1,7 +1,7 @@
 // Package plan says what a release will consist of, before anything is built.
 //
-// A plan is a pure function of the commit, slipway.yaml and slipway.lock: every output by name, every input by digest,
-// every destination. Its canonical JSON has a digest, which the manifest of the release carries; equal digests mean
+// A plan is a pure function of the commit with the tags in its history, slipway.yaml and slipway.lock: every output by
+// name, every input by digest, every destination. Its canonical JSON has a digest, which the manifest of the release carries; equal digests mean
 // equal releases. What depends on the day, such as whether a version is the highest that was ever released, is no part
 // of a plan.
 package plan
@@ -75,6 +75,8 @@ type Notes struct {
 	Path     string `json:"path"`
 	Since    string `json:"since,omitempty"` // tag of the release before
 	Markdown string `json:"markdown"`
+	// Changes are the same in lines of plain text, for what cannot show Markdown: Added: a flag.
+	Changes []string `json:"changes,omitempty"`
 }
 
 // Hub is the file by which Artifact Hub knows whose the charts are.
@@ -357,6 +359,10 @@ func (p planner) notes(out *Plan) (notes.Notes, error) {
 		return notes.Notes{}, fmt.Errorf("%s: notes: %w", p.cfg.At("notes"), err)
 	}
 	out.Notes = Notes{Path: "notes.md", Since: p.src.Since, Markdown: n.Markdown}
+	for _, c := range n.Changes {
+		kind := string(c.Kind)
+		out.Notes.Changes = append(out.Notes.Changes, strings.ToUpper(kind[:1])+kind[1:]+": "+c.Description)
+	}
 	return n, nil
 }
 

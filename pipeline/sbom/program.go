@@ -1,9 +1,7 @@
 package sbom
 
 import (
-	"crypto/sha1"
 	"debug/buildinfo"
-	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"runtime/debug"
@@ -51,10 +49,9 @@ func ReadProgram(name string) (Program, error) {
 	return p, nil
 }
 
-// NewFile is a file with its checksums.
+// NewFile is a file with its digest.
 func NewFile(name string, content []byte) File {
-	sum := sha1.Sum(content)
-	return File{Path: name, SHA1: hex.EncodeToString(sum[:]), Digest: artifact.Sum(content)}
+	return File{Path: name, Digest: artifact.Sum(content)}
 }
 
 func programOf(info *debug.BuildInfo) Program {

@@ -59,7 +59,6 @@ type Base struct {
 // File is a file that is no program.
 type File struct {
 	Path   string
-	SHA1   string // hex; SPDX wants it of every file, and nothing relies on it
 	Digest artifact.Digest
 }
 
@@ -101,6 +100,9 @@ func (d Document) check() error {
 	return err
 }
 
+// fileKey begins the key of a file that is no program.
+const fileKey = "file/"
+
 // sort is what a thing is.
 type sort int
 
@@ -124,7 +126,6 @@ type thing struct {
 	purl     string
 	cpe      string
 	digest   artifact.Digest
-	sha1     string
 	notes    []note
 	holds    []string // keys of what is in it
 	needs    []string // keys of what it was linked from
@@ -194,7 +195,7 @@ func (d Document) things() ([]thing, error) {
 			subject.holds = append(subject.holds, t.key)
 		}
 		for _, f := range d.Files {
-			t := thing{key: "file/" + f.Path, sort: plainFile, name: f.Path, digest: f.Digest, sha1: f.SHA1}
+			t := thing{key: fileKey + f.Path, sort: plainFile, name: f.Path, digest: f.Digest}
 			rest = append(rest, t)
 			subject.holds = append(subject.holds, t.key)
 		}

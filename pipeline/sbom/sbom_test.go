@@ -306,11 +306,8 @@ func checkSPDX(t *testing.T, b []byte) {
 			}
 		}
 	}
-	for _, f := range doc.Files {
-		add(f.FileSPDXIdentifier)
-		if len(f.Checksums) != 2 || f.Checksums[0].Algorithm != common.SHA1 || len(f.Checksums[0].Value) != 40 {
-			t.Errorf("file %s has the checksums %v", f.FileName, f.Checksums)
-		}
+	if len(doc.Files) > 0 {
+		t.Errorf("%d files, and the packages say that none were analyzed", len(doc.Files))
 	}
 	reached := map[common.ElementID]bool{"DOCUMENT": true}
 	described := 0

@@ -40,15 +40,12 @@ func SPDX(d Document) ([]byte, error) {
 	}
 	w := spdxWriter{doc: doc, ids: newNames(), licenses: newNames()}
 	ids := map[string]common.ElementID{}
+	things = withoutFiles(things)
 	for _, t := range things {
 		ids[t.key] = common.ElementID(w.ids.of(t.key))
 	}
 	for _, t := range things {
-		if t.sort == plainFile {
-			doc.Files = append(doc.Files, w.file(t, ids[t.key]))
-		} else {
-			doc.Packages = append(doc.Packages, w.pack(t, ids[t.key]))
-		}
+		doc.Packages = append(doc.Packages, w.pack(t, ids[t.key]))
 	}
 	subject := doc.Packages[0]
 	if d.Subject.Kind != artifact.Image {
@@ -78,6 +75,20 @@ func SPDX(d Document) ([]byte, error) {
 		return nil, fmt.Errorf("describing %s: %w", d.Subject.Name, err)
 	}
 	return b.Bytes(), nil
+}
+
+// withoutFiles leaves out the files that are no programs: a package with files must have a verification code over all of
+// them, and one whose files were not analyzed none
+// (https://spdx.github.io/spdx-spec/v2.3/package-information/#78-files-analyzed-field). CycloneDX names them.
+func withoutFiles(things []thing) []thing {
+	var out []thing
+	for _, t := range things {
+		if t.sort != plainFile {
+			t.holds = slices.DeleteFunc(slices.Clone(t.holds), func(key string) bool { return strings.HasPrefix(key, fileKey) })
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 type spdxWriter struct {
@@ -126,13 +137,6 @@ func (w *spdxWriter) pack(t thing, id common.ElementID) *spdx.Package {
 	}
 	p.PackageComment = strings.Join(lines, "\n")
 	return p
-}
-
-func (w *spdxWriter) file(t thing, id common.ElementID) *spdx.File {
-	return &spdx.File{
-		FileName: "./" + strings.TrimPrefix(t.name, "/"), FileSPDXIdentifier: id, FileCopyrightText: noAssertion,
-		Checksums: []common.Checksum{{Algorithm: common.SHA1, Value: t.sha1}, {Algorithm: common.SHA256, Value: t.digest.Hex()}},
-	}
 }
 
 // license is a license expression that says the same. Words that no list has get an identifier of this document.

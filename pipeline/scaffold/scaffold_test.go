@@ -555,7 +555,7 @@ images:
 charts:
   - {path: charts/a, repository: ghcr.io/a/charts, annotations: {k: v}}
 packages:
-  - {name: a, formats: [deb, snap], binaries: [b], maintainer: "A: B <a@b.example>", summary: S, description: "D\nE", section: net, manuals: ["man/*.1"], completions: {bash: a.bash, zsh: _a}, units: [a.service], files: {/etc/a: b}, depends: {deb: ["c (>= 1)", d], rpm: [e]}, test: [version, "-x, y"], snap: {name: s, confinement: classic, plugs: [home], services: none, compression: zstd}, nupkg: {id: A, tags: [t]}, winget: {id: A.B}}
+  - {name: a, formats: [deb, snap], binaries: [b], maintainer: "A: B <a@b.example>", summary: S, description: "D\nE", section: net, manuals: ["man/*.1"], completions: {bash: a.bash, zsh: _a}, units: [a.service], files: {/etc/a: b}, depends: {deb: ["cc (>= 1)", dd], rpm: [e]}, test: [version, "-x, y"], snap: {name: s, confinement: classic, plugs: [home], services: none, compression: zstd}, nupkg: {id: A, tags: [t]}, winget: {id: A.B}}
   - {name: b}
 download: "https://h.example/{{ .Tag }}"
 notes: {changelog: NEWS.md, from: changelog}

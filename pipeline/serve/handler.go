@@ -37,14 +37,17 @@ const (
 	routeHome    route = "home"
 	routeRelease route = "release"
 	routeFile    route = "file"
-	routeListing route = "releases.json"
-	routeIndex   route = "chart-index"
-	routeChart   route = "chart"
-	routeRobots  route = "robots"
-	routeHealth  route = "healthz"
-	routeReady   route = "readyz"
-	routeMetrics route = "metrics"
-	routeOther   route = "other"
+	// routeDownload has every file whose name is its own in one folder, as a release on GitHub has them: it is what an
+	// install script fetches from.
+	routeDownload route = "download"
+	routeListing  route = "releases.json"
+	routeIndex    route = "chart-index"
+	routeChart    route = "chart"
+	routeRobots   route = "robots"
+	routeHealth   route = "healthz"
+	routeReady    route = "readyz"
+	routeMetrics  route = "metrics"
+	routeOther    route = "other"
 )
 
 // probe tells routes that are answered however busy the server is.
@@ -76,6 +79,8 @@ func find(p string) (route, []string) {
 		switch {
 		case len(parts) == 4 && parts[2] == "files":
 			return routeFile, []string{parts[0], parts[1], parts[3]}
+		case len(parts) == 4 && parts[2] == "download" && !strings.Contains(parts[3], "/"):
+			return routeDownload, []string{parts[0], parts[1], parts[3]}
 		case len(parts) == 3 && parts[2] == "", len(parts) == 2:
 			return routeRelease, parts
 		}
@@ -184,6 +189,11 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 	case name == routeFile:
 		if f, ok := found.files[parts[2]]; ok {
 			return s.file(w, r, item{found, f})
+		}
+		return errNotFound
+	case name == routeDownload:
+		if p := found.flat[parts[2]]; p != "" {
+			return s.file(w, r, item{found, found.files[p]})
 		}
 		return errNotFound
 	case len(parts) == 2:

@@ -99,6 +99,7 @@ type release struct {
 	dir      string                   // below the root, slash-separated
 	seen     []fs.FileInfo            // release.json and SHA256SUMS, by which a change is noticed
 	files    map[string]artifact.File // what can be fetched
+	flat     map[string]string        // paths by the last part, for who knows no folders; those that only one file has
 	charts   []chart
 	problems []string // that leave the rest of the release good
 }
@@ -301,6 +302,14 @@ func load(dir *os.Root) (*release, error) {
 	}
 	if err := signatures(dir, r); err != nil {
 		r.problems = append(r.problems, fmt.Sprintf("its signatures are not served: %v", err))
+	}
+	r.flat = map[string]string{}
+	for p := range r.files {
+		if _, taken := r.flat[path.Base(p)]; taken {
+			r.flat[path.Base(p)] = ""
+		} else {
+			r.flat[path.Base(p)] = p
+		}
 	}
 	for _, c := range m.Charts {
 		loaded, err := loadChart(dir, c, r.files[c.Path])

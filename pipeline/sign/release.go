@@ -17,6 +17,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/provenance"
 	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 // maxFile bounds what is read of a release: its manifest, its checksums, its provenance. Bytes.
@@ -93,28 +94,6 @@ func Release(ctx context.Context, dir string, o Options) (Result, error) {
 		result.Key = o.Signer.Public().Fingerprint()
 	}
 	return result, nil
-}
-
-// Images are what must be signed in registries: the index of every image and the manifest of every chart, one for those
-// that are the same under one name.
-func Images(rel manifest.Release) []signature.Image {
-	var out []signature.Image
-	for _, im := range rel.Images {
-		out = append(out, signature.Image{
-			Repository: im.Repository, Digest: im.Digest, MediaType: signature.IndexMediaType, Size: im.Size,
-			Version: rel.Version.String(), Tags: im.Tags,
-		})
-	}
-	for _, c := range rel.Charts {
-		if c.Digest == "" {
-			continue
-		}
-		out = append(out, signature.Image{
-			Repository: c.Repository, Digest: c.Digest, MediaType: signature.ManifestMediaType, Size: c.Size,
-			Version: c.Version, Tags: []string{c.Tag()},
-		})
-	}
-	return signature.Merge(out)
 }
 
 type signing struct {
@@ -224,7 +203,7 @@ func (s *signing) provenance(rel manifest.Release) error {
 }
 
 func (s *signing) layout(rel manifest.Release) error {
-	s.images = Images(rel)
+	s.images = verify.SignedImages(rel)
 	var objects []signature.Object
 	for _, im := range s.images {
 		if err := s.ctx.Err(); err != nil {

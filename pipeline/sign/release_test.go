@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/provenance"
 	"github.com/slipway-build/slipway/pipeline/sign"
 	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/verify"
 	"github.com/slipway-build/slipway/pipeline/version"
 )
 
@@ -106,8 +107,8 @@ func tree(t testing.TB, dir string) map[string]string {
 	return out
 }
 
-// verify checks everything that is signed.
-func verify(t testing.TB, dir string, rel manifest.Release, key signature.PublicKey) error {
+// verified checks everything that is signed.
+func verified(t testing.TB, dir string, rel manifest.Release, key signature.PublicKey) error {
 	t.Helper()
 	var errs []error
 	for bundle, signed := range map[string]string{signature.ChecksumsBundle: manifest.ChecksumsName, signature.ManifestBundle: manifest.FileName} {
@@ -126,7 +127,7 @@ func verify(t testing.TB, dir string, rel manifest.Release, key signature.Public
 			errs = append(errs, provenance.Equal(statement, get(t, dir, rel.Provenance)))
 		}
 	}
-	checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), sign.Images(rel), signature.ByKey(key))
+	checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), verify.SignedImages(rel), signature.ByKey(key))
 	errs = append(errs, err)
 	for _, c := range checks {
 		errs = append(errs, c.Err)
@@ -144,7 +145,7 @@ func TestRelease(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := verify(t, dir, rel, k.Public()); err != nil {
+		if err := verified(t, dir, rel, k.Public()); err != nil {
 			t.Error(err)
 		}
 		after := tree(t, dir)
@@ -186,7 +187,7 @@ func TestRelease(t *testing.T) {
 		if !maps.Equal(tree(t, dir), after) {
 			t.Error("the same signing gives other files")
 		}
-		if err := verify(t, dir, rel, generate(t, kind).Public()); err == nil {
+		if err := verified(t, dir, rel, generate(t, kind).Public()); err == nil {
 			t.Error("another key verifies")
 		}
 	}
@@ -199,11 +200,11 @@ func TestReleaseReplacesAnotherKey(t *testing.T) {
 		if _, err := sign.Release(t.Context(), dir, sign.Options{Signer: k}); err != nil {
 			t.Fatal(err)
 		}
-		if err := verify(t, dir, rel, k.Public()); err != nil {
+		if err := verified(t, dir, rel, k.Public()); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := verify(t, dir, rel, a.Public()); err == nil {
+	if err := verified(t, dir, rel, a.Public()); err == nil {
 		t.Error("signatures of the first key remain")
 	}
 }
@@ -392,7 +393,7 @@ func TestReleaseOfFilesAlone(t *testing.T) {
 	if !slices.Equal(res.Files, want) {
 		t.Errorf("it writes %q", res.Files)
 	}
-	if checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), sign.Images(rel), signature.ByKey(k.Public())); err != nil || len(checks) != 0 {
+	if checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), verify.SignedImages(rel), signature.ByKey(k.Public())); err != nil || len(checks) != 0 {
 		t.Errorf("VerifyLayout = %v, %v", checks, err)
 	}
 }

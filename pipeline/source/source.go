@@ -32,6 +32,9 @@ type Options struct {
 	Ref string
 	// AllowDirty accepts changes that are in no commit, submodules at other commits included.
 	AllowDirty bool
+	// Since is the tag that the release notes start from; "" for the release before in the commit's history. Who builds
+	// a release again names the one of its manifest, since a tag may have come into the history later.
+	Since string
 	// TagPrefix is what version tags begin with, such as cli/ where one repository releases several products.
 	TagPrefix string
 }
@@ -56,7 +59,7 @@ type Source struct {
 	Last    string `json:"-"`
 	Commits int    `json:"-"` // commits since Last, all commits where there is none
 	// Released are all versions tagged in the repository and History the tags in the commit's history, both lowest
-	// first. They change while the commit does not, so they are no part of what is built.
+	// first. They change while the commit does not, so no more of them is part of what is built than Since.
 	Released []version.Version `json:"-"`
 	History  []Tag             `json:"-"`
 	Dirty    bool              `json:"dirty,omitempty"` // the work tree has changes, and Export takes them
@@ -122,6 +125,13 @@ func Read(ctx context.Context, o Options) (Source, error) {
 		s.Why += ", with changes that are in no commit"
 	}
 	since := s.since()
+	if o.Since != "" {
+		i := slices.IndexFunc(s.History, func(t Tag) bool { return t.Name == o.Since && t.Commit != s.Commit })
+		if i < 0 {
+			return Source{}, fault.Errorf(fault.Git, "%s is no version tag in the history of this commit, and the notes cannot start from it", show(o.Since))
+		}
+		since = s.History[i]
+	}
 	s.Since = since.Name
 	s.Changes, err = r.log(ctx, since.Commit, s.Commit, maxChanges, maxMessages)
 	return s, err

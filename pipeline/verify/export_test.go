@@ -3,16 +3,10 @@ package verify
 import (
 	"io/fs"
 	"time"
-
-	"github.com/slipway-build/slipway/pipeline/manifest"
-	"github.com/slipway-build/slipway/pipeline/signature"
 )
 
 // CheckFS checks a release that need not be on a disk.
 var CheckFS = verdict
-
-// SignedImages are what a release wants signatures of.
-func SignedImages(r manifest.Release) []signature.Image { return signedImages(r) }
 
 // Occurs tells whether a version is in a text.
 var Occurs = occurs

@@ -68,14 +68,14 @@ func (i Identity) Blob(b signature.Bundle, content []byte) error {
 	if err != nil {
 		return err
 	}
-	return i.accepts(claims)
+	return i.Accepts(claims)
 }
 
 // Statement returns the statement that the identity signed in b.
 func (i Identity) Statement(b signature.Bundle) ([]byte, error) {
 	statement, claims, err := i.Verifier.Statement(b)
 	if err == nil {
-		err = i.accepts(claims)
+		err = i.Accepts(claims)
 	}
 	if err != nil {
 		return nil, err
@@ -91,19 +91,19 @@ func (i Identity) Layout(fsys fs.FS, images []signature.Image) ([]signature.Chec
 			if err != nil {
 				return err
 			}
-			return i.accepts(claims)
+			return i.Accepts(claims)
 		}
 	}
 	return signature.VerifyLayout(fsys, images, signature.Forms{Classic: form(i.Verifier.Classic), Referrer: form(i.Verifier.Referrer)})
 }
 
-// accepts refuses a signature that was made in a run for something else.
-func (i Identity) accepts(c keyless.Claims) error {
+// Accepts refuses a signature that was made in a run for something else.
+func (i Identity) Accepts(c keyless.Claims) error {
 	if c.Commit != "" && c.Commit != i.Release.Commit {
-		return fmt.Errorf("it was signed in a run for commit %.64q, and the release is of %s", c.Commit, i.Release.Commit)
+		return fmt.Errorf("the run was for commit %.64q, and the release is of %s", c.Commit, i.Release.Commit)
 	}
 	if tag := i.Release.Tag; c.Ref != "" && tag != "" && c.Ref != "refs/tags/"+tag {
-		return fmt.Errorf("it was signed in a run for %.120q, and the release is %s", c.Ref, tag)
+		return fmt.Errorf("the run was for %.120q, and the release is %s", c.Ref, tag)
 	}
 	return nil
 }

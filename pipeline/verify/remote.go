@@ -152,7 +152,7 @@ func (f *fetcher) release(ctx context.Context, o Options) error {
 		shelf := f.base
 		f.base = shelf.JoinPath("files/")
 		if there, err = f.get(ctx, manifest.FileName, maxManifest); err == nil && !there {
-			return nil
+			return fault.Errorf(fault.Usage, "%s: there is no %s here, nor in files/ below; name the folder that has it, as in https://example.org/releases/tool/1.2.3/", shelf, manifest.FileName)
 		}
 	}
 	if err != nil {

@@ -130,6 +130,14 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// An address where there is no release is a mistake of who gave it, and no release that was tampered with.
+func TestURLOfNothing(t *testing.T) {
+	report, err := verify.URL(t.Context(), newSite(t, map[string][]byte{}).URL+"/r/", keys(ours()))
+	if fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "/r/: there is no release.json here, nor in files/ below") || len(report.Rows) > 0 {
+		t.Errorf("%v, %d rows", err, len(report.Rows))
+	}
+}
+
 // TestURLFaults has a server that does not have, or does not send, what the release promises.
 func TestURLFaults(t *testing.T) {
 	base := signed(t, "1.2.3").files
@@ -143,7 +151,6 @@ func TestURLFaults(t *testing.T) {
 		files map[string][]byte
 		want  string
 	}{
-		{"no release", map[string][]byte{}, "FAIL manifest release.json missing"},
 		{"no manifest", change(func(f map[string][]byte) { f[manifest.FileName] = []byte("[") }), "FAIL manifest release.json reading manifest"},
 		{"a large manifest", change(func(f map[string][]byte) { f[manifest.FileName] = bytes.Repeat([]byte(" "), 17<<20) }), "FAIL manifest release.json 16777217 bytes"},
 		{"a file missing", change(func(f map[string][]byte) { delete(f, linuxArchive) }), "FAIL archive " + linuxArchive + " missing"},

@@ -100,8 +100,9 @@ func (d *dist) attestation() string {
 	return signature.AttestationPath(d.rel.Name, d.rel.Version.String())
 }
 
-// signedImages are what is signed in registries: the index of every image and the manifest of every chart.
-func signedImages(rel manifest.Release) []signature.Image {
+// SignedImages are what must be signed in registries: the index of every image and the manifest of every chart, one for
+// those that are the same under one name.
+func SignedImages(rel manifest.Release) []signature.Image {
 	var all []signature.Image
 	for _, im := range rel.Images {
 		all = append(all, signature.Image{
@@ -233,7 +234,7 @@ func (d *dist) by(a Authority) []Row {
 	if name := d.attestation(); name != "" {
 		row(name, d.statement(a, name))
 	}
-	images := signedImages(d.rel)
+	images := SignedImages(d.rel)
 	if _, ok := d.present[signature.LayoutDir+"/index.json"]; !ok {
 		for _, im := range images {
 			row(im.String(), missing(a))

@@ -211,26 +211,6 @@ func TestOtherSignatures(t *testing.T) {
 	})
 }
 
-// TestSignedImages wants what is signed to be what is checked.
-func TestSignedImages(t *testing.T) {
-	rel := signed(t, "1.2.3").rel
-	twice := rel
-	twice.Images = append(slices.Clone(rel.Images), rel.Images[0])
-	twice.Images[1].Tags = []string{"another"}
-	bare := rel
-	bare.Images, bare.Charts = nil, slices.Clone(rel.Charts)
-	bare.Charts[0].Repository, bare.Charts[0].Digest = "", ""
-	for _, r := range []manifest.Release{rel, twice, bare} {
-		got, err := json.Marshal(verify.SignedImages(r))
-		must(t, err)
-		want, err := json.Marshal(sign.Images(r))
-		must(t, err)
-		if !bytes.Equal(got, want) {
-			t.Errorf("checked are %s, signed are %s", got, want)
-		}
-	}
-}
-
 func TestReadKeys(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a.pub", string(ours().Public().PEM()))

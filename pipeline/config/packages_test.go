@@ -1,0 +1,60 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/config"
+)
+
+// Each entry has the mistakes that are listed, and no others. The repository is on GitHub, so every format has a URL.
+func TestPackageErrors(t *testing.T) {
+	const onGitHub = "version: 1\nproject: {name: tool, repository: https://github.com/a/tool}\nbinaries: [{name: tool, main: .}]\n"
+	for _, tt := range []struct{ name, in, want string }{
+		{"all defaults", "packages: [{}]", ""},
+		{"everything", "packages: [{name: kit, formats: [deb, snap], binaries: [tool], maintainer: A <a@example.com>, manuals: ['*.1'], completions: {bash: a}, units: [a.service], files: {/etc/a: a}, depends: {deb: ['aa (>= 1) | bb', cc:any], rpm: ['a >= 1', /bin/sh], apk: [a>=1]}, test: [version], snap: {confinement: classic}, nupkg: {id: A.B}, winget: {id: A.B}}]", ""},
+		{"unknown key", "packages: [{format: deb}]", `f:4:13: unknown key "format" under packages[0]; did you mean "formats"?`},
+		{"unknown format", "packages: [{formats: [dep]}]", `f:4:23: packages[0].formats[0]: "dep" is not one of deb, rpm, apk, snap, nupkg, formula, cask, scoop, winget, script; did you mean "deb"?`},
+		{"unknown binary", "packages: [{binaries: [tol]}]", `f:4:24: packages[0].binaries[0]: there is no binary "tol"; did you mean "tool"?`},
+		{"twice", "packages: [{}, {}]", `f:4:16: packages[1].name: "tool" is the name of packages[0] too`},
+		{"maintainer", "packages: [{maintainer: 'a@example.com'}]", `f:4:25: packages[0].maintainer: "a@example.com" is not a name, with an address in angle brackets behind it`},
+		{"long summary", "packages: [{summary: " + strings.Repeat("x", 79) + "}]", `f:4:22: packages[0].summary: it has 79 characters and may have 78`},
+		{"manual", "packages: [{manuals: [tool.txt]}]", `f:4:23: packages[0].manuals[0]: "tool.txt" does not end in the section of the manual, as in tool.1`},
+		{"shell", "packages: [{completions: {bsh: a}}]", `f:4:27: packages[0].completions.bsh: there is no shell "bsh"; did you mean "bash"?; these are known: bash zsh fish powershell`},
+		{"unit", "packages: [{units: [tool.conf]}]", `f:4:21: packages[0].units[0]: "tool.conf" is not the name of a unit such as tool.service`},
+		{"relative file", "packages: [{files: {etc/a: a}}]", `f:4:21: packages[0].files.etc/a: "etc/a" is not a clean absolute path in the image`},
+		{"outside", "packages: [{files: {/etc/a: ../a}}]", `f:4:21: packages[0].files./etc/a: path "../a" leaves its folder`},
+		{"relation of deb", "packages: [{depends: {deb: ['foo>=1', 'x; y']}}]", "f:4:29: packages[0].depends.deb[0]: \"foo>=1\" is no relation of deb; write one such as tool, or tool (>= 1.2)\nf:4:39: packages[0].depends.deb[1]: \"x; y\" is no relation of deb; write one such as tool, or tool (>= 1.2)"},
+		{"relation of rpm", "packages: [{depends: {rpm: ['foo>=1']}}]", `f:4:29: packages[0].depends.rpm[0]: "foo>=1" is no relation of rpm; write one such as tool, or tool >= 1.2`},
+		{"relation of apk", "packages: [{depends: {apk: ['foo >= 1']}}]", `f:4:29: packages[0].depends.apk[0]: "foo >= 1" is no relation of apk; write one such as tool, or tool>=1.2`},
+		{"relation of a snap", "packages: [{depends: {snap: [a]}}]", `f:4:23: packages[0].depends.snap: there is no such format; these are known: deb rpm apk`},
+		{"snap", "packages: [{snap: {name: Tool, plugs: ['a b']}}]", "f:4:26: packages[0].snap.name: \"Tool\" is not a name for the Snap Store: lower-case letters, digits and single dashes\nf:4:40: packages[0].snap.plugs[0]: \"a b\" is not the name of an interface such as network"},
+		{"winget", "packages: [{winget: {id: Tool}}]", `f:4:26: packages[0].winget.id: "Tool" is not publisher and name with a dot between, such as Example.Tool`},
+		{"plain http", "download: http://example.com/{{ .Version }}", `f:4:11: download: "http://example.com/{{ .Version }}" is not an https URL`},
+		{"loopback", "download: http://127.0.0.1:8080/{{ .Version }}", ""},
+		{"notes", "notes: {from: commits, changelog: A.md}", `f:4:35: notes.changelog: from: commits leaves it aside; take one of the two out`},
+		{"hub", "artifactHub: {repositoryID: x, owners: [{name: a, email: b}]}", "f:4:29: artifactHub.repositoryID: \"x\" is not an identifier such as 8f2c4a2e-3c5e-4f6f-9b59-0f7d1c2b3a4d\nf:4:58: artifactHub.owners[0].email: \"b\" is not an address"},
+		{"key and identity", "signing: {key: a.pub, identity: 'https://github.com/a/b/.github/workflows/c.yml@refs/tags/*'}", `f:4:33: signing.identity: a release is signed with a key or with an identity; take one of the two out`},
+		{"issuer of nobody", "signing: {issuer: 'https://example.com'}", `f:4:19: signing.issuer: it vouches for an identity, and none is named`},
+	} {
+		_, err := config.Parse("f", []byte(onGitHub+tt.in+"\n"))
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+	// Elsewhere nobody knows where the archives will be.
+	elsewhere := strings.Replace(onGitHub, "github.com", "example.com", 1)
+	_, err := config.Parse("f", []byte(elsewhere+"packages: [{}]\n"))
+	if want := "f:4:12: packages[0].formats: nupkg fetches the archives of the release, and nothing says from where: set download, or name only formats that carry their files: deb, rpm, apk, snap"; err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+	for _, good := range []string{"packages: [{formats: [deb]}]", "packages: [{}]\ndownload: https://example.com/{{ .Tag }}/"} {
+		if _, err := config.Parse("f", []byte(elsewhere+good+"\n")); err != nil {
+			t.Error(err)
+		}
+	}
+}
