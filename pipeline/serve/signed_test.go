@@ -1,10 +1,12 @@
 package serve_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/slipway-build/slipway/pipeline/serve"
 	"github.com/slipway-build/slipway/pipeline/sign"
@@ -53,5 +55,37 @@ func TestServesSignatures(t *testing.T) {
 	}
 	if _, err := verify.URL(t.Context(), again.URL+"/releases/hello/1.2.3/", o); err == nil {
 		t.Error("a changed signature passes")
+	}
+}
+
+// An install script knows no folders: it finds the archive and the signed checksums side by side.
+func TestDownloadIsFlat(t *testing.T) {
+	root := t.TempDir()
+	if _, err := verifytest.Write(filepath.Join(root, "hello"), verifytest.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(serve.New(serve.Options{Root: root}).Handler())
+	t.Cleanup(server.Close)
+	for name, want := range map[string]int{
+		"hello_1.2.3_linux_amd64.tar.gz": http.StatusOK, "SHA256SUMS": http.StatusOK, "release.json": http.StatusOK,
+		"hello":                       http.StatusNotFound, // the program of several platforms
+		"gone.tar.gz":                 http.StatusNotFound,
+		"archives/hello_1.2.3.tar.gz": http.StatusNotFound,
+	} {
+		got := http.StatusServiceUnavailable // while the folder is read for the first time
+		for range 500 {
+			resp, err := server.Client().Get(server.URL + "/releases/hello/1.2.3/download/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if got = resp.StatusCode; got != http.StatusServiceUnavailable {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if got != want {
+			t.Errorf("%s: %d, want %d", name, got, want)
+		}
 	}
 }
