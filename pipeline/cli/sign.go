@@ -239,7 +239,7 @@ func (a *app) signer(dir string, c signChoices) (sign.Options, error) {
 	if c.key == "" && ephemeral.Available(a.lookupEnv) {
 		o := ephemeral.Options{Fulcio: c.fulcio, Rekor: c.rekor, LookupEnv: a.lookupEnv}
 		if c.trustedRoot != "" {
-			root, err := readTrustedRoot(c.trustedRoot)
+			root, err := verify.ReadTrustedRoot(c.trustedRoot)
 			if err != nil {
 				return sign.Options{}, err
 			}
@@ -282,19 +282,6 @@ func (a *app) ranFor(ctx context.Context, dir string, o sign.Options) error {
 		return fault.New(fault.Credentials, fmt.Errorf("signing: %w; sign in the run that the tag starts", err))
 	}
 	return nil
-}
-
-// readTrustedRoot reads the keys of Sigstore's services, or of private ones.
-func readTrustedRoot(name string) (keyless.TrustedRoot, error) {
-	b, err := readBounded(name)
-	if err != nil {
-		return keyless.TrustedRoot{}, err
-	}
-	root, err := keyless.ParseTrustedRoot(b)
-	if err != nil {
-		return keyless.TrustedRoot{}, fault.New(fault.Usage, fmt.Errorf("%s: %w", name, err))
-	}
-	return root, nil
 }
 
 // lookupEnv reads the environment of this run.

@@ -34,20 +34,29 @@ func (f IdentityFlags) Verifier() (*keyless.Verifier, error) {
 	if err := v.Policy.Check(); err != nil {
 		return nil, err
 	}
+	root, err := ReadTrustedRoot(f.Root)
+	v.Root = root
+	return v, err
+}
+
+// ReadTrustedRoot reads the file with the keys of Sigstore's services, or of private ones. An error is a fault.Usage that
+// names the file.
+func ReadTrustedRoot(name string) (keyless.TrustedRoot, error) {
 	const maxRoot = 16 << 20
-	r, err := os.Open(f.Root)
+	r, err := os.Open(name)
 	if err != nil {
-		return nil, fault.New(fault.Usage, fmt.Errorf("reading trusted root: %w", err))
+		return keyless.TrustedRoot{}, fault.New(fault.Usage, fmt.Errorf("reading trusted root: %w", err))
 	}
 	defer r.Close()
 	b, err := io.ReadAll(io.LimitReader(r, maxRoot))
-	if err == nil {
-		v.Root, err = keyless.ParseTrustedRoot(b)
-	}
 	if err != nil {
-		return nil, fault.New(fault.Usage, fmt.Errorf("%s: %w", f.Root, err))
+		return keyless.TrustedRoot{}, fault.New(fault.Usage, fmt.Errorf("reading trusted root: %w", err))
 	}
-	return v, nil
+	root, err := keyless.ParseTrustedRoot(b)
+	if err != nil {
+		return keyless.TrustedRoot{}, fault.New(fault.Usage, fmt.Errorf("%s: %w", name, err))
+	}
+	return root, nil
 }
 
 // Identity is who signs a release without a key: a workflow whose certificate says who it is, and what it was run for.
