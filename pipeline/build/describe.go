@@ -176,7 +176,11 @@ func (b *builder) programs(ctx context.Context) (map[string]sbom.Program, error)
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			p, err := sbom.ReadProgram(b.stage.path(bin.Path))
+			f, ok := b.file(bin.Path)
+			if !ok {
+				return fmt.Errorf("%s is not there", bin.Path)
+			}
+			p, err := sbom.ReadProgram(b.stage.path(bin.Path), f.Digest)
 			mu.Lock()
 			defer mu.Unlock()
 			out[bin.Path] = p

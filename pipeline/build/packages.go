@@ -266,10 +266,18 @@ func (b *builder) changes() string {
 	return strings.Join(lines, "\n")
 }
 
+// github is the page of the repository on GitHub; "" where it is elsewhere.
+func (b *builder) github() string {
+	if !strings.HasPrefix(b.Plan.Repository, "https://github.com/") {
+		return ""
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(b.Plan.Repository, "/"), ".git")
+}
+
 // pages are what GitHub shows of a repository: the licence at the release, and the issues. They are "" elsewhere.
 func (b *builder) pages() (license, issues string) {
-	repository := strings.TrimSuffix(strings.TrimSuffix(b.Plan.Repository, "/"), ".git")
-	if !strings.HasPrefix(repository, "https://github.com/") {
+	repository := b.github()
+	if repository == "" {
 		return "", ""
 	}
 	if names, err := b.match(b.Plan.Licenses); err == nil && len(names) > 0 {
@@ -306,8 +314,8 @@ func (b *builder) scriptOptions() script.Options {
 // recipeValue is what a recipe says, with the digests of the archives.
 func (b *builder) recipeValue(p plan.Package, r plan.Recipe) (pack.Recipe, error) {
 	value := pack.Recipe{Meta: b.meta(p), Completions: p.Completions, Test: p.Test}
-	if tag := b.Plan.Tag; tag != "" && strings.HasPrefix(b.Plan.Repository, "https://github.com/") {
-		value.ReleaseURL = strings.TrimSuffix(b.Plan.Repository, ".git") + "/releases/tag/" + tag
+	if tag, repository := b.Plan.Tag, b.github(); tag != "" && repository != "" {
+		value.ReleaseURL = repository + "/releases/tag/" + tag
 		value.NotesURL = value.ReleaseURL
 	}
 	if r.Format == pack.Nupkg.Name {

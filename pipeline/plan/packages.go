@@ -28,8 +28,7 @@ type Package struct {
 	Depends     map[string][]string `json:"depends,omitempty"`     // by format
 	Test        []string            `json:"test"`                  // arguments that print the version
 	Snap        *Snap               `json:"snap,omitempty"`
-	Tags        []string            `json:"tags,omitempty"`   // words to find a nupkg by
-	Winget      string              `json:"winget,omitempty"` // publisher and name
+	Tags        []string            `json:"tags,omitempty"` // words to find a nupkg by
 	Carriers    []Carrier           `json:"carriers"`
 	Recipes     []Recipe            `json:"recipes"`
 }
@@ -210,7 +209,6 @@ func (p planner) pkg(key string, c config.Package, out Plan) (Package, error) {
 			built.Tags = c.Nupkg.Tags
 		case "winget":
 			r.Name = cmp.Or(c.Winget.ID, identifier(out.Project.Vendor)+"."+identifier(out.Project.Title))
-			built.Winget = r.Name
 		}
 		r.Path = f.path(r.Name, r.Version)
 		if f.format == "script" && name == p.cfg.Project.Name {

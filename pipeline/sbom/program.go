@@ -34,12 +34,9 @@ type Module struct {
 // Setting is a setting of a build, such as GOOS.
 type Setting struct{ Key, Value string }
 
-// ReadProgram reads the build information of a binary of any platform. Its error says when the file is no Go program.
-func ReadProgram(name string) (Program, error) {
-	digest, _, err := artifact.SumFile(name)
-	if err != nil {
-		return Program{}, err
-	}
+// ReadProgram reads the build information of a binary of any platform, whose digest the caller knows. Its error says when
+// the file is no Go program.
+func ReadProgram(name string, digest artifact.Digest) (Program, error) {
 	info, err := buildinfo.ReadFile(name)
 	if err != nil {
 		return Program{}, fmt.Errorf("reading build information: %w", err)

@@ -489,19 +489,20 @@ func TestReadProgram(t *testing.T) {
 		if b, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, b)
 		}
-		p, err := ReadProgram(out)
+		digest := artifact.Sum([]byte(system))
+		p, err := ReadProgram(out, digest)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.Path != "hello-"+system || p.Main != "example.com/hello" || p.Go != strings.TrimPrefix(strings.Fields(runtime.Version())[0], "go") ||
+		if p.Path != "hello-"+system || p.Digest != digest || p.Main != "example.com/hello" || p.Go != strings.TrimPrefix(strings.Fields(runtime.Version())[0], "go") ||
 			!slices.Contains(p.Settings, Setting{"GOOS", system}) || !slices.Equal(p.Modules, []Module{{Path: "example.com/part", Folder: "./part"}}) {
 			t.Errorf("%+v", p)
 		}
 	}
-	if _, err := ReadProgram(filepath.Join(dir, "main.go")); err == nil {
+	if _, err := ReadProgram(filepath.Join(dir, "main.go"), ""); err == nil {
 		t.Error("a text is taken for a program")
 	}
-	if _, err := ReadProgram(filepath.Join(dir, "nothing")); err == nil {
+	if _, err := ReadProgram(filepath.Join(dir, "nothing"), ""); err == nil {
 		t.Error("nothing is taken for a program")
 	}
 }
