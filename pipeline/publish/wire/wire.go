@@ -77,11 +77,11 @@ type Options struct {
 	// Sent is told of bytes of bodies as they leave.
 	Sent func(n int64)
 
-	Attempts int                                            // of one request; 0 is 5
-	Backoff  time.Duration                                  // before the second attempt, doubled for each further one; 0 is a second
-	MaxWait  time.Duration                                  // that a remote may ask for; 0 is three minutes
+	Attempts int                                              // of one request; 0 is 5
+	Backoff  time.Duration                                    // before the second attempt, doubled for each further one; 0 is a second
+	MaxWait  time.Duration                                    // that a remote may ask for; 0 is three minutes
 	Sleep    func(ctx context.Context, d time.Duration) error // nil sleeps
-	Now      func() time.Time                               // nil is time.Now; for what remotes say of when
+	Now      func() time.Time                                 // nil is time.Now; for what remotes say of when
 }
 
 // Transport is an http.RoundTripper.
@@ -156,6 +156,12 @@ type readKey struct{}
 // URL, or the exchange of a token.
 func Reading(ctx context.Context) context.Context { return context.WithValue(ctx, readKey{}, true) }
 
+type repeatKey struct{}
+
+// Repeating marks the requests made with the context as ones that end in the same state however often they are made,
+// whatever their method: a session for an upload that nothing is sent to does nothing.
+func Repeating(ctx context.Context) context.Context { return context.WithValue(ctx, repeatKey{}, true) }
+
 // reads tells whether the request changes nothing.
 func reads(req *http.Request) bool {
 	switch req.Method {
@@ -168,16 +174,17 @@ func reads(req *http.Request) bool {
 
 // repeatable tells whether a second time ends in the same state as the first.
 func repeatable(req *http.Request) bool {
-	return reads(req) || req.Method == http.MethodPut || req.Method == http.MethodDelete
+	marked, _ := req.Context().Value(repeatKey{}).(bool)
+	return marked || reads(req) || req.Method == http.MethodPut || req.Method == http.MethodDelete
 }
 
 // RoundTrip makes the request, again where that is right; see the package's comment.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
-		defer req.Body.Close()
+	if req.Body != nil {
+		defer req.Body.Close() // each attempt that can has a body of its own
 	}
 	for attempt := 1; ; attempt++ {
-		res, err := t.once(req, attempt)
+		res, err := t.once(req)
 		wait, again := t.again(req, res, err)
 		if !again || attempt >= t.o.Attempts || !rewindable(req) {
 			return res, err
@@ -209,9 +216,9 @@ func drain(res *http.Response) {
 }
 
 // once makes the request one time.
-func (t *Transport) once(req *http.Request, attempt int) (*http.Response, error) {
+func (t *Transport) once(req *http.Request) (*http.Response, error) {
 	out := req.Clone(req.Context()) // a RoundTripper may not change the request
-	if attempt > 1 && req.GetBody != nil {
+	if req.GetBody != nil && req.Body != nil && req.Body != http.NoBody {
 		body, err := req.GetBody()
 		if err != nil {
 			return nil, err
