@@ -489,3 +489,33 @@ func TestCancelled(t *testing.T) {
 	_, err := Package(ctx, io.Discard, appOptions("testdata/app"))
 	wantFault(t, err, fault.Transient, "canceled")
 }
+
+// What a packaged chart runs is what was found when it was packaged.
+func TestImagesOfPackage(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"Chart.yaml":         "apiVersion: v2\nname: " + filepath.Base(dir) + "\nversion: 0.0.0\n",
+		"values.yaml":        "image: ghcr.io/example/tool:1.2.3\n",
+		"templates/pod.yaml": "apiVersion: v1\nkind: Pod\nmetadata:\n  name: tool\nspec:\n  containers:\n    - name: tool\n      image: {{ .Values.image }}\n",
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b bytes.Buffer
+	r, err := Package(t.Context(), &b, Options{Dir: dir, Version: "1.2.3", AppVersion: "1.2.3", Time: time.Unix(1, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refs, err := Images(b.Bytes())
+	if want := []string{"ghcr.io/example/tool:1.2.3"}; err != nil || !slices.Equal(refs, want) || !slices.Equal(r.Images, want) {
+		t.Errorf("%q, %v; when it was packaged %q", refs, err, r.Images)
+	}
+	if _, err := Images([]byte("no chart")); err == nil {
+		t.Error("what is no chart has images")
+	}
+}

@@ -93,12 +93,29 @@ func check(ctx context.Context, files map[string][]byte) ([]string, error) {
 // render renders the chart with the values as an installation would, without a cluster, and returns the references of
 // all images in it. Every document must be YAML, the values must fit the schemas, and the references the policy.
 func render(files map[string][]byte, v valuesFile) ([]string, error) {
-	fail := func(err error) ([]string, error) {
-		return nil, fault.New(fault.Build, fmt.Errorf("rendering with %s: %w", v.name, err))
-	}
 	c, err := load(files)
 	if err != nil {
-		return fail(err)
+		return nil, fault.New(fault.Build, fmt.Errorf("rendering with %s: %w", v.name, err))
+	}
+	return renderChart(c, v)
+}
+
+// Images are the references of all images that a packaged chart runs with its own values, sorted, each once. A chart
+// whose references can come to mean other bytes is a fault.Policy.
+func Images(tgz []byte) ([]string, error) {
+	c, err := open(tgz)
+	if err != nil {
+		return nil, err
+	}
+	refs, err := renderChart(c, valuesFile{name: "the default values"})
+	slices.Sort(refs)
+	return slices.Compact(refs), err
+}
+
+// renderChart renders a chart that was read for this alone, since rendering changes it.
+func renderChart(c *helmchart.Chart, v valuesFile) ([]string, error) {
+	fail := func(err error) ([]string, error) {
+		return nil, fault.New(fault.Build, fmt.Errorf("rendering with %s: %w", v.name, err))
 	}
 	dropOutsideSchemas(c)
 	values, err := chartutil.ReadValues(v.data)

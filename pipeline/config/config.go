@@ -39,6 +39,7 @@ type Config struct {
 	Notes    Notes             `yaml:"notes" doc:"Where the release notes come from."`
 	Hub      Hub               `yaml:"artifactHub" doc:"What Artifact Hub is told of the charts."`
 	Signing  Signing           `yaml:"signing" doc:"Who signs a release. Verifying asks for what is named here."`
+	Publish  Publish           `yaml:"publish" doc:"Where a release goes."`
 	Mirrors  map[string]string `yaml:"mirrors" doc:"Registry to read bases from instead of another, by the host it stands in for. The digest decides what is accepted." example:"docker.io: mirror.example.com/hub"`
 	Test     Test              `yaml:"test" doc:"What the test command runs."`
 
@@ -231,6 +232,7 @@ func (c Config) validate() error {
 	v.notes(c.Notes)
 	v.hub(c.Hub)
 	v.signing(c.Signing)
+	v.publish("publish", c.Publish)
 	v.test(c.Test)
 	return v.err()
 }

@@ -57,6 +57,7 @@ type Plan struct {
 	Hub           *Hub             `json:"artifactHub,omitempty"`
 	Provenance    string           `json:"provenance"`
 	Signing       *Signing         `json:"signing,omitempty"`
+	Destinations  []Destination    `json:"destinations"`
 	Licenses      []string         `json:"licenses"` // patterns of the licence files
 	Test          Test             `json:"test"`
 }
@@ -92,6 +93,9 @@ type Signing struct {
 	Identity  string          `json:"identity,omitempty"`
 	Issuer    string          `json:"issuer,omitempty"`
 }
+
+// Destination is a place that the release goes to.
+type Destination = config.Destination
 
 // Toolchain is the Go release that compiles and the checksums of its module by host, such as linux-amd64.
 type Toolchain struct {
@@ -320,6 +324,16 @@ func (p planner) plan() (Plan, error) {
 	if out.Signing, err = p.signing(); err != nil {
 		return Plan{}, err
 	}
+	var repositories []string
+	for _, im := range out.Images {
+		repositories = append(repositories, im.Repository)
+	}
+	for _, c := range out.Charts {
+		if c.Repository != "" {
+			repositories = append(repositories, c.Repository)
+		}
+	}
+	out.Destinations = p.cfg.Destinations(repositories)
 	if err := p.checkPaths(out); err != nil {
 		return Plan{}, err
 	}

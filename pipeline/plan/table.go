@@ -86,6 +86,10 @@ func (p Plan) Table(out io.Writer) error {
 		fmt.Fprintf(w, "  notes\t%s\tsince %s\n", p.Notes.Path, since)
 		fmt.Fprintf(w, "  provenance\t%s\n", p.Provenance)
 	}
+	section("published to", len(p.Destinations))
+	for _, d := range p.Destinations {
+		fmt.Fprintf(w, "  %s\t%s\n", d.Kind, d.Where)
+	}
 	if s := p.Signing; s != nil {
 		fmt.Fprintf(w, "\nsigned by\n")
 		if s.Key != "" {

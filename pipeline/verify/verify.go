@@ -41,8 +41,12 @@ const (
 	maxDepth    = 32
 )
 
-// uncompared are the files of dist/ that differ from one build to the next, and that nobody relies on.
-var uncompared = []string{"report.html", "build.log", "timings.json", ".gitignore"}
+// uncompared are the files of dist/ that differ from one build to the next, and that nobody relies on: what was seen while
+// it was built, and what a publishing did.
+var uncompared = []string{
+	"report.html", "build.log", "timings.json", ".gitignore",
+	"publish/journal.jsonl", "publish/journal.jsonl.old", "publish/receipts.json",
+}
 
 // Options say how a release is checked.
 type Options struct {

@@ -71,6 +71,13 @@ func (f *Faults) Serve(t testing.TB, service string, remote http.Handler) string
 	return s.URL
 }
 
+// Set changes the rule while requests may be under way.
+func (f *Faults) Set(rule func(n int, service string, r *http.Request) Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Rule = rule
+}
+
 // Wrap puts the faults in front of a remote.
 func (f *Faults) Wrap(service string, remote http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

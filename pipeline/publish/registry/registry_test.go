@@ -334,14 +334,14 @@ func TestEveryFault(t *testing.T) {
 		} {
 			step := 7
 			if testing.Short() {
-				step = 41
+				step = 101
 			}
 			if *every {
 				step = 1
 			}
 			for i := 1; i <= n; i += step {
 				s := newStand(t, o)
-				s.faults.Rule = publishtest.Nth(i, f)
+				s.faults.Set(publishtest.Nth(i, f))
 				_, err := s.publish(t, rel, setting{})
 				if err == nil && s.State() != want {
 					t.Fatalf("%s at request %d: it succeeded with another state", f, i)
@@ -349,7 +349,7 @@ func TestEveryFault(t *testing.T) {
 				if err != nil && fault.CodeOf(err) != fault.Transient && fault.CodeOf(err) != fault.Credentials {
 					t.Errorf("%s at request %d: %v", f, i, err)
 				}
-				s.faults.Rule = nil
+				s.faults.Set(nil)
 				if _, err := s.publish(t, rel, setting{}); err != nil {
 					t.Fatalf("%s at request %d, and again: %v", f, i, err)
 				}

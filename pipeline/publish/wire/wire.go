@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -69,7 +70,7 @@ type Options struct {
 	Credentials []Credential
 	UserAgent   string
 
-	// DryRun is told of each request that would change something instead of its being made; Simulate answers it, with
+	// DryRun is told, one after the other, of each request that would change something instead of its being made; Simulate answers it, with
 	// an empty 200 where it is nil or returns nil.
 	DryRun   func(Request)
 	Simulate func(*http.Request) *http.Response
@@ -88,6 +89,7 @@ type Options struct {
 type Transport struct {
 	o        Options
 	requests atomic.Int64
+	telling  sync.Mutex
 }
 
 // New returns a transport.
@@ -252,7 +254,7 @@ func (t *Transport) once(req *http.Request) (*http.Response, error) {
 		if out.Body != nil {
 			out.Body.Close()
 		}
-		t.o.DryRun(record)
+		t.tell(record)
 		var res *http.Response
 		if t.o.Simulate != nil {
 			res = t.o.Simulate(out)
@@ -281,6 +283,13 @@ func (t *Transport) once(req *http.Request) (*http.Response, error) {
 	}
 	end(strconv.Itoa(res.StatusCode))
 	return res, nil
+}
+
+// tell tells of requests one after the other.
+func (t *Transport) tell(r Request) {
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	t.o.DryRun(r)
 }
 
 // confidential tells whether nobody on the way reads what is sent: over TLS, or on this machine.
