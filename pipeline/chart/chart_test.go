@@ -492,9 +492,9 @@ func TestCancelled(t *testing.T) {
 
 // What a packaged chart runs is what was found when it was packaged.
 func TestImagesOfPackage(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "tool")
 	for name, content := range map[string]string{
-		"Chart.yaml":         "apiVersion: v2\nname: " + filepath.Base(dir) + "\nversion: 0.0.0\n",
+		"Chart.yaml":         "apiVersion: v2\nname: tool\nversion: 0.0.0\n",
 		"values.yaml":        "image: ghcr.io/example/tool:1.2.3\n",
 		"templates/pod.yaml": "apiVersion: v1\nkind: Pod\nmetadata:\n  name: tool\nspec:\n  containers:\n    - name: tool\n      image: {{ .Values.image }}\n",
 	} {

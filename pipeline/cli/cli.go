@@ -44,6 +44,7 @@ type app struct {
 	since    string // --since
 	dirty    bool   // --dirty
 	cache    string // --cache
+	resumes  bool   // the command goes on from where it was interrupted
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
@@ -57,6 +58,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	if ctx.Err() != nil {
 		err = fault.Errorf(fault.Transient, "interrupted; nothing was changed, the same command begins again")
+		if a.resumes {
+			err = fault.Errorf(fault.Transient, "interrupted; the same command goes on from here")
+		}
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintf(a.stderr, "slipway: %s\n", line)
@@ -103,7 +107,7 @@ slipway.yaml says what is released, slipway.lock what it is made from. Nothing e
 		return fault.Errorf(fault.Usage, "%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(a.initCommand(), a.lockCommand(), a.versionCommand(), a.planCommand(), a.checkCommand(),
-		a.testCommand(), a.buildCommand(), a.signCommand(), a.keygenCommand(), a.verifyCommand(), a.doctorCommand())
+		a.testCommand(), a.buildCommand(), a.signCommand(), a.keygenCommand(), a.verifyCommand(), a.publishCommand(), a.doctorCommand())
 	return root
 }
 

@@ -13,6 +13,7 @@ const beatEvery = time.Minute
 // active is a step that runs.
 type active struct {
 	step, group string
+	detail      string // how far it got
 	start, beat time.Time
 }
 
@@ -20,7 +21,7 @@ type active struct {
 type board struct {
 	start   time.Time
 	total   int
-	counts  [Note + 1]int
+	counts  [Moving + 1]int
 	running []active // in the order in which they were started
 }
 
@@ -31,14 +32,19 @@ func (b *board) apply(e Event, now time.Time) Event {
 		b.start = now
 	}
 	e.Step, e.Group, e.Detail = oneLine(e.Step), oneLine(e.Group), oneLine(e.Detail)
-	if e.State >= Started && e.State <= Note {
+	if e.State >= Started && e.State <= Moving {
 		b.counts[e.State]++
 	}
 	if e.State == Started {
-		b.running = append(b.running, active{e.Step, e.Group, now, now})
+		b.running = append(b.running, active{step: e.Step, group: e.Group, start: now, beat: now})
+	}
+	if e.State == Moving {
+		if i := b.find(e); i >= 0 {
+			b.running[i].detail = e.Detail
+		}
 	}
 	if e.State.ended() {
-		i := slices.IndexFunc(b.running, func(a active) bool { return a.step == e.Step && a.group == e.Group })
+		i := b.find(e)
 		if i >= 0 {
 			if e.Elapsed == 0 {
 				e.Elapsed = now.Sub(b.running[i].start)
@@ -47,6 +53,11 @@ func (b *board) apply(e Event, now time.Time) Event {
 		}
 	}
 	return e
+}
+
+// find is the place of a step among those that run; -1 where it does not.
+func (b *board) find(e Event) int {
+	return slices.IndexFunc(b.running, func(a active) bool { return a.step == e.Step && a.group == e.Group })
 }
 
 // ended is the number of steps that ended.

@@ -66,7 +66,11 @@ func stepLine(e Event) string {
 }
 
 func beatLine(a active, now time.Time) string {
-	return fmt.Sprintf("... still running %s (%s)\n", a.step, formatDuration(now.Sub(a.start)))
+	s := formatDuration(now.Sub(a.start))
+	if a.detail != "" {
+		s += ", " + a.detail
+	}
+	return fmt.Sprintf("... still running %s (%s)\n", a.step, s)
 }
 
 // indent sets outside lines apart from ours.

@@ -29,13 +29,14 @@ const (
 	Failed  // with Err and, where there is one, Output
 	Skipped // not done, or stopped midway, because of something else
 	Note    // not a step: Detail is a line for the reader, such as which engine was chosen
+	Moving  // a step that runs got further: Detail says how far
 )
 
-var states = [...]string{Started: "started", Done: "done", Cached: "cached", Failed: "failed", Skipped: "skipped", Note: "note"}
+var states = [...]string{Started: "started", Done: "done", Cached: "cached", Failed: "failed", Skipped: "skipped", Note: "note", Moving: "moving"}
 
 // String is the state in lower case, as the JSON display writes it.
 func (s State) String() string {
-	if s < Started || s > Note {
+	if s < Started || s > Moving {
 		return fmt.Sprintf("State(%d)", int(s))
 	}
 	return states[s]

@@ -352,3 +352,44 @@ func TestSilentWithoutSteps(t *testing.T) {
 		}
 	}
 }
+
+// A step that runs says how far it got: on a terminal beside it, in a log when the log hears of it, to programs each time.
+func TestMoving(t *testing.T) {
+	now := time.Unix(0, 0)
+	events := []Event{
+		{Step: "stage ghcr.io", Group: "publish", State: Started},
+		{Step: "stage ghcr.io", Group: "publish", State: Moving, Detail: "12.0 MB, 4.0 MB/s"},
+		{Step: "nobody knows it", Group: "publish", State: Moving, Detail: "1 B"},
+	}
+	for name, open := range map[string]func(Options) Display{
+		"tty":  func(o Options) Display { return NewTTY(o) },
+		"json": func(o Options) Display { return NewJSON(o) },
+	} {
+		var b bytes.Buffer
+		var mu sync.Mutex
+		d := open(Options{W: writerFunc(func(p []byte) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return b.Write(p)
+		}), Now: func() time.Time { return now }, ASCII: true})
+		for _, e := range events {
+			d.Event(e)
+		}
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			mu.Lock()
+			shown := strings.Contains(b.String(), "12.0 MB, 4.0 MB/s")
+			mu.Unlock()
+			if shown {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s does not say how far the step got: %q", name, b.String())
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

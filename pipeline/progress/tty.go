@@ -203,7 +203,7 @@ func (t *TTY) frame(now time.Time, width, height int) []line {
 		shown = shown[:max(room-1, 0)]
 	}
 	for _, a := range shown {
-		add(t.columns(spin, cyan, formatDuration(now.Sub(a.start)), a.step, "", width-1))
+		add(t.columns(spin, cyan, formatDuration(now.Sub(a.start)), a.step, a.detail, width-1))
 	}
 	if more := len(b.running) - len(shown); more > 0 && height > 2 {
 		add(t.style(dim, truncate(fmt.Sprintf("%s and %d more running", t.g.ellipsis, more), width-1, t.g.ellipsis)))

@@ -356,6 +356,7 @@ func (r *run) rounds(ctx context.Context, i int, step string, f func(context.Con
 		start, before := r.Tracker.Elapsed(), int64(0)
 		if t.Sent != nil {
 			before = t.Sent()
+			defer r.watch(step+" "+t.Name, t.Sent, before, start)()
 		}
 		for round := 1; ; round++ {
 			err := f(ctx)
@@ -380,6 +381,29 @@ func (r *run) rounds(ctx context.Context, i int, step string, f func(context.Con
 		}
 		return progress.Result{Detail: detail}, nil
 	})
+}
+
+// watchEvery is how often it is told how much was sent.
+const watchEvery = 500 * time.Millisecond
+
+// watch tells how much was sent until it is stopped.
+func (r *run) watch(step string, sent func() int64, before int64, start time.Duration) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if n := sent() - before; n > 0 {
+					r.Tracker.Event(progress.Event{Step: step, Group: "publish", State: progress.Moving, Detail: Rate(n, r.Tracker.Elapsed()-start)})
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done) }
 }
 
 // Rate is an amount of bytes with how fast they went.

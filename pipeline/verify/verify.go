@@ -6,8 +6,8 @@
 // contents: each file is opened, and says of itself what the manifest says of it. What was not checked is not passed: a
 // file that the manifest does not know fails, and so does one that could not be read or that nothing here can open.
 //
-// Four files are excepted, because they tell of the machine that built and not of the release: report.html, build.log,
-// timings.json and the .gitignore that keeps git from seeing any of it. The files of signatures are known by their
+// Some files are excepted, because they tell of the machine that built or published and not of the release: report.html,
+// build.log, timings.json, the .gitignore that keeps git from seeing any of it, and those in publish/. The files of signatures are known by their
 // names; see package signature.
 package verify
 
@@ -45,7 +45,7 @@ const (
 // it was built, and what a publishing did.
 var uncompared = []string{
 	"report.html", "build.log", "timings.json", ".gitignore",
-	"publish/journal.jsonl", "publish/journal.jsonl.old", "publish/receipts.json",
+	"publish/journal.jsonl", "publish/journal.jsonl.old", "publish/receipts.json", "publish/lock",
 }
 
 // Options say how a release is checked.

@@ -251,6 +251,33 @@ func (d *Destination) floats(ctx context.Context, c *client, r repository, t tag
 	return nil
 }
 
+// Versions are those that the registry has of the project already, by the names of its images and charts.
+func (d *Destination) Versions(ctx context.Context) ([]version.Version, error) {
+	c, err := d.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	distros := map[string]bool{}
+	for _, im := range d.o.Release.Manifest.Images {
+		distros[im.Distro] = true
+	}
+	var all []version.Version
+	for _, r := range d.repos {
+		names, err := c.tags(ctx, r.Name)
+		if err != nil {
+			return nil, err
+		}
+		if r.Chart {
+			all = append(all, versions(names, "")...)
+			continue
+		}
+		for distro := range distros {
+			all = append(all, versions(names, distro)...)
+		}
+	}
+	return all, nil
+}
+
 // versions are the released versions among the names of a repository: those of one distribution, or of a chart where
 // distro is "".
 func versions(names []string, distro string) []version.Version {

@@ -1,0 +1,406 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/chart"
+	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/progress"
+	"github.com/slipway-build/slipway/pipeline/publish"
+	"github.com/slipway-build/slipway/pipeline/publish/policy"
+	"github.com/slipway-build/slipway/pipeline/publish/wire"
+	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/source"
+	"github.com/slipway-build/slipway/pipeline/verify"
+)
+
+// publishChoices are the flags of publish.
+type publishChoices struct {
+	destinations       string
+	trustedRoot        string
+	dryRun             bool
+	status, deep       bool
+	json               bool
+	announce           bool
+	allowUnpublishable bool
+}
+
+func (a *app) publishCommand() *cobra.Command {
+	var c publishChoices
+	cmd := &cobra.Command{
+		Use:   "publish [DIST]",
+		Short: "Carry a finished release to where people get it, as one transaction",
+		Long: `Publish checks first that nothing stands in the way, at any destination, then uploads what nobody sees yet, reads it
+back, and only when all of that is right everywhere makes the release visible: images by their tags, the release on
+GitHub, chart repositories, and last what points at those. Whatever happens on the way, the same command goes on from
+there: what a destination holds already is left alone, and what other bytes hold is never replaced (exit 7).
+
+A version is published by a workflow alone, which shows by whose identity it runs. A person publishes snapshots, and
+anything to this machine: --destinations names a file that says what stands below publish in slipway.yaml, for a
+rehearsal or another environment. Tokens are read from the environment variables that the configuration names, and
+those of registries also from Docker's configuration. What was done is in dist/publish.`,
+		Example: "  go run ./ci publish --dry-run\n  go run ./ci publish\n  go run ./ci publish --status\n  go run ./ci publish --destinations rehearsal.yaml",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := a.distFolder(cmd.Context())
+			if len(args) == 1 {
+				dir = args[0]
+			}
+			a.resumes = true
+			return a.publish(cmd.Context(), dir, c)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&c.dryRun, "dry-run", false, "print every request that would change something, and change nothing")
+	flags.BoolVar(&c.status, "status", false, "print how the release stands everywhere, as the destinations have it now")
+	flags.BoolVar(&c.deep, "deep", false, "with --status: fetch every byte and compare")
+	flags.BoolVar(&c.json, "json", false, "print JSON")
+	flags.StringVar(&c.destinations, "destinations", "", "`file` that says where to publish, instead of publish in slipway.yaml")
+	flags.StringVar(&c.trustedRoot, "trusted-root", "", "`file` with the keys of Sigstore's services, to check signatures of a workflow with")
+	flags.BoolVar(&c.announce, "announce", false, "send announcements again, which are otherwise sent once")
+	flags.BoolVar(&c.allowUnpublishable, "allow-unpublishable", false, "publish a release that is marked as not for publishing to this machine, to try it")
+	return cmd
+}
+
+func (a *app) publish(ctx context.Context, dir string, c publishChoices) (err error) {
+	if c.dryRun && c.status {
+		return fault.Errorf(fault.Usage, "--dry-run and --status: one tells what would be done, the other what was; take one away")
+	}
+	if c.deep && !c.status {
+		return fault.Errorf(fault.Usage, "--deep is for --status; publish reads back what it stages without")
+	}
+	rel, err := openRelease(dir)
+	if err != nil {
+		return err
+	}
+	cfg, to, err := a.whereTo(c)
+	if err != nil {
+		return err
+	}
+	// What is only looked at or told of leaves no trace.
+	var journal *publish.Journal
+	if !c.dryRun && !c.status {
+		unlock, err := publish.Lock(dir)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, unlock()) }()
+		if journal, err = publish.OpenJournal(dir, rel.Digest, time.Now); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, journal.Close()) }()
+	}
+	shown, err := a.display(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, shown.Close()) }()
+	tracker := progress.NewTracker(shown, nil)
+	if n := journal.Unanswered(); n > 0 {
+		tracker.Note(fmt.Sprintf("an earlier run ended with %s open; each is looked at before anything is sent", count(n, "request", "requests")))
+	}
+	if !c.status {
+		if err := a.checkRelease(ctx, rel, cfg, journal, tracker, c); err != nil {
+			return err
+		}
+	}
+	s := &shipment{app: a, rel: rel, config: cfg, to: to, journal: journal, choices: c}
+	if c.dryRun {
+		s.tell = func(r wire.Request) { fmt.Fprintf(a.stdout, "%s: %s\n", r.Destination, r) }
+	}
+	targets, err := s.targets()
+	if err != nil {
+		return err
+	}
+	if len(targets) == 0 {
+		return fault.Errorf(fault.Usage, "there is nowhere to publish to: name destinations under publish in slipway.yaml")
+	}
+	o := publish.Options{Journal: journal, Tracker: tracker, DryRun: c.dryRun}
+	if c.status {
+		depth := publish.Listed
+		if c.deep {
+			depth = publish.Read
+		}
+		result, err := publish.Status(ctx, targets, depth, o)
+		if closing := shown.Close(); closing != nil {
+			return closing
+		}
+		return errors.Join(a.printStatus(rel, result, c.json), err, standing(result))
+	}
+	if err := a.allowed(ctx, s, tracker); err != nil {
+		return err
+	}
+	result, err := publish.Run(ctx, targets, o)
+	if c.dryRun {
+		return err
+	}
+	// Receipts say how everything stands, also after a run that did not get to its end.
+	if written := publish.NewReceipts(rel, result).Write(dir); written != nil && err == nil {
+		err = written
+	}
+	if err != nil {
+		return err
+	}
+	if closing := shown.Close(); closing != nil {
+		return closing
+	}
+	if c.json {
+		return a.printStatus(rel, result, true)
+	}
+	verb := "published"
+	if !result.Changed {
+		verb = "published already, nothing to do"
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s %s: %s (%s)\n", rel.Manifest.Name, rel.Manifest.Version, verb, count(len(targets), "destination", "destinations"))
+	return err
+}
+
+// openRelease reads the manifest of a finished dist/.
+func openRelease(dir string) (publish.Release, error) {
+	rel, err := publish.Open(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return rel, fault.Errorf(fault.Usage, "%s has no release; the build command makes one", display(dir))
+	}
+	if err != nil {
+		return rel, fault.New(fault.Mismatch, err)
+	}
+	return rel, nil
+}
+
+// whereTo is the configuration with where a release goes: what a file of its own says, else the configuration.
+func (a *app) whereTo(c publishChoices) (config.Config, config.Publish, error) {
+	cfg, _, err := a.readConfig()
+	if err != nil {
+		return cfg, config.Publish{}, err
+	}
+	if c.destinations == "" {
+		return cfg, cfg.Publish, nil
+	}
+	b, err := readBounded(c.destinations)
+	if err != nil {
+		return cfg, config.Publish{}, err
+	}
+	to, err := config.ParsePublish(filepath.Base(c.destinations), b)
+	return cfg, to, fault.New(fault.Usage, err)
+}
+
+// checked is the fact that every file of the release was opened and every signature looked at. A later run of the same
+// release hashes the files again and no more.
+const checked = "checked"
+
+// checkRelease holds the files to the manifest and the manifest to its signatures.
+func (a *app) checkRelease(ctx context.Context, rel publish.Release, cfg config.Config, journal *publish.Journal, tracker *progress.Tracker, c publishChoices) error {
+	return tracker.Run("check the release", "publish", func() (string, error) {
+		all, err := signed(rel.Dir)
+		if err != nil {
+			return "", fault.New(fault.Mismatch, err)
+		}
+		o := verify.Options{AllowUnpublishable: true, AllowUnsigned: true} // who may be published is a policy
+		if key := cfg.Signing.Key; key != "" && len(rel.Manifest.Unpublishable) == 0 {
+			file, err := a.configFile()
+			if err != nil {
+				return "", err
+			}
+			o.AllowUnsigned = false
+			if o.Keys, err = verify.ReadKeys([]string{filepath.Join(a.root(ctx, file), filepath.FromSlash(key))}); err != nil {
+				return "", err
+			}
+		}
+		if c.trustedRoot != "" {
+			if cfg.Signing.Identity == "" {
+				return "", fault.Errorf(fault.Usage, "--trusted-root is for a release that a workflow signs; slipway.yaml has no signing.identity")
+			}
+			o.AllowUnsigned = false
+			flags := verify.IdentityFlags{Identity: cfg.Signing.Identity, Issuer: cfg.Signing.IssuerURL(), Root: c.trustedRoot}
+			if o.Identity, err = flags.Verifier(); err != nil {
+				return "", err
+			}
+		}
+		o.HashesOnly = journal.Fact(checked) == string(all)
+		report, err := verify.Dist(ctx, rel.Dir, o)
+		if err != nil {
+			var b strings.Builder
+			if report.Verdict != "" {
+				err = errors.Join(err, report.WriteText(&b))
+			}
+			return "", withOutput(err, b.String())
+		}
+		if rel.Manifest.Signing != nil && len(rel.Manifest.Unpublishable) == 0 {
+			if _, err := os.Stat(rel.Path(signature.ChecksumsBundle)); err != nil {
+				return "", fault.Errorf(fault.Mismatch, "the release is not signed, and its manifest says that it is to be; run the sign command")
+			}
+		}
+		return count(report.Count(verify.Pass), "check passed", "checks passed"), journal.SetFact(checked, string(all))
+	})
+}
+
+// signed is a digest of what names every file of a release, and of every signature.
+func signed(dir string) (artifact.Digest, error) {
+	m := artifact.NewMeter(io.Discard)
+	for _, pattern := range []string{manifest.ChecksumsName, "*" + signature.Suffix, signature.AttestationsDir + "/*", signature.LayoutDir + "/*", signature.LayoutDir + "/blobs/sha256/*"} {
+		names, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(pattern)))
+		if err != nil {
+			return "", err
+		}
+		for _, name := range names { // sorted
+			if info, err := os.Stat(name); err != nil || info.IsDir() {
+				continue
+			}
+			sum, size, err := artifact.SumFile(name)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(m, "%s %d %s\n", sum, size, filepath.Base(name))
+		}
+	}
+	return m.Digest(), nil
+}
+
+// outputError carries what a step has to say at length.
+type outputError struct {
+	error
+	output string
+}
+
+func (e outputError) Output() string { return e.output }
+func (e outputError) Unwrap() error  { return e.error }
+
+func withOutput(err error, output string) error {
+	if output == "" {
+		return err
+	}
+	return outputError{err, output}
+}
+
+// allowed holds the release to the policies, and the configuration to the commit that the release is of.
+func (a *app) allowed(ctx context.Context, s *shipment, tracker *progress.Tracker) error {
+	local := policy.Local(s.where)
+	return tracker.Run("policies", "publish", func() (string, error) {
+		if !local && s.choices.destinations == "" {
+			if err := a.sameCommit(ctx, s.rel.Manifest); err != nil {
+				return "", err
+			}
+		}
+		o := policy.Options{
+			Release: s.rel.Manifest, Destinations: s.where, AllowUnpublishable: s.choices.allowUnpublishable,
+			Tokens: policy.Environment{Lookup: a.lookupEnv}, Issuer: s.to.Issuer,
+			Images:   s.images,
+			Registry: s,
+			// Of a rehearsal nobody asks for a candidate.
+			CandidateFirst: s.to.Candidate == "required" && !local,
+		}
+		if o.CandidateFirst && s.rel.Manifest.Version.IsStable() {
+			var err error
+			if o.Released, err = s.released(ctx); err != nil {
+				return "", err
+			}
+		}
+		findings, err := policy.Check(ctx, o)
+		passed := 0
+		for _, f := range findings {
+			if f.Passed {
+				passed++
+			}
+		}
+		return fmt.Sprintf("%d of %d hold", passed, len(findings)), err
+	})
+}
+
+// images are those in a packaged chart of the release.
+func (s *shipment) images(path string) ([]string, error) {
+	f, err := os.Open(s.rel.Path(path))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxText))
+	if err != nil {
+		return nil, err
+	}
+	return chart.Images(b)
+}
+
+// sameCommit refuses to publish by another configuration than that of the release's commit: where a release goes is
+// part of what was tagged.
+func (a *app) sameCommit(ctx context.Context, rel manifest.Release) error {
+	file, err := a.configFile()
+	if err != nil {
+		return err
+	}
+	src, err := source.Read(ctx, source.Options{Dir: a.root(ctx, file), Ref: a.ref(), AllowDirty: true, TagPrefix: ""})
+	if err != nil {
+		return err
+	}
+	switch {
+	case src.Commit != rel.Commit:
+		return fault.Errorf(fault.Git, "the release is of commit %.12s and this is commit %.12s, whose slipway.yaml may send it elsewhere; git checkout %[1]s, or name the places with --destinations", rel.Commit, src.Commit)
+	case src.Dirty && rel.Tag != "":
+		return fault.Errorf(fault.Git, "the tree has uncommitted changes, so slipway.yaml may not be that of the release; commit or stash them")
+	}
+	return nil
+}
+
+// standing is an error where the release is not everywhere that it should be.
+func standing(r publish.Result) error {
+	missing, different := 0, 0
+	for _, o := range r.Outcomes {
+		for _, it := range o.Items {
+			switch it.State {
+			case publish.Same, publish.Kept:
+			case publish.Different:
+				different++
+			default:
+				missing++
+			}
+		}
+	}
+	switch {
+	case different > 0:
+		return fault.Errorf(fault.Conflict, "%s other bytes", count(different, "name has", "names have"))
+	case missing > 0:
+		return fault.Errorf(fault.Transient, "%s not there; the publish command puts what is missing", count(missing, "thing is", "things are"))
+	}
+	return nil
+}
+
+// printStatus tells how the release stands.
+func (a *app) printStatus(rel publish.Release, r publish.Result, asJSON bool) error {
+	if asJSON {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(publish.NewReceipts(rel, r))
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s %s\n", rel.Manifest.Name, rel.Manifest.Version)
+	for _, o := range r.Outcomes {
+		there := 0
+		for _, it := range o.Items {
+			if it.State == publish.Same || it.State == publish.Kept {
+				there++
+			}
+		}
+		fmt.Fprintf(w, "\n%s\t%d of %d\t%s\n", o.Destination, there, len(o.Items), o.Error)
+		for _, it := range o.Items {
+			// What is staged and there is a number; what is visible, and what is not as it should be, is told.
+			if it.Phase == publish.Flip || it.State != publish.Same {
+				fmt.Fprintf(w, "  %s\t%s\t%s\n", it.State, it.Name, it.Detail)
+			}
+		}
+	}
+	return w.Flush()
+}
