@@ -200,25 +200,28 @@ func (r *run) all(ctx context.Context) error {
 		r.errs[i] = r.rounds(ctx, i, "stage", r.targets[i].Stage)
 	})
 	if !r.DryRun {
-		// What an earlier run staged and nobody read back is read back now.
-		r.look(ctx, "read back", Read, func(i int) bool {
-			return r.errs[i] == nil && (r.changed[i] || r.left(i, Flip)) && !r.Journal.Verified(r.targets[i].Name)
-		})
-		for i, t := range r.targets {
-			if r.errs[i] != nil {
-				continue
-			}
-			if err := r.staged(i); err != nil {
-				r.errs[i] = err
-			} else if r.errs[i] = r.Journal.SetVerified(t.Name); r.errs[i] != nil {
-				continue
-			}
-		}
+		r.readBack(ctx)
 	}
 	if err := r.failure(); err != nil {
 		return fmt.Errorf("%w\nnothing was made visible by this run; the same command goes on from here", err)
 	}
 	return r.flip(ctx)
+}
+
+// readBack reads what was staged: by this run, or by an earlier one that did not get as far as this.
+func (r *run) readBack(ctx context.Context) {
+	want := make([]bool, len(r.targets))
+	for i, t := range r.targets {
+		want[i] = r.errs[i] == nil && (r.changed[i] || r.left(i, Flip) && !r.Journal.Verified(t.Name))
+	}
+	r.look(ctx, "read back", Read, func(i int) bool { return want[i] })
+	for i, t := range r.targets {
+		if want[i] && r.errs[i] == nil {
+			if r.errs[i] = r.staged(i); r.errs[i] == nil {
+				r.errs[i] = r.Journal.SetVerified(t.Name)
+			}
+		}
+	}
 }
 
 // refused tells why nothing may be staged anywhere: a name that is held by other bytes, or an error that no waiting
