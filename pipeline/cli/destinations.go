@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,8 +20,11 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/publish"
+	"github.com/slipway-build/slipway/pipeline/publish/nuget"
 	"github.com/slipway-build/slipway/pipeline/publish/registry"
+	"github.com/slipway-build/slipway/pipeline/publish/snapstore"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/version"
 )
@@ -49,7 +53,7 @@ type meter struct {
 
 // targets are all destinations. What lacks is told at once.
 func (s *shipment) targets() ([]publish.Target, error) {
-	for _, add := range []func() error{s.toRegistries} {
+	for _, add := range []func() error{s.toRegistries, s.toChocolatey, s.toSnapStore} {
 		if err := add(); err != nil {
 			return nil, err
 		}
@@ -113,6 +117,64 @@ func (s *shipment) toRegistries() error {
 		s.add(host, host, publish.Registries, d, m)
 	}
 	return nil
+}
+
+// toChocolatey adds a NuGet feed.
+func (s *shipment) toChocolatey() error {
+	c := s.to.Chocolatey
+	if c.Push == "" || s.isSnapshot() || !s.has("nupkg") {
+		return nil
+	}
+	key := s.secret(cmp.Or(c.Key, "CHOCOLATEY_API_KEY"))
+	t, m := s.transport("chocolatey", nuget.Simulate, wire.Credential{Host: hostOf(c.Push), Header: nuget.KeyHeader, Value: key})
+	d, err := nuget.New(nuget.Options{Release: s.rel, Transport: t, Source: c.Push, Reads: c.Feed})
+	if err != nil {
+		return err
+	}
+	s.add("chocolatey", c.Push, publish.Managers, d, m)
+	return nil
+}
+
+// toSnapStore adds the Snap Store, for the channels that the version is meant for.
+func (s *shipment) toSnapStore() error {
+	c := s.to.Snap
+	channels := c.Prereleases
+	if s.rel.Manifest.Version.IsStable() {
+		channels = c.Channels
+	}
+	if len(channels) == 0 || s.isSnapshot() || !s.has("snap") {
+		return nil
+	}
+	t, m := s.transport("snap store", snapstore.Simulate)
+	d, err := snapstore.New(snapstore.Options{
+		Release: s.rel, Transport: t, Credentials: s.secret(cmp.Or(c.Credentials, "SNAPCRAFT_STORE_CREDENTIALS")), Channels: channels,
+		Store: c.API, Upload: c.API, Login: c.API, Public: c.API,
+	})
+	if err != nil {
+		return err
+	}
+	s.add("snap store", cmp.Or(c.API, "https://dashboard.snapcraft.io"), publish.Managers, d, m)
+	return nil
+}
+
+// isSnapshot tells whether the release is of a commit without a tag, which only goes to where several of them can be:
+// registries, folders and buckets.
+func (s *shipment) isSnapshot() bool { return s.rel.Manifest.Tag == "" }
+
+// has tells whether the release has a package or a recipe of the format.
+func (s *shipment) has(format string) bool {
+	m := s.rel.Manifest
+	return slices.ContainsFunc(m.Packages, func(p manifest.Package) bool { return p.Format == format }) ||
+		slices.ContainsFunc(m.Recipes, func(r manifest.Recipe) bool { return r.Format == format })
+}
+
+// hostOf is the host of a URL of the configuration, which is known to be one.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 var notInVariables = regexp.MustCompile(`[^A-Z0-9]+`)

@@ -67,9 +67,8 @@ type Chocolatey struct {
 // SnapStore is where snaps go.
 type SnapStore struct {
 	Channels    []string `yaml:"channels" doc:"Channels of a stable version; the store is left alone without any." example:"latest/stable"`
-	Candidates  []string `yaml:"candidates" doc:"Channels of a prerelease. Default: none, and it stays out of the store." example:"latest/candidate"`
-	API         string   `yaml:"api" doc:"URL of the store. Default: https://dashboard.snapcraft.io."`
-	Upload      string   `yaml:"upload" doc:"URL that files are sent to. Default: https://storage.snapcraftcontent.com."`
+	Prereleases []string `yaml:"prereleases" doc:"Channels of a prerelease: beta or edge, since the store takes none that is not stable anywhere else. Default: none, and it stays out of the store." example:"latest/beta"`
+	API         string   `yaml:"api" doc:"URL of another store than the Snap Store, for all that is asked of it."`
 	Credentials string   `yaml:"credentials" doc:"Environment variable with what snapcraft export-login wrote. Default: SNAPCRAFT_STORE_CREDENTIALS."`
 }
 
@@ -149,11 +148,10 @@ func (v *validator) publish(prefix string, p Publish) {
 	for i, c := range p.Snap.Channels {
 		v.match(fmt.Sprintf("%s[%d]", key("snap.channels"), i), c, channelName, "a channel such as latest/stable")
 	}
-	for i, c := range p.Snap.Candidates {
-		v.match(fmt.Sprintf("%s[%d]", key("snap.candidates"), i), c, channelName, "a channel such as latest/candidate")
+	for i, c := range p.Snap.Prereleases {
+		v.match(fmt.Sprintf("%s[%d]", key("snap.prereleases"), i), c, channelName, "a channel such as latest/beta")
 	}
 	v.web(key("snap.api"), p.Snap.API)
-	v.web(key("snap.upload"), p.Snap.Upload)
 	v.variable(key("snap.credentials"), p.Snap.Credentials)
 	if b := p.Bucket; b.Bucket == "" && b != (Bucket{}) {
 		v.at(key("bucket"), "bucket is missing: name of the bucket")
@@ -277,7 +275,7 @@ func (c Config) Destinations(repositories []string) []Destination {
 		add(kind, p.Taps()[kind].Repository)
 	}
 	add("chocolatey", p.Chocolatey.Push)
-	for _, channel := range slices.Concat(p.Snap.Channels, p.Snap.Candidates) {
+	for _, channel := range slices.Concat(p.Snap.Channels, p.Snap.Prereleases) {
 		add("snap", channel)
 	}
 	for _, a := range p.Announce {
