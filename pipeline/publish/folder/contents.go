@@ -1,0 +1,132 @@
+package folder
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/publish"
+	"github.com/slipway-build/slipway/pipeline/signature"
+)
+
+// maxSignatures bounds the signatures of images and charts, in files.
+const maxSignatures = 20_000
+
+// SignatureIndex is what the signatures of images and charts are found by.
+const SignatureIndex = signature.LayoutDir + "/index.json"
+
+// Contents are the files that a host of releases has of one, each list in the order in which it is put. What is only
+// about the build, such as its log, is not among them.
+type Contents struct {
+	Files      []artifact.File // of the manifest
+	Signatures []artifact.File // those that were made, release.json's last
+	Names      []artifact.File // SHA256SUMS and release.json, by which everything else is found
+}
+
+// All are all files in the order in which they are put.
+func (c Contents) All() []artifact.File { return slices.Concat(c.Files, c.Signatures, c.Names) }
+
+// Read lists what a host has of the release. A SHA256SUMS that does not say what the manifest says, or a signature
+// under another digest than its own, is a fault.Mismatch.
+func Read(rel publish.Release) (Contents, error) {
+	self, ok := rel.File(manifest.FileName)
+	if !ok {
+		return Contents{}, errors.New("the release was not opened")
+	}
+	m := rel.Manifest
+	sums := manifest.Checksums(append(slices.Clone(m.Files), self))
+	there, err := readFile(rel.Path(manifest.ChecksumsName), int64(len(sums))+1)
+	if err != nil {
+		return Contents{}, fmt.Errorf("reading checksums: %w", err)
+	}
+	if !bytes.Equal(sums, there) {
+		return Contents{}, fault.Errorf(fault.Mismatch, "%s does not say what %s says; `verify` tells where",
+			manifest.ChecksumsName, manifest.FileName)
+	}
+	c := Contents{Names: []artifact.File{
+		{Path: manifest.ChecksumsName, Kind: artifact.Checksums, Size: int64(len(sums)), Digest: artifact.Sum(sums)}, self,
+	}}
+	c.Files = slices.SortedFunc(slices.Values(m.Files), func(a, b artifact.File) int { return strings.Compare(a.Path, b.Path) })
+	c.Signatures, err = signatures(rel)
+	return c, err
+}
+
+// signatures are those that a signing left: what others name comes before what names it.
+func signatures(rel publish.Release) ([]artifact.File, error) {
+	const blobs = signature.LayoutDir + "/blobs/sha256"
+	var names []string
+	f, err := os.Open(rel.Path(blobs))
+	if err == nil {
+		entries, err := f.ReadDir(maxSignatures + 1)
+		if err = errors.Join(ended(err), f.Close()); err != nil {
+			return nil, fmt.Errorf("reading signatures: %w", err)
+		}
+		if len(entries) > maxSignatures {
+			return nil, fault.Errorf(fault.Usage, "%s has more than %d files; sign the release again", blobs, maxSignatures)
+		}
+		for _, e := range entries {
+			if _, err := artifact.ParseDigest("sha256:" + e.Name()); err == nil {
+				names = append(names, blobs+"/"+e.Name())
+			}
+		}
+		slices.Sort(names)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading signatures: %w", err)
+	}
+	names = append(names, signature.LayoutDir+"/oci-layout", SignatureIndex)
+	if rel.Manifest.Provenance != "" {
+		names = append(names, signature.AttestationPath(rel.Manifest.Name, rel.Manifest.Version.String()))
+	}
+	names = append(names, signature.ChecksumsBundle, signature.ManifestBundle)
+	var out []artifact.File
+	for _, name := range names {
+		info, err := os.Lstat(rel.Path(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading signatures: %w", err)
+		}
+		if !info.Mode().IsRegular() {
+			return nil, fault.Errorf(fault.Usage, "%s is not a regular file; sign the release again", name)
+		}
+		if _, listed := rel.File(name); listed {
+			continue
+		}
+		file, err := rel.Hash(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading signatures: %w", err)
+		}
+		if hex, ok := strings.CutPrefix(name, blobs+"/"); ok && file.Digest.Hex() != hex {
+			return nil, fault.Errorf(fault.Mismatch, "%s has other bytes than its name says; sign the release again", name)
+		}
+		out = append(out, file)
+	}
+	return out, nil
+}
+
+// ended is err unless it says no more than that all was read.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// readFile returns the first bytes of a file, at most limit of them.
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}
