@@ -240,9 +240,15 @@ func (r *run) refused(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// maxTold is how many names of one kind an error tells.
+const maxTold = 5
+
 func (r *run) conflicts(i int) []error {
 	var errs []error
 	for _, it := range r.items[i] {
+		if len(errs) == maxTold {
+			return append(errs, fault.Errorf(fault.Conflict, "%s: there are more names that are taken", r.targets[i].Name))
+		}
 		if it.State == Different {
 			errs = append(errs, fault.Errorf(fault.Conflict, "%s: %s is taken: %s; what is published is never replaced, so release another version", r.targets[i].Name, it.Name, it.Detail))
 		}
@@ -268,8 +274,8 @@ func (r *run) staged(i int) error {
 	}
 	if len(missing) > 0 {
 		more := ""
-		if n := len(missing); n > 5 {
-			missing, more = missing[:5], fmt.Sprintf(" and %d more", n-5)
+		if n := len(missing); n > maxTold {
+			missing, more = missing[:maxTold], fmt.Sprintf(" and %d more", n-maxTold)
 		}
 		return fault.Errorf(fault.Transient, "%s: uploaded and not there when it was read back: %s%s", r.targets[i].Name, strings.Join(missing, ", "), more)
 	}

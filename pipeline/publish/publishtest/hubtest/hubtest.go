@@ -555,7 +555,12 @@ func (h *Hub) upload(q request, r *release) {
 	}
 	a.state, a.content = "uploaded", b
 	shown := q.show(r).Assets
-	q.say(http.StatusCreated, shown[slices.IndexFunc(shown, func(v *assetV) bool { return v.ID == a.id })])
+	i := slices.IndexFunc(shown, func(v *assetV) bool { return v.ID == a.id })
+	if i < 0 { // it was deleted meanwhile
+		q.notFound()
+		return
+	}
+	q.say(http.StatusCreated, shown[i])
 }
 
 func (h *Hub) asset(q request, id string) {
