@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,9 +24,15 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/publish"
+	"github.com/slipway-build/slipway/pipeline/publish/announce"
+	"github.com/slipway-build/slipway/pipeline/publish/bucket"
+	"github.com/slipway-build/slipway/pipeline/publish/chartrepo"
+	"github.com/slipway-build/slipway/pipeline/publish/folder"
+	"github.com/slipway-build/slipway/pipeline/publish/github"
 	"github.com/slipway-build/slipway/pipeline/publish/nuget"
 	"github.com/slipway-build/slipway/pipeline/publish/registry"
 	"github.com/slipway-build/slipway/pipeline/publish/snapstore"
+	"github.com/slipway-build/slipway/pipeline/publish/tap"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/version"
 )
@@ -41,6 +49,7 @@ type shipment struct {
 
 	where      []string // every place that it goes to, for the policies
 	registries []*registry.Destination
+	hub        *github.Destination
 	list       []publish.Target
 	missing    []string // environment variables with secrets that are not there
 }
@@ -53,7 +62,9 @@ type meter struct {
 
 // targets are all destinations. What lacks is told at once.
 func (s *shipment) targets() ([]publish.Target, error) {
-	for _, add := range []func() error{s.toRegistries, s.toChocolatey, s.toSnapStore} {
+	for _, add := range []func() error{
+		s.toRegistries, s.toFolder, s.toBucket, s.toGitHub, s.toChartRepository, s.toTaps, s.toChocolatey, s.toSnapStore, s.announce,
+	} {
 		if err := add(); err != nil {
 			return nil, err
 		}
@@ -83,14 +94,18 @@ func (s *shipment) secret(variable string) func() string {
 // transport makes the requests of a destination.
 func (s *shipment) transport(name string, simulate func(*http.Request) *http.Response, credentials ...wire.Credential) (*wire.Transport, meter) {
 	m := meter{name, &atomic.Int64{}}
+	return s.wire(name, m, network(), simulate, credentials...), m
+}
+
+func (s *shipment) wire(name string, m meter, base http.RoundTripper, simulate func(*http.Request) *http.Response, credentials ...wire.Credential) *wire.Transport {
 	o := wire.Options{
-		Destination: name, Base: network(), Credentials: credentials, UserAgent: "slipway/" + cmp.Or(strings.TrimPrefix(toolVersion(), "v"), "devel"),
+		Destination: name, Base: base, Credentials: credentials, UserAgent: "slipway/" + cmp.Or(strings.TrimPrefix(toolVersion(), "v"), "devel"),
 		DryRun: s.tell, Simulate: simulate, Sent: func(n int64) { m.sent.Add(n) },
 	}
 	if s.journal != nil {
 		o.Recorder = s.journal
 	}
-	return wire.New(o), m
+	return wire.New(o)
 }
 
 // network is the connection to remotes, which gives up on those that fall silent.
@@ -117,6 +132,230 @@ func (s *shipment) toRegistries() error {
 		s.add(host, host, publish.Registries, d, m)
 	}
 	return nil
+}
+
+// toFolder adds a folder of releases.
+func (s *shipment) toFolder() error {
+	if s.to.Folder == "" {
+		return nil
+	}
+	root, err := filepath.Abs(s.to.Folder)
+	if err != nil {
+		return fault.New(fault.Usage, err)
+	}
+	m := meter{"folder", &atomic.Int64{}}
+	o := folder.Options{Release: s.rel, Root: root, Destination: "folder", DryRun: s.tell, Sent: func(n int64) { m.sent.Add(n) }}
+	if s.journal != nil {
+		o.Recorder = s.journal
+	}
+	d, err := folder.New(o)
+	if err != nil {
+		return err
+	}
+	s.add("folder", root, publish.Registries, d, m)
+	return nil
+}
+
+// toBucket adds an S3-compatible bucket.
+func (s *shipment) toBucket() error {
+	c := s.to.Bucket
+	if c.Bucket == "" {
+		return nil
+	}
+	endpoint := cmp.Or(c.Endpoint, "https://s3."+cmp.Or(c.Region, "us-east-1")+".amazonaws.com")
+	t, m := s.transport("bucket", bucket.Simulate)
+	o := bucket.Options{
+		Release: s.rel, Transport: t, Endpoint: endpoint, Bucket: c.Bucket, Prefix: c.Prefix, Region: c.Region, PublicURL: c.URL,
+		AccessKey: s.secret("AWS_ACCESS_KEY_ID"), SecretKey: s.secret("AWS_SECRET_ACCESS_KEY"),
+	}
+	if s.app.getenv("AWS_SESSION_TOKEN") != "" {
+		o.SessionToken = s.secret("AWS_SESSION_TOKEN")
+	}
+	d, err := bucket.New(o)
+	if err != nil {
+		return err
+	}
+	s.add("bucket", endpoint, publish.Registries, d, m)
+	return nil
+}
+
+// toGitHub adds the release on GitHub.
+func (s *shipment) toGitHub() error {
+	address := s.to.GitHubRepository(s.config.Project)
+	if address == "" || s.isSnapshot() {
+		return nil
+	}
+	repo, err := onGitHub(address, s.to.GitHub.API)
+	if err != nil {
+		return err
+	}
+	credentials := []wire.Credential{s.github(repo.api, s.to.GitHub.Token)}
+	for _, host := range github.UploadHosts(repo.api) {
+		credentials = append(credentials, wire.Credential{Host: host, Value: credentials[0].Value})
+	}
+	t, m := s.transport("github", github.Simulate, credentials...)
+	d, err := github.New(github.Options{
+		Release: s.rel, Transport: t, API: repo.api, Owner: repo.owner, Repo: repo.name, TagPrefix: s.config.Project.TagPrefix,
+		Discussion: s.to.GitHub.Discussion,
+	})
+	if err != nil {
+		return err
+	}
+	s.hub = d
+	s.add("github", repo.api, publish.Releases, d, m)
+	return nil
+}
+
+// toChartRepository adds a chart repository in a branch.
+func (s *shipment) toChartRepository() error {
+	c := s.to.Charts
+	if c.Git == "" || s.isSnapshot() || len(s.rel.Manifest.Charts) == 0 {
+		return nil
+	}
+	name := "charts"
+	committer, email := s.committer()
+	t, m := s.transport(name, nil)
+	o := chartrepo.Options{
+		Release: s.rel, Remote: c.Git, Branch: c.Branch, Folder: c.Folder, URL: c.URL, Transport: t, Committer: committer, Email: email,
+		Path: s.app.getenv("PATH"), Destination: name, DryRun: s.tell,
+	}
+	where := c.Git
+	switch {
+	case strings.HasPrefix(c.Git, "file://"):
+		where = strings.TrimPrefix(c.Git, "file://")
+	case strings.HasPrefix(c.Git, "http"):
+		o.Token = s.secret(cmp.Or(c.Token, "GITHUB_TOKEN"))
+	default: // ssh has an agent, or keys in the user's home
+		for _, variable := range []string{"SSH_AUTH_SOCK", "HOME"} {
+			if v := s.app.getenv(variable); v != "" {
+				o.Env = append(o.Env, variable+"="+v)
+			}
+		}
+	}
+	if s.journal != nil {
+		o.Recorder = s.journal
+	}
+	d, err := chartrepo.New(o)
+	if err != nil {
+		return err
+	}
+	s.add(name, where, publish.Indexes, d, m)
+	return nil
+}
+
+// toTaps adds the repositories that package managers read.
+func (s *shipment) toTaps() error {
+	committer, email := s.committer()
+	taps := s.to.Taps()
+	for _, kind := range slices.Sorted(maps.Keys(taps)) {
+		c := taps[kind]
+		if s.isSnapshot() || !tap.Applies(s.rel.Manifest, tap.Kind(kind), false) {
+			continue
+		}
+		repo, err := onGitHub(c.Repository, c.API)
+		if err != nil {
+			return err
+		}
+		o := tap.Options{
+			Release: s.rel, API: repo.api, Kind: tap.Kind(kind), Owner: repo.owner, Repo: repo.name, Branch: c.Branch, Folder: c.Folder,
+			Committer: committer, Email: email, PullRequest: c.PullRequest == "always",
+		}
+		if o.PullRequest && c.Upstream != "" {
+			upstream, err := onGitHub(c.Upstream, c.API)
+			if err != nil {
+				return err
+			}
+			o.Upstream = upstream.owner + "/" + upstream.name
+		}
+		var m meter
+		o.Transport, m = s.transport(kind, tap.Simulate, s.github(repo.api, c.Token))
+		d, err := tap.New(o)
+		if err != nil {
+			return err
+		}
+		s.add(kind, repo.api, publish.Managers, d, m)
+	}
+	return nil
+}
+
+// github is the credential for an API of GitHub.
+func (s *shipment) github(api, variable string) wire.Credential {
+	token := s.secret(cmp.Or(variable, "GITHUB_TOKEN"))
+	return wire.Credential{Host: hostOf(api), Value: func() string { return "Bearer " + token() }}
+}
+
+// hubRepository is a repository on GitHub, or on a GitHub Enterprise Server.
+type hubRepository struct{ api, owner, name string }
+
+// onGitHub finds a repository's API, which api names where it is not the usual one
+// (https://docs.github.com/en/enterprise-server@latest/rest/enterprise-admin#endpoint-urls).
+func onGitHub(address, api string) (hubRepository, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return hubRepository{}, fault.New(fault.Usage, err)
+	}
+	owner, name, ok := strings.Cut(strings.Trim(strings.TrimSuffix(u.Path, ".git"), "/"), "/")
+	if !ok || owner == "" || name == "" || strings.Contains(name, "/") {
+		return hubRepository{}, fault.Errorf(fault.Usage, "%s is not the URL of a repository on GitHub, such as https://github.com/owner/name", address)
+	}
+	switch {
+	case api != "":
+	case u.Host == "github.com":
+		api = "https://api.github.com"
+	default:
+		api = u.Scheme + "://" + u.Host + "/api/v3"
+	}
+	return hubRepository{strings.TrimSuffix(api, "/"), owner, name}, nil
+}
+
+// committer is who commits to other repositories.
+func (s *shipment) committer() (name, email string) {
+	if c := s.to.Committer; c != "" {
+		name, rest, _ := strings.Cut(c, " <")
+		return name, strings.TrimSuffix(rest, ">")
+	}
+	owner := s.config.Project.Name
+	if repo, err := onGitHub(s.config.Project.Repository, ""); err == nil {
+		owner = repo.owner
+	}
+	return cmp.Or(s.config.Project.Vendor, owner), owner + "@users.noreply.github.com"
+}
+
+// announce adds those who are told once everything is public.
+func (s *shipment) announce() error {
+	if s.isSnapshot() {
+		return nil
+	}
+	for i, c := range s.to.Announce {
+		name := fmt.Sprintf("announcement %d (%s)", i+1, c.Kind)
+		webhook := s.secret(c.URL)
+		if webhook() == "" {
+			continue // it is told with the others that are missing
+		}
+		m := meter{name, &atomic.Int64{}}
+		t := s.wire(name, m, announce.Hide(network(), webhook), announce.Simulate)
+		d, err := announce.New(announce.Options{
+			Release: s.rel, Transport: t, Kind: announce.Kind(c.Kind), Name: name, URL: webhook, Links: s.links(), Facts: s.journal, Again: s.choices.announce,
+		})
+		if err != nil {
+			return err
+		}
+		s.add(name, "https://"+hostOf(webhook()), publish.Announcements, d, m)
+		s.list[len(s.list)-1].Optional = true
+	}
+	return nil
+}
+
+// links are where those who are told of a release read on.
+func (s *shipment) links() []announce.Link {
+	var out []announce.Link
+	if repo := s.to.GitHubRepository(s.config.Project); repo != "" {
+		out = append(out, announce.Link{Name: "Release", URL: strings.TrimSuffix(repo, ".git") + "/releases/tag/" + s.rel.Manifest.Tag})
+	}
+	if home := s.config.Project.Homepage; home != "" {
+		out = append(out, announce.Link{Name: "Homepage", URL: home})
+	}
+	return out
 }
 
 // toChocolatey adds a NuGet feed.
@@ -228,6 +467,13 @@ func (s *shipment) released(ctx context.Context) ([]version.Version, error) {
 	var all []version.Version
 	for _, d := range s.registries {
 		found, err := d.Versions(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	if s.hub != nil {
+		found, err := s.hub.Versions(ctx)
 		if err != nil {
 			return nil, err
 		}

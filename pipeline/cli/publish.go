@@ -92,7 +92,10 @@ func (a *app) publish(ctx context.Context, dir string, c publishChoices) (err er
 		return err
 	}
 	// What is only looked at or told of leaves no trace.
-	var journal *publish.Journal
+	journal, err := publish.ReadJournal(dir, rel.Digest)
+	if err != nil {
+		return err
+	}
 	if !c.dryRun && !c.status {
 		unlock, err := publish.Lock(dir)
 		if err != nil {

@@ -79,18 +79,7 @@ func New(o Options) (*Destination, error) {
 	}
 	d := &Destination{o: o, client: github.NewClient(o.Transport.Client()), assets: assets, body: body}
 	api := cmp.Or(o.API, "https://api.github.com")
-	uploads := o.Uploads
-	switch {
-	case uploads != "":
-	case api == "https://api.github.com":
-		uploads = "https://uploads.github.com"
-	default:
-		// https://docs.github.com/en/enterprise-server@latest/rest/enterprise-admin#endpoint-urls
-		uploads = strings.TrimSuffix(strings.TrimSuffix(api, "/"), "/api/v3")
-		if uploads != strings.TrimSuffix(api, "/") {
-			uploads += "/api/uploads"
-		}
-	}
+	uploads := cmp.Or(o.Uploads, uploadsOf(api))
 	for _, base := range []struct {
 		of   **url.URL
 		text string
@@ -104,9 +93,30 @@ func New(o Options) (*Destination, error) {
 	return d, nil
 }
 
-// Hosts are those that the token is for: of the API, and of what assets are sent to.
-func (d *Destination) Hosts() []string {
-	return []string{d.client.BaseURL.Host, d.client.UploadURL.Host}
+// uploadsOf is where assets are sent to, for an API
+// (https://docs.github.com/en/enterprise-server@latest/rest/enterprise-admin#endpoint-urls).
+func uploadsOf(api string) string {
+	api = strings.TrimSuffix(api, "/")
+	if api == "https://api.github.com" {
+		return "https://uploads.github.com"
+	}
+	if server, ok := strings.CutSuffix(api, "/api/v3"); ok {
+		return server + "/api/uploads"
+	}
+	return api
+}
+
+// UploadHosts are the hosts besides the API's that its token is for.
+func UploadHosts(api string) []string {
+	here, err := url.Parse(api)
+	if err != nil {
+		return nil
+	}
+	there, err := url.Parse(uploadsOf(api))
+	if err != nil || there.Host == here.Host {
+		return nil
+	}
+	return []string{there.Host}
 }
 
 // release is a release with the fields that the library does not know yet.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -52,7 +51,7 @@ func Expect(res *http.Response, want ...int) error {
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	e := &StatusError{Status: res.StatusCode, Message: Message(body)}
 	if res.Request != nil {
-		e.Method, e.URL = res.Request.Method, address(res.Request)
+		e.Method, e.URL = res.Request.Method, Redact(res.Request.URL)
 	}
 	return fault.New(Code(res.StatusCode), e)
 }
@@ -79,14 +78,6 @@ func Fault(err error) error {
 		return err
 	}
 	return fault.New(fault.Transient, err)
-}
-
-// Hide takes the URL out of an error of a request whose URL is a secret, which net/http has put there.
-func Hide(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
-	}
-	return err
 }
 
 // Message is what an answer says for a person, in one line: the message of a JSON error where it is one.
@@ -127,10 +118,10 @@ func ReadAll(res *http.Response, limit int64) ([]byte, error) {
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
 	if err != nil {
-		return nil, Fault(fmt.Errorf("reading %s: %w", address(res.Request), err))
+		return nil, Fault(fmt.Errorf("reading %s: %w", Redact(res.Request.URL), err))
 	}
 	if int64(len(b)) > limit {
-		return nil, fault.Errorf(fault.Transient, "%s answers with more than %d bytes", address(res.Request), limit)
+		return nil, fault.Errorf(fault.Transient, "%s answers with more than %d bytes", Redact(res.Request.URL), limit)
 	}
 	return b, nil
 }

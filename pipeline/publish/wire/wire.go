@@ -164,20 +164,6 @@ type repeatKey struct{}
 // whatever their method: a session for an upload that nothing is sent to does nothing.
 func Repeating(ctx context.Context) context.Context { return context.WithValue(ctx, repeatKey{}, true) }
 
-type secretKey struct{}
-
-// Secret marks the requests made with the context as ones whose URL is a secret, as those of webhooks are: of it nothing
-// but the host is told.
-func Secret(ctx context.Context) context.Context { return context.WithValue(ctx, secretKey{}, true) }
-
-// address is the URL of a request as it may be told.
-func address(req *http.Request) string {
-	if marked, _ := req.Context().Value(secretKey{}).(bool); marked {
-		return req.URL.Scheme + "://" + req.URL.Host + "/..."
-	}
-	return Redact(req.URL)
-}
-
 // reads tells whether the request changes nothing.
 func reads(req *http.Request) bool {
 	switch req.Method {
@@ -263,7 +249,7 @@ func (t *Transport) once(req *http.Request) (*http.Response, error) {
 		t.requests.Add(1)
 		return t.o.Base.RoundTrip(out)
 	}
-	record := Request{Destination: t.o.Destination, Method: out.Method, URL: address(out), Size: max(out.ContentLength, 0)}
+	record := Request{Destination: t.o.Destination, Method: out.Method, URL: Redact(out.URL), Size: max(out.ContentLength, 0)}
 	if t.o.DryRun != nil {
 		if out.Body != nil {
 			out.Body.Close()

@@ -248,33 +248,6 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// Of a URL that is a secret nothing but the host is told.
-func TestSecret(t *testing.T) {
-	f, r := &publishtest.Faults{Rule: publishtest.Nth(2, publishtest.Reset)}, &recorder{}
-	base := f.Serve(t, "remote", http.NotFoundHandler())
-	var told []string
-	for _, dry := range []func(wire.Request){nil, func(r wire.Request) { told = append(told, r.String()) }} {
-		tr := wire.New(wire.Options{Recorder: r, DryRun: dry})
-		for range 2 {
-			req, err := http.NewRequestWithContext(wire.Secret(t.Context()), "POST", base+"/services/canary?key=canary", strings.NewReader("{}"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			res, err := tr.Client().Do(req)
-			if err == nil {
-				err = wire.Expect(res, 200)
-			}
-			if err != nil {
-				told = append(told, wire.Hide(err).Error())
-			}
-		}
-	}
-	all := strings.Join(append(told, r.lines...), "\n")
-	if strings.Contains(all, "canary") || !strings.Contains(all, "POST "+base+"/... (2 bytes)") || !strings.Contains(all, "404") || !strings.Contains(all, "EOF") {
-		t.Errorf("told\n%s", all)
-	}
-}
-
 func TestDryRun(t *testing.T) {
 	f := &publishtest.Faults{}
 	base := f.Serve(t, "remote", &remote{})
