@@ -10,13 +10,16 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/publish"
@@ -42,6 +45,7 @@ type world struct {
 	registries []*registrytest.Registry
 	hosts      []string
 	hub        *githubtest.Hub
+	hello, tap *githubtest.Repo
 	pages      *gittest.Repo
 	feed       *nugettest.Feed
 	store      *snaptest.Store
@@ -50,6 +54,7 @@ type world struct {
 	posts      *posts
 	dir        string // of the repository, with dist/
 	env        []string
+	urls       map[string]string // by the service
 }
 
 // posts are what a webhook got.
@@ -98,43 +103,65 @@ func releaseOf(t testing.TB, dir, version string, edit func(map[string][]byte)) 
 	}
 }
 
+// origin is whose release is published.
+type origin struct {
+	owner, name string
+	tags        map[string]string // commits by tag
+	config      string            // slipway.yaml
+}
+
+// hello is the project of package verifytest.
+func hello() origin {
+	p := origin{owner: "example", name: "hello", tags: map[string]string{}, config: helloConfig}
+	for _, v := range []string{"v1.2.2", "v1.2.3", "v1.2.4-rc.1", "v2.0.0"} {
+		p.tags[v] = "0123456789abcdef0123456789abcdef01234567"
+	}
+	return p
+}
+
 // newWorld is a world that nothing was published to. The release in dist, a folder, is the one to publish there.
-func newWorld(t testing.TB, dist string) *world {
+func newWorld(t testing.TB, dist string) *world { return newWorldOf(t, hello(), dist) }
+
+func newWorldOf(t testing.TB, p origin, dist string) *world {
 	t.Helper()
-	w := &world{t: t, faults: &publishtest.Faults{}, dir: t.TempDir(), shelf: t.TempDir(), posts: &posts{}}
+	w := &world{t: t, faults: &publishtest.Faults{}, dir: t.TempDir(), shelf: t.TempDir(), posts: &posts{}, urls: map[string]string{}}
 	for i, o := range []registrytest.Options{{Referrers: true}, {User: "robot", Password: "registry-canary", Private: true}} {
 		r := registrytest.New(o)
 		w.registries = append(w.registries, r)
 		w.hosts = append(w.hosts, strings.TrimPrefix(w.faults.Serve(t, fmt.Sprintf("registry %d", i+1), r), "http://"))
 	}
 	w.hub = githubtest.New()
-	repo := w.hub.Add("example/hello", map[string]string{"README.md": "# Hello\n"})
-	for _, v := range []string{"v1.2.2", "v1.2.3", "v1.2.4-rc.1", "v2.0.0"} {
-		repo.Tag(v, "0123456789abcdef0123456789abcdef01234567")
+	w.hello = w.hub.Add(p.owner+"/"+p.name, map[string]string{"README.md": "# Hello\n"})
+	for tag, commit := range p.tags {
+		w.hello.Tag(tag, commit)
 	}
-	w.hub.Add("example/homebrew-tap", map[string]string{"README.md": "# Tap\n"})
+	w.tap = w.hub.Add("example/homebrew-tap", map[string]string{"README.md": "# Tap\n"})
 	w.hub.Add("example/scoop-bucket", map[string]string{"README.md": "# Bucket\n"})
 	w.hub.Add("microsoft/winget-pkgs", map[string]string{"README.md": "# Packages\n"}).Fork("example/winget-pkgs")
-	github := w.faults.Serve(t, "github", w.hub)
+	serve := func(service string, h http.Handler) string {
+		w.urls[service] = w.faults.Serve(t, service, h)
+		return w.urls[service]
+	}
+	github := serve("github", w.hub)
 	w.pages = gittest.New(t)
 	w.pages.Commit("gh-pages", map[string]string{"index.yaml": "apiVersion: v1\nentries: {}\ngenerated: \"2025-01-01T00:00:00Z\"\n"})
-	pages := w.faults.Serve(t, "git", w.pages)
+	pages := serve("git", w.pages)
 	w.feed = &nugettest.Feed{Key: "nuget-canary"}
-	feed := w.faults.Serve(t, "nuget", w.feed)
-	w.store = &snaptest.Store{Name: "hello"}
-	store := w.faults.Serve(t, "snap", http.HandlerFunc(w.snaps))
+	feed := serve("nuget", w.feed)
+	w.store = &snaptest.Store{Name: p.name}
+	store := serve("snap", http.HandlerFunc(w.snaps))
 	w.bucket = buckettest.New(buckettest.Options{AccessKey: "access", SecretKey: "bucket-canary"})
-	bucket := w.faults.Serve(t, "bucket", w.bucket)
-	webhook := w.faults.Serve(t, "webhook", w.posts)
+	bucket := serve("bucket", w.bucket)
+	webhook := serve("webhook", w.posts)
 
 	write := func(name, content string) {
 		if err := os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write("slipway.yaml", helloConfig)
+	write("slipway.yaml", p.config)
 	write("to.yaml", fmt.Sprintf(`registries:
-  ghcr.io/example: [%s/example, %s/mirror]
+  ghcr.io/%[9]s: [%[1]s/%[9]s, %[2]s/mirror]
 github: {api: %[3]s}
 charts: {git: %[4]s/repo.git, url: %[4]s/pages}
 homebrew: {repository: https://github.com/example/homebrew-tap, api: %[3]s}
@@ -146,7 +173,7 @@ folder: %[7]s
 bucket: {endpoint: %[8]s, bucket: bucket, prefix: releases}
 announce:
   - {kind: generic, url: WEBHOOK}
-`, w.hosts[0], w.hosts[1], github, pages, feed, store, w.shelf, bucket))
+`, w.hosts[0], w.hosts[1], github, pages, feed, store, w.shelf, bucket, p.owner))
 	if err := os.CopyFS(filepath.Join(w.dir, "dist"), os.DirFS(dist)); err != nil {
 		t.Fatal(err)
 	}
@@ -316,6 +343,100 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+var distFlag = flag.String("dist", "", "publish this dist/ to everything on loopback, and look at it with the tools of others")
+
+// TestPublishDist publishes a real release to everything on this machine, twice, and reads it with the tools that people
+// use. A tool that is missing is named.
+func TestPublishDist(t *testing.T) {
+	if *distFlag == "" {
+		t.Skip("no release is named with -dist")
+	}
+	rel, err := publish.Open(*distFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := rel.Manifest
+	config, err := os.ReadFile("../../slipway.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorldOf(t, origin{owner: "slipway-build", name: "slipway", tags: map[string]string{m.Tag: m.Commit}, config: string(config)}, *distFlag)
+	args := []string{}
+	if len(m.Unpublishable) > 0 {
+		args = append(args, "--allow-unpublishable")
+	}
+	start := time.Now()
+	t.Logf("%s", w.must(args...))
+	t.Logf("published in %s with %d requests, %d of which change something", time.Since(start).Round(time.Millisecond), len(w.faults.Seen()), len(changed(w.faults.Seen())))
+	w.faults.Forget()
+	start = time.Now()
+	out := w.must(args...)
+	t.Logf("and again in %s with %d requests", time.Since(start).Round(time.Millisecond), len(w.faults.Seen()))
+	if !strings.Contains(out, "nothing to do") {
+		t.Errorf("a second time:\n%s", out)
+	}
+
+	tool := func(name string, args ...string) string {
+		t.Helper()
+		if _, err := exec.LookPath(name); err != nil {
+			t.Logf("not looked at with %s, which is not here", name)
+			return ""
+		}
+		cmd := exec.Command(name, args...)
+		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "HOME="+t.TempDir())
+		b, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s %q: %v\n%s", name, args, err, b)
+		}
+		return string(b)
+	}
+	found := 0
+	for _, im := range m.Images {
+		for _, tag := range im.Tags {
+			ref := w.hosts[0] + strings.TrimPrefix(im.Repository, "ghcr.io") + ":" + tag
+			raw := tool("skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+ref)
+			if raw != "" && artifact.Sum([]byte(raw)) != im.Digest {
+				t.Errorf("skopeo sees %s at %s", artifact.Sum([]byte(raw)), ref)
+			}
+			tool("skopeo", "copy", "--quiet", "--all", "--src-tls-verify=false", "docker://"+ref, "dir:"+t.TempDir())
+			found++
+		}
+	}
+	for _, c := range m.Charts {
+		repository := "oci://" + w.hosts[0] + strings.TrimPrefix(c.Repository, "ghcr.io")
+		tool("helm", "pull", "--plain-http", repository, "--version", c.Version)
+		tool("helm", "template", "--plain-http", c.Name, repository, "--version", c.Version)
+		pages := w.urls["git"] + "/pages"
+		tool("helm", "pull", c.Name, "--repo", pages, "--version", c.Version)
+		tool("helm", "template", c.Name, c.Name, "--repo", pages, "--version", c.Version)
+	}
+	t.Logf("%d tags looked at; the chart repository's history: %q", found, w.pages.Log("gh-pages"))
+	t.Logf("the tap's history: %q", w.tap.Log("main"))
+	for _, f := range m.Files {
+		if f.Kind != artifact.Archive && f.Kind != artifact.Package {
+			continue
+		}
+		name := strings.ReplaceAll(path.Base(f.Path), "~", ".")
+		for _, address := range []string{
+			w.urls["github"] + "/slipway-build/slipway/releases/download/" + m.Tag + "/" + name,
+		} {
+			res, err := http.Get(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			if err != nil || artifact.Sum(b) != f.Digest {
+				t.Errorf("%s: %d bytes, %v", address, len(b), err)
+			}
+		}
+		b, err := os.ReadFile(filepath.Join(w.shelf, m.Name, m.Version.String(), filepath.FromSlash(f.Path)))
+		if err != nil || artifact.Sum(b) != f.Digest {
+			t.Errorf("%s in the folder: %v", f.Path, err)
+		}
+	}
+}
+
 // Other bytes under a name that is taken are refused before anything is changed, at whichever destination.
 func TestPublishTaken(t *testing.T) {
 	one, two := filepath.Join(t.TempDir(), "dist"), filepath.Join(t.TempDir(), "dist")
@@ -379,6 +500,74 @@ func TestPublishOneIsDown(t *testing.T) {
 			t.Errorf("%s was down: another state than after a clean run", down)
 		}
 	}
+}
+
+// A candidate moves nothing that people follow, and a backport only what is its own.
+func TestPublishOrder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("publishes four releases")
+	}
+	dist := func(version string) string {
+		dir := filepath.Join(t.TempDir(), "dist")
+		releaseOf(t, dir, version, nil)
+		return dir
+	}
+	w := newWorld(t, dist("1.2.2"))
+	w.must()
+	digests := map[string]string{"1.2.2": w.registries[0].Tag("example/hello", "1.2.2-alpine")}
+	for _, v := range []string{"2.0.0", "1.2.3", "1.2.4-rc.1"} {
+		if err := os.RemoveAll(filepath.Join(w.dir, "dist")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(filepath.Join(w.dir, "dist"), os.DirFS(dist(v))); err != nil {
+			t.Fatal(err)
+		}
+		w.must()
+		digests[v] = w.registries[0].Tag("example/hello", v+"-alpine")
+	}
+	for tag, v := range map[string]string{"latest": "2.0.0", "latest-alpine": "2.0.0", "2": "2.0.0", "1": "1.2.3", "1.2": "1.2.3", "1.2.4-rc.1-alpine": "1.2.4-rc.1"} {
+		for i, repo := range []string{"example/hello", "mirror/hello"} {
+			if got := w.registries[i].Tag(repo, tag); got == "" || got != digests[v] {
+				t.Errorf("%s:%s is %s and not that of %s", repo, tag, got, v)
+			}
+		}
+	}
+	formula, _ := w.tap.File("main", "Formula/hello.rb")
+	if !strings.Contains(formula, "2.0.0") || strings.Contains(formula, "1.2.3") {
+		t.Errorf("the tap has\n%s", formula)
+	}
+	if got := w.hello.Latest(); got != "v2.0.0" {
+		t.Errorf("the latest release on GitHub is %s", got)
+	}
+	index, _ := w.pages.File("gh-pages", "index.yaml")
+	for _, v := range []string{"1.2.2", "1.2.3", "1.2.4-rc.1", "2.0.0"} {
+		if !strings.Contains(index, "version: "+v) {
+			t.Errorf("the index of charts has no %s", v)
+		}
+	}
+}
+
+// A version is published by a workflow, a release that is not for publishing by nobody, and anything to this machine.
+func TestPublishPolicies(t *testing.T) {
+	dist := filepath.Join(t.TempDir(), "dist")
+	releaseOf(t, dist, "1.2.3", nil)
+	w := newWorld(t, dist)
+	far := "registries: {ghcr.io/example: [registry.example.com/example]}\ngithub: {release: none}\n"
+	if err := os.WriteFile(filepath.Join(w.dir, "to.yaml"), []byte(far), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := w.publish(); code != int(fault.Policy) || !strings.Contains(out, "policy ci: ") {
+		t.Errorf("by a person: exit %d\n%s", code, out)
+	}
+	unpublishable := filepath.Join(t.TempDir(), "dist")
+	if _, err := verifytest.Write(unpublishable, verifytest.Options{Unpublishable: []string{"it was built from a dirty tree"}}); err != nil {
+		t.Fatal(err)
+	}
+	w = newWorld(t, unpublishable)
+	if code, out := w.publish(); code != int(fault.Policy) || !strings.Contains(out, "dirty tree") || len(changed(w.faults.Seen())) > 0 {
+		t.Errorf("from a dirty tree: exit %d\n%s", code, out)
+	}
+	w.must("--allow-unpublishable")
 }
 
 // A publishing that is killed anywhere ends, when it is run again, where one clean run ends.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -318,6 +319,50 @@ func TestLostBlob(t *testing.T) {
 	}
 }
 
+// A registry that answers with what is no digest is not believed, and nothing is sent to it.
+func TestMalformedDigest(t *testing.T) {
+	rel := open(t, "1.2.3")
+	for _, bad := range []string{"sha256:../../etc/passwd", "sha512:" + strings.Repeat("a", 128), "sha256:" + strings.Repeat("A", 64), "x"} {
+		s := newStand(t, registrytest.Options{Referrers: true})
+		inner := s.Registry
+		s.host = strings.TrimPrefix(s.faults.Serve(t, "registry", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/manifests/") {
+				w.Header().Set("Docker-Content-Digest", bad)
+				return
+			}
+			inner.ServeHTTP(w, r)
+		})), "http://")
+		_, err := s.publish(t, rel, setting{})
+		if fault.CodeOf(err) != fault.Transient || !strings.Contains(fmt.Sprint(err), "lower-case hex digits") || len(changes(s.faults.Seen())) > 0 {
+			t.Errorf("%.20s: %v", bad, err)
+		}
+	}
+}
+
+// A registry that forgot an upload gets another one, and one that forgets them all is given up.
+func TestForgottenUploads(t *testing.T) {
+	rel := open(t, "1.2.3")
+	for _, c := range []struct {
+		forgets int
+		code    fault.Code
+	}{{2, fault.OK}, {1 << 30, fault.Transient}} {
+		s := newStand(t, registrytest.Options{Referrers: true})
+		inner, puts := s.Registry, atomic.Int64{}
+		s.host = strings.TrimPrefix(s.faults.Serve(t, "registry", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/blobs/uploads/") && puts.Add(1) <= int64(c.forgets) {
+				w.WriteHeader(http.StatusNotFound)
+				_, _ = w.Write([]byte(`{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"blob upload unknown to registry"}]}`))
+				return
+			}
+			inner.ServeHTTP(w, r)
+		})), "http://")
+		_, err := s.publish(t, rel, setting{})
+		if fault.CodeOf(err) != c.code || puts.Load() > 2000 {
+			t.Errorf("%d uploads are forgotten: %v after %d", c.forgets, err, puts.Load())
+		}
+	}
+}
+
 // Whatever happens to any one request, the same command again ends where a clean run does.
 func TestEveryFault(t *testing.T) {
 	rel := open(t, "1.2.3")
@@ -332,7 +377,7 @@ func TestEveryFault(t *testing.T) {
 			publishtest.BadGateway, publishtest.BadAfter, publishtest.TooMany, publishtest.Unavailable, publishtest.Reset,
 			publishtest.Lost, publishtest.Cut, publishtest.Unauthorized,
 		} {
-			step := 7
+			step := 31
 			if testing.Short() {
 				step = 101
 			}
