@@ -76,24 +76,24 @@ var rooms = map[string]string{
 		"pipeline/pack/rpm pipeline/pack/scoop pipeline/pack/script pipeline/pack/snap pipeline/pack/snap/squashfs pipeline/pack/winget " +
 		"pipeline/plan pipeline/progress pipeline/provenance pipeline/report pipeline/sbom pipeline/sbom/osdb pipeline/signature pipeline/verify",
 
-	"pipeline/publish":           "pipeline/artifact pipeline/fault pipeline/manifest pipeline/progress pipeline/publish/wire",
-	"pipeline/publish/wire":      "pipeline/fault",
-	"pipeline/publish/policy":    "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish/wire pipeline/version",
-	"pipeline/publish/registry":  "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/version",
-	"pipeline/publish/folder":    "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature",
-	"pipeline/publish/bucket":    "pipeline/artifact pipeline/fault pipeline/publish pipeline/publish/folder pipeline/publish/wire pipeline/signature",
-	"pipeline/publish/github":    "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/version",
-	"pipeline/publish/chartrepo": "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/version",
-	"pipeline/publish/tap":       "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/version",
-	"pipeline/publish/nuget":     "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire",
-	"pipeline/publish/snapstore": "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/version",
-	"pipeline/publish/announce":  "pipeline/artifact pipeline/fault pipeline/publish pipeline/publish/wire",
+	"pipeline/publish":               "pipeline/artifact pipeline/fault pipeline/manifest pipeline/progress pipeline/publish/wire",
+	"pipeline/publish/wire":          "pipeline/fault",
+	"pipeline/publish/policy":        "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish/wire pipeline/version",
+	"pipeline/publish/registry":      "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/version",
+	"pipeline/publish/folder":        "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature",
+	"pipeline/publish/bucket":        "pipeline/artifact pipeline/fault pipeline/publish pipeline/publish/folder pipeline/publish/wire pipeline/signature",
+	"pipeline/publish/githubrelease": "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/version",
+	"pipeline/publish/chartrepo":     "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/version",
+	"pipeline/publish/tap":           "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/version",
+	"pipeline/publish/nuget":         "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire",
+	"pipeline/publish/snapstore":     "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/version",
+	"pipeline/publish/announce":      "pipeline/artifact pipeline/fault pipeline/publish pipeline/publish/wire",
 
 	"pipeline/serve":    "pipeline/artifact pipeline/fault pipeline/manifest pipeline/signature pipeline/version",
 	"pipeline/scaffold": "images pipeline/artifact pipeline/config pipeline/fault",
 	"pipeline/cli": "images pipeline/artifact pipeline/build pipeline/chart pipeline/config pipeline/engine " +
 		"pipeline/publish pipeline/publish/announce pipeline/publish/bucket pipeline/publish/chartrepo pipeline/publish/folder " +
-		"pipeline/publish/github pipeline/publish/nuget pipeline/publish/policy pipeline/publish/registry pipeline/publish/snapstore " +
+		"pipeline/publish/githubrelease pipeline/publish/nuget pipeline/publish/policy pipeline/publish/registry pipeline/publish/snapstore " +
 		"pipeline/publish/tap pipeline/publish/wire " +
 		"pipeline/engine/dagger pipeline/engine/host pipeline/fault pipeline/keyless pipeline/keyless/ephemeral pipeline/manifest pipeline/oci pipeline/plan " +
 		"pipeline/progress pipeline/provenance pipeline/report pipeline/scaffold pipeline/sign pipeline/signature pipeline/source " +

@@ -28,7 +28,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish/bucket"
 	"github.com/slipway-build/slipway/pipeline/publish/chartrepo"
 	"github.com/slipway-build/slipway/pipeline/publish/folder"
-	"github.com/slipway-build/slipway/pipeline/publish/github"
+	"github.com/slipway-build/slipway/pipeline/publish/githubrelease"
 	"github.com/slipway-build/slipway/pipeline/publish/nuget"
 	"github.com/slipway-build/slipway/pipeline/publish/registry"
 	"github.com/slipway-build/slipway/pipeline/publish/snapstore"
@@ -49,7 +49,7 @@ type shipment struct {
 
 	where      []string // every place that it goes to, for the policies
 	registries []*registry.Destination
-	hub        *github.Destination
+	hub        *githubrelease.Destination
 	list       []publish.Target
 	missing    []string // environment variables with secrets that are not there
 }
@@ -190,12 +190,12 @@ func (s *shipment) toGitHub() error {
 		return err
 	}
 	credentials := []wire.Credential{s.github(repo.api, s.to.GitHub.Token)}
-	for _, host := range github.UploadHosts(repo.api) {
+	for _, host := range githubrelease.UploadHosts(repo.api) {
 		credentials = append(credentials, wire.Credential{Host: host, Value: credentials[0].Value})
 	}
-	t, m := s.transport("github", github.Simulate, credentials...)
-	d, err := github.New(github.Options{
-		Release: s.rel, Transport: t, API: repo.api, Owner: repo.owner, Repo: repo.name, TagPrefix: s.config.Project.TagPrefix,
+	t, m := s.transport("github", githubrelease.Simulate, credentials...)
+	d, err := githubrelease.New(githubrelease.Options{
+		Release: s.rel, Transport: t, API: repo.api, Owner: repo.owner, Repo: repo.name,
 		Discussion: s.to.GitHub.Discussion,
 	})
 	if err != nil {

@@ -372,6 +372,7 @@ func TestPublishDist(t *testing.T) {
 	start = time.Now()
 	out := w.must(args...)
 	t.Logf("and again in %s with %d requests", time.Since(start).Round(time.Millisecond), len(w.faults.Seen()))
+	t.Logf("%s", out)
 	if !strings.Contains(out, "nothing to do") {
 		t.Errorf("a second time:\n%s", out)
 	}
@@ -405,10 +406,10 @@ func TestPublishDist(t *testing.T) {
 	for _, c := range m.Charts {
 		repository := "oci://" + w.hosts[0] + strings.TrimPrefix(c.Repository, "ghcr.io")
 		tool("helm", "pull", "--plain-http", repository, "--version", c.Version)
-		tool("helm", "template", "--plain-http", c.Name, repository, "--version", c.Version)
+		tool("helm", "template", "--kube-version", "1.34.0", "--plain-http", c.Name, repository, "--version", c.Version)
 		pages := w.urls["git"] + "/pages"
 		tool("helm", "pull", c.Name, "--repo", pages, "--version", c.Version)
-		tool("helm", "template", c.Name, c.Name, "--repo", pages, "--version", c.Version)
+		tool("helm", "template", "--kube-version", "1.34.0", c.Name, c.Name, "--repo", pages, "--version", c.Version)
 	}
 	t.Logf("%d tags looked at; the chart repository's history: %q", found, w.pages.Log("gh-pages"))
 	t.Logf("the tap's history: %q", w.tap.Log("main"))

@@ -250,7 +250,7 @@ func (r *run) conflicts(i int) []error {
 			return append(errs, fault.Errorf(fault.Conflict, "%s: there are more names that are taken", r.targets[i].Name))
 		}
 		if it.State == Different {
-			errs = append(errs, fault.Errorf(fault.Conflict, "%s: %s is taken: %s; what is published is never replaced, so release another version", r.targets[i].Name, it.Name, it.Detail))
+			errs = append(errs, fault.Errorf(fault.Conflict, "%s: %s is taken: %s; what has a name is never replaced, so release another version", r.targets[i].Name, it.Name, it.Detail))
 		}
 	}
 	return errs

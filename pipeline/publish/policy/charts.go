@@ -134,7 +134,8 @@ func (o Options) charts(ctx context.Context) []Finding {
 	case len(o.Release.Charts) == 0:
 		return []Finding{charts.pass("there are none")}
 	}
-	return []Finding{charts.pass("%s in %s, each of this release or in its registry", count(len(seen), "image"), count(len(o.Release.Charts), "chart"))}
+	return []Finding{charts.pass("%s in %s, each of this release or in its registry",
+		count(len(seen), "image"), count(len(o.Release.Charts), "chart"))}
 }
 
 // image is what is said of one reference.

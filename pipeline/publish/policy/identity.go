@@ -114,7 +114,8 @@ func (o Options) invalid(said claims, err error) Finding {
 		return ci.refuse("run the job again, and look at the clock if that does not help", "the token expired at %s, and it is %s here",
 			expired.Expiry.UTC().Format(time.RFC3339), now.Format(time.RFC3339))
 	case said.time("nbf").After(now):
-		return ci.refuse("set the clock", "the token is good from %s on, and it is %s here", said.time("nbf").Format(time.RFC3339), now.Format(time.RFC3339))
+		return ci.refuse("set the clock", "the token is good from %s on, and it is %s here",
+			said.time("nbf").Format(time.RFC3339), now.Format(time.RFC3339))
 	}
 	return ci.refuse("use a token as the issuer makes them", "the token says something unreadable of whom and when it is for")
 }
@@ -186,7 +187,8 @@ func (o Options) workflow(said claims) Finding {
 	const push = "push the tag, and let its own workflow publish it"
 	host, want, ok := repository(r.Repository)
 	if !ok {
-		return ci.refuse("set project.repository to one such as https://github.com/owner/name", "%.200q is not the URL of the release's repository", r.Repository)
+		return ci.refuse("set project.repository to one such as https://github.com/owner/name",
+			"%.200q is not the URL of the release's repository", r.Repository)
 	}
 	if vouched := o.vouched(); !strings.EqualFold(host, vouched) {
 		return ci.refuse("publish in a workflow of "+host, "%s vouches for workflows of %s, and the release is from %s", o.Issuer, vouched, host)
@@ -211,7 +213,8 @@ func (o Options) workflow(said claims) Finding {
 	case ref != "refs/tags/"+r.Tag:
 		return ci.refuse(push, "the workflow was run for %.200q, and the release is %s", ref, r.Tag)
 	case commit != r.Commit:
-		return ci.refuse("build and publish in one run of the workflow", "the workflow was run for commit %.64q, and the release is of %s", commit, r.Commit)
+		return ci.refuse("build and publish in one run of the workflow",
+			"the workflow was run for commit %.64q, and the release is of %s", commit, r.Commit)
 	}
 	return ci.pass("%s vouches for the workflow of %s, run for %s at %.12s", o.Issuer, want, r.Tag, r.Commit)
 }

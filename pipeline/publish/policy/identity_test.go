@@ -60,16 +60,28 @@ func TestCI(t *testing.T) {
 		says string
 	}{
 		{"local", func(o *policy.Options) { o.Destinations = []string{"localhost:5000", "./mirror"} }, fault.OK, "does not leave this machine"},
-		{"snapshot", func(o *policy.Options) { o.Release.Tag, o.Release.Version = "", snapshot }, fault.OK, "is a snapshot, which anybody may publish"},
+		{
+			"snapshot", func(o *policy.Options) { o.Release.Tag, o.Release.Version = "", snapshot },
+			fault.OK, "is a snapshot, which anybody may publish",
+		},
 		{"nobody", func(*policy.Options) {}, fault.Policy, "v1.2.3 is published by a workflow alone"},
-		{"no token", func(o *policy.Options) { o.Tokens = policy.Environment{Lookup: env()} }, fault.Policy, "v1.2.3 is published by a workflow alone"},
+		{
+			"no token", func(o *policy.Options) { o.Tokens = policy.Environment{Lookup: env()} },
+			fault.Policy, "v1.2.3 is published by a workflow alone",
+		},
 		{"no tag", func(o *policy.Options) { o.Release.Tag = "" }, fault.Policy, "1.2.3 has no tag, and is no snapshot"},
-		{"another version's tag", func(o *policy.Options) { o.Release.Tag = "v1.2.4" }, fault.Policy, `tag "v1.2.4" is not that of version 1.2.3`},
+		{
+			"another version's tag", func(o *policy.Options) { o.Release.Tag = "v1.2.4" },
+			fault.Policy, `tag "v1.2.4" is not that of version 1.2.3`,
+		},
 		{"a longer version's tag", func(o *policy.Options) { o.Release.Tag = "v11.2.3" }, fault.Policy, "is not that of version"},
 		{"a branch of versions", func(o *policy.Options) { o.Release.Tag = "v1.1.2.3" }, fault.Policy, "is not that of version"},
 		{"prefix", func(o *policy.Options) { o.Release.Tag = "tool/v1.2.3" }, fault.Policy, "tool/v1.2.3 is published by a workflow alone"},
 		{"bare", func(o *policy.Options) { o.Release.Tag = "1.2.3" }, fault.Policy, "1.2.3 is published by a workflow alone"},
-		{"source down", func(o *policy.Options) { o.Tokens = broken{fault.Errorf(fault.Transient, "502")} }, fault.Transient, "the same command asks again"},
+		{
+			"source down", func(o *policy.Options) { o.Tokens = broken{fault.Errorf(fault.Transient, "502")} },
+			fault.Transient, "the same command asks again",
+		},
 		{"source refuses", func(o *policy.Options) { o.Tokens = broken{fault.Errorf(fault.Credentials, "403")} }, fault.Credentials, "403"},
 		{"source fails", func(o *policy.Options) { o.Tokens = broken{errors.New("reset")} }, fault.Transient, "reset"},
 	} {
@@ -114,31 +126,58 @@ func TestWorkflow(t *testing.T) {
 		{"github", run(), nil, fault.OK, "vouches for the workflow of example/tool, run for v1.2.3 at 0123456789ab"},
 		{"started by hand for the tag", but(run(), "event_name", "workflow_dispatch"), nil, fault.OK, "run for v1.2.3"},
 		{"letter case of the repository", but(run(), "repository", "Example/Tool"), nil, fault.OK, "vouches"},
-		{"a tag with a prefix", but(run(), "ref", "refs/tags/tool/v1.2.3"), func(o *policy.Options) { o.Release.Tag = "tool/v1.2.3" }, fault.OK, "vouches"},
+		{
+			"a tag with a prefix", but(run(), "ref", "refs/tags/tool/v1.2.3"), func(o *policy.Options) { o.Release.Tag = "tool/v1.2.3" },
+			fault.OK, "vouches",
+		},
 		{"repository ends in .git", run(), func(o *policy.Options) { o.Release.Repository += ".git" }, fault.OK, "vouches"},
 		{"several audiences", but(run(), "aud", []string{"x", policy.DefaultAudience}), nil, fault.OK, "vouches"},
 		{"another audience that was asked for", but(run(), "aud", "mine"), func(o *policy.Options) { o.Audience = "mine" }, fault.OK, "vouches"},
 		{"gitlab", gitlab, onGitLab, fault.OK, "vouches for the workflow of group/sub/tool"},
 
-		{"foreign repository", but(run(), "repository", "mallory/tool"), nil, fault.Policy, `the workflow is of repository "mallory/tool", and the release is of example/tool`},
+		{
+			"foreign repository", but(run(), "repository", "mallory/tool"), nil,
+			fault.Policy, `the workflow is of repository "mallory/tool", and the release is of example/tool`,
+		},
 		{"a fork", but(run(), "repository", "mallory/example/tool"), nil, fault.Policy, "is of repository"},
 		{"repository is no text", but(run(), "repository", 7), nil, fault.Policy, "does not say which repository"},
 		{"no repository", but(run(), "repository", nil), nil, fault.Policy, "does not say which repository"},
 		{"two repositories", but(run(), "project_path", "example/tool"), nil, fault.Policy, "does not say which repository"},
-		{"another letter case of a claim", but(run(), "repository", nil, "Repository", "example/tool"), nil, fault.Policy, "does not say which repository"},
-		{"other tag", but(run(), "ref", "refs/tags/v1.2.4"), nil, fault.Policy, `the workflow was run for "refs/tags/v1.2.4", and the release is v1.2.3`},
+		{
+			"another letter case of a claim", but(run(), "repository", nil, "Repository", "example/tool"), nil,
+			fault.Policy, "does not say which repository",
+		},
+		{
+			"other tag", but(run(), "ref", "refs/tags/v1.2.4"), nil,
+			fault.Policy, `the workflow was run for "refs/tags/v1.2.4", and the release is v1.2.3`,
+		},
 		{"branch", but(run(), "ref", "refs/heads/main"), nil, fault.Policy, `run for "refs/heads/main"`},
 		{"a branch with the name of the tag", but(run(), "ref", "refs/heads/v1.2.3"), nil, fault.Policy, "run for"},
 		{"letter case of the tag", but(run(), "ref", "refs/tags/V1.2.3"), nil, fault.Policy, "run for"},
 		{"a pull request", but(run(), "ref", "refs/pull/1/merge"), nil, fault.Policy, "run for"},
 		{"no ref", but(run(), "ref", nil), nil, fault.Policy, `run for ""`},
-		{"other commit", but(run(), "sha", strings.Repeat("a", 40)), nil, fault.Policy, "run for commit \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\", and the release is of " + commit},
+		{
+			"other commit", but(run(), "sha", strings.Repeat("a", 40)), nil,
+			fault.Policy, "run for commit \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\", and the release is of " + commit,
+		},
 		{"a part of the commit", but(run(), "sha", commit[:12]), nil, fault.Policy, "run for commit"},
 		{"no commit", but(run(), "sha", nil), nil, fault.Policy, "run for commit"},
-		{"no release repository", run(), func(o *policy.Options) { o.Release.Repository = "" }, fault.Policy, "is not the URL of the release's repository"},
-		{"release repository is no URL", run(), func(o *policy.Options) { o.Release.Repository = "git@github.com:example/tool" }, fault.Policy, "is not the URL"},
-		{"release repository with a user", run(), func(o *policy.Options) { o.Release.Repository = "https://me@github.com/example/tool" }, fault.Policy, "is not the URL"},
-		{"same name elsewhere", run(), func(o *policy.Options) { o.Release.Repository = "https://gitlab.com/example/tool" }, fault.Policy, "vouches for workflows of github.com, and the release is from gitlab.com"},
+		{
+			"no release repository", run(), func(o *policy.Options) { o.Release.Repository = "" },
+			fault.Policy, "is not the URL of the release's repository",
+		},
+		{
+			"release repository is no URL", run(), func(o *policy.Options) { o.Release.Repository = "git@github.com:example/tool" },
+			fault.Policy, "is not the URL",
+		},
+		{
+			"release repository with a user", run(), func(o *policy.Options) { o.Release.Repository = "https://me@github.com/example/tool" },
+			fault.Policy, "is not the URL",
+		},
+		{
+			"same name elsewhere", run(), func(o *policy.Options) { o.Release.Repository = "https://gitlab.com/example/tool" },
+			fault.Policy, "vouches for workflows of github.com, and the release is from gitlab.com",
+		},
 		{"the issuer's own host", run(), func(o *policy.Options) { o.Host = "" }, fault.Policy, "and the release is from github.com"},
 		{"gitlab branch", but(gitlab, "ref_type", "branch"), onGitLab, fault.Policy, `run for "refs/heads/v1.2.3"`},
 		{"gitlab without a kind", but(gitlab, "ref_type", nil), onGitLab, fault.Policy, `run for "refs/unknown/v1.2.3"`},
@@ -153,14 +192,29 @@ func TestWorkflow(t *testing.T) {
 		{"wrong issuer", but(run(), "iss", "https://token.example.com"), nil, fault.Policy, `the token is issued by "https://token.example.com"`},
 		{"no issuer", but(run(), "iss", nil), nil, fault.Policy, `issued by ""`},
 		{"issuer that begins alike", but(run(), "iss", i.URL+"/"), nil, fault.Policy, "issued by"},
-		{"expired", but(run(), "exp", seconds(-time.Second)), nil, fault.Policy, "the token expired at 2026-03-14T11:59:59Z, and it is 2026-03-14T12:00:00Z here"},
+		{
+			"expired", but(run(), "exp", seconds(-time.Second)), nil,
+			fault.Policy, "the token expired at 2026-03-14T11:59:59Z, and it is 2026-03-14T12:00:00Z here",
+		},
 		{"no expiry", but(run(), "exp", nil), nil, fault.Policy, "expired"},
 		{"expiry that is none", but(run(), "exp", "tomorrow"), nil, fault.Policy, "unreadable"},
-		{"not yet", but(run(), "nbf", seconds(time.Hour), "exp", seconds(2*time.Hour)), nil, fault.Policy, "the token is good from 2026-03-14T13:00:00Z on"},
+		{
+			"not yet", but(run(), "nbf", seconds(time.Hour), "exp", seconds(2*time.Hour)), nil,
+			fault.Policy, "the token is good from 2026-03-14T13:00:00Z on",
+		},
 		{"a clock a little behind", but(run(), "nbf", seconds(4*time.Minute)), nil, fault.OK, "vouches"},
-		{"a clock far ahead", run(), func(o *policy.Options) { o.Now = func() time.Time { return noon.Add(6 * time.Minute) } }, fault.Policy, "look at the clock"},
-		{"a clock far behind", run(), func(o *policy.Options) { o.Now = func() time.Time { return noon.Add(-7 * time.Minute) } }, fault.Policy, "set the clock"},
-		{"a clock a little ahead", run(), func(o *policy.Options) { o.Now = func() time.Time { return noon.Add(4 * time.Minute) } }, fault.OK, "vouches"},
+		{
+			"a clock far ahead", run(), func(o *policy.Options) { o.Now = func() time.Time { return noon.Add(6 * time.Minute) } },
+			fault.Policy, "look at the clock",
+		},
+		{
+			"a clock far behind", run(), func(o *policy.Options) { o.Now = func() time.Time { return noon.Add(-7 * time.Minute) } },
+			fault.Policy, "set the clock",
+		},
+		{
+			"a clock a little ahead", run(), func(o *policy.Options) { o.Now = func() time.Time { return noon.Add(4 * time.Minute) } },
+			fault.OK, "vouches",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			token := i.Token(policy.DefaultAudience, tt.said)
@@ -200,16 +254,19 @@ func TestForged(t *testing.T) {
 	good := i.Token(policy.DefaultAudience, run())
 	parts := strings.Split(good, ".")
 	other := strings.Split(i.Token(policy.DefaultAudience, but(run(), "repository", "mallory/tool")), ".")
+	said := but(run(), "iss", i.URL, "aud", policy.DefaultAudience, "exp", noon.Add(time.Minute).Unix())
 	signedBy := func(k oidctest.Key, algorithm, kid string) string {
-		return oidctest.Sign(k, map[string]any{"alg": algorithm, "kid": kid}, but(run(), "iss", i.URL, "aud", policy.DefaultAudience, "exp", noon.Add(time.Minute).Unix()))
+		return oidctest.Sign(k, map[string]any{"alg": algorithm, "kid": kid}, said)
 	}
 	for name, tt := range map[string]struct{ token, says string }{
-		"none":                        {i.Unsigned(policy.DefaultAudience, run()), `signed with "none", which anybody could do`},
-		"none in capitals":            {signedBy(oidctest.RSA("1"), "NONE", "1"), `signed with "NONE"`},
-		"symmetric":                   {i.Symmetric(policy.DefaultAudience, run()), `signed with "HS256", which anybody could do`},
-		"no algorithm":                {signedBy(oidctest.RSA("1"), "", "1"), `signed with ""`},
-		"an algorithm not in use":     {signedBy(oidctest.RSA("1"), "PS256", "1"), "which the issuer says it does not use"},
-		"another key, same name":      {i.TokenBy(oidctest.OtherRSA("1"), policy.DefaultAudience, run()), "no key of " + i.URL + " signed the token"},
+		"none":                    {i.Unsigned(policy.DefaultAudience, run()), `signed with "none", which anybody could do`},
+		"none in capitals":        {signedBy(oidctest.RSA("1"), "NONE", "1"), `signed with "NONE"`},
+		"symmetric":               {i.Symmetric(policy.DefaultAudience, run()), `signed with "HS256", which anybody could do`},
+		"no algorithm":            {signedBy(oidctest.RSA("1"), "", "1"), `signed with ""`},
+		"an algorithm not in use": {signedBy(oidctest.RSA("1"), "PS256", "1"), "which the issuer says it does not use"},
+		"another key, same name": {
+			i.TokenBy(oidctest.OtherRSA("1"), policy.DefaultAudience, run()), "no key of " + i.URL + " signed the token",
+		},
 		"another key, another name":   {i.TokenBy(oidctest.RSA("2"), policy.DefaultAudience, run()), "no key of"},
 		"another key, no name":        {signedBy(oidctest.OtherRSA(""), "RS256", ""), "no key of"},
 		"another kind of key":         {i.TokenBy(oidctest.EC("1"), policy.DefaultAudience, run()), "no key of"},
@@ -224,8 +281,12 @@ func TestForged(t *testing.T) {
 		"a list":                      {parts[0] + ".W10." + parts[2], "damaged"},
 		"bad signature text":          {parts[0] + "." + parts[1] + ".!", "damaged"},
 		"huge":                        {strings.Repeat("a", 1<<17), "more than 65536 bytes"},
-		"a header that must be known": {oidctest.Sign(oidctest.RSA("1"), map[string]any{"alg": "RS256", "kid": "1", "crit": []string{"b64"}, "b64": false}, but(run(), "iss", i.URL, "aud", policy.DefaultAudience, "exp", noon.Add(time.Minute).Unix())), ""},
-		"a key in its own header":     {oidctest.Sign(oidctest.OtherRSA("x"), map[string]any{"alg": "RS256", "kid": "x", "jku": "https://mallory.example.com/keys", "x5u": "https://mallory.example.com"}, but(run(), "iss", i.URL, "aud", policy.DefaultAudience, "exp", noon.Add(time.Minute).Unix())), "no key of"},
+		"a header that must be known": {
+			oidctest.Sign(oidctest.RSA("1"), map[string]any{"alg": "RS256", "kid": "1", "crit": []string{"b64"}, "b64": false}, said), "no key of",
+		},
+		"a key in its own header": {
+			oidctest.Sign(oidctest.OtherRSA("x"), map[string]any{"alg": "RS256", "kid": "x", "jku": "https://mallory.example.com/keys"}, said), "no key of",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := remote(t, i, tt.token)
@@ -280,11 +341,16 @@ func TestIssuerFails(t *testing.T) {
 			code fault.Code
 			says string
 		}{
-			"502":          {status(502), fault.Transient, "502 Bad Gateway"},
-			"429":          {status(429), fault.Transient, "429"},
-			"404":          {status(404), fault.Policy, "404 Not Found"},
-			"403":          {status(403), fault.Policy, "403"},
-			"redirect":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://issuer.invalid/", 302) }, fault.Transient, "302 Found"},
+			"502": {status(502), fault.Transient, "502 Bad Gateway"},
+			"429": {status(429), fault.Transient, "429"},
+			"404": {status(404), fault.Policy, "404 Not Found"},
+			"403": {status(403), fault.Policy, "403"},
+			"redirect": {
+				func(w http.ResponseWriter, r *http.Request) {
+					http.Redirect(w, r, "https://issuer.invalid/", http.StatusFound)
+				},
+				fault.Transient, "302 Found",
+			},
 			"hangs up":     {hangUp, fault.Transient, "EOF"},
 			"no JSON":      {text("<html>" + canary), fault.Transient, "it answers with something else"},
 			"empty":        {text(""), fault.Transient, "it answers with something else"},
@@ -314,11 +380,23 @@ func TestIssuerFails(t *testing.T) {
 		code fault.Code
 		says string
 	}{
-		"says less":      {func(i *oidctest.Issuer) http.HandlerFunc { return discovery(i, i.URL, i.URL+oidctest.Keys) }, fault.OK, "vouches"},
-		"another":        {func(i *oidctest.Issuer) http.HandlerFunc { return discovery(i, "https://other.example.com", i.URL) }, fault.Policy, `says that it is "https://other.example.com"`},
-		"keys in http":   {func(i *oidctest.Issuer) http.HandlerFunc { return discovery(i, i.URL, "http://keys.invalid/") }, fault.Policy, "does not begin with https://"},
-		"keys in a file": {func(i *oidctest.Issuer) http.HandlerFunc { return discovery(i, i.URL, "file:///etc/passwd") }, fault.Policy, "does not begin with https://"},
-		"no keys":        {func(i *oidctest.Issuer) http.HandlerFunc { return discovery(i, i.URL, "") }, fault.Policy, "does not begin with https://"},
+		"says less": {func(i *oidctest.Issuer) http.HandlerFunc { return discovery(i, i.URL, i.URL+oidctest.Keys) }, fault.OK, "vouches"},
+		"another": {
+			func(i *oidctest.Issuer) http.HandlerFunc { return discovery(i, "https://other.example.com", i.URL) },
+			fault.Policy, `says that it is "https://other.example.com"`,
+		},
+		"keys in http": {
+			func(i *oidctest.Issuer) http.HandlerFunc { return discovery(i, i.URL, "http://keys.invalid/") },
+			fault.Policy, "does not begin with https://",
+		},
+		"keys in a file": {
+			func(i *oidctest.Issuer) http.HandlerFunc { return discovery(i, i.URL, "file:///etc/passwd") },
+			fault.Policy, "does not begin with https://",
+		},
+		"no keys": {
+			func(i *oidctest.Issuer) http.HandlerFunc { return discovery(i, i.URL, "") },
+			fault.Policy, "does not begin with https://",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := issuer(t)
@@ -329,7 +407,7 @@ func TestIssuerFails(t *testing.T) {
 	// An answer with the token in it, which an issuer could know, is not shown.
 	i := issuer(t)
 	token := i.Token(policy.DefaultAudience, run())
-	i.Answer(oidctest.Keys, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "bad "+token[:200], 502) })
+	i.Answer(oidctest.Keys, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "bad "+token[:200], http.StatusBadGateway) })
 	check(t, remote(t, i, token), policy.CI, fault.Transient, "has a secret in it and is not shown")
 	hidden(t, remote(t, i, token), token)
 
@@ -355,7 +433,10 @@ func TestGitHubIssuer(t *testing.T) {
 	}{
 		{"", fault.OK, "https://token.actions.githubusercontent.com vouches"},
 		{policy.GitHubIssuer + "/enterprise", fault.OK, "vouches"},
-		{"https://token.actions.githubusercontent.com.example.com", fault.Policy, "vouches for workflows of token.actions.githubusercontent.com.example.com"},
+		{
+			"https://token.actions.githubusercontent.com.example.com",
+			fault.Policy, "vouches for workflows of token.actions.githubusercontent.com.example.com",
+		},
 		{"https://ghes.example.com/_services/token", fault.Policy, "vouches for workflows of ghes.example.com"},
 	} {
 		name := tt.issuer

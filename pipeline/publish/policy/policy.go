@@ -265,12 +265,14 @@ func (o Options) chartVersions() []Finding {
 	for _, c := range o.Release.Charts {
 		// Parse reads a leading v, which no version of a chart has (https://helm.sh/docs/topics/charts/#charts-and-versioning).
 		if v, err := version.Parse(c.Version); err != nil || v.String() != c.Version {
-			refused = append(refused, chartNames.refuse("give it one such as 1.2.3", "chart %.100s: version %.128q is not SemVer", c.Name, c.Version))
+			refused = append(refused, chartNames.refuse("give it one such as 1.2.3",
+				"chart %.100s: version %.128q is not SemVer", c.Name, c.Version))
 			continue
 		}
 		key := [2]string{c.Name, c.Version}
 		if other, ok := seen[key]; ok {
-			refused = append(refused, chartNames.refuse("rename one of them", "%.200s and %.200s are both %.100s %.128s", other, c.Path, c.Name, c.Version))
+			refused = append(refused, chartNames.refuse("rename one of them",
+				"%.200s and %.200s are both %.100s %.128s", other, c.Path, c.Name, c.Version))
 			continue
 		}
 		seen[key] = c.Path

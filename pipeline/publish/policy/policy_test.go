@@ -222,10 +222,28 @@ func TestPublishable(t *testing.T) {
 		says         string
 	}{
 		{"clean", nil, false, []string{"ghcr.io"}, fault.OK, "built from a clean commit"},
-		{"dirty", []string{"it was built from a dirty tree"}, false, []string{"/srv"}, fault.Policy, "1.2.3 is marked as not for publishing: it was built from a dirty tree"},
+		{
+			"dirty",
+			[]string{"it was built from a dirty tree"},
+			false,
+			[]string{"/srv"},
+			fault.Policy, "1.2.3 is marked as not for publishing: it was built from a dirty tree",
+		},
 		{"all", []string{"a dirty tree", "stand-ins"}, false, nil, fault.Policy, "a dirty tree and stand-ins"},
-		{"allowed here", []string{"a dirty tree"}, true, []string{"localhost:5000", "./mirror"}, fault.OK, "a dirty tree, and it does not leave this machine"},
-		{"allowed elsewhere", []string{"a dirty tree"}, true, []string{"localhost:5000", "ghcr.io"}, fault.Policy, "may be tried on loopback alone"},
+		{
+			"allowed here",
+			[]string{"a dirty tree"},
+			true,
+			[]string{"localhost:5000", "./mirror"},
+			fault.OK, "a dirty tree, and it does not leave this machine",
+		},
+		{
+			"allowed elsewhere",
+			[]string{"a dirty tree"},
+			true,
+			[]string{"localhost:5000", "ghcr.io"},
+			fault.Policy, "may be tried on loopback alone",
+		},
 		{"allowed nowhere", []string{"a dirty tree"}, true, nil, fault.Policy, "may be tried on loopback alone"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -279,7 +297,9 @@ func TestBases(t *testing.T) {
 	})
 	t.Run("two", func(t *testing.T) {
 		o := local(t)
-		o.Release.Inputs = []manifest.Input{{Kind: "base", Name: "a:latest", Digest: pinned}, {Kind: "base", Name: "b:1", Digest: pinned}, {Kind: "base", Name: "c", Digest: pinned}}
+		o.Release.Inputs = []manifest.Input{
+			{Kind: "base", Name: "a:latest", Digest: pinned}, {Kind: "base", Name: "b:1", Digest: pinned}, {Kind: "base", Name: "c", Digest: pinned},
+		}
 		check(t, o, policy.Bases, fault.Policy, `"latest"`, `"c" has no tag`)
 	})
 }
@@ -292,12 +312,27 @@ func TestChartVersions(t *testing.T) {
 		says   []string
 	}{
 		{"none", nil, fault.OK, []string{"there are no charts"}},
-		{"two", []manifest.Chart{{Name: "a", Version: "1.0.0"}, {Name: "b", Version: "1.0.0"}}, fault.OK, []string{"2 charts, each with a version of its own"}},
+		{
+			"two",
+			[]manifest.Chart{{Name: "a", Version: "1.0.0"}, {Name: "b", Version: "1.0.0"}},
+			fault.OK,
+			[]string{"2 charts, each with a version of its own"},
+		},
 		{"two versions", []manifest.Chart{{Name: "a", Version: "1.0.0"}, {Name: "a", Version: "1.0.1-rc.1+x"}}, fault.OK, []string{"2 charts"}},
-		{"same", []manifest.Chart{{Name: "a", Version: "1.0.0", Path: "x.tgz"}, {Name: "a", Version: "1.0.0", Path: "y.tgz"}}, fault.Policy, []string{"x.tgz and y.tgz are both a 1.0.0"}},
+		{
+			"same",
+			[]manifest.Chart{{Name: "a", Version: "1.0.0", Path: "x.tgz"}, {Name: "a", Version: "1.0.0", Path: "y.tgz"}},
+			fault.Policy,
+			[]string{"x.tgz and y.tgz are both a 1.0.0"},
+		},
 		{"no SemVer", []manifest.Chart{{Name: "a", Version: "1.0"}}, fault.Policy, []string{`chart a: version "1.0" is not SemVer`}},
 		{"a v", []manifest.Chart{{Name: "a", Version: "v1.0.0"}}, fault.Policy, []string{"is not SemVer"}},
-		{"empty", []manifest.Chart{{Name: "a"}, {Name: "b", Version: "../x"}}, fault.Policy, []string{`chart a: version "" is not SemVer`, "chart b"}},
+		{
+			"empty",
+			[]manifest.Chart{{Name: "a"}, {Name: "b", Version: "../x"}},
+			fault.Policy,
+			[]string{`chart a: version "" is not SemVer`, "chart b"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := local(t)
@@ -325,9 +360,15 @@ func TestCandidate(t *testing.T) {
 		{name: "itself", version: "1.2.3-rc.1", says: "1.2.3-rc.1 is not stable itself"},
 		{name: "snapshot", version: "1.2.3-snapshot.4.g0123456789ab", says: "is not stable itself"},
 		{name: "metadata", version: "1.2.3+linux", released: []string{"1.2.3-rc.1+linux"}, says: "1.2.3-rc.1+linux was published"},
-		{name: "none", version: "1.2.3", code: fault.Policy, says: "no candidate of 1.2.3 was published (people try a candidate before everybody gets the stable version); release 1.2.3-rc.1 first"},
-		{name: "of another patch", version: "1.2.3", released: []string{"1.2.4-rc.1", "1.3.3-rc.1", "2.2.3-rc.1"}, code: fault.Policy, says: "no candidate"},
-		{name: "a snapshot is none", version: "1.2.3", released: []string{"1.2.3-snapshot.4.g0123456789ab"}, code: fault.Policy, says: "no candidate"},
+		{
+			name: "none", version: "1.2.3", code: fault.Policy, says: "no candidate of 1.2.3 was published (people try a candidate before everybody gets the stable version); release 1.2.3-rc.1 first",
+		},
+		{
+			name: "of another patch", version: "1.2.3", released: []string{"1.2.4-rc.1", "1.3.3-rc.1", "2.2.3-rc.1"}, code: fault.Policy, says: "no candidate",
+		},
+		{
+			name: "a snapshot is none", version: "1.2.3", released: []string{"1.2.3-snapshot.4.g0123456789ab"}, code: fault.Policy, says: "no candidate",
+		},
 		{name: "itself is none", version: "1.2.3", released: []string{"1.2.3", "1.2.3+x"}, code: fault.Policy, says: "no candidate"},
 		{
 			name: "old enough", version: "1.2.3", released: []string{"1.2.3-rc.1", "1.2.3-rc.2"}, age: 3 * day,
@@ -346,7 +387,9 @@ func TestCandidate(t *testing.T) {
 			name: "from the future", version: "1.2.3", released: []string{"1.2.3-rc.1"}, age: day, ages: map[string]time.Duration{"1.2.3-rc.1": -9 * day},
 			code: fault.Policy, says: "public for less than a minute",
 		},
-		{name: "no time", version: "1.2.3", released: []string{"1.2.3-rc.1"}, age: day, code: fault.Policy, says: "when 1.2.3-rc.1 was published is not known"},
+		{
+			name: "no time", version: "1.2.3", released: []string{"1.2.3-rc.1"}, age: day, code: fault.Policy, says: "when 1.2.3-rc.1 was published is not known",
+		},
 		{
 			name: "no times", version: "1.2.3", released: []string{"1.2.3-rc.1"}, age: day, ages: map[string]time.Duration{"1.2.3-rc.0": 9 * day},
 			code: fault.Policy, says: "is not known",

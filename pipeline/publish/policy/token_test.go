@@ -69,19 +69,21 @@ func TestRequestFails(t *testing.T) {
 		says string
 	}{
 		"502": {func(*oidctest.Issuer) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", 502) }
+			return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusBadGateway) }
 		}, fault.Transient, "502 Bad Gateway"},
 		"403": {func(*oidctest.Issuer) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", 403) }
+			return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusForbidden) }
 		}, fault.Credentials, "may the job have one (permissions: id-token: write)?"},
 		"404": {func(*oidctest.Issuer) http.HandlerFunc { return http.NotFound }, fault.Credentials, "404"},
 		"says the secret": {func(i *oidctest.Issuer) http.HandlerFunc {
-			return func(w http.ResponseWriter, r *http.Request) { http.Error(w, "not "+r.Header.Get("Authorization"), 401) }
+			return func(w http.ResponseWriter, r *http.Request) {
+				http.Error(w, "not "+r.Header.Get("Authorization"), http.StatusUnauthorized)
+			}
 		}, fault.Credentials, "has a secret in it and is not shown"},
 		"redirect": {func(i *oidctest.Issuer) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				bearerSeen++
-				http.Redirect(w, r, i.URL+oidctest.Keys, 307)
+				http.Redirect(w, r, i.URL+oidctest.Keys, http.StatusTemporaryRedirect)
 			}
 		}, fault.Transient, "307"},
 		"hangs up": {func(*oidctest.Issuer) http.HandlerFunc {

@@ -53,7 +53,11 @@ func Expect(res *http.Response, want ...int) error {
 	if res.Request != nil {
 		e.Method, e.URL = res.Request.Method, Redact(res.Request.URL)
 	}
-	return fault.New(Code(res.StatusCode), e)
+	code := Code(res.StatusCode)
+	if res.Header.Get("Retry-After") != "" || res.Header.Get("X-RateLimit-Remaining") == "0" {
+		code = fault.Transient // there were too many, and waiting mends it
+	}
+	return fault.New(code, e)
 }
 
 // Code is the exit code for a status that nobody hoped for. A remote that answers with something that it never should is

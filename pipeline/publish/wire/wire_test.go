@@ -293,6 +293,11 @@ func TestExpect(t *testing.T) {
 			t.Errorf("%d: %v", status, err)
 		}
 	}
+	limited := answer(403, "slow down")
+	limited.Header.Set("Retry-After", "60")
+	if err := wire.Expect(limited, 200); fault.CodeOf(err) != fault.Transient {
+		t.Errorf("too many requests: %v", err)
+	}
 	long := wire.Message([]byte("a\x1b[31m\nb" + strings.Repeat("é", 1000)))
 	if strings.ContainsAny(long, "\x1b\n") || len(long) > 600 {
 		t.Errorf("%q", long)

@@ -446,6 +446,9 @@ func (h *Hub) upload(q request, rel *release) {
 	case q.ContentLength >= maxAsset:
 		q.invalid(problem{Resource: "ReleaseAsset", Field: "size", Code: "custom", Message: "size must be less than 2147483648"})
 		return
+	case q.ContentLength == 0:
+		q.invalid(problem{Resource: "ReleaseAsset", Field: "size", Code: "custom", Message: "size must be greater than or equal to 1"})
+		return
 	case q.Header.Get("Content-Type") == "":
 		q.refuse(http.StatusUnprocessableEntity, "Content-Type is missing")
 		return

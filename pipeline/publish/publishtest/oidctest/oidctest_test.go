@@ -14,20 +14,22 @@ import (
 // TestVerifier: a library that knows nothing of the issuer accepts its tokens, with every kind of key, and no others.
 func TestVerifier(t *testing.T) {
 	i := oidctest.New(t, oidctest.Options{})
-	provider, err := oidc.NewProvider(t.Context(), i.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
 	said := oidctest.GitHub("example/tool", "refs/tags/v1.2.3", "0123")
 	for _, key := range []oidctest.Key{oidctest.RSA("1"), oidctest.RSA("2"), oidctest.EC("3")} {
 		i.Publish(key)
+		// Anew for each key: one that just asked for the keys may take the answer to that for the next one.
+		provider, err := oidc.NewProvider(t.Context(), i.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
 		verifier := provider.Verifier(&oidc.Config{ClientID: "me"})
 		token, err := verifier.Verify(t.Context(), i.Token("me", said))
 		if err != nil {
 			t.Fatalf("%s: %v", key.Algorithm(), err)
 		}
 		var claims struct{ Repository, Ref string }
-		if err := token.Claims(&claims); err != nil || claims.Repository != "example/tool" || claims.Ref != "refs/tags/v1.2.3" || token.Subject != "repo:example/tool:ref:refs/tags/v1.2.3" {
+		if err := token.Claims(&claims); err != nil || claims.Repository != "example/tool" || claims.Ref != "refs/tags/v1.2.3" ||
+			token.Subject != "repo:example/tool:ref:refs/tags/v1.2.3" {
 			t.Errorf("got %+v of %s, %v", claims, token.Subject, err)
 		}
 		for name, bad := range map[string]string{
