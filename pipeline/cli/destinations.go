@@ -79,7 +79,7 @@ func (s *shipment) targets() ([]publish.Target, error) {
 // add adds a destination.
 func (s *shipment) add(name, where string, wave publish.Wave, d publish.Destination, m meter) {
 	s.where = append(s.where, where)
-	s.list = append(s.list, publish.Target{Name: name, Wave: wave, Destination: d, Sent: m.sent.Load})
+	s.list = append(s.list, publish.Target{Name: name, Where: where, Wave: wave, Destination: d, Sent: m.sent.Load})
 }
 
 // secret is the value of an environment variable, as a function, into which fmt cannot look.
@@ -267,15 +267,34 @@ func (s *shipment) toTaps() error {
 			}
 			o.Upstream = upstream.owner + "/" + upstream.name
 		}
-		var m meter
-		o.Transport, m = s.transport(kind, tap.Simulate, s.github(repo.api, c.Token))
-		d, err := tap.New(o)
-		if err != nil {
-			return err
+		for _, name := range s.proposals(tap.Kind(kind), o.PullRequest) {
+			o.Package = name
+			title := strings.TrimSpace(kind + " " + name)
+			var m meter
+			o.Transport, m = s.transport(title, tap.Simulate, s.github(repo.api, c.Token))
+			d, err := tap.New(o)
+			if err != nil {
+				return err
+			}
+			s.add(title, repo.api, publish.Managers, d, m)
 		}
-		s.add(kind, repo.api, publish.Managers, d, m)
 	}
 	return nil
+}
+
+// proposals are the packages that are proposed one by one, as the repository of winget has it: by their names, or "" for
+// all at once.
+func (s *shipment) proposals(kind tap.Kind, pullRequest bool) []string {
+	var names []string
+	for _, r := range s.rel.Manifest.Recipes {
+		if r.Format == "winget" && !slices.Contains(names, r.Name) {
+			names = append(names, r.Name)
+		}
+	}
+	if kind != tap.Winget || !pullRequest || len(names) < 2 {
+		return []string{""}
+	}
+	return names
 }
 
 // github is the credential for an API of GitHub.

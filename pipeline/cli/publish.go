@@ -158,11 +158,24 @@ func (a *app) publish(ctx context.Context, dir string, c publishChoices) (err er
 	if err != nil {
 		return err
 	}
+	if github, ok := shown.(*progress.GitHub); ok {
+		github.AddArtifacts(where(result)...)
+	}
 	if closing := shown.Close(); closing != nil {
 		return closing
 	}
 	if c.json {
 		return a.printStatus(rel, result, true)
+	}
+	for _, o := range result.Outcomes {
+		if o.Error != "" {
+			fmt.Fprintf(a.stderr, "slipway: %s; the release is published all the same\n", o.Error)
+		}
+		for _, it := range o.Items {
+			if it.State == publish.Kept && it.Detail != "" {
+				fmt.Fprintf(a.stdout, "%s: left alone: %s\n", it.Name, it.Detail)
+			}
+		}
 	}
 	verb := "published"
 	if !result.Changed {
@@ -170,6 +183,19 @@ func (a *app) publish(ctx context.Context, dir string, c publishChoices) (err er
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s %s: %s (%s)\n", rel.Manifest.Name, rel.Manifest.Version, verb, count(len(targets), "destination", "destinations"))
 	return err
+}
+
+// where is what the summary of a CI run lists: everything that people see now.
+func where(r publish.Result) []progress.Artifact {
+	var out []progress.Artifact
+	for _, o := range r.Outcomes {
+		for _, it := range o.Items {
+			if it.Phase == publish.Flip {
+				out = append(out, progress.Artifact{Name: o.Destination + ": " + it.Name, Detail: string(it.State), Digest: string(it.Digest)})
+			}
+		}
+	}
+	return out
 }
 
 // openRelease reads the manifest of a finished dist/.

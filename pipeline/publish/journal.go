@@ -95,6 +95,11 @@ func OpenJournal(dir string, release artifact.Digest, now func() time.Time) (*Jo
 		if err := j.append(line{Release: release, Time: j.stamp()}); err != nil {
 			return nil, errors.Join(err, j.f.Close())
 		}
+		// The name of the file is on disk with it. Not every system can sync a folder.
+		if dir, err := os.Open(filepath.Dir(name)); err == nil {
+			_ = dir.Sync()
+			_ = dir.Close()
+		}
 	}
 	return j, nil
 }
@@ -131,19 +136,24 @@ func (j *Journal) read(name string, release artifact.Digest) (int64, error) {
 	return j.parse(b, release), nil
 }
 
-// parse takes lines up to the first that is none, and returns how many bytes they have.
+// parse takes every line that is one, and returns where the last of them ends. What follows was cut by the end of a
+// process. The first line says which release it is about; without it, and about another one, nothing is kept.
 func (j *Journal) parse(b []byte, release artifact.Digest) int64 {
-	var kept int64
+	var at, kept int64
 	for first := true; ; first = false {
 		text, rest, whole := bytes.Cut(b, []byte("\n"))
-		var l line
-		if !whole || json.Unmarshal(text, &l) != nil {
+		if !whole {
 			return kept
 		}
-		if first && l.Release != release {
-			return 0
-		}
+		at += int64(len(text)) + 1
+		b = rest
+		var l line
+		err := json.Unmarshal(text, &l)
 		switch {
+		case first && (err != nil || l.Release != release):
+			return 0
+		case err != nil:
+			continue // damaged, with others behind it
 		case l.Begin != nil:
 			j.open[l.ID] = *l.Begin
 			j.next = max(j.next, l.ID)
@@ -152,8 +162,7 @@ func (j *Journal) parse(b []byte, release artifact.Digest) int64 {
 		case l.Fact != "":
 			j.facts[l.Fact] = l.Value
 		}
-		kept += int64(len(text)) + 1
-		b = rest
+		kept = at
 	}
 }
 
@@ -255,14 +264,14 @@ func (j *Journal) SetFact(name, value string) error {
 	return nil
 }
 
-// Verified tells whether what is staged at the destination was read back.
-func (j *Journal) Verified(destination string) bool {
-	return j.Fact("read back "+destination) == "yes"
+// Verified tells whether what is staged at the destination was read back from where it is now.
+func (j *Journal) Verified(destination, where string) bool {
+	return j.Fact("read back "+destination) == "from "+where
 }
 
 // SetVerified notes that what is staged at the destination was read back.
-func (j *Journal) SetVerified(destination string) error {
-	return j.SetFact("read back "+destination, "yes")
+func (j *Journal) SetVerified(destination, where string) error {
+	return j.SetFact("read back "+destination, "from "+where)
 }
 
 // Close closes the file.

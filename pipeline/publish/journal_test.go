@@ -42,7 +42,7 @@ func TestJournal(t *testing.T) {
 	if err := j.SetFact("announced", "yes"); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.SetVerified("registry"); err != nil {
+	if err := j.SetVerified("registry", "here"); err != nil {
 		t.Fatal(err)
 	}
 	if err := j.Close(); err != nil {
@@ -50,7 +50,7 @@ func TestJournal(t *testing.T) {
 	}
 
 	again := open(t, dir, one)
-	if again.Unanswered() != 1 || again.Fact("announced") != "yes" || !again.Verified("registry") || again.Verified("tap") {
+	if again.Unanswered() != 1 || again.Fact("announced") != "yes" || !again.Verified("registry", "here") || again.Verified("registry", "there") || again.Verified("tap", "here") {
 		t.Errorf("%d open, facts %v", again.Unanswered(), again.facts)
 	}
 	// Numbers go on, so that an end is never taken for that of an earlier request.
@@ -106,6 +106,32 @@ func TestJournalThatWasCut(t *testing.T) {
 		if open(t, dir, one).Fact("more") != "yes" {
 			t.Fatalf("cut after %d bytes: what came later is lost", n)
 		}
+	}
+}
+
+// A line that is damaged takes none of those behind it along.
+func TestDamagedJournal(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir, one)
+	begin(t, j, "/first")("201")
+	if err := j.SetFact("announced", "yes"); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, JournalName)
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(b, []byte("\n"))
+	lines[1] = []byte("{\x00\n")
+	if err := os.WriteFile(name, bytes.Join(lines, nil), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if open(t, dir, one).Fact("announced") != "yes" {
+		t.Error("what stands behind a damaged line is lost")
 	}
 }
 

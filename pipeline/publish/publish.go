@@ -96,8 +96,9 @@ const (
 
 // Target is a destination with its name.
 type Target struct {
-	Name string
-	Wave Wave
+	Name  string
+	Where string // the host or folder that it is at
+	Wave  Wave
 	Destination
 	// Optional says that no failure of it is one of the release.
 	Optional bool
@@ -152,7 +153,7 @@ func Run(ctx context.Context, targets []Target, o Options) (Result, error) {
 func Status(ctx context.Context, targets []Target, depth Depth, o Options) (Result, error) {
 	r := newRun(targets, o)
 	r.look(ctx, "look at", depth, func(int) bool { return true })
-	return r.result(), errors.Join(r.errs...)
+	return r.result(), r.failure()
 }
 
 func newRun(targets []Target, o Options) *run {
@@ -185,7 +186,7 @@ func (r *run) result() Result {
 			o.Error = r.errs[i].Error()
 		}
 		out.Outcomes = append(out.Outcomes, o)
-		out.Changed = out.Changed || r.changed[i]
+		out.Changed = out.Changed || r.changed[i] && !r.DryRun
 	}
 	return out
 }
@@ -210,16 +211,30 @@ func (r *run) all(ctx context.Context) error {
 
 // readBack reads what was staged: by this run, or by an earlier one that did not get as far as this.
 func (r *run) readBack(ctx context.Context) {
-	want := make([]bool, len(r.targets))
-	for i, t := range r.targets {
-		want[i] = r.errs[i] == nil && (r.changed[i] || r.left(i, Flip) && !r.Journal.Verified(t.Name))
-	}
-	r.look(ctx, "read back", Read, func(i int) bool { return want[i] })
-	for i, t := range r.targets {
-		if want[i] && r.errs[i] == nil {
-			if r.errs[i] = r.staged(i); r.errs[i] == nil {
-				r.errs[i] = r.Journal.SetVerified(t.Name)
-			}
+	r.each(func(i int) bool {
+		t := r.targets[i]
+		return r.errs[i] == nil && (r.changed[i] || r.left(i, Flip) && !r.Journal.Verified(t.Name, t.Where))
+	}, func(i int) {
+		t := r.targets[i]
+		if r.errs[i] = r.until(ctx, i, "read back", Read, r.staged); r.errs[i] == nil {
+			r.errs[i] = r.Journal.SetVerified(t.Name, t.Where)
+		}
+	})
+}
+
+// until looks at a target until it stands as it should, as often as things are tried: some remotes show late what they
+// took.
+func (r *run) until(ctx context.Context, i int, step string, depth Depth, stands func(int) error) error {
+	for round := 1; ; round++ {
+		err := r.one(ctx, i, step, depth)
+		if err == nil {
+			err = stands(i)
+		}
+		if err == nil || round >= r.Rounds || fault.CodeOf(err) != fault.Transient || ctx.Err() != nil {
+			return err
+		}
+		if err := r.Pause(ctx, round); err != nil {
+			return err
 		}
 	}
 }
@@ -229,7 +244,10 @@ func (r *run) readBack(ctx context.Context) {
 func (r *run) refused(ctx context.Context) error {
 	var errs []error
 	for i, t := range r.targets {
-		if err := r.errs[i]; err != nil && !t.Optional && fault.CodeOf(err) != fault.Transient {
+		if t.Optional {
+			continue
+		}
+		if err := r.errs[i]; err != nil && fault.CodeOf(err) != fault.Transient {
 			errs = append(errs, err)
 		}
 		errs = append(errs, r.conflicts(i)...)
@@ -304,12 +322,9 @@ func (r *run) flip(ctx context.Context) error {
 		}
 		r.each(todo, func(i int) { r.errs[i] = r.rounds(ctx, i, "publish", r.targets[i].Flip) })
 		if !r.DryRun {
-			r.look(ctx, "confirm", Listed, func(i int) bool { return flipped[i] && r.errs[i] == nil })
-			for i, t := range r.targets {
-				if flipped[i] && r.errs[i] == nil && r.left(i, Flip) {
-					r.errs[i] = fault.Errorf(fault.Transient, "%s: it was made visible and is not what is seen", t.Name)
-				}
-			}
+			r.each(func(i int) bool { return flipped[i] && r.errs[i] == nil }, func(i int) {
+				r.errs[i] = r.until(ctx, i, "confirm", Listed, r.visible)
+			})
 		}
 		if err := r.failure(); err != nil {
 			return fmt.Errorf("%w\nwhat points at it was left alone; the same command goes on from here", err)
@@ -317,6 +332,17 @@ func (r *run) flip(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// visible tells why a destination does not show what it should: another run was faster, perhaps, with other bytes.
+func (r *run) visible(i int) error {
+	if errs := r.conflicts(i); len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if r.left(i, Flip) {
+		return fault.Errorf(fault.Transient, "%s: it was made visible and is not what is seen", r.targets[i].Name)
 	}
 	return nil
 }
@@ -337,23 +363,25 @@ func (r *run) each(want func(int) bool, f func(int)) {
 
 // look looks at the targets that are wanted.
 func (r *run) look(ctx context.Context, step string, depth Depth, want func(int) bool) {
-	r.each(want, func(i int) {
-		t := r.targets[i]
-		err := r.Tracker.Do(step+" "+t.Name, "publish", func() (progress.Result, error) {
-			items, err := t.Look(ctx, depth)
-			if err != nil {
-				return progress.Result{}, named(t.Name, err)
+	r.each(want, func(i int) { r.errs[i] = r.one(ctx, i, step, depth) })
+}
+
+// one looks at a target.
+func (r *run) one(ctx context.Context, i int, step string, depth Depth) error {
+	t := r.targets[i]
+	return r.Tracker.Do(step+" "+t.Name, "publish", func() (progress.Result, error) {
+		items, err := t.Look(ctx, depth)
+		if err != nil {
+			return progress.Result{}, named(t.Name, err)
+		}
+		r.items[i] = items
+		there := 0
+		for _, it := range items {
+			if it.State.done() {
+				there++
 			}
-			r.items[i] = items
-			there := 0
-			for _, it := range items {
-				if it.State.done() {
-					there++
-				}
-			}
-			return progress.Result{Detail: fmt.Sprintf("%d of %d there", there, len(items)), Cached: step == "check" && there == len(items)}, nil
-		})
-		r.errs[i] = err
+		}
+		return progress.Result{Detail: fmt.Sprintf("%d of %d there", there, len(items)), Cached: step == "check" && there == len(items)}, nil
 	})
 }
 
@@ -373,7 +401,7 @@ func (r *run) rounds(ctx context.Context, i int, step string, f func(context.Con
 				break
 			}
 			if ctx.Err() != nil {
-				return progress.Result{}, ctx.Err()
+				return progress.Result{}, fault.New(fault.Transient, ctx.Err())
 			}
 			if round >= r.Rounds || fault.CodeOf(err) != fault.Transient {
 				return progress.Result{}, named(t.Name, err)

@@ -149,7 +149,7 @@ func TestOneIsDown(t *testing.T) {
 		"when looked at":    func(s *shelf) { s.look = []error{down} },
 		"when staged":       func(s *shelf) { s.stage = []error{down, down, down} },
 		"for good":          func(s *shelf) { s.stage = []error{fault.Errorf(fault.Credentials, "expired")} },
-		"when read back":    func(s *shelf) { s.look = []error{nil, down} },
+		"when read back":    func(s *shelf) { s.look = []error{nil, down, down, down} },
 		"it loses what was": func(s *shelf) { s.loses = true },
 	} {
 		for i := range 3 {
@@ -234,6 +234,7 @@ func TestOptional(t *testing.T) {
 	for name, spoil := range map[string]func(*shelf){
 		"look": func(s *shelf) { s.look = []error{errors.New("oops")} },
 		"flip": func(s *shelf) { s.flip = []error{errors.New("oops")} },
+		"name": func(s *shelf) { s.taken = true },
 	} {
 		_, shelves, targets := world()
 		targets[2].Optional = true // the registry, which is flipped first
@@ -242,6 +243,29 @@ func TestOptional(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// What a remote shows late is waited for, and what somebody else took in between is a conflict.
+func TestLate(t *testing.T) {
+	down := fault.Errorf(fault.Transient, "not yet")
+	_, shelves, targets := world()
+	shelves[0].look = []error{nil, down, nil, down}
+	if _, err := run(t, targets, publish.Options{}); err != nil {
+		t.Error(err)
+	}
+	_, shelves, targets = world()
+	targets[2].Destination = overtaken{shelves[0]}
+	if _, err := run(t, targets, publish.Options{}); fault.CodeOf(err) != fault.Conflict || shelves[1].flipped {
+		t.Errorf("overtaken: %v", err)
+	}
+}
+
+// overtaken is a destination where somebody else takes the name at the same moment.
+type overtaken struct{ *shelf }
+
+func (o overtaken) Flip(context.Context) error {
+	o.taken = true
+	return nil
 }
 
 func TestInterrupted(t *testing.T) {

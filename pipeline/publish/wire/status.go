@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -57,6 +58,10 @@ func Expect(res *http.Response, want ...int) error {
 	if res.Header.Get("Retry-After") != "" || res.Header.Get("X-RateLimit-Remaining") == "0" {
 		code = fault.Transient // there were too many, and waiting mends it
 	}
+	if res.Request != nil && repeated(res.Request.Context()) {
+		// An attempt before this one was perhaps obeyed, so what is refused now may be what it did. Whoever looks knows.
+		code = fault.Transient
+	}
 	return fault.New(code, e)
 }
 
@@ -77,6 +82,12 @@ func Code(status int) fault.Code {
 // Fault gives an error of a request the exit code that it should have: its own where it has one, Transient where the
 // network or the remote failed.
 func Fault(err error) error {
+	// net/http has put the URL into it: where a read was redirected to, one that was signed for it, perhaps.
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		if u, parsed := url.Parse(e.URL); parsed == nil {
+			e.URL = Redact(u)
+		}
+	}
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), fault.CodeOf(err) != fault.Bug:
 		return err

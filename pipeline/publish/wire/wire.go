@@ -124,7 +124,7 @@ func (t *Transport) Client() *http.Client {
 			if len(via) >= 10 {
 				return errors.New("more than 10 redirects")
 			}
-			if !reads(via[0]) {
+			if via[0].Method != http.MethodGet && via[0].Method != http.MethodHead {
 				return http.ErrUseLastResponse
 			}
 			if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
@@ -158,6 +158,14 @@ type readKey struct{}
 // URL, or the exchange of a token.
 func Reading(ctx context.Context) context.Context { return context.WithValue(ctx, readKey{}, true) }
 
+type repeatedKey struct{}
+
+// repeated tells whether an answer is that to a repetition of what was perhaps obeyed.
+func repeated(ctx context.Context) bool {
+	marked, _ := ctx.Value(repeatedKey{}).(bool)
+	return marked
+}
+
 type repeatKey struct{}
 
 // Repeating marks the requests made with the context as ones that end in the same state however often they are made,
@@ -185,12 +193,17 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
 		defer req.Body.Close() // each attempt that can has a body of its own
 	}
+	perhaps := false // an attempt was perhaps obeyed, though nobody saw it
 	for attempt := 1; ; attempt++ {
 		res, err := t.once(req)
+		if perhaps && res != nil {
+			res.Request = req.WithContext(context.WithValue(req.Context(), repeatedKey{}, true))
+		}
 		wait, again := t.again(req, res, err)
 		if !again || attempt >= t.o.Attempts || !rewindable(req) {
 			return res, err
 		}
+		perhaps = perhaps || !reads(req) && (err != nil || res.StatusCode >= http.StatusInternalServerError)
 		if wait == 0 {
 			wait = min(t.o.Backoff<<(attempt-1), maxBackoff)
 		}
@@ -343,9 +356,7 @@ func (t *Transport) again(req *http.Request, res *http.Response, err error) (tim
 		return wait, true
 	case http.StatusForbidden:
 		return wait, asked // how GitHub says that there were too many
-	case http.StatusServiceUnavailable:
-		return wait, asked || repeatable(req)
-	case http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusInternalServerError, http.StatusRequestTimeout:
+	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusInternalServerError, http.StatusRequestTimeout:
 		return wait, repeatable(req)
 	}
 	return 0, false

@@ -63,6 +63,47 @@ func send(t *testing.T, tr *wire.Transport, ctx context.Context, method, url str
 	return res.StatusCode, nil
 }
 
+// What is refused after an attempt that was perhaps obeyed may be what that attempt did.
+func TestRefusedAfterwards(t *testing.T) {
+	for _, c := range []struct {
+		fault publishtest.Fault
+		code  fault.Code
+	}{{publishtest.None, fault.Conflict}, {publishtest.TooMany, fault.Conflict}, {publishtest.BadAfter, fault.Transient}, {publishtest.Lost, fault.Transient}} {
+		f := &publishtest.Faults{Rule: publishtest.Nth(1, c.fault)}
+		base := f.Serve(t, "remote", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) }))
+		req, err := http.NewRequestWithContext(t.Context(), "PUT", base, strings.NewReader("body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := wire.New(wire.Options{Sleep: (&waits{}).sleep}).Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := wire.Expect(res, 200); fault.CodeOf(err) != c.code {
+			t.Errorf("after %s: %d, %v", c.fault, fault.CodeOf(err), err)
+		}
+	}
+}
+
+// Where a read was led to is not told with what it was signed by.
+func TestSignedURL(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, gone.URL+"/blob?X-Amz-Signature=canary", http.StatusTemporaryRedirect)
+	}))
+	defer s.Close()
+	tr := wire.New(wire.Options{Sleep: (&waits{}).sleep})
+	_, err := tr.Client().Get(s.URL)
+	if err = wire.Fault(err); fault.CodeOf(err) != fault.Transient || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "/blob") {
+		t.Error(err)
+	}
+	// A query that is sent as a POST goes nowhere else with what is in it.
+	if status, err := send(t, tr, wire.Reading(t.Context()), "POST", s.URL); err != nil || status != http.StatusTemporaryRedirect {
+		t.Errorf("%d, %v", status, err)
+	}
+}
+
 // What is made again is what ends in the same state, and what certainly was not obeyed.
 func TestRepetitions(t *testing.T) {
 	for _, c := range []struct {
@@ -123,7 +164,7 @@ func TestWaits(t *testing.T) {
 		want   time.Duration // 0: it is given up
 	}{
 		"seconds":             {429, http.Header{"Retry-After": {"7"}}, 7 * time.Second},
-		"a date":              {503, http.Header{"Retry-After": {now.Add(9 * time.Second).Format(http.TimeFormat)}}, 9 * time.Second},
+		"a date":              {429, http.Header{"Retry-After": {now.Add(9 * time.Second).Format(http.TimeFormat)}}, 9 * time.Second},
 		"none":                {429, nil, time.Second},
 		"secondary limit":     {403, http.Header{"Retry-After": {"60"}}, time.Minute},
 		"primary limit":       {403, http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {fmt.Sprint(now.Add(30 * time.Second).Unix())}}, 31 * time.Second},
