@@ -34,9 +34,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
-// everyRequest has the kill test try every request, and not a few of them.
-var everyRequest = flag.Bool("every", false, "kill a publishing at every request, which takes a quarter of an hour")
-
 // world is everything that a release goes to, on this machine: real git, OCI registries in process, and what stands in
 // for the rest.
 type world struct {
@@ -581,10 +578,7 @@ func TestPublishKilled(t *testing.T) {
 	clean := newWorld(t, dist)
 	clean.must()
 	want, n := clean.state(), len(clean.faults.Seen())
-	step := n / 8
-	if *everyRequest {
-		step = 1
-	}
+	step := publishtest.Stride(n / 6)
 	var different atomic.Int64
 	t.Run("at", func(t *testing.T) {
 		for k, how := range []publishtest.Fault{publishtest.Kill, publishtest.KillAfter} {

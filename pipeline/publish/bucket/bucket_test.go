@@ -376,15 +376,12 @@ func TestEveryFault(t *testing.T) {
 	_, err := clean.publish(t.Context(), t, rel, setting{})
 	must(t, err)
 	n, want := len(clean.faults.Seen()), clean.State()
-	step := 1
-	if testing.Short() {
-		step = 11
-	}
-	for _, f := range []publishtest.Fault{
+	step := publishtest.Stride(7)
+	for k, f := range []publishtest.Fault{
 		publishtest.Kill, publishtest.KillAfter, publishtest.BadGateway, publishtest.BadAfter, publishtest.TooMany, publishtest.Unavailable,
 		publishtest.Reset, publishtest.Lost, publishtest.Cut, publishtest.Unauthorized,
 	} {
-		for i := 1; i <= n; i += step {
+		for i := 1 + k%step; i <= n; i += step {
 			s := newStand(t, buckettest.Options{})
 			ctx, cancel := context.WithCancel(t.Context())
 			var over atomic.Bool // requests of a run that was killed may still arrive

@@ -3,7 +3,6 @@ package chartrepo_test
 import (
 	"context"
 	"encoding/base64"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,8 +23,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
-
-var every = flag.Bool("every", false, "try each fault at every request, which takes minutes")
 
 func open(t testing.TB, o verifytest.Options) publish.Release {
 	t.Helper()
@@ -268,13 +265,7 @@ func TestEveryFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, want := len(clean.faults.Seen()), clean.State()
-	step := 13
-	if testing.Short() {
-		step = 29
-	}
-	if *every {
-		step = 1
-	}
+	step := publishtest.Stride(13)
 	for k, f := range []publishtest.Fault{publishtest.BadGateway, publishtest.BadAfter, publishtest.TooMany, publishtest.Reset, publishtest.Lost, publishtest.Cut, publishtest.Unauthorized} {
 		for i := 1 + 2*k%step; i <= n; i += step {
 			s := make()

@@ -25,6 +25,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/folder"
+	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/serve"
 	"github.com/slipway-build/slipway/pipeline/sign"
@@ -426,7 +427,7 @@ func TestKilled(t *testing.T) {
 			_, err := run(t.Context(), destination(t, folder.Options{Release: rel, Root: clean, Recorder: all}), false)
 			must(t, err)
 			want := state(t, clean)
-			for n := 1; n <= len(all.seen); n++ {
+			for n := 1; n <= len(all.seen); n += publishtest.Stride(5) {
 				for _, when := range []string{strconv.Itoa(n), strconv.Itoa(n) + "+"} {
 					root := t.TempDir()
 					start(root)

@@ -3,7 +3,6 @@ package githubrelease_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,8 +24,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
-
-var every = flag.Bool("every", false, "try each fault at every request, which takes half a minute")
 
 // commit is what the releases of verifytest are made from.
 const commit = "0123456789abcdef0123456789abcdef01234567"
@@ -739,10 +736,7 @@ func TestEveryFault(t *testing.T) {
 		counted.run()
 		n := len(counted.faults.Seen())
 		t.Logf("%s: %d requests", name, n)
-		step := 3
-		if *every {
-			step = 1
-		}
+		step := publishtest.Stride(3)
 		for k, f := range []publishtest.Fault{
 			publishtest.Kill, publishtest.KillAfter, publishtest.BadGateway, publishtest.BadAfter, publishtest.TooMany, publishtest.Unavailable,
 			publishtest.Reset, publishtest.Lost, publishtest.Cut, publishtest.Unauthorized,

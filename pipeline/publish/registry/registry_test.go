@@ -2,7 +2,6 @@ package registry_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"net/http"
 	"slices"
@@ -23,8 +22,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/sign"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
-
-var every = flag.Bool("every", false, "try each fault at every request, which takes minutes")
 
 // stand is a registry behind faults.
 type stand struct {
@@ -377,13 +374,7 @@ func TestEveryFault(t *testing.T) {
 			publishtest.BadGateway, publishtest.BadAfter, publishtest.TooMany, publishtest.Unavailable, publishtest.Reset,
 			publishtest.Lost, publishtest.Cut, publishtest.Unauthorized,
 		} {
-			step := 31
-			if testing.Short() {
-				step = 101
-			}
-			if *every {
-				step = 1
-			}
+			step := publishtest.Stride(43)
 			for i := 1; i <= n; i += step {
 				s := newStand(t, o)
 				s.faults.Set(publishtest.Nth(i, f))

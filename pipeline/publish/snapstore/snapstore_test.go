@@ -497,7 +497,7 @@ func TestFaults(t *testing.T) {
 			t.Fatalf("a run makes %d requests", requests)
 		}
 		for f := publishtest.Kill; f <= publishtest.Unauthorized; f++ {
-			for n := 1; n <= requests; n++ {
+			for n := 1 + int(f)%publishtest.Stride(4); n <= requests; n += publishtest.Stride(4) {
 				r := setup()
 				ctx, cancel := context.WithCancel(t.Context())
 				r.faults.Kill = cancel

@@ -633,6 +633,9 @@ func TestFaults(t *testing.T) {
 			for f := publishtest.Kill; f <= publishtest.Unauthorized; f++ {
 				for i, request := range requests {
 					n := i + 1
+					if (n+int(f))%publishtest.Stride(3) != 0 {
+						continue
+					}
 					if slices.Contains(obeyed, f) && !request.Changes() {
 						continue // as if it never got there
 					}

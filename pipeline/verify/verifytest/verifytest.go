@@ -40,6 +40,8 @@ type Options struct {
 	ChartYAML string
 	// Chart replaces the whole chart archive.
 	Chart []byte
+	// Base is the layer that the platforms of the image share; a few bytes where it is nil.
+	Base []byte
 	// Payload is put in the place of the archive for linux/amd64. It need not be one.
 	Payload []byte
 	// Edit changes the files, by path, before they are listed in the manifest. The provenance is not among them.
@@ -316,7 +318,10 @@ func (m *maker) images() error {
 		if err := archive.TarGz(&own, []archive.File{archive.Bytes("usr/local/bin/"+m.Name, binary).WithExec()}, m.Time); err != nil {
 			return err
 		}
-		base := []byte("a base layer")
+		base := m.Base
+		if base == nil {
+			base = []byte("a base layer")
+		}
 		config, configBytes, err := m.document("config", typeConfig, object{
 			"os": p.OS, "architecture": p.Arch, "rootfs": object{"type": "layers"},
 			"config": object{"Entrypoint": []string{"/usr/local/bin/" + m.Name}, "Labels": labels},
