@@ -11,7 +11,6 @@ import (
 	"github.com/Masterminds/semver/v3"
 	"go.yaml.in/yaml/v3"
 	"helm.sh/helm/v3/pkg/chart"
-	"helm.sh/helm/v3/pkg/repo"
 	helmyaml "sigs.k8s.io/yaml"
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
@@ -144,9 +143,18 @@ func (x index) highest(name string, v *semver.Version) bool {
 	return true
 }
 
+// entry is a version of a chart as Helm writes it into an index. Helm's own type for it is in a package that brings the
+// whole client of Kubernetes along.
+type entry struct {
+	*chart.Metadata
+	URLs    []string  `json:"urls"`
+	Created time.Time `json:"created"`
+	Digest  string    `json:"digest"`
+}
+
 // add adds a version of a chart at its place: the highest first, as Helm sorts them.
 func (x *index) add(meta *chart.Metadata, digest artifact.Digest, url string, created time.Time) error {
-	b, err := helmyaml.Marshal(repo.ChartVersion{Metadata: meta, URLs: []string{url}, Created: created.UTC(), Digest: digest.Hex()})
+	b, err := helmyaml.Marshal(entry{Metadata: meta, URLs: []string{url}, Created: created.UTC(), Digest: digest.Hex()})
 	if err != nil {
 		return err
 	}
@@ -154,7 +162,7 @@ func (x *index) add(meta *chart.Metadata, digest artifact.Digest, url string, cr
 	if err := yaml.Unmarshal(b, &doc); err != nil {
 		return err
 	}
-	entry := doc.Content[0]
+	added := doc.Content[0]
 	entries := child(x.root, "entries")
 	entries.Style &^= yaml.FlowStyle // an empty {} has it
 	list := child(entries, meta.Name)
@@ -185,7 +193,7 @@ func (x *index) add(meta *chart.Metadata, digest artifact.Digest, url string, cr
 			break
 		}
 	}
-	list.Content = slices.Insert(list.Content, at, entry)
+	list.Content = slices.Insert(list.Content, at, added)
 	x.generated(created)
 	return nil
 }
