@@ -76,12 +76,12 @@ var rooms = map[string]string{
 		"pipeline/pack/rpm pipeline/pack/scoop pipeline/pack/script pipeline/pack/snap pipeline/pack/snap/squashfs pipeline/pack/winget " +
 		"pipeline/plan pipeline/progress pipeline/provenance pipeline/report pipeline/sbom pipeline/sbom/osdb pipeline/signature pipeline/verify",
 
-	"pipeline/publish":               "pipeline/artifact pipeline/fault pipeline/manifest pipeline/progress pipeline/publish/wire",
+	"pipeline/publish":               "pipeline/artifact pipeline/fault pipeline/manifest pipeline/progress pipeline/publish/wire pipeline/signature",
 	"pipeline/publish/wire":          "pipeline/fault",
 	"pipeline/publish/policy":        "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish/wire pipeline/version",
 	"pipeline/publish/registry":      "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/version",
 	"pipeline/publish/folder":        "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature",
-	"pipeline/publish/bucket":        "pipeline/artifact pipeline/fault pipeline/publish pipeline/publish/folder pipeline/publish/wire pipeline/signature",
+	"pipeline/publish/bucket":        "pipeline/artifact pipeline/fault pipeline/publish pipeline/publish/wire pipeline/signature",
 	"pipeline/publish/githubrelease": "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/version",
 	"pipeline/publish/chartrepo":     "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/version",
 	"pipeline/publish/tap":           "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/version",

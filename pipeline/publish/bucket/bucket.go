@@ -27,7 +27,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish"
-	"github.com/slipway-build/slipway/pipeline/publish/folder"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/signature"
 )
@@ -76,7 +75,7 @@ type Destination struct {
 	base     string // of the keys of the release, ends with a slash
 	public   string // URL that base has for people, with a slash; "" for none
 	where    string // URL of the bucket, for errors
-	contents folder.Contents
+	contents publish.Contents
 	core     *minio.Core
 
 	mu   sync.Mutex
@@ -109,7 +108,7 @@ func New(o Options) (*Destination, error) {
 		}
 		d.public = strings.TrimSuffix(o.PublicURL, "/") + "/" + s3utils.EncodePath(o.Release.Manifest.Version.String()) + "/"
 	}
-	if d.contents, err = folder.Read(o.Release); err != nil {
+	if d.contents, err = o.Release.Contents(); err != nil {
 		return nil, err
 	}
 	for _, f := range d.contents.All() {
@@ -228,7 +227,7 @@ func (d *Destination) keep(files []artifact.File, items []publish.Item) {
 	const why = "another signature is there, and what is published is not replaced"
 	others := false
 	for i, f := range files {
-		others = others || f.Path == folder.SignatureIndex && items[i].State == publish.Different
+		others = others || f.Path == publish.SignatureIndex && items[i].State == publish.Different
 	}
 	for i, f := range files {
 		if !slices.Contains(d.contents.Signatures, f) {

@@ -56,7 +56,7 @@ type Options struct {
 // Destination is a folder of releases.
 type Destination struct {
 	o        Options
-	contents Contents
+	contents publish.Contents
 	parent   string // of everything below, relative to the root: the release's name
 	final    string // the release's folder
 	partial  string // where it is before it is whole
@@ -73,7 +73,7 @@ func New(o Options) (*Destination, error) {
 	case artifact.CheckPath(m.Name) != nil || strings.ContainsAny(m.Name, "/") || strings.HasPrefix(m.Name, "."):
 		return nil, fault.Errorf(fault.Usage, "release name %.80q cannot be that of a folder", m.Name)
 	}
-	contents, err := Read(o.Release)
+	contents, err := o.Release.Contents()
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +225,7 @@ func (d *Destination) keep(s *survey) {
 	const why = "another signature is there, and what is published is not replaced"
 	others := false
 	for _, f := range s.files {
-		others = others || f.Path == SignatureIndex && f.state == publish.Different
+		others = others || f.Path == publish.SignatureIndex && f.state == publish.Different
 	}
 	for i, f := range s.files {
 		if !d.signature(f.File) {

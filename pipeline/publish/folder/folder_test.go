@@ -241,7 +241,7 @@ func TestServed(t *testing.T) {
 			t.Fatalf("it is not served: %d %s", get(there).Code, get("/releases.json").Body)
 		}
 	}
-	contents, err := folder.Read(rel)
+	contents, err := rel.Contents()
 	must(t, err)
 	for _, f := range contents.All() {
 		if w := get("/releases/hello/1.2.3/files/" + f.Path); w.Code != http.StatusOK || artifact.Sum(w.Body.Bytes()) != f.Digest {
@@ -456,7 +456,7 @@ func visible(t *testing.T, rel publish.Release, root string, late bool) {
 	if _, err := os.Stat(final); errors.Is(err, fs.ErrNotExist) && !late {
 		return
 	}
-	contents, err := folder.Read(rel)
+	contents, err := rel.Contents()
 	must(t, err)
 	for _, f := range slices.Concat(contents.Files, contents.Names) {
 		if sum, _, err := artifact.SumFile(filepath.Join(final, filepath.FromSlash(f.Path))); err != nil || sum != f.Digest {
@@ -637,7 +637,7 @@ func TestConcurrent(t *testing.T) {
 		}
 		// The signatures of images belong together, whosever they are.
 		of := func(rel publish.Release) []artifact.File {
-			contents, err := folder.Read(rel)
+			contents, err := rel.Contents()
 			must(t, err)
 			return contents.All()
 		}

@@ -44,7 +44,7 @@ func Assets(rel publish.Release) ([]Asset, error) {
 	if !ok {
 		return nil, errors.New("the release was not opened")
 	}
-	sums, err := checksums(rel, self)
+	sums, err := rel.Checksums()
 	if err != nil {
 		return nil, err
 	}
@@ -87,19 +87,6 @@ func offered(m manifest.Release, f artifact.File) bool {
 	return false
 }
 
-// checksums is SHA256SUMS, which follows from the manifest.
-func checksums(rel publish.Release, self artifact.File) (artifact.File, error) {
-	want := artifact.Sum(manifest.Checksums(append(slices.Clone(rel.Manifest.Files), self)))
-	f, err := rel.Hash(manifest.ChecksumsName)
-	if err != nil {
-		return f, fmt.Errorf("reading checksums: %w", err)
-	}
-	if f.Digest != want {
-		return f, fault.Errorf(fault.Mismatch, "%s does not say what %s says; `verify` tells where", manifest.ChecksumsName, manifest.FileName)
-	}
-	return f, nil
-}
-
 // signaturesOf are the signatures in dist/ that are files of their own: of the whole release, of any file that is an
 // asset, and of what is said about the release.
 func signaturesOf(rel publish.Release, files []artifact.File) ([]artifact.File, error) {
@@ -116,28 +103,7 @@ func signaturesOf(rel publish.Release, files []artifact.File) ([]artifact.File, 
 		names = append(names, found...)
 	}
 	slices.Sort(names)
-	var out []artifact.File
-	for _, name := range slices.Compact(names) {
-		if _, listed := rel.File(name); listed {
-			continue
-		}
-		info, err := os.Lstat(rel.Path(name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading signatures: %w", err)
-		}
-		if !info.Mode().IsRegular() {
-			return nil, fault.Errorf(fault.Usage, "%s is not a regular file; sign the release again", name)
-		}
-		f, err := rel.Hash(name)
-		if err != nil {
-			return nil, fmt.Errorf("reading signatures: %w", err)
-		}
-		out = append(out, f)
-	}
-	return out, nil
+	return rel.Unlisted(slices.Compact(names))
 }
 
 // kept are names that GitHub takes as they are. It puts a dot in the place of any other character, and takes dots from

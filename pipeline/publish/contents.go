@@ -1,7 +1,6 @@
-package folder
+package publish
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/manifest"
-	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/signature"
 )
 
@@ -34,33 +32,39 @@ type Contents struct {
 // All are all files in the order in which they are put.
 func (c Contents) All() []artifact.File { return slices.Concat(c.Files, c.Signatures, c.Names) }
 
-// Read lists what a host has of the release. A SHA256SUMS that does not say what the manifest says, or a signature
+// Contents lists what a host has of the release. A SHA256SUMS that does not say what the manifest says, or a signature
 // under another digest than its own, is a fault.Mismatch.
-func Read(rel publish.Release) (Contents, error) {
-	self, ok := rel.File(manifest.FileName)
+func (r Release) Contents() (Contents, error) {
+	self, ok := r.File(manifest.FileName)
 	if !ok {
 		return Contents{}, errors.New("the release was not opened")
 	}
-	m := rel.Manifest
-	sums := manifest.Checksums(append(slices.Clone(m.Files), self))
-	there, err := readFile(rel.Path(manifest.ChecksumsName), int64(len(sums))+1)
+	sums, err := r.Checksums()
 	if err != nil {
-		return Contents{}, fmt.Errorf("reading checksums: %w", err)
+		return Contents{}, err
 	}
-	if !bytes.Equal(sums, there) {
-		return Contents{}, fault.Errorf(fault.Mismatch, "%s does not say what %s says; `verify` tells where",
-			manifest.ChecksumsName, manifest.FileName)
-	}
-	c := Contents{Names: []artifact.File{
-		{Path: manifest.ChecksumsName, Kind: artifact.Checksums, Size: int64(len(sums)), Digest: artifact.Sum(sums)}, self,
-	}}
-	c.Files = slices.SortedFunc(slices.Values(m.Files), func(a, b artifact.File) int { return strings.Compare(a.Path, b.Path) })
-	c.Signatures, err = signatures(rel)
+	c := Contents{Names: []artifact.File{sums, self}}
+	c.Files = slices.SortedFunc(slices.Values(r.Manifest.Files), func(a, b artifact.File) int { return strings.Compare(a.Path, b.Path) })
+	c.Signatures, err = signatures(r)
 	return c, err
 }
 
+// Checksums is SHA256SUMS, which says what the manifest says, or a fault.Mismatch.
+func (r Release) Checksums() (artifact.File, error) {
+	self, _ := r.File(manifest.FileName)
+	want := artifact.Sum(manifest.Checksums(append(slices.Clone(r.Manifest.Files), self)))
+	f, err := r.Hash(manifest.ChecksumsName)
+	if err != nil {
+		return f, fmt.Errorf("reading checksums: %w", err)
+	}
+	if f.Digest != want {
+		return f, fault.Errorf(fault.Mismatch, "%s does not say what %s says; `verify` tells where", manifest.ChecksumsName, manifest.FileName)
+	}
+	return f, nil
+}
+
 // signatures are those that a signing left: what others name comes before what names it.
-func signatures(rel publish.Release) ([]artifact.File, error) {
+func signatures(rel Release) ([]artifact.File, error) {
 	const blobs = signature.LayoutDir + "/blobs/sha256"
 	var names []string
 	f, err := os.Open(rel.Path(blobs))
@@ -86,9 +90,26 @@ func signatures(rel publish.Release) ([]artifact.File, error) {
 		names = append(names, signature.AttestationPath(rel.Manifest.Name, rel.Manifest.Version.String()))
 	}
 	names = append(names, signature.ChecksumsBundle, signature.ManifestBundle)
+	files, err := rel.Unlisted(names)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if hex, ok := strings.CutPrefix(f.Path, blobs+"/"); ok && f.Digest.Hex() != hex {
+			return nil, fault.Errorf(fault.Mismatch, "%s has other bytes than its name says; sign the release again", f.Path)
+		}
+	}
+	return files, nil
+}
+
+// Unlisted are those of the files in dist/ that are there and that the manifest does not list, such as signatures.
+func (r Release) Unlisted(names []string) ([]artifact.File, error) {
 	var out []artifact.File
 	for _, name := range names {
-		info, err := os.Lstat(rel.Path(name))
+		if _, listed := r.File(name); listed {
+			continue
+		}
+		info, err := os.Lstat(r.Path(name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -98,17 +119,11 @@ func signatures(rel publish.Release) ([]artifact.File, error) {
 		if !info.Mode().IsRegular() {
 			return nil, fault.Errorf(fault.Usage, "%s is not a regular file; sign the release again", name)
 		}
-		if _, listed := rel.File(name); listed {
-			continue
-		}
-		file, err := rel.Hash(name)
+		f, err := r.Hash(name)
 		if err != nil {
 			return nil, fmt.Errorf("reading signatures: %w", err)
 		}
-		if hex, ok := strings.CutPrefix(name, blobs+"/"); ok && file.Digest.Hex() != hex {
-			return nil, fault.Errorf(fault.Mismatch, "%s has other bytes than its name says; sign the release again", name)
-		}
-		out = append(out, file)
+		out = append(out, f)
 	}
 	return out, nil
 }
@@ -119,14 +134,4 @@ func ended(err error) error {
 		return nil
 	}
 	return err
-}
-
-// readFile returns the first bytes of a file, at most limit of them.
-func readFile(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
 }
