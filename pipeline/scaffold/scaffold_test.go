@@ -449,9 +449,13 @@ func TestWorkflow(t *testing.T) {
 			Concurrency struct{ Group string }
 			Jobs        map[string]struct {
 				Permissions map[string]string
+				Timeout     int `yaml:"timeout-minutes"`
+				Needs       any
+				Environment string
 				Steps       []struct {
 					Uses, Run string
 					With      map[string]string
+					Env       map[string]string
 				}
 			}
 		}
@@ -466,10 +470,27 @@ func TestWorkflow(t *testing.T) {
 				t.Errorf("tag pattern %q for the prefix %q", tag, prefix)
 			}
 		}
+		// Only what publishes may write, and only what signs and publishes has an identity and secrets.
+		may := map[string]map[string]string{
+			"sign":    {"contents": "read", "id-token": "write"},
+			"publish": {"contents": "write", "packages": "write", "id-token": "write"},
+		}
+		if needs := fmt.Sprint(w.Jobs["publish"].Needs); needs != "[rebuild sign]" || w.Jobs["publish"].Environment != "release" {
+			t.Errorf("what publishes needs %s, in the environment %q", needs, w.Jobs["publish"].Environment)
+		}
 		commands := map[string]bool{}
 		for name, job := range w.Jobs {
-			if !reflect.DeepEqual(job.Permissions, map[string]string{"contents": "read"}) {
-				t.Errorf("%s may %v", name, job.Permissions)
+			want := may[name]
+			if want == nil {
+				want = map[string]string{"contents": "read"}
+			}
+			if !reflect.DeepEqual(job.Permissions, want) || job.Timeout == 0 {
+				t.Errorf("%s may %v, for %d minutes", name, job.Permissions, job.Timeout)
+			}
+			for _, s := range job.Steps {
+				if len(s.Env) > 0 && may[name] == nil {
+					t.Errorf("%s has %v in its environment", name, s.Env)
+				}
 			}
 			for _, s := range job.Steps {
 				if strings.Contains(s.Run, "${{") {
@@ -483,7 +504,7 @@ func TestWorkflow(t *testing.T) {
 				}
 			}
 		}
-		if len(w.Jobs) != 3 || !reflect.DeepEqual(commands, map[string]bool{"check": true, "build": true, "verify --allow-unsigned": true}) {
+		if len(w.Jobs) != 5 || !reflect.DeepEqual(commands, map[string]bool{"check": true, "build": true, "verify --allow-unsigned": true, "publish": true}) {
 			t.Errorf("%d jobs, commands %v", len(w.Jobs), commands)
 		}
 		pinned := regexp.MustCompile(`(?m)uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
