@@ -104,8 +104,11 @@ func TestOrder(t *testing.T) {
 		t.Fatal(result, err)
 	}
 	for _, order := range [][2]string{
-		{"look tap 0", "stage registry"}, {"stage tap", "look registry 1"}, {"look tap 1", "flip registry"},
-		{"flip registry", "flip release"}, {"flip release", "flip tap"},
+		{"look tap 0", "stage registry"},
+		{"stage tap", "look registry 1"},
+		{"look tap 1", "flip registry"},
+		{"flip registry", "flip release"},
+		{"flip release", "flip tap"},
 	} {
 		if a, b := l.index(order[0]), l.index(order[1]); a < 0 || b < a {
 			t.Errorf("%q is to be before %q in %q", order[0], order[1], l.lines)

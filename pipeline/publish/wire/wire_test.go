@@ -205,7 +205,8 @@ func TestCredentials(t *testing.T) {
 	defer near.Close()
 	host := strings.TrimPrefix(near.URL, "http://")
 	tr := wire.New(wire.Options{Credentials: []wire.Credential{
-		{Host: host, Value: func() string { return "Bearer secret" }}, {Host: host, Header: "X-Key", Value: func() string { return "secret" }},
+		{Host: host, Value: func() string { return "Bearer secret" }},
+		{Host: host, Header: "X-Key", Value: func() string { return "secret" }},
 		{Host: "example.com", Value: func() string { return "Bearer other" }},
 	}})
 	res, err := tr.Client().Get(near.URL)
