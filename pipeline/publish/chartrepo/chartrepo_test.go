@@ -265,7 +265,7 @@ func TestEveryFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, want := len(clean.faults.Seen()), clean.State()
-	step := publishtest.Stride(13)
+	step := publishtest.Stride(26)
 	for k, f := range []publishtest.Fault{publishtest.BadGateway, publishtest.BadAfter, publishtest.TooMany, publishtest.Reset, publishtest.Lost, publishtest.Cut, publishtest.Unauthorized} {
 		for i := 1 + 2*k%step; i <= n; i += step {
 			s := make()
