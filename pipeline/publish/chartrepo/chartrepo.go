@@ -16,6 +16,8 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -24,6 +26,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 )
@@ -37,25 +40,27 @@ const rounds = 5
 // maxChart bounds a packaged chart, in bytes.
 const maxChart = 32 << 20
 
-// Options say where the charts go.
+// Options say where the charts go. Nothing else decides what is written: no time of a clock, and no configuration of git.
 type Options struct {
 	Release publish.Release
-	Remote  string // URL of the git repository: https, ssh, or a file
-	Branch  string // "" is gh-pages
-	Folder  string // in the branch; "" is its root
+	// Remote is the URL of the git repository: https, ssh in either of its forms, file, or http on this machine. No
+	// password is in it.
+	Remote string
+	Branch string // made if it is not there; "" is gh-pages
+	Folder string // in the branch; "" is its root
 	// URL is where the branch is served. Packages are named relative to the index all the same, so that the repository can
-	// be served elsewhere; it is read back from there, with Transport.
+	// be served elsewhere; what is in the branch is read back from there, with Transport.
 	URL       string
 	Transport *wire.Transport
 
-	Committer, Email string
+	Committer, Email string        // author and committer
 	Token            func() string // for https; nil for none
-	Path             string        // where git is looked for
+	Path             string        // PATH, in which git is looked for, 2.32 or later
 	Env              []string      // further variables that git needs, such as that of an SSH agent
 	Dir              string        // for what is temporary; "" is the system's
 
 	Destination string             // its name in the journal
-	Recorder    wire.Recorder      // nil keeps nothing
+	Recorder    wire.Recorder      // has each push before it goes; nil keeps nothing
 	DryRun      func(wire.Request) // is told of each push instead of its being made
 }
 
@@ -79,43 +84,97 @@ type Destination struct {
 // (https://artifacthub.io/docs/topics/repositories/helm-charts/).
 const hubFile = "artifacthub-repo.yml"
 
-// New reads the charts of the release.
+// maxHub bounds it, in bytes.
+const maxHub = 1 << 20
+
+// New reads the charts of the release. A chart that is not the one of the manifest is a fault.Mismatch, and an option
+// that cannot be meant is a fault.Usage.
 func New(o Options) (*Destination, error) {
 	o.Branch = cmp.Or(o.Branch, "gh-pages")
-	switch {
-	case strings.HasPrefix(o.Remote, "-") || strings.Contains(o.Remote, "::") || strings.HasPrefix(o.Branch, "-"):
-		return nil, fault.Errorf(fault.Usage, "%.80q and branch %.80q are no git repository and no branch", o.Remote, o.Branch)
-	case o.Folder != "" && o.Folder != "." && artifact.CheckPath(o.Folder) != nil:
-		return nil, fault.Errorf(fault.Usage, "folder of the charts: %w", artifact.CheckPath(o.Folder))
-	}
-	if u, err := url.Parse(o.Remote); err == nil && u.Scheme == "http" && !wire.Loopback(u.Host) {
-		return nil, fault.Errorf(fault.Usage, "%s is not https; a token is not sent where others read it", wire.Redact(u))
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	d := &Destination{o: o}
 	for _, c := range o.Release.Manifest.Charts {
-		f, _ := o.Release.File(c.Path)
-		b, err := readBounded(o.Release.Path(c.Path), maxChart)
+		p, err := load(o.Release, c)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading %s: %w", c.Path, err)
 		}
-		loaded, err := loader.LoadArchive(bytes.NewReader(b))
-		if err != nil {
-			return nil, fault.New(fault.Mismatch, fmt.Errorf("%s: %w", c.Path, err))
-		}
-		v, err := semver.StrictNewVersion(c.Version)
-		if err != nil {
-			return nil, fault.New(fault.Usage, fmt.Errorf("%s: %w", c.Path, err))
-		}
-		d.charts = append(d.charts, packaged{file: f, name: path.Base(c.Path), meta: loaded.Metadata, bytes: b, semver: v})
+		d.charts = append(d.charts, p)
 	}
-	if _, ok := o.Release.File("charts/" + hubFile); ok {
-		b, err := readBounded(o.Release.Path("charts/"+hubFile), 1<<20)
+	if f, ok := o.Release.File("charts/" + hubFile); ok {
+		b, err := readBounded(o.Release.Path(f.Path), maxHub)
 		if err != nil {
 			return nil, err
+		}
+		if artifact.Sum(b) != f.Digest {
+			return nil, fault.Errorf(fault.Mismatch, "%s is not the file that the manifest lists", f.Path)
 		}
 		d.hub = b
 	}
 	return d, nil
+}
+
+// load reads a chart, which is the one that the manifest lists and says of itself what the manifest says of it.
+func load(rel publish.Release, c manifest.Chart) (packaged, error) {
+	f, _ := rel.File(c.Path)
+	b, err := readBounded(rel.Path(c.Path), maxChart)
+	if err != nil {
+		return packaged{}, err
+	}
+	if artifact.Sum(b) != f.Digest {
+		return packaged{}, fault.Errorf(fault.Mismatch, "it is not the file that the manifest lists")
+	}
+	loaded, err := loader.LoadArchive(bytes.NewReader(b))
+	if err != nil {
+		return packaged{}, fault.New(fault.Mismatch, err)
+	}
+	if m := loaded.Metadata; m.Name != c.Name || m.Version != c.Version {
+		return packaged{}, fault.Errorf(fault.Mismatch, "its Chart.yaml is for %q %q, and the manifest says %q %q", m.Name, m.Version, c.Name, c.Version)
+	}
+	v, err := semver.StrictNewVersion(c.Version)
+	if err != nil {
+		return packaged{}, fault.New(fault.Usage, err)
+	}
+	return packaged{file: f, name: path.Base(c.Path), meta: loaded.Metadata, bytes: b, semver: v}, nil
+}
+
+// remotes are the URLs of git repositories that are meant by one; what git would take for an option or for a program to
+// run is not among them.
+var remotes = regexp.MustCompile(`^(?:(?:https?|ssh)://[A-Za-z0-9\[][^\s]*|file:///[^\s]+|(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:/?[^\s:/-][^\s]*)$`)
+
+// branches are the names of branches (https://git-scm.com/docs/git-check-ref-format), without those that need quoting
+// somewhere.
+var branches = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
+
+// check tells what in the options cannot be meant.
+func (o Options) check() error {
+	if !remotes.MatchString(o.Remote) {
+		return fault.Errorf(fault.Usage, "%.80q is not the URL of a git repository; write https://host/path, ssh://host/path or user@host:path", o.Remote)
+	}
+	if !branches.MatchString(o.Branch) || strings.Contains(o.Branch, "..") || strings.HasSuffix(o.Branch, ".") ||
+		slices.ContainsFunc(strings.Split(o.Branch, "/"), func(part string) bool { return strings.HasSuffix(part, ".lock") }) {
+		return fault.Errorf(fault.Usage, "%.80q is not the name of a branch", o.Branch)
+	}
+	if o.Folder != "" && o.Folder != "." {
+		if err := artifact.CheckPath(o.Folder); err != nil {
+			return fault.Errorf(fault.Usage, "folder of the charts: %w", err)
+		}
+		if slices.ContainsFunc(strings.Split(o.Folder, "/"), func(part string) bool { return strings.EqualFold(part, ".git") }) {
+			return fault.Errorf(fault.Usage, "folder of the charts: git keeps nothing in %q", o.Folder)
+		}
+	}
+	u, err := url.Parse(o.Remote)
+	if err != nil {
+		return nil // user@host:path is not one
+	}
+	if _, secret := u.User.Password(); secret {
+		return fault.Errorf(fault.Usage, "%s is written with a password; leave it away and say which variable has the token", wire.Redact(u))
+	}
+	if u.Scheme == "http" && !wire.Loopback(u.Host) {
+		return fault.Errorf(fault.Usage, "%s is not https; a token is not sent where others read it", wire.Redact(u))
+	}
+	return nil
 }
 
 func readBounded(name string, limit int64) ([]byte, error) {
@@ -134,17 +193,42 @@ func readBounded(name string, limit int64) ([]byte, error) {
 // in is the path of a file of the repository in the branch.
 func (d *Destination) in(name string) string { return path.Join(d.o.Folder, name) }
 
-// Look tells of each chart, by the index and by its package.
+// Look tells of each chart, by the index and by its package. Where something is missing it also tries a push that
+// changes nothing, so that what would refuse it shows before anything is public.
 func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.Item, error) {
+	if len(d.charts) == 0 {
+		return nil, nil
+	}
 	c, err := open(ctx, d.o)
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
-	read := func(name string, limit int64) ([]byte, error) { return c.read(ctx, d.in(name), limit) }
-	if depth == publish.Read && d.o.URL != "" && d.o.Transport != nil {
-		read = func(name string, limit int64) ([]byte, error) { return d.download(ctx, name, limit) }
+	items, err := d.items(func(name string, limit int64) ([]byte, error) { return c.read(ctx, d.in(name), limit) })
+	if err != nil {
+		return nil, err
 	}
+	if slices.ContainsFunc(items, func(it publish.Item) bool { return it.State == publish.Missing }) {
+		return items, d.mayPush(ctx, c)
+	}
+	if depth == publish.Listed || d.o.URL == "" || d.o.Transport == nil {
+		return items, nil
+	}
+	// What is not in the branch is nowhere. What is, is what users get only once the site shows it.
+	shown, err := d.items(func(name string, limit int64) ([]byte, error) { return d.download(ctx, name, limit) })
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", d.o.URL, err)
+	}
+	for i := range shown {
+		if shown[i].State == publish.Missing && items[i].State == publish.Same {
+			shown[i].Detail = "the branch has it and its site does not show it yet, which may take some minutes"
+		}
+	}
+	return shown, nil
+}
+
+// items tell how the charts stand in the repository that read reads.
+func (d *Destination) items(read func(name string, limit int64) ([]byte, error)) ([]publish.Item, error) {
 	b, err := read(indexFile, maxIndex)
 	if err != nil {
 		return nil, err
@@ -154,19 +238,12 @@ func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.
 		return nil, err
 	}
 	var items []publish.Item
-	left := false
 	for _, p := range d.charts {
 		it, err := d.item(p, x, read)
 		if err != nil {
 			return nil, err
 		}
-		left = left || it.State == publish.Missing
 		items = append(items, it)
-	}
-	if left {
-		if err := d.mayPush(ctx, c); err != nil {
-			return nil, err
-		}
 	}
 	return items, nil
 }
@@ -177,10 +254,12 @@ func (d *Destination) item(p packaged, x index, read func(string, int64) ([]byte
 	if d.o.URL != "" {
 		it.URL = strings.TrimSuffix(d.o.URL, "/") + "/" + p.name
 	}
-	listed, known := x.digest(p.meta.Name, p.meta.Version)
-	if known && listed != p.file.Digest.Hex() {
-		it.State, it.Detail = publish.Different, fmt.Sprintf("the index has this version of the chart with the digest %.80s", listed)
-		return it, nil
+	listed := x.digests(p.meta.Name, p.meta.Version)
+	for _, digest := range listed {
+		if digest != p.file.Digest.Hex() {
+			it.State, it.Detail = publish.Different, fmt.Sprintf("the index has this version of the chart with the digest %.80q", digest)
+			return it, nil
+		}
 	}
 	b, err := read(p.name, maxChart)
 	switch {
@@ -188,20 +267,22 @@ func (d *Destination) item(p packaged, x index, read func(string, int64) ([]byte
 		return it, err
 	case b != nil && artifact.Sum(b) != p.file.Digest:
 		it.State, it.Detail = publish.Different, fmt.Sprintf("%s has other bytes, with the digest %s", p.name, artifact.Sum(b))
-	case b != nil && known:
+	case b != nil && len(listed) > 0:
 		it.State = publish.Same
 	}
 	return it, nil
 }
 
-// mayPush tries a push without making it, so that what would refuse it shows before anything is public.
+// mayPush tries a push without making it. That the branch has moved meanwhile says no more than that others may push.
 func (d *Destination) mayPush(ctx context.Context, c *clone) error {
 	commit, err := c.commit(ctx, map[string][]byte{d.in(indexFile): nil}, "may I?", d.o.Release.Manifest.Time)
 	if err != nil {
 		return err
 	}
-	_, err = c.push(ctx, commit, true)
-	return err
+	if behind, err := c.push(ctx, commit, true); !behind {
+		return err
+	}
+	return nil
 }
 
 // download reads a file as Helm does; nil where there is none.
@@ -228,8 +309,12 @@ func (d *Destination) download(ctx context.Context, name string, limit int64) ([
 // Stage does nothing: what is in the branch is seen.
 func (d *Destination) Stage(context.Context) error { return nil }
 
-// Flip adds the charts in one commit.
+// Flip adds the charts in one commit. Where somebody else was faster more often than is right for a while, it is a
+// fault.Transient.
 func (d *Destination) Flip(ctx context.Context) error {
+	if len(d.charts) == 0 {
+		return nil
+	}
 	c, err := open(ctx, d.o)
 	if err != nil {
 		return err
@@ -283,6 +368,8 @@ func (d *Destination) push(ctx context.Context, c *clone, commit string, files m
 		end("pushed")
 	case behind:
 		end("refused: the branch had moved")
+	case fault.CodeOf(err) == fault.Credentials || fault.CodeOf(err) == fault.Policy:
+		end("refused")
 	default:
 		end("no answer")
 	}
@@ -302,6 +389,7 @@ func (d *Destination) merged(ctx context.Context, c *clone) (map[string][]byte, 
 	}
 	read := func(name string, limit int64) ([]byte, error) { return c.read(ctx, d.in(name), limit) }
 	files := map[string][]byte{}
+	listed := true
 	for _, p := range d.charts {
 		it, err := d.item(p, x, read)
 		if err != nil {
@@ -312,7 +400,8 @@ func (d *Destination) merged(ctx context.Context, c *clone) (map[string][]byte, 
 			return nil, fault.Errorf(fault.Conflict, "%s was taken meanwhile: %s", it.Name, it.Detail)
 		case publish.Missing:
 			files[d.in(p.name)] = p.bytes
-			if _, known := x.digest(p.meta.Name, p.meta.Version); !known {
+			if len(x.digests(p.meta.Name, p.meta.Version)) == 0 {
+				listed = false
 				if err := x.add(p.meta, p.file.Digest, p.name, d.o.Release.Manifest.Time); err != nil {
 					return nil, err
 				}
@@ -322,8 +411,10 @@ func (d *Destination) merged(ctx context.Context, c *clone) (map[string][]byte, 
 	if len(files) == 0 {
 		return nil, nil
 	}
-	if files[d.in(indexFile)], err = x.encode(); err != nil {
-		return nil, err
+	if !listed {
+		if files[d.in(indexFile)], err = x.encode(); err != nil {
+			return nil, err
+		}
 	}
 	return files, d.withHub(ctx, c, x, files)
 }
@@ -333,7 +424,7 @@ func (d *Destination) withHub(ctx context.Context, c *clone, x index, files map[
 	if d.hub == nil {
 		return nil
 	}
-	have, err := c.read(ctx, d.in(hubFile), 1<<20)
+	have, err := c.read(ctx, d.in(hubFile), maxHub)
 	if err != nil || bytes.Equal(have, d.hub) {
 		return err
 	}

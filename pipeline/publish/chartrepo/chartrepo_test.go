@@ -4,17 +4,22 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/getter"
 	"helm.sh/helm/v3/pkg/repo"
 
+	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/chartrepo"
@@ -43,21 +48,47 @@ type stand struct {
 	faults *publishtest.Faults
 	url    string
 	token  string
+	work   string // for what is temporary; empty once everything is over
+	site   http.Handler
 	change func(*chartrepo.Options)
 }
 
 func newStand(t testing.TB) *stand {
 	t.Helper()
-	s := &stand{Repo: gittest.New(t), faults: &publishtest.Faults{}, token: gittest.Token}
+	s := &stand{Repo: gittest.New(t), faults: &publishtest.Faults{}, token: gittest.Token, work: t.TempDir()}
 	s.url = s.faults.Serve(t, "git", s)
+	t.Cleanup(func() {
+		if left, err := os.ReadDir(s.work); err != nil || len(left) > 0 {
+			t.Errorf("%v is left, %v", left, err)
+		}
+	})
 	return s
+}
+
+func (s *stand) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.site != nil && strings.HasPrefix(r.URL.Path, "/pages/") {
+		s.site.ServeHTTP(w, r)
+		return
+	}
+	s.Repo.ServeHTTP(w, r)
+}
+
+// pushes are the requests so far that would change the branch.
+func (s *stand) pushes() int {
+	n := 0
+	for _, r := range s.faults.Seen() {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL, "/git-receive-pack") {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *stand) destination(t testing.TB, rel publish.Release) *chartrepo.Destination {
 	t.Helper()
 	o := chartrepo.Options{
 		Release: rel, Remote: s.url + "/repo.git", URL: s.url + "/pages", Transport: wire.New(wire.Options{Backoff: time.Millisecond}),
-		Committer: "Example", Email: "example@example.com", Token: func() string { return s.token }, Path: os.Getenv("PATH"), Dir: t.TempDir(),
+		Committer: "Example", Email: "example@example.com", Token: func() string { return s.token }, Path: os.Getenv("PATH"), Dir: s.work,
 	}
 	if s.change != nil {
 		s.change(&o)
@@ -71,8 +102,13 @@ func (s *stand) destination(t testing.TB, rel publish.Release) *chartrepo.Destin
 
 func (s *stand) publish(t testing.TB, rel publish.Release, o publish.Options) (publish.Result, error) {
 	t.Helper()
+	return s.run(t.Context(), t, rel, o)
+}
+
+func (s *stand) run(ctx context.Context, t testing.TB, rel publish.Release, o publish.Options) (publish.Result, error) {
+	t.Helper()
 	o.Pause = func(ctx context.Context, _ int) error { return ctx.Err() }
-	return publish.Run(t.Context(), []publish.Target{{Name: "charts", Wave: publish.Indexes, Destination: s.destination(t, rel)}}, o)
+	return publish.Run(ctx, []publish.Target{{Name: "charts", Wave: publish.Indexes, Destination: s.destination(t, rel)}}, o)
 }
 
 // theirs is an index that somebody else keeps.
@@ -131,9 +167,24 @@ func TestPublish(t *testing.T) {
 	if err != nil || chart != s.url+"/pages/hello-1.2.3.tgz" {
 		t.Errorf("helm finds %s, %v", chart, err)
 	}
-	before := s.State()
-	if result, err := s.publish(t, rel, publish.Options{}); err != nil || result.Changed || s.State() != before {
-		t.Errorf("a second time: %v, %v", result.Changed, err)
+	httpGetter, err := getter.NewHTTPGetter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pulled, err := httpGetter.Get(chart)
+	if err != nil || artifact.Sum(pulled.Bytes()).Hex() != index.Entries["hello"][1].Digest {
+		t.Errorf("helm pulls something else than the index says: %v", err)
+	}
+	if loaded, err := loader.LoadArchive(pulled); err != nil || loaded.Metadata.Version != "1.2.3" {
+		t.Errorf("helm does not load it: %v", err)
+	}
+	before, pushes := s.State(), s.pushes()
+	if result, err := s.publish(t, rel, publish.Options{}); err != nil || result.Changed || s.State() != before || s.pushes() != pushes || pushes != 1 {
+		t.Errorf("a second time: %v, %v, %d pushes", result.Changed, err, s.pushes())
+	}
+	// A flip alone looks, too.
+	if err := s.destination(t, rel).Flip(t.Context()); err != nil || s.State() != before || s.pushes() != pushes {
+		t.Errorf("a second flip: %v", err)
 	}
 	items, err := s.destination(t, rel).Look(t.Context(), publish.Read)
 	if err != nil || items[0].State != publish.Same {
@@ -158,9 +209,13 @@ func TestNewBranch(t *testing.T) {
 // A version of a chart is one chart for good.
 func TestTaken(t *testing.T) {
 	rel := open(t, verifytest.Options{})
+	f, _ := rel.File(rel.Manifest.Charts[0].Path)
+	digest := f.Digest.Hex()
 	for name, files := range map[string]map[string]string{
 		"in the index":  {"index.yaml": strings.Replace(theirs, "version: 2.0.0", "version: 1.2.3", 1)},
 		"as a file":     {"hello-1.2.3.tgz": "other bytes"},
+		"as nothing":    {"hello-1.2.3.tgz": ""},
+		"at last":       {"index.yaml": "apiVersion: v1\nentries:\n  hello:\n  - {name: hello, version: 1.2.3, digest: " + digest + "}\n  - {name: hello, version: 1.2.3, digest: abc}\n"},
 		"without bytes": {"index.yaml": "apiVersion: v1\nentries:\n  hello:\n  - {name: hello, version: 1.2.3}\n"},
 	} {
 		s := newStand(t)
@@ -183,6 +238,17 @@ func TestRefused(t *testing.T) {
 		"nobody answers": {func(s *stand) { s.change = func(o *chartrepo.Options) { o.Remote = "http://127.0.0.1:1/repo.git" } }, fault.Transient},
 		"no index":       {func(s *stand) { s.Commit("gh-pages", map[string]string{"index.yaml": "- a list\n"}) }, fault.Usage},
 		"no YAML":        {func(s *stand) { s.Commit("gh-pages", map[string]string{"index.yaml": "{{{"}) }, fault.Usage},
+		"too large":      {func(s *stand) { s.Commit("gh-pages", map[string]string{"index.yaml": strings.Repeat("#", 50<<20)}) }, fault.Usage},
+		"a private one":  {func(s *stand) { s.Private, s.token = true, "canary" }, fault.Credentials},
+		"a folder":       {func(s *stand) { s.Commit("gh-pages", map[string]string{"index.yaml/x": "x"}) }, fault.Usage},
+		"below a file": {func(s *stand) {
+			s.Commit("gh-pages", map[string]string{"a": "x"})
+			s.change = func(o *chartrepo.Options) { o.Folder = "a/b" }
+		}, fault.Usage},
+		"no repository":      {func(s *stand) { s.change = func(o *chartrepo.Options) { o.Remote = s.url + "/none.git" } }, fault.Usage},
+		"no file":            {func(s *stand) { s.change = func(o *chartrepo.Options) { o.Remote = s.URL() + "/none" } }, fault.Usage},
+		"no git":             {func(s *stand) { s.change = func(o *chartrepo.Options) { o.Path = t.TempDir() + ":." } }, fault.Git},
+		"a protected branch": {func(s *stand) { s.Refuse("GH006: Protected branch update failed for refs/heads/gh-pages.") }, fault.Policy},
 	} {
 		s := newStand(t)
 		c.spoil(s)
@@ -193,10 +259,267 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: %d, %v", name, fault.CodeOf(err), err)
 		}
 	}
-	for _, o := range []chartrepo.Options{{Remote: "-u"}, {Remote: "ext::sh -c x"}, {Remote: "https://example.com", Branch: "-x"}, {Remote: "https://example.com", Folder: "../x"}, {Remote: "http://example.com"}} {
+}
+
+func TestOptions(t *testing.T) {
+	rel := open(t, verifytest.Options{})
+	const good = "https://example.com/charts.git"
+	for _, o := range []chartrepo.Options{
+		{}, {Remote: "-u"}, {Remote: "--upload-pack=x"}, {Remote: "ext::sh -c x"}, {Remote: "fd::17"}, {Remote: "ssh://-oProxyCommand=x/y"},
+		{Remote: "-oProxyCommand=x:y"}, {Remote: "host:-x"}, {Remote: "http://example.com"}, {Remote: "ftp://example.com/x"}, {Remote: "https://example.com/a b"},
+		{Remote: "https://user:canary@example.com/x"}, {Remote: "file://host"}, {Remote: "/tmp/x"},
+		{Remote: good, Branch: "-x"}, {Remote: good, Branch: "a..b"}, {Remote: good, Branch: "a:b"}, {Remote: good, Branch: "*"}, {Remote: good, Branch: "a/"},
+		{Remote: good, Branch: "a.lock/b"}, {Remote: good, Branch: "a@{1}"}, {Remote: good, Folder: "../x"}, {Remote: good, Folder: "/x"}, {Remote: good, Folder: "a/.GIT"},
+	} {
 		o.Release = rel
-		if _, err := chartrepo.New(o); fault.CodeOf(err) != fault.Usage {
+		if _, err := chartrepo.New(o); fault.CodeOf(err) != fault.Usage || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q %q %q: %v", o.Remote, o.Branch, o.Folder, err)
+		}
+	}
+	for _, o := range []chartrepo.Options{
+		{Remote: good}, {Remote: "http://127.0.0.1:1/x"}, {Remote: "http://[::1]:1/x"}, {Remote: "https://[2001:db8::1]/x"}, {Remote: "ssh://git@example.com:22/x"},
+		{Remote: "git@example.com:owner/x.git"}, {Remote: "example.com:/owner/x.git"}, {Remote: "file:///tmp/x"},
+		{Remote: good, Branch: "release/v1.x", Folder: "."}, {Remote: good, Folder: "stable/charts"},
+	} {
+		o.Release = rel
+		if _, err := chartrepo.New(o); err != nil {
+			t.Errorf("%q %q %q: %v", o.Remote, o.Branch, o.Folder, err)
+		}
+	}
+	// What is in dist/ is not what the manifest lists.
+	if err := os.WriteFile(rel.Path(rel.Manifest.Charts[0].Path), []byte("other bytes"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chartrepo.New(chartrepo.Options{Release: rel, Remote: good}); fault.CodeOf(err) != fault.Mismatch {
+		t.Errorf("another chart: %v", err)
+	}
+}
+
+// What is in the branch is there for users once the site shows it, and not before.
+func TestSite(t *testing.T) {
+	rel := open(t, verifytest.Options{})
+	s := newStand(t)
+	s.site = http.NotFoundHandler()
+	if _, err := s.publish(t, rel, publish.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	look := func(want publish.State, detail string) {
+		t.Helper()
+		items, err := s.destination(t, rel).Look(t.Context(), publish.Read)
+		if err != nil || len(items) != 1 || items[0].State != want || !strings.Contains(items[0].Detail, detail) || items[0].URL != s.url+"/pages/hello-1.2.3.tgz" {
+			t.Errorf("%v, %v", items, err)
+		}
+	}
+	look(publish.Missing, "its site does not show it yet")
+	before := s.State()
+	if err := s.destination(t, rel).Flip(t.Context()); err != nil || s.State() != before {
+		t.Errorf("a flip that waits for the site: %v", err)
+	}
+	s.site = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, ".tgz") {
+			fmt.Fprint(w, "other bytes")
+			return
+		}
+		s.Repo.ServeHTTP(w, r)
+	})
+	look(publish.Different, "hello-1.2.3.tgz has other bytes")
+	s.site = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") })
+	if _, err := s.destination(t, rel).Look(t.Context(), publish.Read); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), s.url+"/pages") {
+		t.Errorf("a page for an index: %v", err)
+	}
+	s.site = nil
+	look(publish.Same, "")
+	// A site that is not there yet holds up nobody.
+	s = newStand(t)
+	s.site = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	look(publish.Missing, "")
+}
+
+// Where nothing but a file is missing, nothing but the file is put.
+func TestIndexStays(t *testing.T) {
+	rel := open(t, verifytest.Options{})
+	f, _ := rel.File(rel.Manifest.Charts[0].Path)
+	s := newStand(t)
+	index := "{apiVersion: v1, entries: {hello: [{name: hello, version: 1.2.3, digest: 'sha256:" + strings.ToUpper(f.Digest.Hex()) + "'}]}}"
+	s.Commit("gh-pages", map[string]string{"index.yaml": index})
+	if _, err := s.publish(t, rel, publish.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := s.File("gh-pages", "index.yaml"); got != index {
+		t.Errorf("the index became\n%s", got)
+	}
+	if _, ok := s.File("gh-pages", "hello-1.2.3.tgz"); !ok {
+		t.Error("there is no chart")
+	}
+}
+
+// In a folder of the branch, beside whatever else is there; over a file, with a configuration of git that would do harm.
+func TestFolderAndConfiguration(t *testing.T) {
+	rel := open(t, verifytest.Options{})
+	home, trap := t.TempDir(), filepath.Join(t.TempDir(), "trap")
+	config := "[core]\n\thooksPath = " + home + "\n[user]\n\tname = Nobody\n[url \"file:///nowhere\"]\n\tinsteadOf = file://\n[push]\n\tgpgSign = true\n"
+	for name, text := range map[string]string{".gitconfig": config, "pre-push": "#!/bin/sh\ntouch '" + trap + "'\n"} {
+		if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newStand(t)
+	s.change = func(o *chartrepo.Options) {
+		o.Remote, o.Branch, o.Folder, o.Env = s.Repo.URL(), "site/v1", "helm/charts", []string{"HOME=" + home}
+	}
+	s.Commit("site/v1", map[string]string{"helm/README": "r", "helm/charts/index.yaml": theirs, "index.yaml": "another one"})
+	s.Commit("other/site/v1", map[string]string{"x": "y"})
+	other := s.Head("other/site/v1")
+	if _, err := s.publish(t, rel, publish.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"helm/README": "r", "index.yaml": "another one", "helm/charts/index.yaml": "version: 1.2.3", "helm/charts/hello-1.2.3.tgz": "\x1f\x8b"} {
+		if got, _ := s.File("site/v1", name); !strings.Contains(got, want) {
+			t.Errorf("%s is %.200q", name, got)
+		}
+	}
+	if log := s.Log("site/v1"); len(log) != 2 || !strings.HasPrefix(log[0], "Example <example@example.com>") || s.Head("other/site/v1") != other || s.Head("gh-pages") != "" {
+		t.Errorf("the history is %q", log)
+	}
+	if _, err := os.Stat(trap); err == nil {
+		t.Error("a hook ran")
+	}
+}
+
+// Nobody who lists processes sees the token.
+func TestTokenIsNoArgument(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the git that writes down its arguments is a script")
+	}
+	real, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	log := filepath.Join(dir, "log")
+	script := "#!/bin/sh\necho \"$@\" >>'" + log + "'\nexec '" + real + "' \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "git"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := newStand(t)
+	s.Private = true
+	s.change = func(o *chartrepo.Options) { o.Path = dir + string(filepath.ListSeparator) + o.Path }
+	if _, err := s.publish(t, open(t, verifytest.Options{}), publish.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := base64.StdEncoding.EncodeToString([]byte("x-access-token:" + gittest.Token))
+	for _, line := range strings.Split(string(b), "\n") {
+		if words := strings.Fields(line); slices.Contains(words, gittest.Token) || strings.Contains(line, secret) || strings.Contains(line, "Authorization") {
+			t.Errorf("git %s", line)
+		}
+	}
+	if !strings.Contains(string(b), " push --quiet -- ") || strings.Contains(string(b), "--force") {
+		t.Errorf("git was run as\n%s", b)
+	}
+}
+
+// recorder is a journal in memory.
+type recorder struct{ lines []string }
+
+func (r *recorder) Begin(q wire.Request) (func(string), error) {
+	r.lines = append(r.lines, "begin "+q.String())
+	return func(outcome string) { r.lines = append(r.lines, "end "+outcome) }, nil
+}
+
+// moved has somebody push to the branch at each of the first pushes, after it was looked at and before it arrives.
+func (s *stand) moved(times int) {
+	pushed := 0
+	s.faults.Set(func(_ int, _ string, r *http.Request) publishtest.Fault {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") && pushed < times {
+			pushed++
+			index, _ := s.File("gh-pages", "index.yaml")
+			s.Commit("gh-pages", map[string]string{"index.yaml": strings.Replace(index, "  zebra:\n", fmt.Sprintf("  other%d: [{name: other%[1]d, version: 1.0.0}]\n  zebra:\n", pushed), 1)})
+		}
+		return publishtest.None
+	})
+}
+
+// A branch that moves between the look and the push is looked at again, not for ever, and whatever came in between stays.
+func TestMoved(t *testing.T) {
+	rel := open(t, verifytest.Options{})
+	for _, c := range []struct {
+		times int
+		code  fault.Code
+	}{{1, fault.OK}, {4, fault.OK}, {5, fault.Transient}} {
+		s := newStand(t)
+		journal := &recorder{}
+		s.change = func(o *chartrepo.Options) { o.Recorder = journal }
+		s.Commit("gh-pages", map[string]string{"index.yaml": theirs})
+		s.moved(c.times)
+		_, err := s.publish(t, rel, publish.Options{Rounds: 1})
+		if fault.CodeOf(err) != c.code {
+			t.Errorf("moved %d times: %v", c.times, err)
+		}
+		s.faults.Set(nil)
+		if len(journal.lines) < 4 || !strings.HasPrefix(journal.lines[0], "begin "+chartrepo.Push+" "+s.url+"/repo.git gh-pages (") || journal.lines[1] != "end refused: the branch had moved" {
+			t.Errorf("the journal has %q", journal.lines)
+		}
+		if _, err := s.publish(t, rel, publish.Options{}); err != nil {
+			t.Errorf("again: %v", err)
+		}
+		if last := journal.lines[len(journal.lines)-1]; last != "end pushed" {
+			t.Errorf("the journal ends in %q", last)
+		}
+		index, _ := s.File("gh-pages", "index.yaml")
+		for i := 1; i <= c.times; i++ {
+			if !strings.Contains(index, fmt.Sprintf("name: other%d", i)) {
+				t.Errorf("the entry of somebody else is lost in\n%s", index)
+			}
+		}
+		if log := s.Log("gh-pages"); len(log) != c.times+2 || strings.Count(index, "version: 1.2.3") != 1 {
+			t.Errorf("the history is %q", log)
+		}
+	}
+	// While it is tried whether a push is let in, too.
+	s := newStand(t)
+	s.Commit("gh-pages", map[string]string{"index.yaml": theirs})
+	once := sync.OnceFunc(func() { s.Commit("gh-pages", map[string]string{"x": "y"}) })
+	s.faults.Set(func(_ int, _ string, r *http.Request) publishtest.Fault {
+		if r.URL.Query().Get("service") == "git-receive-pack" {
+			once()
+		}
+		return publishtest.None
+	})
+	if items, err := s.destination(t, rel).Look(t.Context(), publish.Listed); err != nil || items[0].State != publish.Missing || len(s.Log("gh-pages")) != 2 {
+		t.Errorf("%v, %v", items, err)
+	}
+}
+
+// The version is taken after the preflight saw that it was free.
+func TestTakenMeanwhile(t *testing.T) {
+	s := newStand(t)
+	s.Commit("gh-pages", map[string]string{"index.yaml": theirs})
+	s.faults.Set(func(_ int, _ string, r *http.Request) publishtest.Fault {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") {
+			s.Commit("gh-pages", map[string]string{"hello-1.2.3.tgz": "other bytes"})
+		}
+		return publishtest.None
+	})
+	_, err := s.publish(t, open(t, verifytest.Options{}), publish.Options{})
+	if got, _ := s.File("gh-pages", "hello-1.2.3.tgz"); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), "taken meanwhile") || got != "other bytes" {
+		t.Errorf("%v", err)
+	}
+}
+
+// What Artifact Hub reads is that of the newest release.
+func TestHub(t *testing.T) {
+	for version, want := range map[string]bool{"3.0.0": true, "1.2.3": false, "3.0.0-rc.1": false} {
+		s := newStand(t)
+		s.Commit("gh-pages", map[string]string{"index.yaml": theirs, "artifacthub-repo.yml": "old"})
+		if _, err := s.publish(t, open(t, verifytest.Options{Version: version}), publish.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if hub, _ := s.File("gh-pages", "artifacthub-repo.yml"); (hub != "old") != want {
+			t.Errorf("%s: artifacthub-repo.yml is %q", version, hub)
 		}
 	}
 }
@@ -207,11 +530,21 @@ func TestDryRun(t *testing.T) {
 	s.change = func(o *chartrepo.Options) {
 		o.Destination, o.DryRun = "charts", func(r wire.Request) { told = append(told, r) }
 	}
-	before := s.State()
-	if _, err := s.publish(t, open(t, verifytest.Options{}), publish.Options{DryRun: true}); err != nil {
+	before, rel, journal := s.State(), open(t, verifytest.Options{}), &recorder{}
+	if _, err := s.publish(t, rel, publish.Options{DryRun: true}); err != nil {
 		t.Fatal(err)
 	}
-	if len(told) != 1 || told[0].Method != chartrepo.Push || told[0].URL != s.url+"/repo.git gh-pages" || told[0].Size == 0 || s.State() != before {
+	s.change = func(o *chartrepo.Options) { o.Destination, o.Recorder = "charts", journal }
+	if s.State() != before || s.pushes() != 0 {
+		t.Error("a dry run pushed")
+	}
+	if _, err := s.publish(t, rel, publish.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"begin " + told[0].String(), "end pushed"}; !slices.Equal(journal.lines, want) {
+		t.Errorf("done was %q, and told %q", journal.lines, want)
+	}
+	if len(told) != 1 || told[0].Method != chartrepo.Push || told[0].URL != s.url+"/repo.git gh-pages" || told[0].Size == 0 {
 		t.Errorf("told %v", told)
 	}
 }
@@ -266,14 +599,17 @@ func TestEveryFault(t *testing.T) {
 	}
 	n, want := len(clean.faults.Seen()), clean.State()
 	step := publishtest.Stride(26)
-	for k, f := range []publishtest.Fault{publishtest.BadGateway, publishtest.BadAfter, publishtest.TooMany, publishtest.Reset, publishtest.Lost, publishtest.Cut, publishtest.Unauthorized} {
-		for i := 1 + 2*k%step; i <= n; i += step {
+	for f := publishtest.Kill; f <= publishtest.Unauthorized; f++ {
+		for i := 1 + 2*int(f)%step; i <= n; i += step {
 			s := make()
+			ctx, cancel := context.WithCancel(t.Context())
+			s.faults.Kill = cancel
 			s.faults.Set(publishtest.Nth(i, f))
-			_, err := s.publish(t, rel, publish.Options{Rounds: 1})
-			if code := fault.CodeOf(err); err != nil && code != fault.Transient && code != fault.Credentials {
+			_, err := s.run(ctx, t, rel, publish.Options{Rounds: 1})
+			if code := fault.CodeOf(err); err != nil && code != fault.Transient && code != fault.Credentials && ctx.Err() == nil {
 				t.Errorf("%s at request %d: %v", f, i, err)
 			}
+			cancel()
 			s.faults.Set(nil)
 			if _, err := s.publish(t, rel, publish.Options{}); err != nil {
 				t.Fatalf("%s at request %d, and again: %v", f, i, err)

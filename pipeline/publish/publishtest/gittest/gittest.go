@@ -5,6 +5,8 @@ package gittest
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/cgi"
 	"os"
@@ -24,109 +26,126 @@ type Repo struct {
 	Dir string
 	// Private asks for the token to read, too.
 	Private bool
+
+	backend string // git's program for CGI
 }
 
 // New makes an empty repository.
 func New(t testing.TB) *Repo {
 	t.Helper()
 	r := &Repo{t: t, Dir: filepath.Join(t.TempDir(), "repo.git")}
-	r.git("", "init", "--quiet", "--bare", r.Dir)
-	r.git("", "--git-dir", r.Dir, "config", "http.receivepack", "true")
+	r.git("", nil, "init", "--quiet", "--bare", "--template=", r.Dir)
+	r.git("", nil, "config", "http.receivepack", "true")
+	r.backend = filepath.Join(r.git("", nil, "--exec-path"), "git-http-backend")
 	return r
 }
 
-// environment is one in which a commit of the same content has the same id.
-func environment() []string {
-	return []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C",
-		"GIT_AUTHOR_NAME=Somebody", "GIT_AUTHOR_EMAIL=somebody@example.com", "GIT_AUTHOR_DATE=2026-01-01T00:00:00Z",
-		"GIT_COMMITTER_NAME=Somebody", "GIT_COMMITTER_EMAIL=somebody@example.com", "GIT_COMMITTER_DATE=2026-01-01T00:00:00Z",
+// URL is that of the repository without HTTP.
+func (r *Repo) URL() string { return "file://" + filepath.ToSlash(r.Dir) }
+
+// Refuse has every push be refused with the words, as that to a protected branch is.
+func (r *Repo) Refuse(words string) {
+	r.t.Helper()
+	hook := filepath.Join(r.Dir, "hooks", "pre-receive")
+	if err := os.MkdirAll(filepath.Dir(hook), 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho '"+words+"' >&2\nexit 1\n"), 0o755); err != nil {
+		r.t.Fatal(err)
 	}
 }
 
-func (r *Repo) git(stdin string, args ...string) string {
-	r.t.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Env = environment()
+// environment is one in which nothing is configured, and a commit of the same content has the same id.
+func environment() []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "LC_ALL=C",
+		"GIT_AUTHOR_NAME=Somebody", "GIT_AUTHOR_EMAIL=somebody@example.com", "GIT_AUTHOR_DATE=2026-01-01T00:00:00Z",
+		"GIT_COMMITTER_NAME=Somebody", "GIT_COMMITTER_EMAIL=somebody@example.com", "GIT_COMMITTER_DATE=2026-01-01T00:00:00Z",
+		// Who runs the tests need not own the repository, in a container for one.
+		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
+	}
+}
+
+// try runs git in the repository.
+func (r *Repo) try(stdin string, env []string, args ...string) (string, error) {
+	cmd := exec.Command("git", append([]string{"--git-dir", r.Dir}, args...)...)
+	cmd.Env = append(environment(), env...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		r.t.Fatalf("git %q: %v: %s", args, err, stderr.String())
+		return "", fmt.Errorf("git %q: %w: %s", args, err, stderr.String())
 	}
-	return strings.TrimSpace(string(out))
+	return string(out), nil
+}
+
+// git is try for what cannot fail, without the end of the line.
+func (r *Repo) git(stdin string, env []string, args ...string) string {
+	r.t.Helper()
+	out, err := r.try(stdin, env, args...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
 }
 
 // Head is the commit of a branch; "" for none.
 func (r *Repo) Head(branch string) string {
-	out, err := exec.Command("git", "--git-dir", r.Dir, "rev-parse", "--verify", "--quiet", "refs/heads/"+branch).Output()
+	out, err := r.try("", nil, "rev-parse", "--verify", "--quiet", "refs/heads/"+branch)
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(string(out))
+	return strings.TrimSpace(out)
 }
 
-// Commit commits files to a branch from another hand.
+// Commit commits files to a branch from another hand, also while the repository is served. The branch is made if it is
+// not there. The same files on the same branch are the same commit.
 func (r *Repo) Commit(branch string, files map[string]string) {
 	r.t.Helper()
-	index := filepath.Join(r.t.TempDir(), "index")
-	at := r.Head(branch)
-	run := func(stdin string, args ...string) string {
-		cmd := exec.Command("git", append([]string{"--git-dir", r.Dir}, args...)...)
-		cmd.Env = append(environment(), "GIT_INDEX_FILE="+index)
-		cmd.Stdin = strings.NewReader(stdin)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			r.t.Fatalf("git %q: %v: %s", args, err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	if at != "" {
-		run("", "read-tree", at)
-	}
-	names := []string{}
-	for name := range files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		id := run(files[name], "hash-object", "-w", "--stdin")
-		run("", "update-index", "--add", "--cacheinfo", "100644,"+id+","+name)
-	}
-	args := []string{"commit-tree", run("", "write-tree"), "-m", "by hand"}
-	if at != "" {
+	env := []string{"GIT_INDEX_FILE=" + filepath.Join(r.t.TempDir(), "index")}
+	args := []string{"-m", "by hand"}
+	if at := r.Head(branch); at != "" {
+		r.git("", env, "read-tree", at)
 		args = append(args, "-p", at)
 	}
-	run("", "update-ref", "refs/heads/"+branch, run("", args...))
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		id := r.git(files[name], env, "hash-object", "-w", "--stdin")
+		r.git("", env, "update-index", "--add", "--cacheinfo", "100644,"+id+","+name)
+	}
+	args = append([]string{"commit-tree", r.git("", env, "write-tree")}, args...)
+	r.git("", env, "update-ref", "refs/heads/"+branch, r.git("", env, args...))
 }
 
-// File is the content of a file of a branch.
+// File is the content of a file of a branch, and whether there is one.
 func (r *Repo) File(branch, name string) (string, bool) {
-	out, err := exec.Command("git", "--git-dir", r.Dir, "cat-file", "blob", "refs/heads/"+branch+":"+name).Output()
-	return string(out), err == nil
+	out, err := r.try("", nil, "cat-file", "blob", "refs/heads/"+branch+":"+name)
+	return out, err == nil
 }
 
-// Log are the subjects of the commits of a branch, newest first.
+// Log are the commits of a branch, newest first: author, time of the commit and subject.
 func (r *Repo) Log(branch string) []string {
 	r.t.Helper()
 	if r.Head(branch) == "" {
 		return nil
 	}
-	return strings.Split(r.git("", "--git-dir", r.Dir, "log", "--format=%an <%ae> %cI %s", "refs/heads/"+branch), "\n")
+	return strings.Split(r.git("", nil, "log", "--format=%an <%ae> %cI %s", "refs/heads/"+branch), "\n")
 }
 
-// State are all refs with their commits and trees.
+// State are all refs with their commits and trees, in the order of their names.
 func (r *Repo) State() string {
 	r.t.Helper()
 	var b strings.Builder
-	refs := r.git("", "--git-dir", r.Dir, "for-each-ref", "--format=%(refname) %(objectname)")
+	refs := r.git("", nil, "for-each-ref", "--format=%(refname) %(objectname)")
 	for line := range strings.Lines(refs) {
 		ref, _, _ := strings.Cut(line, " ")
-		fmt.Fprintf(&b, "%s\n%s\n", strings.TrimSpace(line), r.git("", "--git-dir", r.Dir, "ls-tree", "-r", ref))
+		fmt.Fprintf(&b, "%s\n%s\n", strings.TrimSpace(line), r.git("", nil, "ls-tree", "-r", ref))
 	}
 	return b.String()
 }
+
+// maxPush bounds a request, in bytes.
+const maxPush = 128 << 20
 
 // ServeHTTP serves the repository at /repo.git, and the branch gh-pages as a site at /pages/.
 func (r *Repo) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -146,14 +165,16 @@ func (r *Repo) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "who are you?", http.StatusUnauthorized)
 		return
 	}
-	path, err := exec.Command("git", "--exec-path").Output()
+	// CGI wants to know how long a body is, and git sends a large one in chunks.
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxPush))
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	req = req.Clone(req.Context())
+	req.Body, req.ContentLength, req.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 	(&cgi.Handler{
-		Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"),
-		Env: append(environment(), "GIT_PROJECT_ROOT="+filepath.Dir(r.Dir), "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=somebody",
-			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
+		Path: r.backend,
+		Env:  append(environment(), "GIT_PROJECT_ROOT="+filepath.Dir(r.Dir), "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=somebody"),
 	}).ServeHTTP(w, req)
 }
