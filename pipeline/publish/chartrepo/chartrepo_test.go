@@ -265,11 +265,30 @@ func TestOptions(t *testing.T) {
 	rel := open(t, verifytest.Options{})
 	const good = "https://example.com/charts.git"
 	for _, o := range []chartrepo.Options{
-		{}, {Remote: "-u"}, {Remote: "--upload-pack=x"}, {Remote: "ext::sh -c x"}, {Remote: "fd::17"}, {Remote: "ssh://-oProxyCommand=x/y"},
-		{Remote: "-oProxyCommand=x:y"}, {Remote: "host:-x"}, {Remote: "http://example.com"}, {Remote: "ftp://example.com/x"}, {Remote: "https://example.com/a b"},
-		{Remote: "https://user:canary@example.com/x"}, {Remote: "file://host"}, {Remote: "/tmp/x"},
-		{Remote: good, Branch: "-x"}, {Remote: good, Branch: "a..b"}, {Remote: good, Branch: "a:b"}, {Remote: good, Branch: "*"}, {Remote: good, Branch: "a/"},
-		{Remote: good, Branch: "a.lock/b"}, {Remote: good, Branch: "a@{1}"}, {Remote: good, Folder: "../x"}, {Remote: good, Folder: "/x"}, {Remote: good, Folder: "a/.GIT"},
+		{},
+		{Remote: "-u"},
+		{Remote: "--upload-pack=x"},
+		{Remote: "ext::sh -c x"},
+		{Remote: "fd::17"},
+		{Remote: "ssh://-oProxyCommand=x/y"},
+		{Remote: "-oProxyCommand=x:y"},
+		{Remote: "host:-x"},
+		{Remote: "http://example.com"},
+		{Remote: "ftp://example.com/x"},
+		{Remote: "https://example.com/a b"},
+		{Remote: "https://user:canary@example.com/x"},
+		{Remote: "file://host"},
+		{Remote: "/tmp/x"},
+		{Remote: good, Branch: "-x"},
+		{Remote: good, Branch: "a..b"},
+		{Remote: good, Branch: "a:b"},
+		{Remote: good, Branch: "*"},
+		{Remote: good, Branch: "a/"},
+		{Remote: good, Branch: "a.lock/b"},
+		{Remote: good, Branch: "a@{1}"},
+		{Remote: good, Folder: "../x"},
+		{Remote: good, Folder: "/x"},
+		{Remote: good, Folder: "a/.GIT"},
 	} {
 		o.Release = rel
 		if _, err := chartrepo.New(o); fault.CodeOf(err) != fault.Usage || strings.Contains(err.Error(), "canary") {
@@ -277,9 +296,16 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	for _, o := range []chartrepo.Options{
-		{Remote: good}, {Remote: "http://127.0.0.1:1/x"}, {Remote: "http://[::1]:1/x"}, {Remote: "https://[2001:db8::1]/x"}, {Remote: "ssh://git@example.com:22/x"},
-		{Remote: "git@example.com:owner/x.git"}, {Remote: "example.com:/owner/x.git"}, {Remote: "file:///tmp/x"},
-		{Remote: good, Branch: "release/v1.x", Folder: "."}, {Remote: good, Folder: "stable/charts"},
+		{Remote: good},
+		{Remote: "http://127.0.0.1:1/x"},
+		{Remote: "http://[::1]:1/x"},
+		{Remote: "https://[2001:db8::1]/x"},
+		{Remote: "ssh://git@example.com:22/x"},
+		{Remote: "git@example.com:owner/x.git"},
+		{Remote: "example.com:/owner/x.git"},
+		{Remote: "file:///tmp/x"},
+		{Remote: good, Branch: "release/v1.x", Folder: "."},
+		{Remote: good, Folder: "stable/charts"},
 	} {
 		o.Release = rel
 		if _, err := chartrepo.New(o); err != nil {
