@@ -585,7 +585,7 @@ func TestPublishKilled(t *testing.T) {
 	clean := newWorld(t, dist)
 	clean.must()
 	want, n := clean.state(), len(clean.faults.Seen())
-	step := publishtest.Stride(n / 6)
+	step := publishtest.Stride(n / 3)
 	var different atomic.Int64
 	t.Run("at", func(t *testing.T) {
 		for k, how := range []publishtest.Fault{publishtest.Kill, publishtest.KillAfter} {

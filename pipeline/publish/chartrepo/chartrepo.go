@@ -141,7 +141,8 @@ func load(rel publish.Release, c manifest.Chart) (packaged, error) {
 
 // remotes are the URLs of git repositories that are meant by one; what git would take for an option or for a program to
 // run is not among them.
-var remotes = regexp.MustCompile(`^(?:(?:https?|ssh)://[A-Za-z0-9\[][^\s]*|file:///[^\s]+|(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:/?[^\s:/-][^\s]*)$`)
+var remotes = regexp.MustCompile(`^(?:(?:https?|ssh)://[A-Za-z0-9\[][^\s]*|file:///[^\s]+|` +
+	`(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:/?[^\s:/-][^\s]*)$`)
 
 // branches are the names of branches (https://git-scm.com/docs/git-check-ref-format), without those that need quoting
 // somewhere.

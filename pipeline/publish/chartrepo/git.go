@@ -216,14 +216,20 @@ func (c *clone) fetch(ctx context.Context) error {
 		return failure(err)
 	}
 	c.head = ""
+	other := ""
 	for line := range strings.Lines(string(out)) {
 		id, ref, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		if ref == c.ref() { // and not another one that ends like it
-			if !objectID.MatchString(id) {
-				return fault.Errorf(fault.Transient, "the git repository says that %s is at %.60q", c.o.Branch, id)
-			}
+		switch {
+		case ref != c.ref():
+			other = ref
+		case !objectID.MatchString(id):
+			return fault.Errorf(fault.Transient, "the git repository says that %s is at %.60q", c.o.Branch, id)
+		default:
 			c.head = id
 		}
+	}
+	if c.head == "" && other != "" { // a push would be to that one
+		return fault.Errorf(fault.Usage, "there is no branch %s, and git takes %.80q for it; make the branch first", c.o.Branch, other)
 	}
 	if c.head == "" {
 		return nil

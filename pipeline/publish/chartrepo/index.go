@@ -119,7 +119,8 @@ func marks(b []byte) int {
 }
 
 func malformed(format string, args ...any) error {
-	return fault.Errorf(fault.Usage, "%s is no index of a chart repository that can be added to: %w; mend it first", indexFile, fmt.Errorf(format, args...))
+	why := fmt.Errorf(format, args...)
+	return fault.Errorf(fault.Usage, "%s is no index of a chart repository that can be added to: %w; mend it first", indexFile, why)
 }
 
 // plain tells why a node is not a mapping that has each key once, written out, with the named ones as plain values.
@@ -297,7 +298,11 @@ func (x index) encode() ([]byte, error) {
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
 	enc.CompactSeqIndent()
-	if err := errors.Join(enc.Encode(&x.doc), enc.Close()); err != nil {
+	err := enc.Encode(&x.doc)
+	if err == nil {
+		err = enc.Close()
+	}
+	if err != nil {
 		return nil, malformed("it cannot be written: %w", err)
 	}
 	again, err := parseIndex(b.Bytes())

@@ -1,6 +1,7 @@
 package chartrepo
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v3"
 	helmchart "helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/repo"
 	helmyaml "sigs.k8s.io/yaml"
@@ -150,14 +152,37 @@ x-first: *first
 
 // What a writer of YAML would change is found before it is pushed.
 func TestEncodeIsChecked(t *testing.T) {
-	x, err := parseIndex([]byte("apiVersion: v1\nentries: {}\nx: y\n"))
-	if err != nil {
-		t.Fatal(err)
+	for name, spoil := range map[string]func(*yaml.Node){
+		"bytes that are no text": func(n *yaml.Node) { n.Tag, n.Value = "!!binary", "\xff" },
+		"a value too few":        func(n *yaml.Node) { n.Kind, n.Value = yaml.AliasNode, "nothing" },
+	} {
+		x, err := parseIndex([]byte("apiVersion: v1\nentries: {}\nx: y\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		spoil(child(x.root, "x"))
+		if b, err := x.encode(); fault.CodeOf(err) != fault.Usage {
+			t.Errorf("%s: %v\n%s", name, err, b)
+		}
 	}
-	child(x.root, "x").Tag = "!!binary"
-	child(x.root, "x").Value = "\xff"
-	if b, err := x.encode(); fault.CodeOf(err) != fault.Usage {
-		t.Errorf("%v\n%s", err, b)
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"{a: b}", "a: 'b' # c", true},
+		{"a: 1", "a: '1'", false},
+		{"a: [1, 2]", "a: [1]", false},
+		{"a: 1", "b: 1", false},
+		{"a: &a 1", "a: 1", false},
+		{"{a: &a 1, b: *a}", "{a: &a 1, b: a}", false},
+	} {
+		var a, b yaml.Node
+		if err := errors.Join(yaml.Unmarshal([]byte(c.a), &a), yaml.Unmarshal([]byte(c.b), &b)); err != nil {
+			t.Fatal(err)
+		}
+		if same := differs(&a, &b) == nil; same != c.same {
+			t.Errorf("%s and %s: %v", c.a, c.b, same)
+		}
 	}
 }
 

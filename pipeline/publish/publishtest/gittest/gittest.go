@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -24,10 +25,9 @@ const Token = "write"
 type Repo struct {
 	t   testing.TB
 	Dir string
-	// Private asks for the token to read, too.
-	Private bool
 
 	backend string // git's program for CGI
+	private atomic.Bool
 }
 
 // New makes an empty repository.
@@ -42,6 +42,9 @@ func New(t testing.TB) *Repo {
 
 // URL is that of the repository without HTTP.
 func (r *Repo) URL() string { return "file://" + filepath.ToSlash(r.Dir) }
+
+// MakePrivate has the token be asked for to read, too.
+func (r *Repo) MakePrivate() { r.private.Store(true) }
 
 // Refuse has every push be refused with the words, as that to a protected branch is.
 func (r *Repo) Refuse(words string) {
@@ -160,7 +163,7 @@ func (r *Repo) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	_, password, _ := req.BasicAuth()
 	pushes := strings.HasSuffix(req.URL.Path, "/git-receive-pack") || req.URL.Query().Get("service") == "git-receive-pack"
-	if (pushes || r.Private) && password != Token {
+	if (pushes || r.private.Load()) && password != Token {
 		w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 		http.Error(w, "who are you?", http.StatusUnauthorized)
 		return
@@ -174,7 +177,7 @@ func (r *Repo) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	req = req.Clone(req.Context())
 	req.Body, req.ContentLength, req.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 	(&cgi.Handler{
-		Path: r.backend,
-		Env:  append(environment(), "GIT_PROJECT_ROOT="+filepath.Dir(r.Dir), "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=somebody"),
+		Path: r.backend, Stderr: io.Discard,
+		Env: append(environment(), "GIT_PROJECT_ROOT="+filepath.Dir(r.Dir), "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=somebody"),
 	}).ServeHTTP(w, req)
 }

@@ -72,9 +72,18 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s: %s", name, res.Status)
 		}
 	}
-	r.Private = true
-	if out, err := git(t, dir, "ls-remote", s.URL+"/repo.git"); err == nil {
-		t.Errorf("a private repository is read without a token: %s", out)
+}
+
+func TestPrivate(t *testing.T) {
+	r := gittest.New(t)
+	r.MakePrivate()
+	s := httptest.NewServer(r)
+	defer s.Close()
+	if out, err := git(t, ".", "ls-remote", s.URL+"/repo.git"); err == nil {
+		t.Errorf("it is read without a token: %s", out)
+	}
+	if out, err := git(t, ".", "ls-remote", strings.Replace(s.URL, "http://", "http://x:"+gittest.Token+"@", 1)+"/repo.git"); err != nil {
+		t.Errorf("it is not read with a token: %s", out)
 	}
 }
 
