@@ -165,7 +165,7 @@ func (s *shipment) toBucket() error {
 	endpoint := cmp.Or(c.Endpoint, "https://s3."+cmp.Or(c.Region, "us-east-1")+".amazonaws.com")
 	t, m := s.transport("bucket", bucket.Simulate)
 	o := bucket.Options{
-		Release: s.rel, Transport: t, Endpoint: endpoint, Bucket: c.Bucket, Prefix: c.Prefix, Region: c.Region, PublicURL: c.URL,
+		Release: s.rel, Transport: t, Endpoint: endpoint, Bucket: c.Bucket, Prefix: c.Prefix, Region: c.Region, PublicURL: c.URL, Facts: s.journal,
 		AccessKey: s.secret("AWS_ACCESS_KEY_ID"), SecretKey: s.secret("AWS_SECRET_ACCESS_KEY"),
 	}
 	if s.app.getenv("AWS_SESSION_TOKEN") != "" {

@@ -67,6 +67,16 @@ type Options struct {
 	// PublicURL is where people find what is below Prefix. What is staged is read back from there, without credentials;
 	// "" reads it back with them, from the endpoint.
 	PublicURL string
+
+	// Facts keep, from one run to the next, which entity tags the objects had when their bytes were the right ones; nil
+	// keeps nothing. An object with other bytes has another one.
+	Facts Facts
+}
+
+// Facts are what is noted about the release on this machine.
+type Facts interface {
+	Fact(name string) string
+	SetFact(name, value string) error
 }
 
 // Destination is a bucket.
@@ -200,6 +210,11 @@ func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.
 		return nil, err
 	}
 	files := d.contents.All()
+	if tags := d.tags(files, there); depth == publish.Listed && tags != "" && d.o.Facts != nil && d.o.Facts.Fact(d.fact()) == tags {
+		for _, f := range files {
+			d.learn(f, there[d.key(f)].etag)
+		}
+	}
 	items := make([]publish.Item, len(files))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
@@ -219,7 +234,25 @@ func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.
 		return nil, err
 	}
 	d.keep(files, items)
-	return items, nil
+	if d.o.Facts == nil || slices.ContainsFunc(items, func(it publish.Item) bool { return it.State != publish.Same }) {
+		return items, nil
+	}
+	return items, d.o.Facts.SetFact(d.fact(), d.tags(files, there))
+}
+
+func (d *Destination) fact() string { return "objects of " + d.where + " " + d.base }
+
+// tags stand for the sizes and entity tags of all files; "" where one is not there or has none.
+func (d *Destination) tags(files []artifact.File, there map[string]object) string {
+	m := artifact.NewMeter(io.Discard)
+	for _, f := range files {
+		o, ok := there[d.key(f)]
+		if !ok || o.etag == "" {
+			return ""
+		}
+		fmt.Fprintf(m, "%s %d %s\n", d.key(f), o.size, o.etag)
+	}
+	return string(m.Digest())
 }
 
 // keep leaves signatures alone that are there already. Those of images and charts belong together.

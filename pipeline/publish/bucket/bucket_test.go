@@ -83,12 +83,13 @@ type setting struct {
 	recorder wire.Recorder
 	private  bool // read back through the API
 	change   func(*bucket.Options)
+	facts    bucket.Facts
 }
 
 func (s *stand) destination(t testing.TB, rel publish.Release, o setting) *bucket.Destination {
 	t.Helper()
 	options := bucket.Options{
-		Release: rel, Endpoint: s.url, Bucket: "bucket", Prefix: "hello", Region: "eu-test-1",
+		Release: rel, Facts: o.facts, Endpoint: s.url, Bucket: "bucket", Prefix: "hello", Region: "eu-test-1",
 		AccessKey: func() string { return accessKey }, SecretKey: func() string { return secretKey }, SessionToken: func() string { return session },
 		PublicURL: s.url + "/bucket/hello",
 		Transport: wire.New(wire.Options{
@@ -737,4 +738,51 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// notes are facts in memory.
+type notes map[string]string
+
+func (n notes) Fact(name string) string { return n[name] }
+
+func (n notes) SetFact(name, value string) error {
+	n[name] = value
+	return nil
+}
+
+// A run that knows the entity tags from the one before asks for no object, and one whose objects have others does.
+func TestFacts(t *testing.T) {
+	rel := open(t, verifytest.Options{Bare: true}, true)
+	s, facts := newStand(t, buckettest.Options{}), notes{}
+	must(t, func() error { _, err := s.publish(t.Context(), t, rel, setting{facts: facts}); return err }())
+	heads := func() int {
+		s.faults.Forget()
+		result, err := s.publish(t.Context(), t, rel, setting{facts: facts})
+		if err == nil && result.Changed {
+			t.Error("something was changed")
+		}
+		n := 0
+		for _, r := range s.faults.Seen() {
+			if r.Method == http.MethodHead {
+				n++
+			}
+		}
+		return n
+	}
+	if n := heads(); n != 0 {
+		t.Errorf("%d objects were asked for", n)
+	}
+	clear(facts)
+	if n := heads(); n == 0 {
+		t.Error("nothing was asked for without facts")
+	}
+	key := "hello/1.2.3/SHA256SUMS"
+	if b, ok := s.Get(key); ok {
+		s.Put(key, append(b[:len(b)-1:len(b)-1], '!'), nil)
+		if _, err := s.publish(t.Context(), t, rel, setting{facts: facts}); fault.CodeOf(err) != fault.Conflict {
+			t.Errorf("other bytes of the same size: %v", err)
+		}
+	} else {
+		t.Fatalf("there is no %s in\n%s", key, s.State())
+	}
 }
