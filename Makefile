@@ -32,6 +32,8 @@ lint: ## Check format, vet, staticcheck and the workflows
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) run $(ACTIONLINT) -shellcheck= -pyflakes= .github/workflows/*.yml
+	@# With .github/workflows/ci.yml goes action.yml, which it uses. What init writes stands in a golden file.
+	awk '/^-- / {on = /release\.yml/; next} on' pipeline/scaffold/testdata/simple.txtar | $(GO) run $(ACTIONLINT) -shellcheck= -pyflakes= -
 	$(GO) mod verify >/dev/null
 	$(GO) mod tidy -diff
 

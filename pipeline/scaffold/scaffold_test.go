@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -436,34 +437,63 @@ func TestOwnPipeline(t *testing.T) {
 	}
 }
 
+// step is one of a workflow or an action.
+type step struct {
+	Uses, Run, If, Shell string
+	With, Env            map[string]string
+}
+
+// actionsWorkflow is a workflow, as far as the tests look at it.
+type actionsWorkflow struct {
+	On struct {
+		Push struct{ Tags []string }
+	}
+	Permissions map[string]string
+	Env         map[string]string
+	Concurrency struct {
+		Group  string
+		Cancel string `yaml:"cancel-in-progress"`
+	}
+	Jobs map[string]struct {
+		If          string
+		RunsOn      string `yaml:"runs-on"`
+		Permissions map[string]string
+		Timeout     int `yaml:"timeout-minutes"`
+		Needs       any
+		Environment string
+		Steps       []step
+	}
+}
+
+func parseWorkflow(t *testing.T, text string) actionsWorkflow {
+	t.Helper()
+	var w actionsWorkflow
+	if err := yaml.Unmarshal([]byte(text), &w); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// checkPins wants every action to be named by a commit, with its version behind it.
+func checkPins(t *testing.T, text string, least int) {
+	t.Helper()
+	pinned := regexp.MustCompile(`(?m)uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
+	if got, want := len(pinned.FindAllString(text, -1)), strings.Count(text, "uses:"); got != want || want < least {
+		t.Errorf("%d of %d actions are pinned", got, want)
+	}
+}
+
 // TestWorkflow holds the workflow to what a workflow that releases must be.
 func TestWorkflow(t *testing.T) {
 	for _, prefix := range []string{"", "cli/", "a'b*"} {
 		text := string(workflow("ci", prefix, true))
-		var w struct {
-			On struct {
-				Push struct{ Tags []string }
-			}
-			Permissions map[string]string
-			Env         map[string]string
-			Concurrency struct{ Group string }
-			Jobs        map[string]struct {
-				Permissions map[string]string
-				Timeout     int `yaml:"timeout-minutes"`
-				Needs       any
-				Environment string
-				Steps       []struct {
-					Uses, Run string
-					With      map[string]string
-					Env       map[string]string
-				}
-			}
+		w := parseWorkflow(t, text)
+		if w.Permissions == nil || len(w.Permissions) > 0 || w.Env["GOWORK"] != "off" {
+			t.Errorf("permissions %v, env %v", w.Permissions, w.Env)
 		}
-		if err := yaml.Unmarshal([]byte(text), &w); err != nil {
-			t.Fatal(err)
-		}
-		if w.Permissions == nil || len(w.Permissions) > 0 || w.Env["GOWORK"] != "off" || !strings.Contains(w.Concurrency.Group, "github.ref") {
-			t.Errorf("permissions %v, env %v, concurrency %v", w.Permissions, w.Env, w.Concurrency)
+		// Of one tag there is one run at a time, and none is ended by another.
+		if c := w.Concurrency; c.Group != "release-${{ github.ref }}" || c.Cancel != "${{ github.event_name == 'pull_request' }}" {
+			t.Errorf("concurrency %v", c)
 		}
 		for _, tag := range w.On.Push.Tags {
 			if plainPrefix.MatchString(prefix) != strings.HasPrefix(tag, prefix) && prefix != "" {
@@ -475,9 +505,9 @@ func TestWorkflow(t *testing.T) {
 			"sign":    {"contents": "read", "id-token": "write"},
 			"publish": {"contents": "write", "packages": "write", "id-token": "write"},
 		}
-		if needs := fmt.Sprint(w.Jobs["publish"].Needs); needs != "[rebuild sign]" || w.Jobs["publish"].Environment != "release" {
-			t.Errorf("what publishes needs %s, in the environment %q", needs, w.Jobs["publish"].Environment)
-		}
+		// Each job waits for the one before: nothing is signed or published that two runners did not build alike.
+		needs := map[string]string{"check": "<nil>", "build": "<nil>", "rebuild": "build", "sign": "rebuild", "publish": "[rebuild sign]"}
+		environments := map[string]string{"sign": "signing", "publish": "release"}
 		commands := map[string]bool{}
 		for name, job := range w.Jobs {
 			want := may[name]
@@ -487,17 +517,22 @@ func TestWorkflow(t *testing.T) {
 			if !reflect.DeepEqual(job.Permissions, want) || job.Timeout == 0 {
 				t.Errorf("%s may %v, for %d minutes", name, job.Permissions, job.Timeout)
 			}
+			if got := fmt.Sprint(job.Needs); got != needs[name] || job.Environment != environments[name] {
+				t.Errorf("%s needs %s, in the environment %q", name, got, job.Environment)
+			}
 			for _, s := range job.Steps {
 				if len(s.Env) > 0 && may[name] == nil {
 					t.Errorf("%s has %v in its environment", name, s.Env)
 				}
-			}
-			for _, s := range job.Steps {
 				if strings.Contains(s.Run, "${{") {
 					t.Errorf("%s puts a value into a command: %s", name, s.Run)
 				}
 				if strings.HasPrefix(s.Uses, "actions/checkout@") && (s.With["fetch-depth"] != "0" || s.With["persist-credentials"] != "false") {
 					t.Errorf("%s checks out with %v", name, s.With)
+				}
+				// Without dist/.gitignore git sees what comes back, and nothing is published from a tree that has changes.
+				if s.With["path"] == "dist/" && (s.With["include-hidden-files"] != "true" || s.With["if-no-files-found"] != "error") {
+					t.Errorf("%s uploads dist/ with %v", name, s.With)
 				}
 				if command, ok := strings.CutPrefix(s.Run, "go run -C ci . "); ok {
 					commands[command] = true
@@ -507,10 +542,154 @@ func TestWorkflow(t *testing.T) {
 		if len(w.Jobs) != 5 || !reflect.DeepEqual(commands, map[string]bool{"check": true, "build": true, "verify --allow-unsigned": true, "publish": true}) {
 			t.Errorf("%d jobs, commands %v", len(w.Jobs), commands)
 		}
-		pinned := regexp.MustCompile(`(?m)uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
-		if got, want := len(pinned.FindAllString(text, -1)), strings.Count(text, "uses:"); got != want || want < 8 {
-			t.Errorf("%d of %d actions are pinned", got, want)
+		again := w.Jobs["rebuild"].Steps
+		if last := again[len(again)-1].Run; again[0].With["path"] != "again" || last != `diff -u "$RUNNER_TEMP/first/SHA256SUMS" again/dist/SHA256SUMS` {
+			t.Errorf("the second build ends with %q", last)
 		}
+		// What was done is kept whatever became of it, and the next attempt begins with it.
+		steps := w.Jobs["publish"].Steps
+		last, before := steps[len(steps)-1], steps[len(steps)-3]
+		if last.If != "always()" || last.With["path"] != "dist/publish/" || before.If != "github.run_attempt > 1" || before.With["name"] != last.With["name"] {
+			t.Errorf("publish begins with %v and ends with %v", before, last)
+		}
+		checkPins(t, text, 14)
+		if strings.Contains(text, "pull_request_target") {
+			t.Error("the code of a pull request runs with the secrets of the repository")
+		}
+	}
+}
+
+// TestOwnWorkflow: this repository is released as init says, with its pipeline a package of the one module.
+func TestOwnWorkflow(t *testing.T) {
+	own, err := os.ReadFile("../../.github/workflows/release.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkPins(t, string(own), 12)
+	goVersion := regexp.MustCompile(`go-version: \S+`).FindString(string(own))
+	text := strings.NewReplacer(
+		"go-version-file: ci/go.mod", goVersion, "go-version-file: again/ci/go.mod", goVersion,
+		"go run -C ci .", "go run ./ci", "go run -C again/ci .", "go run -C again ./ci",
+	).Replace(string(workflow("ci", "", false)))
+	want, got := parseWorkflow(t, text), parseWorkflow(t, string(own))
+	delete(want.Jobs, "check") // ci.yml is there for pull requests
+	for name, job := range want.Jobs {
+		if job.If == "github.event_name == 'push'" {
+			job.If = ""
+			want.Jobs[name] = job
+		}
+	}
+	if !reflect.DeepEqual(got.Jobs, want.Jobs) || !reflect.DeepEqual(got.On.Push, want.On.Push) || got.Concurrency.Group != want.Concurrency.Group ||
+		got.Concurrency.Cancel != "false" || got.Permissions == nil || len(got.Permissions) > 0 {
+		t.Errorf(".github/workflows/release.yml is\n%+v\nand init writes\n%+v", got, want)
+	}
+}
+
+// action is action.yml.
+func action(t *testing.T) (text string, inputs map[string]struct{ Description, Default string }, steps []step) {
+	t.Helper()
+	b, err := os.ReadFile("../../action.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a struct {
+		Inputs map[string]struct{ Description, Default string }
+		Runs   struct {
+			Using string
+			Steps []step
+		}
+	}
+	if err := yaml.Unmarshal(b, &a); err != nil {
+		t.Fatal(err)
+	}
+	if a.Runs.Using != "composite" || len(a.Runs.Steps) != 2 {
+		t.Fatalf("it is %s, of %d steps", a.Runs.Using, len(a.Runs.Steps))
+	}
+	return string(b), a.Inputs, a.Runs.Steps
+}
+
+// TestAction holds the composite action to what it says.
+func TestAction(t *testing.T) {
+	text, inputs, steps := action(t)
+	checkPins(t, text, 1)
+	if uses := steps[0].Uses; !strings.Contains(string(workflow("ci", "", false)), uses+" ") {
+		t.Errorf("it uses %s, and the workflow another one", uses)
+	}
+	for name, in := range inputs {
+		if in.Description == "" || !strings.Contains(text, "inputs."+name) {
+			t.Errorf("input %s is not described or not used", name)
+		}
+	}
+	for _, m := range regexp.MustCompile(`inputs\.([a-z-]+)`).FindAllStringSubmatch(text, -1) {
+		if _, ok := inputs[m[1]]; !ok {
+			t.Errorf("there is no input %s", m[1])
+		}
+	}
+	if strings.Contains(steps[1].Run, "${{") {
+		t.Errorf("it puts a value into a command: %s", steps[1].Run)
+	}
+}
+
+// TestActionScript runs what the action runs, with a Go command that tells what it was asked.
+func TestActionScript(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("there is no bash")
+	}
+	_, inputs, steps := action(t)
+	bin := t.TempDir()
+	tell := "#!" + bash + "\nprintf '%s\\n' \"$@\"\nexit \"${GO_EXIT:-0}\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "go"), []byte(tell), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		with map[string]string
+		want []string
+		fail bool
+	}{
+		{"default", nil, []string{"run", "-C", "./ci", ".", "build"}, false},
+		{"arguments", map[string]string{"args": "--targets linux/amd64\n  --dirty\n"}, []string{"run", "-C", "./ci", ".", "build", "--targets", "linux/amd64", "--dirty"}, false},
+		{"folder", map[string]string{"command": "publish", "folder": "tools/release it"}, []string{"run", "-C", "./tools/release it", ".", "publish"}, false},
+		{"version", map[string]string{"version": "v1.2.3", "args": "--json"}, []string{"run", modulePath + "/ci@v1.2.3", "build", "--json"}, false},
+		{
+			"hostile",
+			map[string]string{"command": "$(touch stolen)", "args": "; touch stolen `touch stolen` * \\"},
+			[]string{"run", "-C", "./ci", ".", "$(touch stolen)", ";", "touch", "stolen", "`touch", "stolen`", "*", "\\"},
+			false,
+		},
+		{"failure", map[string]string{"command": "verify"}, []string{"run", "-C", "./ci", ".", "verify"}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, output := t.TempDir(), filepath.Join(t.TempDir(), "output")
+			// As the runner calls it (https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#defaultsrunshell).
+			cmd := exec.Command(bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", steps[1].Run)
+			cmd.Dir = dir
+			cmd.Env = []string{"PATH=" + bin + string(filepath.ListSeparator) + os.Getenv("PATH"), "GITHUB_OUTPUT=" + output}
+			if tt.fail {
+				cmd.Env = append(cmd.Env, "GO_EXIT=1")
+			}
+			for name, value := range steps[1].Env {
+				if input := regexp.MustCompile(`^\$\{\{ inputs\.(\S+) \}\}$`).FindStringSubmatch(value); input != nil {
+					value = inputs[input[1]].Default
+					if with, ok := tt.with[input[1]]; ok {
+						value = with
+					}
+				}
+				cmd.Env = append(cmd.Env, name+"="+value)
+			}
+			out, err := cmd.CombinedOutput()
+			if got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); !slices.Equal(got, tt.want) || (err != nil) != tt.fail {
+				t.Errorf("%q, %v\nwant %q", got, err, tt.want)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("it left %v", left)
+			}
+			said, err := os.ReadFile(output)
+			if physical, _ := filepath.EvalSymlinks(dir); err != nil || string(said) != "dist="+dir+"/dist\n" && string(said) != "dist="+physical+"/dist\n" {
+				t.Errorf("it says %q", said)
+			}
+		})
 	}
 }
 

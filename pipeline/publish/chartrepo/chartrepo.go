@@ -194,8 +194,8 @@ func readBounded(name string, limit int64) ([]byte, error) {
 // in is the path of a file of the repository in the branch.
 func (d *Destination) in(name string) string { return path.Join(d.o.Folder, name) }
 
-// Look tells of each chart, by the index and by its package. Where something is missing it also tries a push that
-// changes nothing, so that what would refuse it shows before anything is public.
+// Look tells of each chart, by the index and by its package. Where something is missing it also makes the merge and tries
+// a push that changes nothing, so that what would refuse either shows before anything is public.
 func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.Item, error) {
 	if len(d.charts) == 0 {
 		return nil, nil
@@ -209,7 +209,13 @@ func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(items, func(it publish.Item) bool { return it.State == publish.Missing }) {
+	is := func(s publish.State) bool {
+		return slices.ContainsFunc(items, func(it publish.Item) bool { return it.State == s })
+	}
+	switch {
+	case is(publish.Different):
+		return items, nil
+	case is(publish.Missing):
 		return items, d.mayPush(ctx, c)
 	}
 	if depth == publish.Listed || d.o.URL == "" || d.o.Transport == nil {
@@ -221,7 +227,7 @@ func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.
 		return nil, fmt.Errorf("reading %s: %w", d.o.URL, err)
 	}
 	for i := range shown {
-		if shown[i].State == publish.Missing && items[i].State == publish.Same {
+		if shown[i].State == publish.Missing {
 			shown[i].Detail = "the branch has it and its site does not show it yet, which may take some minutes"
 		}
 	}
@@ -276,7 +282,11 @@ func (d *Destination) item(p packaged, x index, read func(string, int64) ([]byte
 
 // mayPush tries a push without making it. That the branch has moved meanwhile says no more than that others may push.
 func (d *Destination) mayPush(ctx context.Context, c *clone) error {
-	commit, err := c.commit(ctx, map[string][]byte{d.in(indexFile): nil}, "may I?", d.o.Release.Manifest.Time)
+	files, err := d.merged(ctx, c)
+	if err != nil {
+		return err
+	}
+	commit, err := d.commit(ctx, c, files)
 	if err != nil {
 		return err
 	}
@@ -284,6 +294,12 @@ func (d *Destination) mayPush(ctx context.Context, c *clone) error {
 		return err
 	}
 	return nil
+}
+
+// commit is one of the release, on what the branch is at.
+func (d *Destination) commit(ctx context.Context, c *clone, files map[string][]byte) (string, error) {
+	m := d.o.Release.Manifest
+	return c.commit(ctx, files, fmt.Sprintf("%s %s", m.Name, m.Version), m.Time)
 }
 
 // download reads a file as Helm does; nil where there is none.
@@ -326,8 +342,7 @@ func (d *Destination) Flip(ctx context.Context) error {
 		if err != nil || len(files) == 0 {
 			return err
 		}
-		m := d.o.Release.Manifest
-		commit, err := c.commit(ctx, files, fmt.Sprintf("%s %s", m.Name, m.Version), m.Time)
+		commit, err := d.commit(ctx, c, files)
 		if err != nil {
 			return err
 		}

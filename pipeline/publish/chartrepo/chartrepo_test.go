@@ -261,6 +261,9 @@ func TestRefused(t *testing.T) {
 		c.spoil(s)
 		before := s.State()
 		_, err := s.publish(t, rel, publish.Options{})
+		if c.code != fault.Policy && !strings.Contains(fmt.Sprint(err), "nothing was ") { // a hook is asked by nothing but a push
+			t.Errorf("%s: seen only when it was too late: %v", name, err)
+		}
 		secret := base64.StdEncoding.EncodeToString([]byte("x-access-token:canary"))
 		if fault.CodeOf(err) != c.code || s.State() != before || strings.Contains(fmt.Sprint(err), "canary") || strings.Contains(fmt.Sprint(err), secret) {
 			t.Errorf("%s: %d, %v", name, fault.CodeOf(err), err)

@@ -154,6 +154,7 @@ x-first: *first
 func TestEncodeIsChecked(t *testing.T) {
 	for name, spoil := range map[string]func(*yaml.Node){
 		"bytes that are no text": func(n *yaml.Node) { n.Tag, n.Value = "!!binary", "\xff" },
+		"ends of lines":          func(n *yaml.Node) { n.Style, n.Value = yaml.FoldedStyle, "a-\n\n" },
 		"a value too few":        func(n *yaml.Node) { n.Kind, n.Value = yaml.AliasNode, "nothing" },
 	} {
 		x, err := parseIndex([]byte("apiVersion: v1\nentries: {}\nx: y\n"))
