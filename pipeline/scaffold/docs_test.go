@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/config"
 )
@@ -75,5 +77,66 @@ func TestDocs(t *testing.T) {
 	}
 	if shown < 8 {
 		t.Errorf("only %d commands were found", shown)
+	}
+}
+
+// TestPublishingDocs reads the YAML of docs/publishing.md as what it is an example of.
+func TestPublishingDocs(t *testing.T) {
+	text := readDoc(t, "publishing.md")
+	_, inputs, _ := action(t)
+	destinations, steps := 0, 0
+	for _, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```").FindAllStringSubmatch(text, -1) {
+		var n yaml.Node
+		if err := yaml.Unmarshal([]byte(block[1]), &n); err != nil {
+			t.Errorf("%v in\n%s", err, block[1])
+			continue
+		}
+		top := n.Content[0]
+		if top.Kind == yaml.SequenceNode { // steps of a workflow
+			var list []step
+			if err := top.Decode(&list); err != nil {
+				t.Error(err)
+			}
+			for _, s := range list {
+				if !strings.HasPrefix(s.Uses, "slipway-build/slipway@") {
+					continue
+				}
+				for name := range s.With {
+					steps++
+					if _, ok := inputs[name]; !ok {
+						t.Errorf("action.yml has no input %s", name)
+					}
+				}
+			}
+			continue
+		}
+		if top.Content[0].Value == "publish" {
+			top = top.Content[1]
+		}
+		b, err := yaml.Marshal(top)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.ParsePublish("publishing.md", b); err != nil {
+			t.Errorf("%v in\n%s", err, b)
+		}
+		destinations++
+	}
+	if destinations < 2 || steps == 0 {
+		t.Errorf("%d examples of destinations and %d inputs were found", destinations, steps)
+	}
+	for name, in := range inputs {
+		row := "| `" + name + "` | "
+		if in.Default != "" {
+			row += "`" + in.Default + "`"
+		}
+		if !strings.Contains(text, row) {
+			t.Errorf("input %s is not shown as %s", name, row)
+		}
+	}
+	for name := range parseWorkflow(t, string(workflow("ci", "", false))).Jobs {
+		if name != "check" && !strings.Contains(text, "| `"+name+"` | ") {
+			t.Errorf("job %s is not shown", name)
+		}
 	}
 }
