@@ -102,6 +102,7 @@ var rooms = map[string]string{
 	// Fixtures that the tests of several rooms share.
 	"pipeline/publish/publishtest":              "",
 	"pipeline/publish/publishtest/registrytest": "",
+	"pipeline/publish/publishtest/releasetest":  "pipeline/publish pipeline/sign pipeline/verify/verifytest",
 	"pipeline/publish/publishtest/githubtest":   "",
 	"pipeline/publish/publishtest/gittest":      "",
 	"pipeline/publish/publishtest/nugettest":    "",

@@ -29,8 +29,8 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/gittest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/nugettest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/registrytest"
+	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/snaptest"
-	"github.com/slipway-build/slipway/pipeline/sign"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
@@ -91,13 +91,7 @@ func releaseOf(t testing.TB, dir, version string, edit func(map[string][]byte)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := sign.Generate(sign.Ed25519)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := sign.Release(t.Context(), dir, sign.Options{Signer: key}); err != nil {
-		t.Fatal(err)
-	}
+	releasetest.Sign(t, dir)
 }
 
 // origin is whose release is published.

@@ -22,6 +22,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/announce"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
+	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
@@ -85,16 +86,11 @@ func (s *stand) count() int {
 
 func open(t testing.TB, notes string, version string) publish.Release {
 	t.Helper()
-	dir := t.TempDir()
-	_, err := verifytest.Write(dir, verifytest.Options{Version: version, Edit: func(files map[string][]byte) {
+	return releasetest.Open(t, verifytest.Options{Version: version, Edit: func(files map[string][]byte) {
 		if notes != "" {
 			files["notes.md"] = []byte(notes)
 		}
 	}})
-	must(t, err)
-	rel, err := publish.Open(dir)
-	must(t, err)
-	return rel
 }
 
 type setting struct {

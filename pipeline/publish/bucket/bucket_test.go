@@ -22,8 +22,8 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish/bucket"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/buckettest"
+	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
-	"github.com/slipway-build/slipway/pipeline/sign"
 	"github.com/slipway-build/slipway/pipeline/signature"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
@@ -54,28 +54,6 @@ func newStand(t testing.TB, o buckettest.Options) *stand {
 	s := &stand{Bucket: buckettest.New(o), faults: &publishtest.Faults{}}
 	s.url = s.faults.Serve(t, "bucket", s)
 	return s
-}
-
-// open writes a release and opens it.
-func open(t testing.TB, o verifytest.Options, signed bool) publish.Release {
-	t.Helper()
-	dir := t.TempDir()
-	_, err := verifytest.Write(dir, o)
-	must(t, err)
-	rel, err := publish.Open(dir)
-	must(t, err)
-	if signed {
-		signRelease(t, rel)
-	}
-	return rel
-}
-
-func signRelease(t testing.TB, rel publish.Release) {
-	t.Helper()
-	key, err := sign.Generate(sign.Ed25519)
-	must(t, err)
-	_, err = sign.Release(t.Context(), rel.Dir, sign.Options{Signer: key})
-	must(t, err)
 }
 
 type setting struct {
@@ -116,18 +94,8 @@ func (s *stand) publish(ctx context.Context, t testing.TB, rel publish.Release, 
 	})
 }
 
-func changes(seen []publishtest.Seen) []string {
-	var out []string
-	for _, s := range seen {
-		if s.Changes() {
-			out = append(out, s.Method+" "+s.URL)
-		}
-	}
-	return out
-}
-
 func TestPublish(t *testing.T) {
-	rel := open(t, verifytest.Options{Version: "1.2.3-rc.1+build.5"}, true)
+	rel := releasetest.Signed(t, verifytest.Options{Version: "1.2.3-rc.1+build.5"})
 	for name, o := range map[string]setting{"read back in public": {}, "read back with credentials": {private: true}} {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t, buckettest.Options{Page: 7})
@@ -152,7 +120,7 @@ func TestPublish(t *testing.T) {
 			if !strings.Contains(state, `Cache-Control="public, max-age=31536000, immutable" Content-Type="application/gzip" X-Amz-Meta-Sha256="`) || strings.Contains(state, "report.html") {
 				t.Errorf("it is\n%s", state)
 			}
-			puts := changes(s.faults.Seen())
+			puts := publishtest.Changes(s.faults.Seen())
 			if last := puts[len(puts)-1]; !strings.HasSuffix(last, "/release.json") || !strings.HasSuffix(puts[len(puts)-2], "/SHA256SUMS") {
 				t.Errorf("last comes %s", last)
 			}
@@ -163,8 +131,8 @@ func TestPublish(t *testing.T) {
 			}
 			s.faults.Forget()
 			result, err = s.publish(t.Context(), t, rel, o)
-			if err != nil || result.Changed || len(changes(s.faults.Seen())) > 0 {
-				t.Errorf("a second time: changed %v, %v, %q", result.Changed, err, changes(s.faults.Seen()))
+			if err != nil || result.Changed || len(publishtest.Changes(s.faults.Seen())) > 0 {
+				t.Errorf("a second time: changed %v, %v, %q", result.Changed, err, publishtest.Changes(s.faults.Seen()))
 			}
 		})
 	}
@@ -172,7 +140,7 @@ func TestPublish(t *testing.T) {
 
 // What people fetch by its URL is what was published.
 func TestURLs(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true, Version: "1.2.3-rc.1+build.5"}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true, Version: "1.2.3-rc.1+build.5"})
 	s := newStand(t, buckettest.Options{})
 	result, err := s.publish(t.Context(), t, rel, setting{})
 	must(t, err)
@@ -195,7 +163,7 @@ func TestDryRun(t *testing.T) {
 		"staged":        func(s *stand, rel publish.Release) { must(t, s.destination(t, rel, setting{}).Stage(t.Context())) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			rel := open(t, verifytest.Options{Bare: true}, true)
+			rel := releasetest.Signed(t, verifytest.Options{Bare: true})
 			s := newStand(t, buckettest.Options{})
 			before(s, rel)
 			was := s.State()
@@ -208,13 +176,13 @@ func TestDryRun(t *testing.T) {
 				told = append(told, r.Method+" "+strings.TrimPrefix(r.URL, s.url))
 			}})
 			must(t, err)
-			if s.State() != was || len(changes(s.faults.Seen())) > 0 {
+			if s.State() != was || len(publishtest.Changes(s.faults.Seen())) > 0 {
 				t.Fatal("a dry run changed something")
 			}
 			s.faults.Forget()
 			_, err = s.publish(t.Context(), t, rel, setting{})
 			must(t, err)
-			did := changes(s.faults.Seen())
+			did := publishtest.Changes(s.faults.Seen())
 			slices.Sort(told)
 			slices.Sort(did)
 			if !slices.Equal(told, did) || len(did) == 0 {
@@ -226,7 +194,7 @@ func TestDryRun(t *testing.T) {
 
 // A key that other bytes have is refused before anything is sent, whatever their metadata says.
 func TestTaken(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	file := rel.Manifest.Archives[0].Path
 	f, _ := rel.File(file)
 	right, err := os.ReadFile(rel.Path(file))
@@ -266,8 +234,8 @@ func TestTaken(t *testing.T) {
 			if strings.Contains(name, "false") {
 				return // that shows when it is read back
 			}
-			if s.State() != was || len(changes(s.faults.Seen())) > 0 {
-				t.Errorf("something was changed: %q", changes(s.faults.Seen()))
+			if s.State() != was || len(publishtest.Changes(s.faults.Seen())) > 0 {
+				t.Errorf("something was changed: %q", publishtest.Changes(s.faults.Seen()))
 			}
 		})
 	}
@@ -275,7 +243,7 @@ func TestTaken(t *testing.T) {
 
 // Other bytes come between the look and the put: they stay.
 func TestRace(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, true)
+	rel := releasetest.Signed(t, verifytest.Options{Bare: true})
 	for _, tt := range []struct {
 		path string
 		body func() []byte
@@ -305,16 +273,16 @@ func TestRace(t *testing.T) {
 
 // A release is signed after it was published. Signatures that are there are kept.
 func TestSignedLater(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	s := newStand(t, buckettest.Options{})
 	_, err := s.publish(t.Context(), t, rel, setting{})
 	must(t, err)
 	unsigned := s.State()
-	signRelease(t, rel)
+	releasetest.Sign(t, rel.Dir)
 	s.faults.Forget()
 	_, err = s.publish(t.Context(), t, rel, setting{})
 	must(t, err)
-	signed, puts := s.State(), changes(s.faults.Seen())
+	signed, puts := s.State(), publishtest.Changes(s.faults.Seen())
 	for line := range strings.Lines(unsigned) {
 		if !strings.Contains(signed, line) {
 			t.Errorf("there is no %s any more", line)
@@ -323,7 +291,7 @@ func TestSignedLater(t *testing.T) {
 	if len(puts) == 0 || !strings.HasSuffix(puts[len(puts)-1], signature.ManifestBundle) {
 		t.Errorf("it put %q", puts)
 	}
-	signRelease(t, rel) // with another key
+	releasetest.Sign(t, rel.Dir) // with another key
 	s.faults.Forget()
 	result, err := s.publish(t.Context(), t, rel, setting{})
 	if err != nil || result.Changed || s.State() != signed {
@@ -336,7 +304,7 @@ func TestSignedLater(t *testing.T) {
 
 // What was lost after it was put, or is other bytes on the way that people take, is found when it is read back.
 func TestReadBack(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	s := newStand(t, buckettest.Options{})
 	d := s.destination(t, rel, setting{})
 	must(t, d.Stage(t.Context()))
@@ -372,7 +340,7 @@ func TestReadBack(t *testing.T) {
 
 // Whatever happens to any one request, the same command again ends where a clean run does.
 func TestEveryFault(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, true)
+	rel := releasetest.Signed(t, verifytest.Options{Bare: true})
 	clean := newStand(t, buckettest.Options{})
 	_, err := clean.publish(t.Context(), t, rel, setting{})
 	must(t, err)
@@ -418,7 +386,7 @@ func TestEveryFault(t *testing.T) {
 
 // Requests whose bodies are files are made again by the transport.
 func TestBodyIsSentAgain(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	s := newStand(t, buckettest.Options{})
 	var mu sync.Mutex
 	tries := map[string]int{}
@@ -445,7 +413,7 @@ func TestBodyIsSentAgain(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	for name, tt := range map[string]struct {
 		bucket buckettest.Options
 		change func(*bucket.Options)
@@ -481,7 +449,7 @@ func TestRefused(t *testing.T) {
 
 // A service that two write to at once may refuse both, and what it refused is put again.
 func TestRefusedForTheMoment(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	b := newStand(t, buckettest.Options{})
 	var mu sync.Mutex
 	tried := map[string]bool{}
@@ -517,7 +485,7 @@ func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // The first request is the one for the list, in the region and at the address that the endpoint wants.
 func TestAddresses(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	for _, tt := range []struct {
 		o      bucket.Options
 		url    string
@@ -546,7 +514,7 @@ func TestAddresses(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	for name, o := range map[string]bucket.Options{
 		"no endpoint":         {Bucket: "bucket"},
 		"not encrypted":       {Bucket: "bucket", Endpoint: "http://s3.example.com"},
@@ -586,7 +554,7 @@ func (j *journal) add(s string) {
 
 // No error, no line of the journal and none of a dry run has the secret, even where the remote says it.
 func TestCanary(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	j := &journal{}
 	tell := func(r wire.Request) { j.add(r.String()) }
 	s := newStand(t, buckettest.Options{})
@@ -624,7 +592,7 @@ func TestCanary(t *testing.T) {
 
 // Several publish the same release at once.
 func TestConcurrent(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, true)
+	rel := releasetest.Signed(t, verifytest.Options{Bare: true})
 	clean := newStand(t, buckettest.Options{})
 	_, err := clean.publish(t.Context(), t, rel, setting{})
 	must(t, err)
@@ -649,7 +617,7 @@ func TestConcurrent(t *testing.T) {
 
 // What a bucket answers is bounded and believed where it agrees alone.
 func TestHostile(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	for name, h := range map[string]http.HandlerFunc{
 		"a list without an end": func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(w, `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>`)
@@ -752,7 +720,7 @@ func (n notes) SetFact(name, value string) error {
 
 // A run that knows the entity tags from the one before asks for no object, and one whose objects have others does.
 func TestFacts(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, true)
+	rel := releasetest.Signed(t, verifytest.Options{Bare: true})
 	s, facts := newStand(t, buckettest.Options{}), notes{}
 	must(t, func() error { _, err := s.publish(t.Context(), t, rel, setting{facts: facts}); return err }())
 	heads := func() int {

@@ -26,22 +26,10 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish/chartrepo"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/gittest"
+	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
-
-func open(t testing.TB, o verifytest.Options) publish.Release {
-	t.Helper()
-	dir := t.TempDir()
-	if _, err := verifytest.Write(dir, o); err != nil {
-		t.Fatal(err)
-	}
-	rel, err := publish.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rel
-}
 
 // stand is a git repository behind faults.
 type stand struct {
@@ -135,7 +123,7 @@ serverInfo: {}
 `
 
 func TestPublish(t *testing.T) {
-	rel := open(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	s := newStand(t)
 	s.Commit("gh-pages", map[string]string{"index.yaml": theirs, "index.html": "<html>"})
 	if _, err := s.publish(t, rel, publish.Options{}); err != nil {
@@ -198,7 +186,7 @@ func TestPublish(t *testing.T) {
 // A branch that is not there is made, without anything else in it, and what Artifact Hub reads comes with it.
 func TestNewBranch(t *testing.T) {
 	s := newStand(t)
-	if _, err := s.publish(t, open(t, verifytest.Options{}), publish.Options{}); err != nil {
+	if _, err := s.publish(t, releasetest.Open(t, verifytest.Options{}), publish.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if log := s.Log("gh-pages"); len(log) != 1 {
@@ -211,7 +199,7 @@ func TestNewBranch(t *testing.T) {
 
 // A version of a chart is one chart for good.
 func TestTaken(t *testing.T) {
-	rel := open(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	f, _ := rel.File(rel.Manifest.Charts[0].Path)
 	digest := f.Digest.Hex()
 	for name, files := range map[string]map[string]string{
@@ -231,7 +219,7 @@ func TestTaken(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	rel := open(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	for name, c := range map[string]struct {
 		spoil func(*stand)
 		code  fault.Code
@@ -272,7 +260,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	rel := open(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	const good = "https://example.com/charts.git"
 	for _, o := range []chartrepo.Options{
 		{},
@@ -333,7 +321,7 @@ func TestOptions(t *testing.T) {
 
 // What is in the branch is there for users once the site shows it, and not before.
 func TestSite(t *testing.T) {
-	rel := open(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	s := newStand(t)
 	s.serves(http.NotFoundHandler())
 	if _, err := s.publish(t, rel, publish.Options{}); err != nil {
@@ -374,7 +362,7 @@ func TestSite(t *testing.T) {
 
 // Where nothing but a file is missing, nothing but the file is put.
 func TestIndexStays(t *testing.T) {
-	rel := open(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	f, _ := rel.File(rel.Manifest.Charts[0].Path)
 	s := newStand(t)
 	index := "{apiVersion: v1, entries: {hello: [{name: hello, version: 1.2.3, digest: 'sha256:" + strings.ToUpper(f.Digest.Hex()) + "'}]}}"
@@ -392,7 +380,7 @@ func TestIndexStays(t *testing.T) {
 
 // In a folder of the branch, beside whatever else is there; over a file, with a configuration of git that would do harm.
 func TestFolderAndConfiguration(t *testing.T) {
-	rel := open(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	home, trap := t.TempDir(), filepath.Join(t.TempDir(), "trap")
 	config := "[core]\n\thooksPath = " + home + "\n[user]\n\tname = Nobody\n[url \"file:///nowhere\"]\n\tinsteadOf = file://\n[push]\n\tgpgSign = true\n"
 	for name, text := range map[string]string{".gitconfig": config, "pre-push": "#!/bin/sh\ntouch '" + trap + "'\n"} {
@@ -444,7 +432,7 @@ func TestTokenIsNoArgument(t *testing.T) {
 	s := newStand(t)
 	s.MakePrivate()
 	s.change = func(o *chartrepo.Options) { o.Path = dir + string(filepath.ListSeparator) + o.Path }
-	if _, err := s.publish(t, open(t, verifytest.Options{}), publish.Options{}); err != nil {
+	if _, err := s.publish(t, releasetest.Open(t, verifytest.Options{}), publish.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(log)
@@ -486,7 +474,7 @@ func (s *stand) moved(times int) {
 
 // A branch that moves between the look and the push is looked at again, not for ever, and whatever came in between stays.
 func TestMoved(t *testing.T) {
-	rel := open(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	for _, c := range []struct {
 		times int
 		code  fault.Code
@@ -546,7 +534,7 @@ func TestTakenMeanwhile(t *testing.T) {
 		}
 		return publishtest.None
 	})
-	_, err := s.publish(t, open(t, verifytest.Options{}), publish.Options{})
+	_, err := s.publish(t, releasetest.Open(t, verifytest.Options{}), publish.Options{})
 	if got, _ := s.File("gh-pages", "hello-1.2.3.tgz"); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), "taken meanwhile") || got != "other bytes" {
 		t.Errorf("%v", err)
 	}
@@ -557,7 +545,7 @@ func TestHub(t *testing.T) {
 	for version, want := range map[string]bool{"3.0.0": true, "1.2.3": false, "3.0.0-rc.1": false} {
 		s := newStand(t)
 		s.Commit("gh-pages", map[string]string{"index.yaml": theirs, "artifacthub-repo.yml": "old"})
-		if _, err := s.publish(t, open(t, verifytest.Options{Version: version}), publish.Options{}); err != nil {
+		if _, err := s.publish(t, releasetest.Open(t, verifytest.Options{Version: version}), publish.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if hub, _ := s.File("gh-pages", "artifacthub-repo.yml"); (hub != "old") != want {
@@ -572,7 +560,7 @@ func TestDryRun(t *testing.T) {
 	s.change = func(o *chartrepo.Options) {
 		o.Destination, o.DryRun = "charts", func(r wire.Request) { told = append(told, r) }
 	}
-	before, rel, journal := s.State(), open(t, verifytest.Options{}), &recorder{}
+	before, rel, journal := s.State(), releasetest.Open(t, verifytest.Options{}), &recorder{}
 	if _, err := s.publish(t, rel, publish.Options{DryRun: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -597,7 +585,7 @@ func TestManyAtOnce(t *testing.T) {
 	s.Commit("gh-pages", map[string]string{"index.yaml": theirs})
 	var rels []publish.Release
 	for i := range 4 {
-		rels = append(rels, open(t, verifytest.Options{Version: fmt.Sprintf("1.2.%d", i)}))
+		rels = append(rels, releasetest.Open(t, verifytest.Options{Version: fmt.Sprintf("1.2.%d", i)}))
 	}
 	var wg sync.WaitGroup
 	for _, rel := range rels {
@@ -629,7 +617,7 @@ func TestManyAtOnce(t *testing.T) {
 
 // Whatever happens to any one request of git, the same command again ends where a clean run does.
 func TestEveryFault(t *testing.T) {
-	rel := open(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	make := func() *stand {
 		s := newStand(t)
 		s.Commit("gh-pages", map[string]string{"index.yaml": theirs})

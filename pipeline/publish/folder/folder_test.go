@@ -26,9 +26,9 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/folder"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
+	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/serve"
-	"github.com/slipway-build/slipway/pipeline/sign"
 	"github.com/slipway-build/slipway/pipeline/signature"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
@@ -112,28 +112,6 @@ func (r *recorder) Begin(req wire.Request) (func(string), error) {
 	}, nil
 }
 
-// open writes a release and opens it.
-func open(t testing.TB, o verifytest.Options, signed bool) publish.Release {
-	t.Helper()
-	dir := t.TempDir()
-	_, err := verifytest.Write(dir, o)
-	must(t, err)
-	rel, err := publish.Open(dir)
-	must(t, err)
-	if signed {
-		signRelease(t, rel)
-	}
-	return rel
-}
-
-func signRelease(t testing.TB, rel publish.Release) {
-	t.Helper()
-	key, err := sign.Generate(sign.Ed25519)
-	must(t, err)
-	_, err = sign.Release(t.Context(), rel.Dir, sign.Options{Signer: key})
-	must(t, err)
-}
-
 func destination(t testing.TB, o folder.Options) *folder.Destination {
 	t.Helper()
 	d, err := folder.New(o)
@@ -173,7 +151,7 @@ func state(t testing.TB, root string) string {
 }
 
 func TestPublish(t *testing.T) {
-	rel := open(t, verifytest.Options{}, true)
+	rel := releasetest.Signed(t, verifytest.Options{})
 	root := t.TempDir()
 	var sent int64
 	result, err := run(t.Context(), destination(t, folder.Options{Release: rel, Root: root, Sent: func(n int64) { sent += n }}), false)
@@ -215,7 +193,7 @@ func TestPublish(t *testing.T) {
 
 // What is published is served, and by nobody before it is whole.
 func TestServed(t *testing.T) {
-	rel := open(t, verifytest.Options{}, true)
+	rel := releasetest.Signed(t, verifytest.Options{})
 	root := t.TempDir()
 	h := serve.New(serve.Options{Root: root, Rescan: time.Millisecond}).Handler()
 	get := func(target string) *httptest.ResponseRecorder {
@@ -254,7 +232,7 @@ func TestDryRun(t *testing.T) {
 	for name, before := range map[string]func(rel publish.Release, root string){
 		"nothing there": func(publish.Release, string) {},
 		"unsigned there": func(rel publish.Release, root string) {
-			unsigned := open(t, verifytest.Options{Bare: true}, false)
+			unsigned := releasetest.Open(t, verifytest.Options{Bare: true})
 			_, err := run(t.Context(), destination(t, folder.Options{Release: unsigned, Root: root}), false)
 			must(t, err)
 		},
@@ -276,7 +254,7 @@ func TestDryRun(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rel := open(t, verifytest.Options{Bare: true}, true)
+			rel := releasetest.Signed(t, verifytest.Options{Bare: true})
 			root := t.TempDir()
 			before(rel, root)
 			was := state(t, root)
@@ -298,13 +276,13 @@ func TestDryRun(t *testing.T) {
 
 // What has the release's name and is not the release is refused, and left alone.
 func TestTaken(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	for name, tt := range map[string]struct {
 		make func(root, final string)
 		want string
 	}{
 		"another release": {func(root, final string) {
-			other := open(t, verifytest.Options{Bare: true, Time: time.Unix(1_700_000_000, 0).UTC()}, false)
+			other := releasetest.Open(t, verifytest.Options{Bare: true, Time: time.Unix(1_700_000_000, 0).UTC()})
 			_, err := run(t.Context(), destination(t, folder.Options{Release: other, Root: root}), false)
 			must(t, err)
 		}, "its release.json"},
@@ -353,12 +331,12 @@ func TestTaken(t *testing.T) {
 
 // A release is signed after it was published. Signatures that are there are kept.
 func TestSignedLater(t *testing.T) {
-	rel := open(t, verifytest.Options{}, false)
+	rel := releasetest.Open(t, verifytest.Options{})
 	root := t.TempDir()
 	_, err := run(t.Context(), destination(t, folder.Options{Release: rel, Root: root}), false)
 	must(t, err)
 	unsigned := state(t, root)
-	signRelease(t, rel)
+	releasetest.Sign(t, rel.Dir)
 	r := &recorder{}
 	_, err = run(t.Context(), destination(t, folder.Options{Release: rel, Root: root, Recorder: r}), false)
 	must(t, err)
@@ -372,7 +350,7 @@ func TestSignedLater(t *testing.T) {
 	if !strings.HasSuffix(last, "hello/1.2.3/"+signature.ManifestBundle) || !strings.HasPrefix(last, folder.Rename) {
 		t.Errorf("last of all comes %s", last)
 	}
-	signRelease(t, rel) // with another key
+	releasetest.Sign(t, rel.Dir) // with another key
 	r = &recorder{}
 	result, err := run(t.Context(), destination(t, folder.Options{Release: rel, Root: root, Recorder: r}), false)
 	if err != nil || len(r.seen) > 0 || state(t, root) != signed {
@@ -391,7 +369,7 @@ func TestSignedLater(t *testing.T) {
 
 // What is gone from a folder that was whole is put back.
 func TestLost(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, true)
+	rel := releasetest.Signed(t, verifytest.Options{Bare: true})
 	root := t.TempDir()
 	_, err := run(t.Context(), destination(t, folder.Options{Release: rel, Root: root}), false)
 	must(t, err)
@@ -410,16 +388,19 @@ func TestKilled(t *testing.T) {
 	}
 	for name, o := range map[string]struct{ late bool }{"first": {}, "signatures": {late: true}} {
 		t.Run(name, func(t *testing.T) {
-			rel := open(t, verifytest.Options{Bare: true}, !o.late)
+			rel := releasetest.Open(t, verifytest.Options{Bare: true})
+			if !o.late {
+				releasetest.Sign(t, rel.Dir)
+			}
 			start := func(root string) {
 				if o.late {
-					unsigned := open(t, verifytest.Options{Bare: true}, false)
+					unsigned := releasetest.Open(t, verifytest.Options{Bare: true})
 					_, err := run(t.Context(), destination(t, folder.Options{Release: unsigned, Root: root}), false)
 					must(t, err)
 				}
 			}
 			if o.late {
-				signRelease(t, rel)
+				releasetest.Sign(t, rel.Dir)
 			}
 			clean := t.TempDir()
 			start(clean)
@@ -472,7 +453,7 @@ func visible(t *testing.T, rel publish.Release, root string, late bool) {
 
 // The context ends before and after each change.
 func TestCanceled(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, true)
+	rel := releasetest.Signed(t, verifytest.Options{Bare: true})
 	clean := t.TempDir()
 	all := &recorder{}
 	_, err := run(t.Context(), destination(t, folder.Options{Release: rel, Root: clean, Recorder: all}), false)
@@ -505,7 +486,7 @@ func TestCanceled(t *testing.T) {
 
 // A journal that cannot be written stops everything: nothing is done that it does not know of.
 func TestNoJournal(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	root := t.TempDir()
 	d := destination(t, folder.Options{Release: rel, Root: root, Recorder: &recorder{begin: func(int) error { return errors.New("no journal") }}})
 	if err := d.Stage(t.Context()); err == nil || !strings.Contains(err.Error(), "no journal") {
@@ -536,7 +517,7 @@ func (f fullDisk) Write(b []byte) (int, error) {
 
 // A disk that is full keeps what was copied, and says what to do.
 func TestDiskFull(t *testing.T) {
-	rel := open(t, verifytest.Options{}, true)
+	rel := releasetest.Signed(t, verifytest.Options{})
 	clean := t.TempDir()
 	all := &recorder{}
 	_, err := run(t.Context(), destination(t, folder.Options{Release: rel, Root: clean, Recorder: all}), false)
@@ -581,7 +562,7 @@ func TestDiskFull(t *testing.T) {
 
 // A copy that was damaged under its hidden name is made again.
 func TestDamagedCopy(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	root := t.TempDir()
 	d := destination(t, folder.Options{Release: rel, Root: root})
 	must(t, d.Stage(t.Context()))
@@ -608,7 +589,7 @@ func TestDamagedCopy(t *testing.T) {
 
 // Several publish the same release, signed by each of two keys, at once.
 func TestConcurrent(t *testing.T) {
-	one, two := open(t, verifytest.Options{Bare: true}, true), open(t, verifytest.Options{Bare: true}, true)
+	one, two := releasetest.Signed(t, verifytest.Options{Bare: true}), releasetest.Signed(t, verifytest.Options{Bare: true})
 	for range 10 {
 		root := t.TempDir()
 		errs := make(chan error)
@@ -653,7 +634,7 @@ func TestConcurrent(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	root := t.TempDir()
 	gone := destination(t, folder.Options{Release: rel, Root: filepath.Join(root, "gone")})
 	if _, err := gone.Look(t.Context(), publish.Listed); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "mount the disk") {
@@ -675,7 +656,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("name %q: %v", name, err)
 		}
 	}
-	changed := open(t, verifytest.Options{Bare: true}, false)
+	changed := releasetest.Open(t, verifytest.Options{Bare: true})
 	d := destination(t, folder.Options{Release: changed, Root: root})
 	must(t, os.WriteFile(changed.Path("images/oci-layout"), []byte("other"), 0o644))
 	if err := d.Stage(t.Context()); fault.CodeOf(err) != fault.Mismatch {
@@ -697,7 +678,7 @@ func TestRefused(t *testing.T) {
 
 // Nothing that begins like the version of a release is taken for what it left.
 func TestSweepsItsOwn(t *testing.T) {
-	rel := open(t, verifytest.Options{Bare: true}, false)
+	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	root := t.TempDir()
 	others := []string{".1.2.30.partial-0123456789ab", ".1.2.3-rc.1.partial-0123456789ab", ".1.2.3.partial-x", "1.2.4"}
 	for _, name := range others {

@@ -15,6 +15,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish/nuget"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/nugettest"
+	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
@@ -36,19 +37,6 @@ func newRig(t *testing.T, rel publish.Release) *rig {
 	r := &rig{t: t, feed: &nugettest.Feed{Key: key}, faults: &publishtest.Faults{}, key: key, rel: rel}
 	r.url = r.faults.Serve(t, "feed", r.feed)
 	return r
-}
-
-func release(t *testing.T, o verifytest.Options) publish.Release {
-	t.Helper()
-	dir := t.TempDir()
-	if _, err := verifytest.Write(dir, o); err != nil {
-		t.Fatal(err)
-	}
-	rel, err := publish.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rel
 }
 
 func (r *rig) destination(dry bool) *nuget.Destination {
@@ -102,7 +90,7 @@ func (r *rig) look(depth publish.Depth) publish.Item {
 }
 
 func TestPublish(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	if it := r.look(publish.Listed); it.State != publish.Missing || it.Phase != publish.Flip || it.Name != "hello 1.2.3" {
 		t.Errorf("before: %+v", it)
 	}
@@ -135,7 +123,7 @@ func TestPublish(t *testing.T) {
 }
 
 func TestDryRun(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	if _, err := r.publish(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +145,7 @@ func TestDryRun(t *testing.T) {
 
 func TestOtherBytes(t *testing.T) {
 	for _, moderated := range []bool{false, true} {
-		r := newRig(t, release(t, verifytest.Options{}))
+		r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 		r.feed.Moderated = moderated
 		r.feed.Put("HELLO", "1.2.3.0", []byte("other bytes")) // the same id and version to a feed
 		before := r.feed.State()
@@ -179,7 +167,7 @@ func TestOtherBytes(t *testing.T) {
 }
 
 func TestWrongKey(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	r.key = "of another"
 	_, err := r.run(t.Context())
 	if fault.CodeOf(err) != fault.Credentials || r.feed.State() != "" {
@@ -195,7 +183,7 @@ func TestWrongKey(t *testing.T) {
 }
 
 func TestModeration(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	r.feed.Moderated = true
 	if _, err := r.run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -219,7 +207,7 @@ func TestModeration(t *testing.T) {
 
 // What a feed refuses that has no such package is no package to it.
 func TestBadPackage(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{Edit: func(files map[string][]byte) { files["packages/hello.1.2.3.nupkg"] = []byte("no zip") }}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{Edit: func(files map[string][]byte) { files["packages/hello.1.2.3.nupkg"] = []byte("no zip") }}))
 	_, err := r.run(t.Context())
 	if fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "not a valid zip file") || r.feed.State() != "" {
 		t.Errorf("%v, left %q", err, r.feed.State())
@@ -228,7 +216,7 @@ func TestBadPackage(t *testing.T) {
 
 // A feed lists a package some time after it took it. Another run in between is told to wait, and changes nothing.
 func TestLate(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	r.feed.Late = true
 	result, err := r.run(t.Context())
 	if err != nil {
@@ -254,7 +242,7 @@ func TestLate(t *testing.T) {
 
 // The download may be at another host, which is not shown the key.
 func TestReadElsewhere(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	r.feed.Files = r.faults.Serve(t, "files", r.feed.FilesHandler())
 	if _, err := r.run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -268,7 +256,7 @@ func TestReadElsewhere(t *testing.T) {
 }
 
 func TestReadBack(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	file, _ := rel.File("packages/hello.1.2.3.nupkg")
 	content, err := os.ReadFile(rel.Path(file.Path))
 	if err != nil {
@@ -298,7 +286,7 @@ func TestReadBack(t *testing.T) {
 
 // Of every request of a run, each fault: the run after it ends where one clean run ends.
 func TestFaults(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	for _, moderated := range []bool{false, true} {
 		clean := newRig(t, rel)
 		clean.feed.Moderated = moderated
@@ -334,7 +322,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestURLs(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	for _, tt := range []struct{ source, reads, put, get string }{
 		{"", "", "https://push.chocolatey.org/api/v2/package/", "https://community.chocolatey.org/api/v2/Packages(Id='hello',Version='1.2.3')"},
 		{"https://push.chocolatey.org/", "", "https://push.chocolatey.org/api/v2/package/", "https://community.chocolatey.org/api/v2/Packages(Id='hello',Version='1.2.3')"},
@@ -379,7 +367,7 @@ func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func TestAnswers(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	for _, tt := range []struct{ name, body, want string }{
 		{"no XML", "<html>", "reading the feed's answer"},
 		{"another package", entryOf("<d:Id>other</d:Id><d:Version>1.2.3</d:Version>"), `answers with "other" "1.2.3"`},
@@ -405,7 +393,7 @@ func entryOf(properties string) string {
 
 // What is on disk is what the manifest says, or it does not leave.
 func TestChangedFile(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	if err := os.WriteFile(rel.Path("packages/hello.1.2.3.nupkg"), []byte("changed"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -194,3 +194,14 @@ func Nth(n int, fault Fault) func(int, string, *http.Request) Fault {
 		return None
 	}
 }
+
+// Changes are the requests that change something, going by their methods, each with its URL.
+func Changes(seen []Seen) []string {
+	var out []string
+	for _, s := range seen {
+		if s.Changes() {
+			out = append(out, s.Method+" "+s.URL)
+		}
+	}
+	return out
+}

@@ -17,9 +17,9 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/registrytest"
+	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/registry"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
-	"github.com/slipway-build/slipway/pipeline/sign"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
@@ -40,8 +40,7 @@ func newStand(t testing.TB, o registrytest.Options) *stand {
 // open writes a release of the version, signed, and opens it. Its two repositories share a layer.
 func open(t testing.TB, version string) publish.Release {
 	t.Helper()
-	dir := t.TempDir()
-	_, err := verifytest.Write(dir, verifytest.Options{Version: version, EditManifest: func(r *manifest.Release) {
+	return releasetest.Signed(t, verifytest.Options{Version: version, EditManifest: func(r *manifest.Release) {
 		im := r.Images[0]
 		if r.Version.IsStable() {
 			r.Images[0].Floating = []string{"latest-alpine", "latest", major(version), minor(version)}
@@ -49,21 +48,6 @@ func open(t testing.TB, version string) publish.Release {
 		im.Repository = "ghcr.io/example/copy"
 		r.Images = append(r.Images, im)
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := sign.Generate(sign.Ed25519)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := sign.Release(t.Context(), dir, sign.Options{Signer: key}); err != nil {
-		t.Fatal(err)
-	}
-	rel, err := publish.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rel
 }
 
 func major(v string) string { return strings.SplitN(v, ".", 2)[0] }
@@ -98,16 +82,6 @@ func (s *stand) publish(t testing.TB, rel publish.Release, o setting) (publish.R
 	})
 }
 
-func changes(seen []publishtest.Seen) []string {
-	var out []string
-	for _, s := range seen {
-		if s.Changes() {
-			out = append(out, s.Method+" "+s.URL)
-		}
-	}
-	return out
-}
-
 func TestPublish(t *testing.T) {
 	rel := open(t, "1.2.3")
 	for name, o := range map[string]registrytest.Options{
@@ -134,8 +108,8 @@ func TestPublish(t *testing.T) {
 			}
 			s.faults.Forget()
 			result, err := s.publish(t, rel, setting{})
-			if err != nil || result.Changed || len(changes(s.faults.Seen())) > 0 {
-				t.Errorf("a second time: changed %v, %v, %q", result.Changed, err, changes(s.faults.Seen()))
+			if err != nil || result.Changed || len(publishtest.Changes(s.faults.Seen())) > 0 {
+				t.Errorf("a second time: changed %v, %v, %q", result.Changed, err, publishtest.Changes(s.faults.Seen()))
 			}
 		})
 	}
@@ -176,14 +150,14 @@ func TestDryRun(t *testing.T) {
 		if _, err := s.publish(t, rel, setting{dryRun: func(r wire.Request) { told = append(told, r.Method+" "+strings.TrimPrefix(r.URL, "http://"+s.host)) }}); err != nil {
 			t.Fatal(err)
 		}
-		if s.State() != empty || len(changes(s.faults.Seen())) > 0 {
+		if s.State() != empty || len(publishtest.Changes(s.faults.Seen())) > 0 {
 			t.Fatalf("a dry run changed something: %s", s.State())
 		}
 		s.faults.Forget()
 		if _, err := s.publish(t, rel, setting{}); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := normal(told), normal(changes(s.faults.Seen())); !slices.Equal(got, want) {
+		if got, want := normal(told), normal(publishtest.Changes(s.faults.Seen())); !slices.Equal(got, want) {
 			t.Errorf("a dry run tells of %d requests and the real one makes %d:\n%s", len(got), len(want), differ(got, want))
 		}
 	}
@@ -245,8 +219,8 @@ func TestTaken(t *testing.T) {
 	if _, err = s.publish(t, other, setting{}); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), "1.2.3-alpine is taken") {
 		t.Errorf("other bytes under the same name: %v", err)
 	}
-	if s.State() != before || len(changes(s.faults.Seen())) > 0 {
-		t.Errorf("something was changed: %q", changes(s.faults.Seen()))
+	if s.State() != before || len(publishtest.Changes(s.faults.Seen())) > 0 {
+		t.Errorf("something was changed: %q", publishtest.Changes(s.faults.Seen()))
 	}
 }
 
@@ -330,7 +304,7 @@ func TestMalformedDigest(t *testing.T) {
 			inner.ServeHTTP(w, r)
 		})), "http://")
 		_, err := s.publish(t, rel, setting{})
-		if fault.CodeOf(err) != fault.Transient || !strings.Contains(fmt.Sprint(err), "lower-case hex digits") || len(changes(s.faults.Seen())) > 0 {
+		if fault.CodeOf(err) != fault.Transient || !strings.Contains(fmt.Sprint(err), "lower-case hex digits") || len(publishtest.Changes(s.faults.Seen())) > 0 {
 			t.Errorf("%.20s: %v", bad, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
+	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/snaptest"
 	"github.com/slipway-build/slipway/pipeline/publish/snapstore"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
@@ -45,19 +46,6 @@ func newRig(t *testing.T, rel publish.Release) *rig {
 		},
 	}
 	return r
-}
-
-func release(t *testing.T, o verifytest.Options) publish.Release {
-	t.Helper()
-	dir := t.TempDir()
-	if _, err := verifytest.Write(dir, o); err != nil {
-		t.Fatal(err)
-	}
-	rel, err := publish.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rel
 }
 
 func (r *rig) destination(dry bool) *snapstore.Destination {
@@ -152,7 +140,7 @@ func (r *rig) content(arch string) []byte {
 }
 
 func TestPublish(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	r.want("before", r.look(publish.Listed), []string{
 		"stage hello 1.2.3 amd64: missing", "stage hello 1.2.3 arm64: missing",
 		"flip hello latest/stable amd64: missing", "flip hello latest/stable arm64: missing",
@@ -191,7 +179,7 @@ func TestPublish(t *testing.T) {
 
 // Before the flip nobody gets anything.
 func TestStage(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	d := r.destination(false)
 	if err := d.Stage(t.Context()); err != nil {
 		t.Fatal(err)
@@ -206,7 +194,7 @@ func TestStage(t *testing.T) {
 }
 
 func TestDryRun(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	if _, err := r.publish(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +229,7 @@ func TestChannels(t *testing.T) {
 		{"1.2.4-rc.1", []string{"edge", "beta"}, map[string]string{"edge": "1.2.4-rc.2"}, []string{"latest/edge: kept, it has 1.2.4-rc.2, revision 1", "latest/beta: missing"}},
 		{"1.2.4-snapshot.3.g0123456789ab", nil, nil, []string{"latest/edge: missing"}},
 	} {
-		r := newRig(t, release(t, verifytest.Options{Version: tt.version}))
+		r := newRig(t, releasetest.Open(t, verifytest.Options{Version: tt.version}))
 		r.channels = tt.channels
 		for channel, v := range tt.held {
 			r.store.Release(r.store.Add(v, "amd64", snaptest.Published, []byte("of "+v)), channel)
@@ -299,13 +287,13 @@ func TestWrongChannels(t *testing.T) {
 		{"1.2.3-rc.1", []string{"stable"}, "takes no snap of grade devel"},
 		{"1.2.3-rc.1", []string{"1.2/candidate"}, "takes no snap of grade devel"},
 	} {
-		_, err := snapstore.New(snapstore.Options{Release: release(t, verifytest.Options{Version: tt.version}), Transport: wire.New(wire.Options{}), Channels: tt.channel})
+		_, err := snapstore.New(snapstore.Options{Release: releasetest.Open(t, verifytest.Options{Version: tt.version}), Transport: wire.New(wire.Options{}), Channels: tt.channel})
 		if fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s to %q: %v", tt.version, tt.channel, err)
 		}
 	}
 	for _, host := range []string{"http://example.com", "example.com", "https://user@example.com", "https://example.com?x=1"} {
-		if _, err := snapstore.New(snapstore.Options{Release: release(t, verifytest.Options{}), Transport: wire.New(wire.Options{}), Store: host}); fault.CodeOf(err) != fault.Usage {
+		if _, err := snapstore.New(snapstore.Options{Release: releasetest.Open(t, verifytest.Options{}), Transport: wire.New(wire.Options{}), Store: host}); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
@@ -322,7 +310,7 @@ func TestOtherBytes(t *testing.T) {
 		{"rejected", snaptest.Rejected, true, "the store's review rejected it as revision 1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t, release(t, verifytest.Options{}))
+			r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 			content := []byte("other bytes")
 			if tt.ours {
 				content = r.content("arm64")
@@ -343,7 +331,7 @@ func TestOtherBytes(t *testing.T) {
 		})
 	}
 	// What the review refused was never there for anybody.
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	r.store.Add("1.2.3", "arm64", snaptest.Rejected, []byte("other bytes"))
 	if _, err := r.run(t.Context()); err != nil {
 		t.Error(err)
@@ -353,7 +341,7 @@ func TestOtherBytes(t *testing.T) {
 // An upload whose answer was lost is found, whether it is listed yet or not.
 func TestUploadedBefore(t *testing.T) {
 	for _, slow := range []int{0, 3, 30} {
-		r := newRig(t, release(t, verifytest.Options{}))
+		r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 		r.store.Slow = slow
 		pushes := 0
 		r.faults.Rule = func(_ int, _ string, req *http.Request) publishtest.Fault {
@@ -381,7 +369,7 @@ func TestUploadedBefore(t *testing.T) {
 }
 
 func TestReview(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	r.store.Review = snaptest.Pending
 	_, err := r.run(t.Context())
 	if fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "waits for the store's review") {
@@ -395,7 +383,7 @@ func TestReview(t *testing.T) {
 		t.Errorf("%v, the store has\n%s", err, r.store.State())
 	}
 
-	r = newRig(t, release(t, verifytest.Options{}))
+	r = newRig(t, releasetest.Open(t, verifytest.Options{}))
 	r.store.Refuses = "the snap\nis bad"
 	_, err = r.run(t.Context())
 	if fault.CodeOf(err) != fault.Policy || !strings.Contains(err.Error(), "the store does not take the snap: the snap is bad") {
@@ -404,7 +392,7 @@ func TestReview(t *testing.T) {
 }
 
 func TestSlowStore(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	r.store.Slow = 1000
 	r.options.Wait = time.Minute
 	d := r.destination(false)
@@ -418,7 +406,7 @@ func TestSlowStore(t *testing.T) {
 }
 
 func TestCredentials(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	r.store.Expire()
 	if _, err := r.run(t.Context()); err != nil {
 		t.Errorf("stale: %v", err)
@@ -448,7 +436,7 @@ func TestCredentials(t *testing.T) {
 
 // A token that goes stale before any request is renewed, and nothing is asked for twice.
 func TestExpiresMidway(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	clean := newRig(t, rel)
 	if _, err := clean.run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -469,7 +457,7 @@ func TestExpiresMidway(t *testing.T) {
 }
 
 func TestUnknownName(t *testing.T) {
-	r := newRig(t, release(t, verifytest.Options{}))
+	r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 	r.store.Name = "other"
 	_, err := r.run(t.Context())
 	if fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "snapcraft register hello") {
@@ -479,7 +467,7 @@ func TestUnknownName(t *testing.T) {
 
 // Of every request of a run, each fault: the run after it ends where one clean run ends.
 func TestFaults(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	for _, slow := range []int{0, 6} {
 		setup := func() *rig {
 			r := newRig(t, rel)
@@ -521,7 +509,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestReadBack(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	for _, tt := range []struct {
 		name   string
 		public http.HandlerFunc // in the place of the store's
@@ -557,7 +545,7 @@ func TestReadBack(t *testing.T) {
 
 // Whatever the store answers, what it is asked next is asked of it, and nothing is believed that it does not say.
 func TestAnswers(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	const empty = `{"revisions": [], "channel-map": []}`
 	for _, tt := range []struct {
 		name    string
@@ -602,7 +590,7 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestChangedFile(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	for _, p := range rel.Manifest.Packages {
 		if p.Format == snapstore.Format {
 			if err := os.WriteFile(rel.Path(p.Path), []byte("changed"), 0o644); err != nil {

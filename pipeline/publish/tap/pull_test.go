@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
+
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/tap"
@@ -21,7 +23,7 @@ const (
 // forked is a rig that proposes to winget's repository.
 func forked(t *testing.T) *rig {
 	return newRig(t, tap.Options{
-		Release: release(t, verifytest.Options{}), Kind: tap.Winget, Owner: "example", Repo: "winget-pkgs",
+		Release: releasetest.Open(t, verifytest.Options{}), Kind: tap.Winget, Owner: "example", Repo: "winget-pkgs",
 		PullRequest: true, Upstream: upstream, Body: "Made by hello's release.",
 	})
 }
@@ -174,9 +176,9 @@ func TestNoFork(t *testing.T) {
 
 // A tap that is proposed to: an older formula, one that is proposed, one that is merged, and a backport after it.
 func TestProposedTap(t *testing.T) {
-	r := newRig(t, tap.Options{Release: release(t, verifytest.Options{Version: "1.2.2"})})
+	r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{Version: "1.2.2"})})
 	r.run()
-	r.o.Release, r.o.PullRequest = release(t, verifytest.Options{}), true
+	r.o.Release, r.o.PullRequest = releasetest.Open(t, verifytest.Options{}), true
 	if got := states(r.look(publish.Listed)); got != "movable movable" {
 		t.Error(got)
 	}
@@ -187,7 +189,7 @@ func TestProposedTap(t *testing.T) {
 	}
 	r.hub.repos["example/homebrew-tap"].Merge()
 	r.holds("example/homebrew-tap", "main", homebrewFiles)
-	r.o.Release = release(t, verifytest.Options{Version: "1.1.9"})
+	r.o.Release = releasetest.Open(t, verifytest.Options{Version: "1.1.9"})
 	r.faults.Forget()
 	if result := r.run(); result.Changed || states(result.Outcomes[0].Items) != "kept kept" {
 		t.Errorf("%+v", result)

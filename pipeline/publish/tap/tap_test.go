@@ -15,6 +15,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/githubtest"
+	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/tap"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
@@ -56,19 +57,6 @@ func newRig(t *testing.T, o tap.Options) *rig {
 	}
 	r.o.API, r.o.Committer, r.o.Email = r.url, "The Hello Authors", "hello@example.com"
 	return r
-}
-
-func release(t *testing.T, o verifytest.Options) publish.Release {
-	t.Helper()
-	dir := t.TempDir()
-	if _, err := verifytest.Write(dir, o); err != nil {
-		t.Fatal(err)
-	}
-	rel, err := publish.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rel
 }
 
 func (r *rig) destination(dry bool) *tap.Destination {
@@ -186,7 +174,7 @@ func TestPublish(t *testing.T) {
 		{tap.Winget, "winget-pkgs", "master", wingetFiles},
 	} {
 		t.Run(string(test.kind), func(t *testing.T) {
-			r := newRig(t, tap.Options{Release: release(t, verifytest.Options{}), Kind: test.kind, Owner: "example", Repo: test.repo})
+			r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{}), Kind: test.kind, Owner: "example", Repo: test.repo})
 			before := r.hub.repos["example/"+test.repo].Tip(test.main)
 			var names []string
 			for _, it := range r.look(publish.Listed) {
@@ -228,7 +216,7 @@ func TestPublish(t *testing.T) {
 }
 
 func TestFolder(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	for _, test := range []struct {
 		kind   tap.Kind
 		folder string
@@ -264,8 +252,8 @@ func TestVersions(t *testing.T) {
 	} {
 		for kind, files := range map[tap.Kind][]string{tap.Homebrew: homebrewFiles, tap.Scoop: scoopFiles} {
 			t.Run(fmt.Sprintf("%s in a %s tap with %s", test.release, kind, test.there), func(t *testing.T) {
-				r := newRig(t, tap.Options{Release: release(t, verifytest.Options{Version: test.release}), Kind: kind, Prereleases: true})
-				r.released(release(t, verifytest.Options{Version: test.there}))
+				r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{Version: test.release}), Kind: kind, Prereleases: true})
+				r.released(releasetest.Open(t, verifytest.Options{Version: test.there}))
 				before := r.hub.State()
 				for _, depth := range []publish.Depth{publish.Listed, publish.Read} {
 					for _, it := range r.look(depth) {
@@ -290,8 +278,8 @@ func TestVersions(t *testing.T) {
 
 // Versions of winget live side by side, in whatever order they come.
 func TestWingetBackport(t *testing.T) {
-	r := newRig(t, tap.Options{Release: release(t, verifytest.Options{}), Kind: tap.Winget})
-	r.released(release(t, verifytest.Options{Version: "2.0.0"}))
+	r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{}), Kind: tap.Winget})
+	r.released(releasetest.Open(t, verifytest.Options{Version: "2.0.0"}))
 	r.run()
 	r.holds("example/homebrew-tap", "main", wingetFiles)
 	if _, ok := r.hub.repos["example/homebrew-tap"].File("main", strings.ReplaceAll(wingetFiles[0], "1.2.3", "2.0.0")); !ok {
@@ -301,7 +289,7 @@ func TestWingetBackport(t *testing.T) {
 
 // One file of two is older; the other was put there by an earlier run, or by hand.
 func TestOneOfTwo(t *testing.T) {
-	r := newRig(t, tap.Options{Release: release(t, verifytest.Options{})})
+	r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{})})
 	r.hub.repos["example/homebrew-tap"].Commit("main", map[string]string{"Formula/hello.rb": r.content("Formula/hello.rb")})
 	if got := states(r.look(publish.Listed)); got != "missing same" {
 		t.Error(got)
@@ -311,7 +299,7 @@ func TestOneOfTwo(t *testing.T) {
 }
 
 func TestPrerelease(t *testing.T) {
-	rel := release(t, verifytest.Options{Version: "1.3.0-rc.1"})
+	rel := releasetest.Open(t, verifytest.Options{Version: "1.3.0-rc.1"})
 	r := newRig(t, tap.Options{Release: rel})
 	if result := r.run(); result.Changed || len(result.Outcomes[0].Items) > 0 || len(r.faults.Seen()) > 0 {
 		t.Errorf("%+v, asked for %v", result, r.faults.Seen())
@@ -348,7 +336,7 @@ func TestPrerelease(t *testing.T) {
 
 // What is not an older release of the same stays, and nothing else is changed either.
 func TestConflict(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	for _, test := range []struct {
 		name   string
 		kind   tap.Kind
@@ -402,7 +390,7 @@ func (r *rig) before(method, suffix string, f func()) {
 // Somebody commits between the look and the update.
 func TestMoved(t *testing.T) {
 	for _, at := range []struct{ method, suffix string }{{"POST", "/git/trees"}, {"POST", "/git/commits"}, {"PATCH", "/git/refs/heads/main"}} {
-		r := newRig(t, tap.Options{Release: release(t, verifytest.Options{})})
+		r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{})})
 		from := r.hub.repos["example/homebrew-tap"].Tip("main")
 		var to string
 		move := func() {
@@ -432,9 +420,9 @@ func TestMoved(t *testing.T) {
 
 // Somebody publishes a newer release between the look and the update: it stays.
 func TestOvertaken(t *testing.T) {
-	r := newRig(t, tap.Options{Release: release(t, verifytest.Options{})})
+	r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{})})
 	other := *r
-	other.o.Release = release(t, verifytest.Options{Version: "1.3.0"})
+	other.o.Release = releasetest.Open(t, verifytest.Options{Version: "1.3.0"})
 	r.before("PATCH", "/git/refs/heads/main", func() { other.run() })
 	result := r.run()
 	if got := states(result.Outcomes[0].Items); got != "kept kept" {
@@ -445,7 +433,7 @@ func TestOvertaken(t *testing.T) {
 
 // A tap and a bucket in one repository, published side by side.
 func TestTogether(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	r := newRig(t, tap.Options{Release: rel})
 	bucket := *r
 	bucket.o.Kind = tap.Scoop
@@ -460,7 +448,7 @@ func TestTogether(t *testing.T) {
 }
 
 func TestBranch(t *testing.T) {
-	r := newRig(t, tap.Options{Release: release(t, verifytest.Options{}), Branch: "release/next"})
+	r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{}), Branch: "release/next"})
 	if _, err := r.publish(t.Context(), false); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "no branch release/next") {
 		t.Error(err)
 	}
@@ -473,7 +461,7 @@ func TestBranch(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	for _, test := range []struct {
 		name string
 		edit func(r *rig)
@@ -509,7 +497,7 @@ func TestRefused(t *testing.T) {
 
 // An app's token is told that it may not push, whatever it may.
 func TestApp(t *testing.T) {
-	r := newRig(t, tap.Options{Release: release(t, verifytest.Options{})})
+	r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{})})
 	r.token = githubtest.App
 	r.run()
 	r.holds("example/homebrew-tap", "main", homebrewFiles)
@@ -517,7 +505,7 @@ func TestApp(t *testing.T) {
 
 // A branch that takes pull requests alone takes one.
 func TestProtected(t *testing.T) {
-	r := newRig(t, tap.Options{Release: release(t, verifytest.Options{})})
+	r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{})})
 	r.hub.repos["example/homebrew-tap"].Protect("main")
 	before := r.hub.repos["example/homebrew-tap"].Tip("main")
 	_, err := r.publish(t.Context(), false)
@@ -564,7 +552,7 @@ func TestRules(t *testing.T) {
 		{404, `{"message":"Not Found"}`, fault.Usage},
 		{500, ``, fault.Transient},
 	} {
-		r := newRig(t, tap.Options{Release: release(t, verifytest.Options{})})
+		r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{})})
 		r.refuse("PATCH", "/git/refs/heads/main", test.status, test.body, 1)
 		if err := r.destination(false).Flip(t.Context()); fault.CodeOf(err) != test.code {
 			t.Errorf("%d %s: %v", test.status, test.body, err)
@@ -594,7 +582,7 @@ func TestDryRun(t *testing.T) {
 
 // configurations are the ways of publishing.
 func configurations(t *testing.T) map[string]tap.Options {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	return map[string]tap.Options{
 		"tap":          {Release: rel},
 		"bucket":       {Release: rel, Kind: tap.Scoop, Repo: "scoop-bucket", Owner: "example"},
@@ -606,7 +594,7 @@ func configurations(t *testing.T) map[string]tap.Options {
 
 // Of every request of a run, each fault: the run after it ends where one clean run ends.
 func TestFaults(t *testing.T) {
-	before := newRig(t, tap.Options{Release: release(t, verifytest.Options{Version: "1.2.2"})})
+	before := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{Version: "1.2.2"})})
 	old := map[string]string{}
 	for _, at := range homebrewFiles {
 		old[at] = before.content(at)
@@ -663,7 +651,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	good := tap.Options{Release: rel, Kind: tap.Homebrew, Owner: "example", Repo: "homebrew-tap", Committer: "A", Email: "a@example.com"}
 	for _, test := range []struct {
 		name string
@@ -702,13 +690,13 @@ func TestFiles(t *testing.T) {
 		{"another version", "class Hello < Formula\n  version \"1.2.2\"\nend\n", "is of 1.2.2 and the release 1.2.3"},
 		{"no text", "\xff", "UTF-8"},
 	} {
-		rel := release(t, verifytest.Options{Edit: func(files map[string][]byte) { files[formula] = []byte(test.content) }})
+		rel := releasetest.Open(t, verifytest.Options{Edit: func(files map[string][]byte) { files[formula] = []byte(test.content) }})
 		_, err := tap.New(tap.Options{Release: rel, Kind: tap.Homebrew, Owner: "a", Repo: "b", Committer: "A", Email: "a@b", Transport: wire.New(wire.Options{})})
 		if fault.CodeOf(err) != fault.Mismatch || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	if err := os.WriteFile(rel.Path(formula), []byte("changed"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -736,7 +724,7 @@ func (a answers) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // Whatever GitHub says is checked before it is used.
 func TestAnswers(t *testing.T) {
-	rel := release(t, verifytest.Options{})
+	rel := releasetest.Open(t, verifytest.Options{})
 	id := strings.Repeat("1", 40)
 	ref := `{"ref":"refs/heads/main","object":{"sha":"` + id + `"}}`
 	for _, test := range []struct {
