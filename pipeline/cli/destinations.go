@@ -54,11 +54,8 @@ type shipment struct {
 	missing    []string // environment variables with secrets that are not there
 }
 
-// meter counts what was sent to a destination.
-type meter struct {
-	name string
-	sent *atomic.Int64
-}
+// meter counts the bytes that were sent to a destination.
+type meter = *atomic.Int64
 
 // targets are all destinations. What lacks is told at once.
 func (s *shipment) targets() ([]publish.Target, error) {
@@ -79,7 +76,7 @@ func (s *shipment) targets() ([]publish.Target, error) {
 // add adds a destination.
 func (s *shipment) add(name, where string, wave publish.Wave, d publish.Destination, m meter) {
 	s.where = append(s.where, where)
-	s.list = append(s.list, publish.Target{Name: name, Where: where, Wave: wave, Destination: d, Sent: m.sent.Load})
+	s.list = append(s.list, publish.Target{Name: name, Where: where, Wave: wave, Destination: d, Sent: m.Load})
 }
 
 // secret is the value of an environment variable, as a function, into which fmt cannot look.
@@ -93,19 +90,16 @@ func (s *shipment) secret(variable string) func() string {
 
 // transport makes the requests of a destination.
 func (s *shipment) transport(name string, simulate func(*http.Request) *http.Response, credentials ...wire.Credential) (*wire.Transport, meter) {
-	m := meter{name, &atomic.Int64{}}
+	m := new(atomic.Int64)
 	return s.wire(name, m, network(), simulate, credentials...), m
 }
 
 func (s *shipment) wire(name string, m meter, base http.RoundTripper, simulate func(*http.Request) *http.Response, credentials ...wire.Credential) *wire.Transport {
-	o := wire.Options{
-		Destination: name, Base: base, Credentials: credentials, UserAgent: "slipway/" + cmp.Or(strings.TrimPrefix(toolVersion(), "v"), "devel"),
-		DryRun: s.tell, Simulate: simulate, Sent: func(n int64) { m.sent.Add(n) },
-	}
-	if s.journal != nil {
-		o.Recorder = s.journal
-	}
-	return wire.New(o)
+	return wire.New(wire.Options{
+		Destination: name, Base: base, Recorder: s.journal, Credentials: credentials,
+		UserAgent: "slipway/" + cmp.Or(strings.TrimPrefix(toolVersion(), "v"), "devel"),
+		DryRun:    s.tell, Simulate: simulate, Sent: func(n int64) { m.Add(n) },
+	})
 }
 
 // network is the connection to remotes, which gives up on those that fall silent.
@@ -143,12 +137,10 @@ func (s *shipment) toFolder() error {
 	if err != nil {
 		return fault.New(fault.Usage, err)
 	}
-	m := meter{"folder", &atomic.Int64{}}
-	o := folder.Options{Release: s.rel, Root: root, Destination: "folder", DryRun: s.tell, Sent: func(n int64) { m.sent.Add(n) }}
-	if s.journal != nil {
-		o.Recorder = s.journal
-	}
-	d, err := folder.New(o)
+	m := new(atomic.Int64)
+	d, err := folder.New(folder.Options{
+		Release: s.rel, Root: root, Destination: "folder", Recorder: s.journal, DryRun: s.tell, Sent: func(n int64) { m.Add(n) },
+	})
 	if err != nil {
 		return err
 	}
@@ -217,7 +209,7 @@ func (s *shipment) toChartRepository() error {
 	t, m := s.transport(name, nil)
 	o := chartrepo.Options{
 		Release: s.rel, Remote: c.Git, Branch: c.Branch, Folder: c.Folder, URL: c.URL, Transport: t, Committer: committer, Email: email,
-		Path: s.app.getenv("PATH"), Destination: name, DryRun: s.tell,
+		Path: s.app.getenv("PATH"), Destination: name, Recorder: s.journal, DryRun: s.tell,
 	}
 	where := c.Git
 	switch {
@@ -231,9 +223,6 @@ func (s *shipment) toChartRepository() error {
 				o.Env = append(o.Env, variable+"="+v)
 			}
 		}
-	}
-	if s.journal != nil {
-		o.Recorder = s.journal
 	}
 	d, err := chartrepo.New(o)
 	if err != nil {
@@ -351,7 +340,7 @@ func (s *shipment) announce() error {
 		if webhook() == "" {
 			continue // it is told with the others that are missing
 		}
-		m := meter{name, &atomic.Int64{}}
+		m := new(atomic.Int64)
 		t := s.wire(name, m, announce.Hide(network(), webhook), announce.Simulate)
 		d, err := announce.New(announce.Options{
 			Release: s.rel, Transport: t, Kind: announce.Kind(c.Kind), Name: name, URL: webhook, Links: s.links(), Facts: s.journal, Again: s.choices.announce,

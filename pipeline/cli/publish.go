@@ -56,12 +56,8 @@ those of registries also from Docker's configuration. What was done is in dist/p
 		Example: "  go run ./ci publish --dry-run\n  go run ./ci publish\n  go run ./ci publish --status\n  go run ./ci publish --destinations rehearsal.yaml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir := a.distFolder(cmd.Context())
-			if len(args) == 1 {
-				dir = args[0]
-			}
 			a.resumes = true
-			return a.publish(cmd.Context(), dir, c)
+			return a.publish(cmd.Context(), a.distFolder(cmd.Context(), args), c)
 		},
 	}
 	flags := cmd.Flags()
@@ -388,9 +384,9 @@ func standing(r publish.Result) error {
 	missing, different := 0, 0
 	for _, o := range r.Outcomes {
 		for _, it := range o.Items {
-			switch it.State {
-			case publish.Same, publish.Kept:
-			case publish.Different:
+			switch {
+			case it.State.Done():
+			case it.State == publish.Different:
 				different++
 			default:
 				missing++
@@ -417,13 +413,7 @@ func (a *app) printStatus(rel publish.Release, r publish.Result, asJSON bool) er
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s %s\n", rel.Manifest.Name, rel.Manifest.Version)
 	for _, o := range r.Outcomes {
-		there := 0
-		for _, it := range o.Items {
-			if it.State == publish.Same || it.State == publish.Kept {
-				there++
-			}
-		}
-		fmt.Fprintf(w, "\n%s\t%d of %d\t%s\n", o.Destination, there, len(o.Items), o.Error)
+		fmt.Fprintf(w, "\n%s\t%d of %d\t%s\n", o.Destination, o.There(), len(o.Items), o.Error)
 		for _, it := range o.Items {
 			// What is staged and there is a number; what is visible, and what is not as it should be, is told.
 			if it.Phase == publish.Flip || it.State != publish.Same {

@@ -172,11 +172,7 @@ or SIGSTORE_ID_TOKEN. cosign verifies what is written, and so does the verify co
 		Example: "  go run ./ci sign --key ~/.config/slipway/project.key\n  go run ./ci sign dist",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir := a.distFolder(cmd.Context())
-			if len(args) == 1 {
-				dir = args[0]
-			}
-			return a.sign(cmd.Context(), dir, c)
+			return a.sign(cmd.Context(), a.distFolder(cmd.Context(), args), c)
 		},
 	}
 	cmd.Flags().StringVar(&c.key, "key", "", "private `key`: a PEM file, or env:NAME (default env:SLIPWAY_KEY)")
@@ -188,8 +184,12 @@ or SIGSTORE_ID_TOKEN. cosign verifies what is written, and so does the verify co
 	return cmd
 }
 
-// distFolder is dist/ of the repository that this folder is in, else of this folder.
-func (a *app) distFolder(ctx context.Context) string {
+// distFolder is the folder that the only argument names; without one dist/ of the repository that this folder is in, else
+// of this folder.
+func (a *app) distFolder(ctx context.Context, args []string) string {
+	if len(args) == 1 {
+		return args[0]
+	}
 	if file, err := a.configFile(); err == nil {
 		return filepath.Join(a.root(ctx, file), "dist")
 	}

@@ -69,8 +69,7 @@ func OpenJournal(dir string, release artifact.Digest, now func() time.Time) (*Jo
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return nil, fault.New(fault.Usage, err)
 	}
-	j := &Journal{now: now, open: map[int]wire.Request{}, facts: map[string]string{}}
-	j.synced = sync.NewCond(&j.mu)
+	j := newJournal(now)
 	keep, err := j.read(name, release)
 	if err != nil {
 		return nil, fmt.Errorf("reading journal: %w", err)
@@ -104,10 +103,15 @@ func OpenJournal(dir string, release artifact.Digest, now func() time.Time) (*Jo
 	return j, nil
 }
 
+func newJournal(now func() time.Time) *Journal {
+	j := &Journal{now: now, open: map[int]wire.Request{}, facts: map[string]string{}}
+	j.synced = sync.NewCond(&j.mu)
+	return j
+}
+
 // ReadJournal reads what earlier runs wrote about the release, for a run that only looks: what it notes is kept nowhere.
 func ReadJournal(dir string, release artifact.Digest) (*Journal, error) {
-	j := &Journal{now: time.Now, open: map[int]wire.Request{}, facts: map[string]string{}}
-	j.synced = sync.NewCond(&j.mu)
+	j := newJournal(time.Now)
 	_, err := j.read(filepath.Join(dir, filepath.FromSlash(JournalName)), release)
 	if err != nil {
 		return nil, fmt.Errorf("reading journal: %w", err)

@@ -23,6 +23,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/progress"
+	"github.com/slipway-build/slipway/pipeline/publish/wire"
 )
 
 // State is how an item stands at a remote.
@@ -38,8 +39,8 @@ const (
 	Different  State = "different"  // something else has a name that never moves
 )
 
-// done tells whether nothing is left to do about an item.
-func (s State) done() bool { return s == Same || s == Kept }
+// Done tells whether nothing is left to do about an item.
+func (s State) Done() bool { return s == Same || s == Kept }
 
 // Phase is when an item is put.
 type Phase string
@@ -125,6 +126,17 @@ type Outcome struct {
 	Error       string `json:"error,omitempty"`
 }
 
+// There is the number of items about which nothing is left to do.
+func (o Outcome) There() int {
+	n := 0
+	for _, it := range o.Items {
+		if it.State.Done() {
+			n++
+		}
+	}
+	return n
+}
+
 // Result is how the release stands everywhere.
 type Result struct {
 	Changed  bool // whether anything was done
@@ -169,14 +181,7 @@ func newRun(targets []Target, o Options) *run {
 	return &run{Options: o, targets: targets, items: make([][]Item, len(targets)), errs: make([]error, len(targets)), changed: make([]bool, len(targets))}
 }
 
-func pause(ctx context.Context, round int) error {
-	select {
-	case <-time.After(time.Second << round):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func pause(ctx context.Context, round int) error { return wire.Sleep(ctx, time.Second<<round) }
 
 func (r *run) result() Result {
 	var out Result
@@ -225,11 +230,18 @@ func (r *run) readBack(ctx context.Context) {
 // until looks at a target until it stands as it should, as often as things are tried: some remotes show late what they
 // took.
 func (r *run) until(ctx context.Context, i int, step string, depth Depth, stands func(int) error) error {
-	for round := 1; ; round++ {
-		err := r.one(ctx, i, step, depth)
-		if err == nil {
-			err = stands(i)
+	return r.again(ctx, func() error {
+		if err := r.one(ctx, i, step, depth); err != nil {
+			return err
 		}
+		return stands(i)
+	})
+}
+
+// again calls f until it succeeds, as often as things are tried where it fails for the moment.
+func (r *run) again(ctx context.Context, f func() error) error {
+	for round := 1; ; round++ {
+		err := f()
 		if err == nil || round >= r.Rounds || fault.CodeOf(err) != fault.Transient || ctx.Err() != nil {
 			return err
 		}
@@ -276,7 +288,7 @@ func (r *run) conflicts(i int) []error {
 
 // left tells whether items of the phase are still to be put.
 func (r *run) left(i int, phase Phase) bool {
-	return slices.ContainsFunc(r.items[i], func(it Item) bool { return it.Phase == phase && !it.State.done() })
+	return slices.ContainsFunc(r.items[i], func(it Item) bool { return it.Phase == phase && !it.State.Done() })
 }
 
 // staged tells why a destination has not all that was staged.
@@ -286,7 +298,7 @@ func (r *run) staged(i int) error {
 	}
 	var missing []string
 	for _, it := range r.items[i] {
-		if it.Phase == Stage && !it.State.done() {
+		if it.Phase == Stage && !it.State.Done() {
 			missing = append(missing, it.Name)
 		}
 	}
@@ -375,12 +387,7 @@ func (r *run) one(ctx context.Context, i int, step string, depth Depth) error {
 			return progress.Result{}, named(t.Name, err)
 		}
 		r.items[i] = items
-		there := 0
-		for _, it := range items {
-			if it.State.done() {
-				there++
-			}
-		}
+		there := Outcome{Items: items}.There()
 		return progress.Result{Detail: fmt.Sprintf("%d of %d there", there, len(items)), Cached: step == "check" && there == len(items)}, nil
 	})
 }
@@ -395,20 +402,11 @@ func (r *run) rounds(ctx context.Context, i int, step string, f func(context.Con
 			before = t.Sent()
 			defer r.watch(step+" "+t.Name, t.Sent, before, start)()
 		}
-		for round := 1; ; round++ {
-			err := f(ctx)
-			if err == nil {
-				break
-			}
+		if err := r.again(ctx, func() error { return f(ctx) }); err != nil {
 			if ctx.Err() != nil {
 				return progress.Result{}, fault.New(fault.Transient, ctx.Err())
 			}
-			if round >= r.Rounds || fault.CodeOf(err) != fault.Transient {
-				return progress.Result{}, named(t.Name, err)
-			}
-			if err := r.Pause(ctx, round); err != nil {
-				return progress.Result{}, err
-			}
+			return progress.Result{}, named(t.Name, err)
 		}
 		detail := ""
 		if t.Sent != nil {

@@ -331,33 +331,11 @@ func (d *Destination) flip(ctx context.Context, p *pkg) error {
 // (https://learn.microsoft.com/nuget/api/package-publish-resource#response), and some 200.
 func (d *Destination) put(ctx context.Context, p *pkg) error {
 	// No bytes of a package contain its own digest.
-	boundary := "slipway-" + p.file.Digest.Hex()[:48]
-	head := "--" + boundary + "\r\n" +
-		`Content-Disposition: form-data; name="package"; filename="package.nupkg"` + "\r\n" +
-		"Content-Type: application/octet-stream\r\n\r\n"
-	tail := "\r\n--" + boundary + "--\r\n"
-	body := func() (io.ReadCloser, error) {
-		f, err := os.Open(p.path)
-		if err != nil {
-			return nil, err
-		}
-		return struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(strings.NewReader(head), f, strings.NewReader(tail)), f}, nil
-	}
-	first, err := body()
+	form := wire.Form{Field: "package", Name: "package.nupkg", Path: p.path, Size: p.file.Size, Boundary: "slipway-" + p.file.Digest.Hex()[:48]}
+	req, err := form.Request(ctx, http.MethodPut, d.push)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, d.push, first)
-	if err != nil {
-		first.Close()
-		return err
-	}
-	req.GetBody = body
-	req.ContentLength = int64(len(head)) + p.file.Size + int64(len(tail))
-	req.Header.Set("Content-Type", "multipart/form-data; boundary="+boundary)
 	res, err := d.client.Do(req)
 	if err != nil {
 		return wire.Fault(err)

@@ -96,19 +96,26 @@ func (c *client) do(ctx context.Context, method, url string, body *content, head
 	return res, wire.Fault(err)
 }
 
-// digest asks for the digest that a name stands for; "" where nothing has the name.
-func (c *client) digest(ctx context.Context, repo, reference string) (artifact.Digest, error) {
-	res, err := c.do(ctx, http.MethodHead, c.url("%s/manifests/%s", repo, reference), nil, "Accept", accepted)
+// found asks for something; nil where the registry does not have it. Any answer but that and a good one is an error.
+func (c *client) found(ctx context.Context, method, url string, header ...string) (*http.Response, error) {
+	res, err := c.do(ctx, method, url, nil, header...)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if res.StatusCode == http.StatusNotFound {
 		res.Body.Close()
-		return "", nil
+		return nil, nil
 	}
-	if err := expect(res, http.StatusOK); err != nil {
+	return res, wire.Expect(res, http.StatusOK)
+}
+
+// digest asks for the digest that a name stands for; "" where nothing has the name.
+func (c *client) digest(ctx context.Context, repo, reference string) (artifact.Digest, error) {
+	res, err := c.found(ctx, http.MethodHead, c.url("%s/manifests/%s", repo, reference), "Accept", accepted)
+	if err != nil || res == nil {
 		return "", err
 	}
+	res.Body.Close()
 	if d := res.Header.Get("Docker-Content-Digest"); d != "" {
 		parsed, err := artifact.ParseDigest(d)
 		if err != nil {
@@ -123,15 +130,8 @@ func (c *client) digest(ctx context.Context, repo, reference string) (artifact.D
 
 // manifest reads a manifest; nil where there is none.
 func (c *client) manifest(ctx context.Context, repo, reference string) ([]byte, error) {
-	res, err := c.do(ctx, http.MethodGet, c.url("%s/manifests/%s", repo, reference), nil, "Accept", accepted)
-	if err != nil {
-		return nil, err
-	}
-	if res.StatusCode == http.StatusNotFound {
-		res.Body.Close()
-		return nil, nil
-	}
-	if err := wire.Expect(res, http.StatusOK); err != nil {
+	res, err := c.found(ctx, http.MethodGet, c.url("%s/manifests/%s", repo, reference), "Accept", accepted)
+	if err != nil || res == nil {
 		return nil, err
 	}
 	return wire.ReadAll(res, maxManifest)
@@ -139,28 +139,18 @@ func (c *client) manifest(ctx context.Context, repo, reference string) ([]byte, 
 
 // hasBlob tells whether the repository has the blob.
 func (c *client) hasBlob(ctx context.Context, repo string, d artifact.Digest) (bool, error) {
-	res, err := c.do(ctx, http.MethodHead, c.url("%s/blobs/%s", repo, d), nil)
-	if err != nil {
+	res, err := c.found(ctx, http.MethodHead, c.url("%s/blobs/%s", repo, d))
+	if err != nil || res == nil {
 		return false, err
 	}
-	if res.StatusCode == http.StatusNotFound {
-		res.Body.Close()
-		return false, nil
-	}
-	return true, expect(res, http.StatusOK)
+	res.Body.Close()
+	return true, nil
 }
 
 // readBlob tells whether the repository gives the bytes of the blob.
 func (c *client) readBlob(ctx context.Context, repo string, want content) (bool, error) {
-	res, err := c.do(ctx, http.MethodGet, c.url("%s/blobs/%s", repo, want.Digest), nil)
-	if err != nil {
-		return false, err
-	}
-	if res.StatusCode == http.StatusNotFound {
-		res.Body.Close()
-		return false, nil
-	}
-	if err := wire.Expect(res, http.StatusOK); err != nil {
+	res, err := c.found(ctx, http.MethodGet, c.url("%s/blobs/%s", repo, want.Digest))
+	if err != nil || res == nil {
 		return false, err
 	}
 	defer res.Body.Close()
@@ -315,15 +305,8 @@ func fallbackTag(subject artifact.Digest) string { return "sha256-" + subject.He
 func (c *client) tags(ctx context.Context, repo string) ([]string, error) {
 	var all []string
 	for next := c.url("%s/tags/list?n=1000", repo); next != ""; {
-		res, err := c.do(ctx, http.MethodGet, next, nil)
-		if err != nil {
-			return nil, err
-		}
-		if res.StatusCode == http.StatusNotFound {
-			res.Body.Close()
-			return nil, nil
-		}
-		if err := wire.Expect(res, http.StatusOK); err != nil {
+		res, err := c.found(ctx, http.MethodGet, next)
+		if err != nil || res == nil {
 			return nil, err
 		}
 		b, err := wire.ReadAll(res, 16<<20)

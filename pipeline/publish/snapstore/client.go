@@ -12,7 +12,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -189,33 +188,13 @@ func (d *Destination) may(ctx context.Context, name string) error {
 // send uploads the bytes and returns the name that the upload has. The host of uploads asks for no credentials.
 func (d *Destination) send(ctx context.Context, s *snap) (string, error) {
 	// No bytes of a snap contain its own digest.
-	boundary := "slipway-" + s.file.Digest.Hex()[:48]
-	head := "--" + boundary + "\r\n" +
-		`Content-Disposition: form-data; name="binary"; filename="` + path.Base(s.Path) + `"` + "\r\n" +
-		"Content-Type: application/octet-stream\r\n\r\n"
-	tail := "\r\n--" + boundary + "--\r\n"
-	body := func() (io.ReadCloser, error) {
-		f, err := os.Open(d.o.Release.Path(s.Path))
-		if err != nil {
-			return nil, err
-		}
-		return struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(strings.NewReader(head), f, strings.NewReader(tail)), f}, nil
+	form := wire.Form{
+		Field: "binary", Name: path.Base(s.Path), Path: d.o.Release.Path(s.Path), Size: s.file.Size, Boundary: "slipway-" + s.file.Digest.Hex()[:48],
 	}
-	first, err := body()
+	req, err := form.Request(ctx, http.MethodPost, d.o.Upload+uploadPath)
 	if err != nil {
 		return "", err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.o.Upload+uploadPath, first)
-	if err != nil {
-		first.Close()
-		return "", err
-	}
-	req.GetBody = body
-	req.ContentLength = int64(len(head)) + s.file.Size + int64(len(tail))
-	req.Header.Set("Content-Type", "multipart/form-data; boundary="+boundary)
 	req.Header.Set("Accept", "application/json")
 	res, err := d.api.Do(req)
 	if err != nil {

@@ -127,7 +127,7 @@ func New(o Options) (*Destination, error) {
 	}
 	o.Wait = cmp.Or(o.Wait, defaultWait)
 	if o.Sleep == nil {
-		o.Sleep = sleep
+		o.Sleep = wire.Sleep
 	}
 	d := &Destination{o: o, api: &http.Client{
 		Transport:     o.Transport,
@@ -169,15 +169,6 @@ func full(channel string) string {
 // trusted tells whether bytes may be asked for at the URL.
 func trusted(u *url.URL) bool {
 	return u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && wire.Loopback(u.Host))
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func open(rel publish.Release, p manifest.Package) (*snap, error) {

@@ -107,7 +107,7 @@ func New(o Options) *Transport {
 		o.MaxWait = defaultMaxWait
 	}
 	if o.Sleep == nil {
-		o.Sleep = sleep
+		o.Sleep = Sleep
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -141,7 +141,8 @@ func (t *Transport) DryRun() bool { return t.o.DryRun != nil }
 // Requests is the number of requests that were made, repetitions included.
 func (t *Transport) Requests() int64 { return t.requests.Load() }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits for the time, or until the context ends, and then returns why it did.
+func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
