@@ -198,27 +198,7 @@ func Reference() string {
 	b.WriteString("Begin the file with `# yaml-language-server: $schema=` and the address of `docs/slipway.schema.json`, and editors complete and check it while you write.\n\n")
 	b.WriteString("This page is generated from the code (`make golden`). The smallest file:\n\n")
 	b.WriteString("```yaml\nversion: 1\nproject:\n  name: tool\nbinaries:\n  - name: tool\n    main: ./cmd/tool\n```\n")
-	for _, section := range []struct {
-		key string
-		t   reflect.Type
-	}{
-		{"", reflect.TypeFor[Config]()},
-		{"project", reflect.TypeFor[Project]()},
-		{"binaries[]", reflect.TypeFor[Binary]()},
-		{"archives", reflect.TypeFor[Archives]()},
-		{"images[]", reflect.TypeFor[Image]()},
-		{"charts[]", reflect.TypeFor[Chart]()},
-		{"packages[]", reflect.TypeFor[Package]()},
-		{"packages[].snap", reflect.TypeFor[Snap]()},
-		{"packages[].nupkg", reflect.TypeFor[Nupkg]()},
-		{"packages[].winget", reflect.TypeFor[Winget]()},
-		{"notes", reflect.TypeFor[Notes]()},
-		{"artifactHub", reflect.TypeFor[Hub]()},
-		{"artifactHub.owners[]", reflect.TypeFor[Owner]()},
-		{"artifactHub.links[]", reflect.TypeFor[Link]()},
-		{"signing", reflect.TypeFor[Signing]()},
-		{"test", reflect.TypeFor[Test]()},
-	} {
+	for _, section := range sections("", reflect.TypeFor[Config]()) {
 		title := "Top level"
 		if section.key != "" {
 			title = "`" + section.key + "`"
@@ -261,6 +241,28 @@ func Reference() string {
 	return b.String()
 }
 
+// section is a struct with the key that it stands under; a list's ends in [].
+type section struct {
+	key string
+	t   reflect.Type
+}
+
+// sections are the struct and all below it, in the order of their fields.
+func sections(key string, t reflect.Type) []section {
+	all := []section{{key, t}}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, of := f.Tag.Get("yaml"), f.Type
+		if of.Kind() == reflect.Slice {
+			name, of = name+"[]", of.Elem()
+		}
+		if f.IsExported() && of.Kind() == reflect.Struct && of != reflect.TypeFor[artifact.Platform]() {
+			all = append(all, sections(join(key, name), of)...)
+		}
+	}
+	return all
+}
+
 // literal is what Markdown would take for markup, and is code: templates, placeholders and patterns.
 var literal = regexp.MustCompile(`(?:\{\{[^}]*\}\}_?)+|\S*<[a-z]+>|[A-Z]+\*`)
 
@@ -273,9 +275,9 @@ func typeName(t reflect.Type) string {
 	}
 	switch t.Kind() {
 	case reflect.Slice:
-		return "list of " + typeName(t.Elem()) + "s"
+		return "list of " + plural(t.Elem())
 	case reflect.Map:
-		return "map of " + typeName(t.Elem()) + "s"
+		return "map of " + plural(t.Elem())
 	case reflect.Struct:
 		return "mapping"
 	case reflect.Int:
@@ -283,4 +285,12 @@ func typeName(t reflect.Type) string {
 	default:
 		return "string"
 	}
+}
+
+// plural is the name of several of a type.
+func plural(t reflect.Type) string {
+	if one, of, ok := strings.Cut(typeName(t), " of "); ok {
+		return one + "s of " + of
+	}
+	return typeName(t) + "s"
 }
