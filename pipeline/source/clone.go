@@ -1,0 +1,150 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/fault"
+)
+
+// fetchEnv are the variables by which a person reaches a repository that is not on this machine.
+var fetchEnv = []string{"GIT_SSH_COMMAND=", "GIT_SSH=", "GIT_ASKPASS=", "SSH_ASKPASS=", "GIT_SSL_", "GIT_PROXY_COMMAND="}
+
+// Clone clones the repository at remote, a URL or a path, into the new folder dir, with its whole history and all tags,
+// and checks out the commit with its submodules as they are recorded. Line ends stay as they are, and no hook and no
+// filter but Git LFS is run. An error may leave a part of it in dir.
+func Clone(ctx context.Context, remote, dir, commit string) error {
+	if !isObjectName(commit) {
+		return fault.Errorf(fault.Git, "commit %.80q is no full object name", commit)
+	}
+	if strings.HasPrefix(remote, "-") {
+		return fault.Errorf(fault.Usage, "repository %.200q is neither a URL nor a path", remote)
+	}
+	if _, err := os.Stat(remote); err == nil { // git would take a name with a colon in it for a host
+		if remote, err = filepath.Abs(remote); err != nil {
+			return err
+		}
+	}
+	// What is fetched is not trusted: its objects are checked as they come.
+	const own = "--config=core.autocrlf=false"
+	if err := fetching(ctx, "", "-c", "transfer.fsckObjects=true", "clone", "--quiet", "--no-checkout", own, "--", remote, dir); err != nil {
+		return fmt.Errorf("cloning %s: %w", hideUser(remote), err)
+	}
+	r := repo{dir}
+	if got, err := r.resolve(ctx, commit); err != nil {
+		return err
+	} else if got == "" { // no branch and no tag leads to it; a server may have it all the same
+		if err := fetching(ctx, dir, "-c", "transfer.fsckObjects=true", "fetch", "--quiet", "origin", commit); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			return fault.Errorf(fault.Git, "%s has no commit %s", hideUser(remote), commit)
+		}
+	}
+	if _, err := r.run(ctx, "-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit); err != nil {
+		return fmt.Errorf("checking out %s: %w", commit, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".gitmodules")); err == nil {
+		if err := fetching(ctx, dir, "submodule", "--quiet", "update", "--init", "--recursive"); err != nil {
+			return fmt.Errorf("checking out submodules: %w", err)
+		}
+	}
+	return nil
+}
+
+// TagCommit is the commit that a tag names, "" where there is no such tag.
+func TagCommit(ctx context.Context, dir, tag string) (string, error) {
+	tag = strings.TrimPrefix(tag, tagRefs)
+	if err := checkName("tag", tag); err != nil {
+		return "", err
+	}
+	r, err := open(ctx, dir)
+	if err != nil {
+		return "", err
+	}
+	return r.resolve(ctx, tagRefs+tag)
+}
+
+// TreeOf is the tree of a commit.
+func TreeOf(ctx context.Context, dir, commit string) (string, error) {
+	if !isObjectName(commit) {
+		return "", fault.Errorf(fault.Git, "commit %.80q is no full object name", commit)
+	}
+	out, err := (repo{dir}).run(ctx, "rev-parse", "--verify", commit+"^{tree}")
+	return strings.TrimSpace(out), err
+}
+
+// Remote is the URL that the repository's remote has, "" where it has none of that name.
+func Remote(ctx context.Context, dir, name string) (string, error) {
+	out, err := (repo{dir}).run(ctx, "config", "--get", "remote."+name+".url")
+	if quiet(err) {
+		return "", nil
+	}
+	return strings.TrimSpace(out), err
+}
+
+// Bundle writes the commit with its history, the tag, and the other tags of its history into the file name, from which
+// Clone clones.
+func Bundle(ctx context.Context, dir, name, commit, tag string) error {
+	r, err := open(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if name, err = filepath.Abs(name); err != nil {
+		return err
+	}
+	out, err := r.run(ctx, "for-each-ref", "--merged="+commit, "--format=%(refname)", "refs/tags")
+	if err != nil {
+		return err
+	}
+	refs := strings.Fields(out)
+	if tag != "" && !slices.Contains(refs, tagRefs+tag) {
+		return fault.Errorf(fault.Git, "tag %s is not in the history of %s", show(tag), commit)
+	}
+	// HEAD is what a clone would check out, and the only name of a commit that has no tag.
+	if _, err := r.run(ctx, append([]string{"bundle", "create", "--quiet", name, "HEAD"}, refs...)...); err != nil {
+		return fmt.Errorf("bundling the source: %w", err)
+	}
+	return nil
+}
+
+// fetching runs git where it has to reach another repository.
+func fetching(ctx context.Context, dir string, args ...string) error {
+	cmd := (repo{dir}).command(ctx, args...)
+	for _, kv := range os.Environ() {
+		if slices.ContainsFunc(fetchEnv, func(name string) bool { return strings.HasPrefix(kv, name) }) {
+			cmd.Env = append(cmd.Env, kv)
+		}
+	}
+	// An interrupted git removes a clone that it began.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	stderr := &capped{max: maxStderr, drop: true}
+	cmd.Stderr = stderr
+	if err := cmd.Run(); err != nil {
+		return failure(ctx, args, stderr.String(), err)
+	}
+	return nil
+}
+
+// hideUser is a URL without what may be a password in it.
+func hideUser(remote string) string {
+	scheme, rest, ok := strings.Cut(remote, "://")
+	host, path, _ := strings.Cut(rest, "/")
+	if i := strings.LastIndex(host, "@"); ok && i >= 0 {
+		return scheme + "://" + host[i+1:] + "/" + path
+	}
+	return remote
+}
+
+// TagsAt are the tags that name a commit, in bytewise order.
+func TagsAt(ctx context.Context, dir, commit string) ([]string, error) {
+	if !isObjectName(commit) {
+		return nil, fault.Errorf(fault.Git, "commit %.80q is no full object name", commit)
+	}
+	out, err := (repo{dir}).run(ctx, "for-each-ref", "--points-at="+commit, "--format=%(refname:strip=2)", "refs/tags")
+	return strings.Fields(out), err
+}
