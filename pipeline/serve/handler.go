@@ -21,6 +21,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/ledger"
 	"github.com/slipway-build/slipway/pipeline/manifest"
 )
 
@@ -41,6 +42,7 @@ const (
 	// install script fetches from.
 	routeDownload route = "download"
 	routeListing  route = "releases.json"
+	routeLedger   route = "ledger.jsonl"
 	routeIndex    route = "chart-index"
 	routeChart    route = "chart"
 	routeRobots   route = "robots"
@@ -60,6 +62,8 @@ func find(p string) (route, []string) {
 		return routeHome, nil
 	case "/releases.json":
 		return routeListing, nil
+	case "/" + ledger.FileName:
+		return routeLedger, nil
 	case "/charts/index.yaml":
 		return routeIndex, nil
 	case "/robots.txt":
@@ -174,6 +178,11 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 		return shelf.home.serve(w, r)
 	case routeListing:
 		return shelf.listing.serve(w, r)
+	case routeLedger:
+		if h := shelf.history; h != nil && h.document.kind != "" {
+			return h.document.serve(w, r)
+		}
+		return errNotFound
 	case routeIndex:
 		return shelf.index.serve(w, r)
 	case routeChart:
@@ -201,7 +210,7 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 		w.WriteHeader(http.StatusPermanentRedirect)
 		return nil
 	}
-	page, err := releasePage(found, shelf.problems[found])
+	page, err := releasePage(shelf, found)
 	if err != nil {
 		return err
 	}

@@ -88,6 +88,7 @@ type shelf struct {
 	byPath   map[string]*release
 	charts   map[string]item // by file name
 	problems map[*release][]string
+	history  *history // nil for no ledger
 	index    document // of the Helm repository
 	listing  document // for programs
 	home     document // for people
@@ -127,7 +128,9 @@ func scan(name string, last *shelf) (*shelf, error) {
 	}
 	defer root.Close()
 	known := map[string]*release{}
+	var told *history
 	if last != nil {
+		told = last.history
 		for _, r := range last.releases {
 			known[r.dir] = r
 		}
@@ -136,7 +139,11 @@ func scan(name string, last *shelf) (*shelf, error) {
 	if err := s.folder(".", 0); err != nil {
 		return nil, fmt.Errorf("reading releases: %w", err)
 	}
-	return arrange(s.found, s.broken)
+	// Beside one release.json there is no ledger: it would be a file that the release does not list.
+	if _, err := root.Lstat(manifest.FileName); err == nil {
+		return arrange(s.found, s.broken, nil)
+	}
+	return arrange(s.found, s.broken, readHistory(root, told))
 }
 
 type scanner struct {
@@ -391,10 +398,10 @@ func read(dir *os.Root, name string, limit int64) ([]byte, error) {
 }
 
 // arrange sorts what was found and writes the documents that show it.
-func arrange(found []*release, failed []broken) (*shelf, error) {
+func arrange(found []*release, failed []broken, told *history) (*shelf, error) {
 	s := &shelf{
 		broken: failed, byPath: make(map[string]*release, len(found)),
-		charts: map[string]item{}, problems: map[*release][]string{},
+		charts: map[string]item{}, problems: map[*release][]string{}, history: told,
 	}
 	for _, r := range found {
 		if other, ok := s.byPath[r.key()]; ok {

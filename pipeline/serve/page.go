@@ -65,6 +65,7 @@ type shown struct {
 	*release
 	Newest   bool // the highest stable version
 	Problems []string
+	Standing *standing // nil where no ledger can be read
 }
 
 // Kind is how a version that is not for everybody is marked.
@@ -87,9 +88,9 @@ func homePage(s *shelf) (document, error) {
 		p := &products[len(products)-1]
 		newest := r.Version.IsStable() && len(r.Unpublishable) == 0 &&
 			!slices.ContainsFunc(p.Releases, func(s shown) bool { return s.Newest })
-		p.Releases = append(p.Releases, shown{r, newest, s.problems[r]})
+		p.Releases = append(p.Releases, shown{r, newest, s.problems[r], s.history.standing(r)})
 	}
-	return render("home", map[string]any{"Products": products, "Broken": s.broken, "Charts": len(s.charts)})
+	return render("home", map[string]any{"Products": products, "Broken": s.broken, "Charts": len(s.charts), "Ledger": s.history.shown()})
 }
 
 // line is a file on the page of a release.
@@ -104,7 +105,7 @@ type section struct {
 	Lines []line
 }
 
-func releasePage(r *release, problems []string) (document, error) {
+func releasePage(s *shelf, r *release) (document, error) {
 	listed := map[string]bool{}
 	lineOf := func(title, note, p string) line {
 		listed[p] = true
@@ -134,10 +135,14 @@ func releasePage(r *release, problems []string) (document, error) {
 		lineOf(manifest.ChecksumsName, "what sha256sum --check reads", manifest.ChecksumsName),
 		lineOf(manifest.FileName, "the manifest: everything in this release, by digest", manifest.FileName),
 	)
+	judgements, earlier := s.history.judgements(r)
 	return render("release", map[string]any{
-		"Release":  shown{r, false, problems},
-		"Sections": sections(section{"Archives", archives}, section{"Charts", charts}),
-		"More":     sections(section{"Binaries", binaries}, section{"Files", others}),
+		"Release":    shown{r, false, s.problems[r], s.history.standing(r)},
+		"Sections":   sections(section{"Archives", archives}, section{"Charts", charts}),
+		"More":       sections(section{"Binaries", binaries}, section{"Files", others}),
+		"Ledger":     s.history.shown(),
+		"Judgements": judgements,
+		"Earlier":    earlier,
 	})
 }
 
@@ -156,15 +161,17 @@ func listing(s *shelf) (document, error) {
 		Path          string    `json:"path"` // of its page, relative to this document
 		Unpublishable []string  `json:"unpublishable,omitempty"`
 		Problems      []string  `json:"problems,omitempty"`
+		Reproduced    *verdict  `json:"reproduced,omitempty"` // none yet, or no ledger, if it is not there
 	}
 	out := struct {
-		Releases []released `json:"releases"`
-		Broken   []broken   `json:"broken"`
-	}{[]released{}, []broken{}}
+		Releases []released   `json:"releases"`
+		Broken   []broken     `json:"broken"`
+		Ledger   *shownLedger `json:"ledger,omitempty"`
+	}{[]released{}, []broken{}, s.history.shown()}
 	for _, r := range s.releases {
 		out.Releases = append(out.Releases, released{
 			r.Name, r.Version.String(), r.Version.IsPrerelease(), r.Time, r.Commit,
-			"releases/" + link(r.key()) + "/", r.Unpublishable, s.problems[r],
+			"releases/" + link(r.key()) + "/", r.Unpublishable, s.problems[r], s.history.standing(r).verdict(),
 		})
 	}
 	out.Broken = append(out.Broken, s.broken...)

@@ -2,7 +2,8 @@
 // what an orchestrator asks of a server.
 //
 // The folder is either one dist/ or holds them as <version>/ or <name>/<version>/. Only what a release's manifest
-// names can be fetched. Everything that a client or a release can make large is bounded: requests and connections at
+// names can be fetched, and the ledger of reproductions, which may lie beside several of them: what it says of a release
+// is shown with it. Everything that a client or a release can make large is bounded: requests and connections at
 // once, headers, ranges, the time that a client may take for each piece of a download, and the number and size of what
 // is read from the folder.
 package serve
