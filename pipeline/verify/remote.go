@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,38 +51,68 @@ func IsURL(s string) bool { return strings.Contains(s, "://") }
 // announce; so what the server offers besides is not seen. What the server says is not there is missing in the report.
 // Whatever else keeps a file from coming is a fault.Transient, or a fault.Credentials where the server wants some: none
 // are ever sent. A redirect from https to http is not followed.
+//
+// A release on GitHub, https://github.com/owner/name/releases/download/v1.2.3/, has no folders: its files are found by the
+// last part of their paths, and Options.Downloads is set.
 func URL(ctx context.Context, address string, o Options) (Report, error) {
-	base, err := parseURL(address)
-	if err != nil {
-		return Report{}, err
-	}
 	dir, err := os.MkdirTemp("", "slipway-verify-*")
 	if err != nil {
 		return Report{}, fmt.Errorf("making room for the release: %w", err)
 	}
-	report, err := fetchAndCheck(ctx, base, dir, o)
+	var report Report
+	fetched, err := Fetch(ctx, address, dir, o)
+	if err == nil {
+		report, err = fetched.check(ctx, o)
+	}
 	if e := os.RemoveAll(dir); e != nil {
 		err = errors.Join(err, fmt.Errorf("removing what was fetched: %w", e))
 	}
 	return report, err
 }
 
-func fetchAndCheck(ctx context.Context, base *url.URL, dir string, o Options) (Report, error) {
-	root, err := os.OpenRoot(dir)
+// Fetched is a release that was brought from a server.
+type Fetched struct {
+	Dir       string
+	Address   string // of the folder that has release.json
+	Downloads bool   // for Options
+}
+
+func (f Fetched) check(ctx context.Context, o Options) (Report, error) {
+	root, err := os.OpenRoot(f.Dir)
 	if err != nil {
 		return Report{}, err
 	}
 	defer root.Close()
-	f := &fetcher{base: base, root: root, client: newClient(), parallel: o.Parallel}
+	o.Downloads = f.Downloads
+	return verdict(ctx, root.FS(), f.Address, o)
+}
+
+// Fetch brings the release below an http or https URL into the folder dir, as URL does, and checks nothing. What is in dir
+// from an earlier time and has the digest that release.json gives it is not fetched again.
+func Fetch(ctx context.Context, address, dir string, o Options) (Fetched, error) {
+	base, err := parseURL(address)
+	if err != nil {
+		return Fetched{}, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return Fetched{}, err
+	}
+	defer root.Close()
+	f := &fetcher{base: base, root: root, dir: dir, client: newClient(), parallel: o.Parallel, flat: onGitHub.MatchString(base.Path)}
 	if f.parallel <= 0 {
 		f.parallel = fetchers
 	}
 	defer f.client.CloseIdleConnections()
 	if err := f.release(ctx, o); err != nil {
-		return Report{}, err
+		return Fetched{}, err
 	}
-	return verdict(ctx, root.FS(), base.String(), o)
+	return Fetched{Dir: dir, Address: f.base.String(), Downloads: f.flat}, nil
 }
+
+// onGitHub matches the path under which GitHub has the files of a release
+// (https://docs.github.com/repositories/releasing-projects-on-github/linking-to-releases).
+var onGitHub = regexp.MustCompile(`^/[^/]+/[^/]+/releases/download/[^/]+/$`)
 
 func parseURL(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
@@ -141,6 +173,8 @@ func never(format string, args ...any) error {
 type fetcher struct {
 	base     *url.URL // ends in a slash
 	root     *os.Root
+	dir      string // the same
+	flat     bool   // whether the server has no folders
 	client   *http.Client
 	parallel int
 }
@@ -148,12 +182,15 @@ type fetcher struct {
 // release fetches all that there is to check. A manifest that cannot be read is left for the check to tell of.
 func (f *fetcher) release(ctx context.Context, o Options) error {
 	there, err := f.get(ctx, manifest.FileName, maxManifest)
-	if err == nil && !there {
+	if err == nil && !there && !f.flat {
 		shelf := f.base
 		f.base = shelf.JoinPath("files/")
 		if there, err = f.get(ctx, manifest.FileName, maxManifest); err == nil && !there {
 			return fault.Errorf(fault.Usage, "%s: there is no %s here, nor in files/ below; name the folder that has it, as in https://example.org/releases/tool/1.2.3/", shelf, manifest.FileName)
 		}
+	}
+	if err == nil && !there {
+		return fault.Errorf(fault.Usage, "%s: this release of GitHub has no %s; one that slipway published does", f.base, manifest.FileName)
 	}
 	if err != nil {
 		return err
@@ -169,11 +206,14 @@ func (f *fetcher) release(ctx context.Context, o Options) error {
 	if len(rel.Files) > maxEntries {
 		return fault.Errorf(fault.Mismatch, "%s: it lists more than %d files", f.base, maxEntries)
 	}
-	wanted := []file{{manifest.ChecksumsName, maxManifest}}
+	wanted := []file{{path: manifest.ChecksumsName, size: maxManifest}}
 	listed := map[string]bool{}
 	var total int64
 	for _, l := range rel.Files {
-		wanted, listed[l.Path] = append(wanted, file{l.Path, l.Size}), true
+		listed[l.Path] = true
+		if !f.flat || rel.Offered(l) {
+			wanted = append(wanted, file{l.Path, l.Size, l.Digest})
+		}
 		if l.Size > maxDownload || total+l.Size > maxDownload {
 			return fault.Errorf(fault.Mismatch, "%s: it announces more than %d bytes", f.base, int64(maxDownload))
 		}
@@ -182,13 +222,15 @@ func (f *fetcher) release(ctx context.Context, o Options) error {
 	signed := !o.AllowUnsigned && !o.HashesOnly
 	if signed {
 		more := []file{
-			{signature.ChecksumsBundle, maxBundle},
-			{signature.ManifestBundle, maxBundle},
-			{signature.LayoutDir + "/oci-layout", maxSignature},
-			{signature.LayoutDir + "/index.json", maxBundle},
+			{path: signature.ChecksumsBundle, size: maxBundle},
+			{path: signature.ManifestBundle, size: maxBundle},
+		}
+		if !f.flat {
+			more = append(more, file{path: signature.LayoutDir + "/oci-layout", size: maxSignature},
+				file{path: signature.LayoutDir + "/index.json", size: maxBundle})
 		}
 		if rel.Provenance != "" {
-			more = append(more, file{signature.AttestationPath(rel.Name, rel.Version.String()), maxBundle})
+			more = append(more, file{path: signature.AttestationPath(rel.Name, rel.Version.String()), size: maxBundle})
 		}
 		for _, m := range more {
 			if !listed[m.path] && artifact.CheckPath(m.path) == nil {
@@ -196,7 +238,7 @@ func (f *fetcher) release(ctx context.Context, o Options) error {
 			}
 		}
 	}
-	if err := f.all(ctx, wanted); err != nil || !signed {
+	if err := f.all(ctx, wanted); err != nil || !signed || f.flat {
 		return err
 	}
 	return f.signatures(ctx)
@@ -232,8 +274,9 @@ func (f *fetcher) signatures(ctx context.Context) error {
 
 // file is something to be fetched, with the bytes that it may have.
 type file struct {
-	path string
-	size int64
+	path   string
+	size   int64
+	digest artifact.Digest // "" where it is not known
 }
 
 // blobs are the files of the descriptors, each once. Those with a size that no reader of signatures accepts stay out,
@@ -246,7 +289,7 @@ func (f *fetcher) blobs(ds []descriptor, limit int64) []file {
 			continue
 		}
 		seen[d.Digest] = true
-		out = append(out, file{signature.LayoutDir + "/blobs/sha256/" + d.Digest.Hex(), d.Size})
+		out = append(out, file{signature.LayoutDir + "/blobs/sha256/" + d.Digest.Hex(), d.Size, d.Digest})
 	}
 	return out
 }
@@ -270,6 +313,9 @@ func (f *fetcher) all(ctx context.Context, files []file) error {
 	for range min(f.parallel, len(files)) {
 		workers.Go(func() {
 			for w := range queue {
+				if f.has(w) {
+					continue
+				}
 				if _, err := f.get(ctx, w.path, w.size); err != nil {
 					stop(err)
 				}
@@ -287,10 +333,24 @@ func (f *fetcher) all(ctx context.Context, files []file) error {
 	return context.Cause(ctx)
 }
 
+// has tells whether a file was brought before.
+func (f *fetcher) has(w file) bool {
+	name, ok := filepath.Join(f.dir, filepath.FromSlash(w.path)), w.digest != ""
+	if info, err := f.root.Lstat(w.path); !ok || err != nil || !info.Mode().IsRegular() || info.Size() != w.size {
+		return false
+	}
+	got, _, err := artifact.SumFile(name)
+	return err == nil && got == w.digest
+}
+
 // get fetches one file of at most size bytes; of a longer one it keeps a byte more, by which the check knows. It tells
 // whether the server has it.
 func (f *fetcher) get(ctx context.Context, name string, size int64) (bool, error) {
-	u := f.base.JoinPath(escaped(name))
+	asked := name
+	if f.flat {
+		asked = path.Base(name)
+	}
+	u := f.base.JoinPath(escaped(asked))
 	pause := firstPause
 	for n := 1; ; n++ {
 		there, wait, err := f.try(ctx, u, name, size)

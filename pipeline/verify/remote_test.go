@@ -384,3 +384,93 @@ func FuzzURL(f *testing.F) {
 		}
 	})
 }
+
+// TestGitHub checks a release where GitHub has it: without folders, and without what people do not download.
+func TestGitHub(t *testing.T) {
+	f := signed(t, "1.2.3")
+	m, err := manifest.Decode(bytes.NewReader(f.files[manifest.FileName]))
+	must(t, err)
+	assets := map[string][]byte{}
+	offer := func(p string) { assets["/owner/hello/releases/download/v1.2.3/"+path.Base(p)] = f.files[p] }
+	for _, l := range m.Files {
+		if m.Offered(l) {
+			offer(l.Path)
+		}
+	}
+	for p := range f.files {
+		if p == manifest.FileName || p == manifest.ChecksumsName || isSignature(p) && !strings.HasPrefix(p, signature.LayoutDir+"/") {
+			offer(p)
+		}
+	}
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		b, ok := assets[r.URL.Path]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write(b)
+	}))
+	defer server.Close()
+	address := server.URL + "/owner/hello/releases/download/v1.2.3/"
+	report, err := verify.URL(t.Context(), address, keys(ours()))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, failures(report))
+	}
+	if n := int(asked.Load()); n != len(assets) {
+		t.Errorf("%d requests for %d files", n, len(assets))
+	}
+	if report.Count(verify.Pass) < 30 {
+		t.Errorf("only %d checks", report.Count(verify.Pass))
+	}
+
+	// What people do download must be there.
+	for name := range assets {
+		if strings.HasSuffix(name, ".deb") {
+			delete(assets, name)
+			break
+		}
+	}
+	report, err = verify.URL(t.Context(), address, keys(ours()))
+	if fault.CodeOf(err) != fault.Mismatch || !strings.Contains(failures(report), ".deb") {
+		t.Errorf("a package is missing: %v\n%s", err, failures(report))
+	}
+}
+
+// TestFetch fetches again only what is not there as it should be.
+func TestFetch(t *testing.T) {
+	f := signed(t, "1.2.3")
+	s := newSite(t, f.files)
+	dir := t.TempDir()
+	_, err := verify.Fetch(t.Context(), s.URL+"/r/", dir, keys(ours()))
+	must(t, err)
+	s.asked = nil
+	changed := filepath.Join(dir, "install.sh")
+	for p := range f.files {
+		if strings.HasSuffix(p, ".deb") {
+			changed = filepath.Join(dir, filepath.FromSlash(p))
+			break
+		}
+	}
+	b, err := os.ReadFile(changed)
+	must(t, err)
+	b[len(b)/2] ^= 1
+	must(t, os.WriteFile(changed, b, 0o600))
+	fetched, err := verify.Fetch(t.Context(), s.URL+"/r/", dir, keys(ours()))
+	must(t, err)
+	debs := 0
+	for _, p := range s.asked {
+		if strings.HasSuffix(p, ".deb") {
+			debs++
+		}
+		if strings.HasPrefix(p, "/r/archives/") {
+			t.Errorf("%s was there already", p)
+		}
+	}
+	if debs != 1 || fetched.Downloads {
+		t.Errorf("%d packages were fetched again: %v", debs, s.asked)
+	}
+	_, err = verify.Dist(t.Context(), dir, keys(ours()))
+	must(t, err)
+}

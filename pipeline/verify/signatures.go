@@ -76,8 +76,10 @@ func ReadKeys(files []string) ([]signature.PublicKey, error) {
 const signatureKind = "signature"
 
 // isSignature tells whether a file that the manifest does not list has a name that a signing gives.
-func (d *dist) isSignature(p string) bool {
-	if p == signature.ChecksumsBundle || p == signature.ManifestBundle || p == d.attestation() {
+func (d *dist) isSignature(p string) bool { return isSignature(d.rel, p) }
+
+func isSignature(rel manifest.Release, p string) bool {
+	if p == signature.ChecksumsBundle || p == signature.ManifestBundle || p == attestation(rel) {
 		return true
 	}
 	inside, ok := strings.CutPrefix(p, signature.LayoutDir+"/")
@@ -93,11 +95,27 @@ func (d *dist) isSignature(p string) bool {
 }
 
 // attestation is where the signed provenance lies; "" if there is none to be signed.
-func (d *dist) attestation() string {
-	if d.rel.Provenance == "" {
+func (d *dist) attestation() string { return attestation(d.rel) }
+
+func attestation(rel manifest.Release) string {
+	if rel.Provenance == "" {
 		return ""
 	}
-	return signature.AttestationPath(d.rel.Name, d.rel.Version.String())
+	return signature.AttestationPath(rel.Name, rel.Version.String())
+}
+
+// Uncompared tells why a file of a release that its manifest does not list is no part of what the commit decides, and so of
+// what is compared; "" for one that has no place in the release.
+func Uncompared(rel manifest.Release, p string) string {
+	switch {
+	case p == attestation(rel):
+		return "the signed provenance: it has the times of the run beside what the release says without them"
+	case isSignature(rel, p):
+		return "a signature: each holder of a key makes another, at another time"
+	case slices.Contains(uncompared, p):
+		return "tells of the machine that built or published"
+	}
+	return ""
 }
 
 // SignedImages are what must be signed in registries: the index of every image and the manifest of every chart, one for
@@ -236,6 +254,9 @@ func (d *dist) by(a Authority) []Row {
 	}
 	images := SignedImages(d.rel)
 	if _, ok := d.present[signature.LayoutDir+"/index.json"]; !ok {
+		if d.o.Downloads { // they are in the registries
+			return rows
+		}
 		for _, im := range images {
 			row(im.String(), missing(a))
 		}

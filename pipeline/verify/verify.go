@@ -65,8 +65,13 @@ type Options struct {
 	// HashesOnly opens nothing and looks at no signature. It is for a build that asks whether what it wrote is still
 	// there.
 	HashesOnly bool
+	// Downloads says that the release comes from a page without folders, which has what people download and nothing else;
+	// see manifest.Release.Offered. What it does not have is held against nothing.
+	Downloads bool
 	// Parallel is how many files are read at once; 0 is one for each processor.
 	Parallel int
+	// Rebuilders says how many must have rebuilt the release and got these bytes.
+	Rebuilders Rebuilders
 	// Verifier names the program that checks, with its version, for the report.
 	Verifier string
 }
@@ -112,8 +117,11 @@ func check(ctx context.Context, fsys fs.FS, o Options) (Report, error) {
 		d.checksums()
 		d.unknown()
 		d.files()
-		d.images()
+		if !o.Downloads {
+			d.images()
+		}
 		d.signatures()
+		d.rebuilders()
 	}
 	if err := ctx.Err(); err != nil {
 		return Report{}, err
@@ -281,21 +289,24 @@ func (d *dist) unknown() {
 // files hashes what the manifest lists and opens it, several files at once and the largest first, so that no processor
 // is left alone with one in the end.
 func (d *dist) files() {
-	order := make([]int, len(d.rel.Files))
-	for i := range order {
-		order[i] = i
+	files := slices.Clone(d.rel.Files)
+	if d.o.Downloads {
+		files = slices.DeleteFunc(files, func(f artifact.File) bool {
+			_, there := d.present[f.Path]
+			return !there && !d.rel.Offered(f)
+		})
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(d.rel.Files[b].Size, d.rel.Files[a].Size) })
-	rows := make([]Row, len(order))
+	slices.SortStableFunc(files, func(a, b artifact.File) int { return cmp.Compare(b.Size, a.Size) })
+	rows := make([]Row, len(files))
 	looks := d.looks()
-	d.each(len(order), func(n int, buf []byte) {
-		f := d.rel.Files[order[n]]
+	d.each(len(files), func(n int, buf []byte) {
+		f := files[n]
 		row := Row{Path: f.Path, Kind: string(f.Kind), Verdict: Pass}
 		var err error
 		if row.Detail, err = d.file(f, looks[f.Path], buf); err != nil {
 			row.Verdict, row.Detail = Fail, oneLine(err)
 		}
-		rows[order[n]] = row
+		rows[n] = row
 	})
 	d.report.Rows = append(d.report.Rows, rows...)
 }

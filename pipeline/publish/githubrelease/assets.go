@@ -50,7 +50,7 @@ func Assets(rel publish.Release) ([]Asset, error) {
 	}
 	files := []artifact.File{self, sums}
 	for _, f := range rel.Manifest.Files {
-		if offered(rel.Manifest, f) {
+		if rel.Manifest.Offered(f) {
 			files = append(files, f)
 		}
 	}
@@ -72,19 +72,6 @@ func Assets(rel publish.Release) ([]Asset, error) {
 	}
 	slices.SortFunc(assets, func(a, b Asset) int { return strings.Compare(a.Name, b.Name) })
 	return assets, check(assets)
-}
-
-// offered tells whether a file of the manifest is one that people download.
-func offered(m manifest.Release, f artifact.File) bool {
-	switch f.Kind {
-	case artifact.Archive, artifact.Package, artifact.Chart, artifact.SBOM, artifact.Provenance:
-		return true
-	case artifact.Recipe:
-		return slices.ContainsFunc(m.Recipes, func(r manifest.Recipe) bool {
-			return r.Path == f.Path && (r.Format == "script" || r.Format == "nupkg")
-		})
-	}
-	return false
 }
 
 // signaturesOf are the signatures in dist/ that are files of their own: of the whole release, of any file that is an

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -144,8 +146,8 @@ func (m *maker) recipes() error {
 	}
 	id := "Example." + m.Name
 	files, err := winget.Manifests(r, winget.Options{Identifier: id})
-	for name, content := range files {
-		add("winget", id, m.Version, path.Join("packages/winget", id, name), windows, content)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		add("winget", id, m.Version, path.Join("packages/winget", id, name), windows, files[name])
 	}
 	return err
 }

@@ -30,6 +30,7 @@ type Options struct {
 	Name          string
 	Version       string
 	Time          time.Time
+	Commit, Tree  string // of the source
 	Unpublishable []string
 	// Signing says who is to sign the release; nobody does it here.
 	Signing *manifest.Signing
@@ -58,9 +59,6 @@ const Go = "go1.26.0"
 
 // hubFile tells Artifact Hub whose the charts are.
 const hubFile = "charts/artifacthub-repo.yml"
-
-// commit is where the release was made from.
-const commit = "0123456789abcdef0123456789abcdef01234567"
 
 // platforms are what the release has programs for.
 var platforms = []artifact.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm64"}, {OS: "windows", Arch: "amd64"}}
@@ -102,6 +100,9 @@ func Files(o Options) (map[string][]byte, manifest.Release, error) {
 	if o.Time.IsZero() {
 		o.Time = time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
 	}
+	if o.Commit == "" {
+		o.Commit, o.Tree = "0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"
+	}
 	if o.EditDocument == nil {
 		o.EditDocument = func(_ string, b []byte) []byte { return b }
 	}
@@ -111,7 +112,7 @@ func Files(o Options) (map[string][]byte, manifest.Release, error) {
 	}
 	m := maker{Options: o, version: v, files: map[string][]byte{}, r: manifest.Release{
 		Name: o.Name, Version: v, Tag: "v" + o.Version, Repository: "https://example.com/" + o.Name,
-		Commit: commit, Tree: "89abcdef0123456789abcdef0123456789abcdef",
+		Commit: o.Commit, Tree: o.Tree,
 		Time: o.Time, Plan: artifact.Sum([]byte("plan")), Unpublishable: o.Unpublishable, Signing: o.Signing,
 		Inputs: []manifest.Input{{
 			Kind: "toolchain", Name: "golang.org/toolchain@v0.0.1-" + Go + ".linux-amd64",
@@ -310,7 +311,7 @@ const (
 // images adds an OCI layout with one image of two platforms, which share a base layer, and the chart.
 func (m *maker) images() error {
 	image := manifest.Image{Repository: "ghcr.io/example/" + m.Name, Distro: "alpine", Tags: []string{m.Version + "-alpine"}}
-	labels := object{"org.opencontainers.image.version": m.Version, "org.opencontainers.image.revision": commit}
+	labels := object{"org.opencontainers.image.version": m.Version, "org.opencontainers.image.revision": m.Commit}
 	var manifests []object
 	for _, p := range platforms[:2] {
 		var own bytes.Buffer
