@@ -69,7 +69,7 @@ func TestDocs(t *testing.T) {
 				t.Errorf("%s shows the command %q, which does not exist", name, m[1])
 			}
 		}
-		for _, m := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile(`\]\(([^):#]+)[)#]`).FindAllStringSubmatch(text, -1) {
 			if _, err := os.Stat(filepath.Join(docs, filepath.Dir(name), m[1])); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -134,7 +134,7 @@ func TestPublishingDocs(t *testing.T) {
 			t.Errorf("input %s is not shown as %s", name, row)
 		}
 	}
-	for name := range parseWorkflow(t, string(workflow("ci", "", false))).Jobs {
+	for name := range parseWorkflow(t, string(workflow(releaseWorkflow, "ci", "", false))).Jobs {
 		if name != "check" && !strings.Contains(text, "| `"+name+"` | ") {
 			t.Errorf("job %s is not shown", name)
 		}

@@ -2,7 +2,7 @@ package scaffold
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"fmt"
 	"os"
 	"path"
@@ -103,15 +103,21 @@ func pipelineModule(name, version, replace string) ([]byte, error) {
 	return f.Format()
 }
 
-//go:embed release.yml.tmpl
-var releaseWorkflow string
+//go:embed release.yml.tmpl reproduce.yml.tmpl
+var workflows embed.FS
 
-var workflowTemplate = template.Must(template.New("release.yml").Delims("[[", "]]").Parse(releaseWorkflow))
+var workflowTemplates = template.Must(template.New("").Delims("[[", "]]").ParseFS(workflows, "*.tmpl"))
 
 var plainPrefix = regexp.MustCompile(`^[A-Za-z0-9._/-]*$`)
 
-// workflow is the workflow that builds each tag twice and compares.
-func workflow(folder, tagPrefix string, workspace bool) []byte {
+// The workflows: one builds each tag twice, compares and publishes, the other builds what is published again.
+const (
+	releaseWorkflow   = "release.yml"
+	reproduceWorkflow = "reproduce.yml"
+)
+
+// workflow is one of the workflows for a project.
+func workflow(name, folder, tagPrefix string, workspace bool) []byte {
 	if !plainPrefix.MatchString(tagPrefix) {
 		tagPrefix = "" // patterns would read it as one; see the note on tagPrefix
 	}
@@ -120,7 +126,7 @@ func workflow(folder, tagPrefix string, workspace bool) []byte {
 		Folder, TagPrefix string
 		Workspace         bool
 	}{folder, tagPrefix, workspace}
-	if err := workflowTemplate.Execute(&b, data); err != nil {
+	if err := workflowTemplates.ExecuteTemplate(&b, name+".tmpl", data); err != nil {
 		panic(err) // the template and its data are constants of this package
 	}
 	return b.Bytes()

@@ -129,7 +129,8 @@ func Init(ctx context.Context, o Options) (Result, error) {
 		{config.LockFileName, lock.Encode()},
 		{folder + "/main.go", []byte(pipelineMain(folder))},
 		{folder + "/go.mod", goMod},
-		{".github/workflows/release.yml", workflow(folder, parsed.Project.TagPrefix, found.workspace != "")},
+		{".github/workflows/" + releaseWorkflow, workflow(releaseWorkflow, folder, parsed.Project.TagPrefix, found.workspace != "")},
+		{".github/workflows/" + reproduceWorkflow, workflow(reproduceWorkflow, folder, parsed.Project.TagPrefix, found.workspace != "")},
 	}
 	if found.workspace != "" {
 		p.note("%s: the Go command reads this workspace in every folder below it, so the pipeline runs with GOWORK=off. "+
@@ -183,7 +184,7 @@ func next(o Options, folder string, workspace, lock bool) []string {
 		cmds = append(cmds, run+"lock")
 	}
 	return append(cmds,
-		fmt.Sprintf("git add %s %s %s .github/workflows/release.yml", config.FileName, config.LockFileName, folder),
+		fmt.Sprintf("git add %s %s %s .github/workflows", config.FileName, config.LockFileName, folder),
 		`git commit -m "Release with Slipway"`,
 		run+"check",
 		run+"build --standalone --targets host",

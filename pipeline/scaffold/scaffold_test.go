@@ -486,7 +486,7 @@ func checkPins(t *testing.T, text string, least int) {
 // TestWorkflow holds the workflow to what a workflow that releases must be.
 func TestWorkflow(t *testing.T) {
 	for _, prefix := range []string{"", "cli/", "a'b*"} {
-		text := string(workflow("ci", prefix, true))
+		text := string(workflow(releaseWorkflow, "ci", prefix, true))
 		w := parseWorkflow(t, text)
 		if w.Permissions == nil || len(w.Permissions) > 0 || w.Env["GOWORK"] != "off" {
 			t.Errorf("permissions %v, env %v", w.Permissions, w.Env)
@@ -570,7 +570,7 @@ func TestOwnWorkflow(t *testing.T) {
 	text := strings.NewReplacer(
 		"go-version-file: ci/go.mod", goVersion, "go-version-file: again/ci/go.mod", goVersion,
 		"go run -C ci .", "go run ./ci", "go run -C again/ci .", "go run -C again ./ci",
-	).Replace(string(workflow("ci", "", false)))
+	).Replace(string(workflow(releaseWorkflow, "ci", "", false)))
 	want, got := parseWorkflow(t, text), parseWorkflow(t, string(own))
 	delete(want.Jobs, "check") // ci.yml is there for pull requests
 	for name, job := range want.Jobs {
@@ -582,6 +582,21 @@ func TestOwnWorkflow(t *testing.T) {
 	if !reflect.DeepEqual(got.Jobs, want.Jobs) || !reflect.DeepEqual(got.On.Push, want.On.Push) || got.Concurrency.Group != want.Concurrency.Group ||
 		got.Concurrency.Cancel != "false" || got.Permissions == nil || len(got.Permissions) > 0 {
 		t.Errorf(".github/workflows/release.yml is\n%+v\nand init writes\n%+v", got, want)
+	}
+}
+
+// TestOwnReproduction: this repository's releases are built again as init says.
+func TestOwnReproduction(t *testing.T) {
+	own, err := os.ReadFile("../../.github/workflows/reproduce.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	goVersion := regexp.MustCompile(`go-version: \S+`).FindString(string(own))
+	want := strings.NewReplacer(
+		"go-version-file: ci/go.mod", goVersion, "go build -C ci -o", "go build -o", "github.com/slipway-build/slipway/cmd/slipway\n", "./cmd/slipway\n",
+	).Replace(string(workflow(reproduceWorkflow, "ci", "", false)))
+	if string(own) != want {
+		t.Errorf(".github/workflows/reproduce.yml is not what init writes:\n%s", want)
 	}
 }
 
@@ -612,7 +627,7 @@ func action(t *testing.T) (text string, inputs map[string]struct{ Description, D
 func TestAction(t *testing.T) {
 	text, inputs, steps := action(t)
 	checkPins(t, text, 1)
-	if uses := steps[0].Uses; !strings.Contains(string(workflow("ci", "", false)), uses+" ") {
+	if uses := steps[0].Uses; !strings.Contains(string(workflow(releaseWorkflow, "ci", "", false)), uses+" ") {
 		t.Errorf("it uses %s, and the workflow another one", uses)
 	}
 	for name, in := range inputs {
