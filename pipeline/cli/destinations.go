@@ -430,6 +430,9 @@ var notInVariables = regexp.MustCompile(`[^A-Z0-9]+`)
 // SLIPWAY_REGISTRY_GHCR_IO with user:password, else Docker's configuration with its helpers, else, for GitHub's, the
 // token of GitHub.
 func (s *shipment) registryAuth(host string) (authn.Authenticator, error) {
+	if host == name.DefaultRegistry { // Docker Hub calls itself by two names
+		host = "docker.io"
+	}
 	variable := "SLIPWAY_REGISTRY_" + notInVariables.ReplaceAllString(strings.ToUpper(host), "_")
 	if v := s.app.getenv(variable); v != "" {
 		user, password, ok := strings.Cut(v, ":")

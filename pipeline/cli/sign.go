@@ -246,7 +246,12 @@ func (a *app) signer(dir string, c signChoices) (sign.Options, error) {
 			o.Root = &root
 		}
 		// The log is public and keeps what it has, so a workflow that nobody would accept signs nothing.
-		if rel, err := manifest.Load(filepath.Join(dir, manifest.FileName)); err == nil && rel.Signing != nil && rel.Signing.Identity != "" {
+		rel, err := manifest.Load(filepath.Join(dir, manifest.FileName))
+		if err == nil && rel.Signing != nil && rel.Signing.Identity == "" {
+			return sign.Options{}, fault.Errorf(fault.Credentials,
+				"the release is to be signed with key %s, and there is none here: set %s (the identity of this workflow would be refused by everybody)", rel.Signing.Key, keyVariable)
+		}
+		if err == nil && rel.Signing != nil {
 			o.Policy = keyless.Policy{Identity: rel.Signing.Identity, Issuer: rel.Signing.Issuer}
 		}
 		signer, err := ephemeral.New(o)
