@@ -1,7 +1,8 @@
-// Command slipway is for those who receive releases: it serves a folder of them and checks one against its manifest.
+// Command slipway is for those who receive releases: it serves a folder of them, checks one against its manifest, and
+// builds one again from its commit to compare every byte.
 //
 // It is compiled for every platform that a release is made for, so it stays small: nothing of the pipeline that builds
-// and publishes is in it.
+// and publishes is in it. To build a release again it runs the pipeline of the release's own commit.
 package main
 
 import (
@@ -55,19 +56,19 @@ func run(args []string, stdout, stderr io.Writer) int {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "slipway",
-		Short: "Serve and verify releases",
-		Long: `slipway serves and verifies releases that a slipway pipeline made.
+		Short: "Serve, verify and reproduce releases",
+		Long: `slipway serves, verifies and reproduces releases that a slipway pipeline made.
 
-Exit codes: 0 done, 1 a bug, 2 usage, 5 a release is not what it says, 6 may work later,
+Exit codes: 0 done, 1 a bug, 2 usage, 5 a release is not what it says or not what its commit builds, 6 may work later,
 8 credentials are refused.`,
-		Example:       "  slipway serve --root dist\n  slipway verify dist",
+		Example:       "  slipway serve --root dist\n  slipway verify dist\n  slipway reproduce v1.2.3",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 
 		DisableSuggestions:         true, // they would take several lines; run adds them
 		SuggestionsMinimumDistance: 2,
 	}
-	root.AddCommand(newInit(), newServe(), newVerify(), newVersion())
+	root.AddCommand(newInit(), newServe(), newVerify(), newReproduce(), newVersion())
 	return root
 }
 

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/ledger"
+	"github.com/slipway-build/slipway/pipeline/reproduce"
+	"github.com/slipway-build/slipway/pipeline/sign"
+	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/verify"
+)
+
+// reproduction are the flags of reproduce.
+type reproduction struct {
+	options  reproduce.Options
+	keys     []string
+	identity verify.IdentityFlags
+	vary     string
+	asJSON   bool
+	html     string
+	log      string
+
+	attest     string
+	attestKey  string
+	passphrase string
+
+	all          bool
+	ledger       string
+	ledgerBranch string
+	again        bool
+}
+
+func newReproduce() *cobra.Command {
+	var r reproduction
+	cmd := &cobra.Command{
+		Use:   "reproduce VERSION|URL|DIST",
+		Short: "Build a published release again from its commit and compare every byte",
+		Long: `reproduce finds a release, checks its manifest and its signatures, clones its commit into a clean place, compiles the
+pipeline of that very commit as its own go.mod pins it, and runs it where everything is different that must not matter:
+path, time zone, locale, umask, home, clock, number of processors, caches. What comes out is compared with what was
+published, and what differs is explained to the innermost place.
+
+A release is a dist/ folder, a URL (of a server, of slipway serve, of a release on GitHub), oci://registry/image:tag, or a
+version of the repository that this folder is in, or of --from. It needs Go and git. The pipeline of a commit is a program
+of whoever wrote the commit, and is run: where you do not trust them, run it in a container.
+
+It exits with 5 unless everything passed; what could not be compared is skipped, and a skip is no pass.`,
+		Example: "  slipway reproduce v1.2.3\n  slipway reproduce --repository . dist\n" +
+			"  slipway reproduce --key slipway.pub https://github.com/owner/tool/releases/tag/v1.2.3\n" +
+			"  slipway reproduce oci://ghcr.io/owner/tool:1.2.3\n" +
+			"  slipway reproduce --all --from https://example.org/ --ledger ledger/",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return r.run(cmd.Context(), args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	o, flags := &r.options, cmd.Flags()
+	flags.StringVar(&o.From, "from", "", "where versions are looked for: a `folder` of releases, the URL of slipway serve or of a repository on GitHub (default this repository's origin)")
+	flags.StringVar(&o.Repository, "repository", "", "`URL` or path of the git repository with the commit (default the one that the release names)")
+	flags.StringVar(&o.Bundle, "bundle", "", "`folder` that ci vendor wrote; nothing is fetched from elsewhere then, and no release need be named")
+	flags.StringVar(&o.Engine, "engine", "auto", "what compiles: host, dagger, or auto for the choice of the commit's pipeline")
+	flags.StringVar(&r.vary, "vary", "all", "what is made different: all, none, or some of "+strings.Join(reproduce.Variations(), ","))
+	flags.StringVar(&o.Pipeline, "pipeline", "", "`folder` of the pipeline in the repository (default ci or slipway-ci)")
+	flags.StringSliceVar(&o.Pass, "pass", nil, "`names` of environment variables that the build is to see, such as credentials for its private modules")
+	flags.StringVar(&o.Work, "work", "", "`folder` to fetch and build in (default one in the user's cache)")
+	flags.BoolVar(&o.Keep, "keep", false, "keep what was fetched and built")
+	flags.StringArrayVar(&r.keys, "key", nil, "public key in a PEM `file` by which the release must be signed; of several one is enough")
+	flags.StringVar(&r.identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything")
+	flags.StringVar(&r.identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of who vouches for the workflow")
+	flags.StringVar(&r.identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
+	flags.BoolVar(&o.Verify.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
+	flags.BoolVar(&o.Verify.AllowUnpublishable, "allow-unpublishable", false, "accept a release that its manifest marks as not to be published, such as one with stand-in bases")
+	flags.BoolVar(&r.asJSON, "json", false, "print the report as JSON")
+	flags.StringVar(&r.html, "html", "", "write the report as a page to `file`")
+	flags.StringVar(&r.log, "log", "", "write what the build says to `file`")
+	flags.StringVar(&r.attest, "attest", "", "sign the verdict with --attest-key and write it into `folder`; see slipway verify --rebuilders")
+	flags.StringVar(&r.attestKey, "attest-key", "", "private key in a PEM `file`, or env:NAME; the build does not see the environment")
+	flags.StringVar(&r.passphrase, "passphrase-file", "", "`file` with the passphrase of the key (default $"+sign.PassphraseVariable+")")
+	flags.BoolVar(&r.all, "all", false, "reproduce all releases of --from that the ledger has no verdict of yet")
+	flags.StringVar(&r.ledger, "ledger", "", "`folder` of the ledger that verdicts are appended to")
+	flags.StringVar(&r.ledgerBranch, "ledger-branch", "", "`branch` of the repository that has the ledger instead")
+	flags.BoolVar(&r.again, "again", false, "with --all: also those that have passed before")
+	return cmd
+}
+
+func (r *reproduction) run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	o := &r.options
+	if len(args) > 0 {
+		o.Release = args[0]
+	}
+	switch {
+	case r.all && (len(args) > 0 || o.Bundle != ""):
+		return fault.Errorf(fault.Usage, "--all reproduces the releases of --from, and no other is named beside it")
+	case !r.all && o.Release == "" && o.Bundle == "":
+		return fault.Errorf(fault.Usage, "no release is named: name a dist/ folder, a URL or a version, or give --all")
+	case o.Verify.AllowUnsigned && len(r.keys) > 0:
+		return fault.Errorf(fault.Usage, "--key and --allow-unsigned: signatures are either checked or left out of account; take one away")
+	case (r.attest == "") != (r.attestKey == ""):
+		return fault.Errorf(fault.Usage, "--attest and --attest-key go together: where the verdict goes, and what signs it")
+	case r.ledger != "" && r.ledgerBranch != "":
+		return fault.Errorf(fault.Usage, "--ledger and --ledger-branch: a ledger is in one place; take one away")
+	}
+	switch r.vary {
+	case "all":
+	case "none", "":
+		o.Vary = []string{}
+	default:
+		o.Vary = strings.Split(r.vary, ",")
+	}
+	if o.Verify.Keys, err = verify.ReadKeys(r.keys); err != nil {
+		return err
+	}
+	if o.Verify.Identity, err = r.identity.Verifier(); err != nil {
+		return err
+	}
+	var signer signature.Signer
+	if r.attestKey != "" {
+		if signer, err = (sign.Source{Key: r.attestKey, PassphraseFile: r.passphrase}).Open(); err != nil {
+			return err
+		}
+	}
+	info, _ := debug.ReadBuildInfo()
+	o.Tool, o.Environ = "slipway "+thisBuild(info).Version, os.Environ()
+	o.Step = func(what string) { fmt.Fprintf(stderr, "%s ...\n", what) }
+	if r.log != "" {
+		f, err := os.OpenFile(r.log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+		if err != nil {
+			return fault.New(fault.Usage, err)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		o.Log = f
+	}
+	if r.all {
+		return r.history(ctx, signer, stdout, stderr)
+	}
+	return r.one(ctx, signer, stdout, stderr)
+}
+
+// one reproduces one release and shows what came of it.
+func (r *reproduction) one(ctx context.Context, signer signature.Signer, stdout, stderr io.Writer) error {
+	report, err := reproduce.Run(ctx, r.options)
+	if report.Verdict == "" {
+		return err
+	}
+	if r.html != "" {
+		page, e := report.HTML()
+		if e == nil {
+			e = fault.New(fault.Usage, os.WriteFile(r.html, page, 0o644))
+		}
+		err = errors.Join(err, e)
+	}
+	if signer != nil && report.Verdict != reproduce.Skip {
+		name, e := reproduce.Attest(report, signer, r.attest)
+		if e == nil {
+			fmt.Fprintf(stderr, "signed the verdict: %s\n", name)
+		}
+		err = errors.Join(err, e)
+	}
+	book, e := r.book()
+	if e != nil {
+		return errors.Join(err, e)
+	}
+	if book != nil && named(report) {
+		err = errors.Join(err, book.Append(ctx, entry(report, signer)))
+	}
+	if r.asJSON {
+		return errors.Join(err, writeJSON(stdout, report))
+	}
+	return errors.Join(err, report.WriteText(stdout))
+}
+
+// history reproduces all releases of a place, the oldest first, and keeps each verdict in the ledger as soon as it is there:
+// a run that ends early goes on where it was.
+func (r *reproduction) history(ctx context.Context, signer signature.Signer, stdout, stderr io.Writer) error {
+	book, err := r.book()
+	if err != nil {
+		return err
+	}
+	list, err := reproduce.Releases(ctx, r.options.From, os.Getenv)
+	if err != nil {
+		return err
+	}
+	var known ledger.Ledger
+	if book != nil {
+		if known, err = book.Read(ctx); err != nil {
+			return err
+		}
+	}
+	var reports []reproduce.Report
+	var errs []error
+	passed, before := 0, 0
+	for _, l := range list {
+		o := r.options
+		o.Release, o.From = l.Address(), ""
+		o.Verify.Version = l.Version
+		o.Known = func(name, version string, manifest artifact.Digest) bool {
+			e, ok := known.Last(name, version, manifest)
+			return ok && e.Verdict == ledger.Pass && !r.again
+		}
+		fmt.Fprintf(stderr, "== %s\n", strings.TrimSpace(l.Name+" "+l.Version))
+		report, err := reproduce.Run(ctx, o)
+		switch {
+		case errors.Is(err, reproduce.ErrKnown):
+			before++
+			continue
+		case ctx.Err() != nil:
+			return errors.Join(append(errs, err)...)
+		case report.Verdict == "":
+			// A release that cannot even be looked at is no reason to leave the others out.
+			errs = append(errs, fmt.Errorf("%s: %w", l.Address(), err))
+			continue
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			passed++
+		}
+		if signer != nil && report.Verdict != reproduce.Skip {
+			if _, err := reproduce.Attest(report, signer, r.attest); err != nil {
+				return errors.Join(append(errs, err)...)
+			}
+		}
+		if book != nil && named(report) {
+			if err := book.Append(ctx, entry(report, signer)); err != nil {
+				return errors.Join(append(errs, err)...)
+			}
+		}
+		reports = append(reports, report)
+		if !r.asJSON {
+			if err := report.WriteText(stdout); err != nil {
+				return err
+			}
+		}
+	}
+	if r.asJSON {
+		if reports == nil {
+			reports = []reproduce.Report{}
+		}
+		return errors.Join(append(errs, writeJSON(stdout, reports))...)
+	}
+	fmt.Fprintf(stdout, "%d releases: %d reproduced, %d not, %d had passed before\n", len(list), passed, len(list)-passed-before, before)
+	return errors.Join(errs...)
+}
+
+// book opens the ledger; nil where none is asked for.
+func (r *reproduction) book() (ledger.Store, error) {
+	switch {
+	case r.ledger != "":
+		return ledger.OpenFolder(r.ledger), nil
+	case r.ledgerBranch == "":
+		return nil, nil
+	case r.options.Repository == "":
+		return nil, fault.Errorf(fault.Usage, "--ledger-branch is a branch of --repository; give both")
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fault.Errorf(fault.Usage, "finding a folder for the ledger's branch: %w", err)
+	}
+	// The folder stays: it remembers how far the branch went, so that entries cannot be taken away behind it.
+	dir := filepath.Join(cache, "slipway", "ledger", artifact.Sum([]byte(r.options.Repository+"\n"+r.ledgerBranch)).Short())
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fault.New(fault.Usage, err)
+	}
+	return ledger.OpenBranch(ledger.BranchOptions{
+		Remote: r.options.Repository, Branch: r.ledgerBranch, Environ: os.Environ(), Dir: dir, Author: "slipway <slipway@localhost>",
+	}), nil
+}
+
+// named tells whether a report says which release it is about: of one whose manifest cannot be read nobody could look the
+// entry up.
+func named(r reproduce.Report) bool {
+	return r.Name != "" && r.Version != "" && r.Commit != "" && r.Manifest != ""
+}
+
+// entry is what the ledger keeps of a report.
+func entry(r reproduce.Report, signer signature.Signer) ledger.Entry {
+	e := ledger.Entry{
+		Schema: ledger.Schema, Time: r.Finished, Name: r.Name, Version: r.Version, Commit: r.Commit, Manifest: r.Manifest,
+		Rebuilt: r.Rebuilt, Verdict: ledger.Verdict(r.Verdict), Passed: r.Count(reproduce.Pass), Failed: r.Count(reproduce.Fail),
+		Skipped: r.Count(reproduce.Skip), Engine: r.Engine, Host: r.Host, Tool: r.Tool, Why: r.First(),
+	}
+	if e.Why == "" && r.Verdict != reproduce.Pass {
+		e.Why = "nothing was compared"
+	}
+	if signer != nil && r.Verdict != reproduce.Skip {
+		e.Rebuilder = string(signer.Public().Fingerprint())
+	}
+	return e
+}

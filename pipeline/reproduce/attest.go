@@ -1,0 +1,73 @@
+package reproduce
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/provenance"
+	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/verify"
+)
+
+// Attest signs the verdict of a report and writes it into the folder dir, under a name that tells the release and the key.
+// There is none over a release that could not be rebuilt.
+func Attest(r Report, signer signature.Signer, dir string) (string, error) {
+	if r.Verdict == Skip {
+		return "", fault.Errorf(fault.Mismatch, "%s was not reproduced, so there is no verdict to sign", r.title())
+	}
+	s := provenance.Summary{
+		Resource: cmp.Or(r.Repository, r.Published) + "@" + cmp.Or(r.Tag, r.Commit), Commit: r.Commit,
+		Verifier: map[string]string{"slipway": cmp.Or(r.Tool, "devel")}, Time: r.Finished, Passed: r.Verdict == Pass,
+	}
+	subjects := map[string]bool{}
+	add := func(name string, d artifact.Digest) {
+		if d != "" && !subjects[name] {
+			subjects[name] = true
+			s.Subject = append(s.Subject, provenance.Resource{Name: name, Digest: map[string]string{"sha256": d.Hex()}})
+		}
+	}
+	for _, row := range r.Rows {
+		add(row.Path, row.Published)
+	}
+	add(manifest.FileName, r.Manifest) // also where nothing was compared any more
+	statement, err := s.Statement()
+	if err != nil {
+		return "", err
+	}
+	bundle, err := signature.SignStatement(signer, statement)
+	if err != nil {
+		return "", fmt.Errorf("signing the verdict: %w", err)
+	}
+	b, err := bundle.Encode()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fault.New(fault.Usage, err)
+	}
+	name := filepath.Join(dir, fmt.Sprintf("%s_%s.%s%s", r.Name, r.Version, signer.Public().Fingerprint().Short(), verify.VerdictSuffix))
+	return name, writeWhole(name, append(b, '\n'))
+}
+
+// writeWhole writes a file that is either there as a whole or not at all.
+func writeWhole(name string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".slipway-*")
+	if err != nil {
+		return fault.New(fault.Usage, err)
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(fault.New(fault.Build, fmt.Errorf("writing %s: %w", name, err)), os.Remove(f.Name()))
+	}
+	return nil
+}

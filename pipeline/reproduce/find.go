@@ -1,0 +1,435 @@
+package reproduce
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/source"
+	"github.com/slipway-build/slipway/pipeline/verify"
+	"github.com/slipway-build/slipway/pipeline/version"
+)
+
+// published is a release as it was found.
+type published struct {
+	where     string // for people
+	dir       string // with its files
+	rel       manifest.Release
+	raw       []byte // release.json; nil for an image of a registry, which has none
+	downloads bool   // dir has only what people download from a page
+	image     *image // one image of a registry
+}
+
+// find brings what is published.
+func (r *run) find(ctx context.Context) (published, error) {
+	name := r.o.Release
+	switch info, err := os.Stat(name); {
+	case name == "":
+		return published{}, fault.Errorf(fault.Usage, "no release is named: name a dist/ folder, a URL or a version")
+	case strings.HasPrefix(name, ociScheme):
+		return r.findImage(ctx, name)
+	case verify.IsURL(name):
+		return r.fetch(ctx, name)
+	case err == nil && info.IsDir():
+		return r.open(name, verify.Fetched{Dir: name, Address: name})
+	case strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, "/"):
+		return published{}, fault.Errorf(fault.Usage, "%s: no such folder; name the dist/ folder of a release, a URL or a version", name)
+	}
+	want, err := version.Parse(strings.TrimPrefix(name, "v"))
+	if err != nil {
+		return published{}, fault.Errorf(fault.Usage, "%q is neither a folder nor a URL nor a version such as v1.2.3", name)
+	}
+	list, err := Releases(ctx, r.o.From, r.o.environ)
+	if err != nil {
+		return published{}, err
+	}
+	var found []Listed
+	for _, l := range list {
+		if l.Version == want.String() {
+			found = append(found, l)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return published{}, fault.Errorf(fault.Usage, "there is no release %s in %s, which has %d", want, r.o.From, len(list))
+	case 1:
+	default:
+		return published{}, fault.Errorf(fault.Usage, "%s has %s of %d projects; name its URL or its folder", r.o.From, want, len(found))
+	}
+	// The tag may lie elsewhere than the version says, and an older release under the name of a newer one is none.
+	r.o.Verify.Version = want.String()
+	if found[0].Folder != "" {
+		return r.open(found[0].Folder, verify.Fetched{Dir: found[0].Folder, Address: found[0].Folder})
+	}
+	return r.fetch(ctx, found[0].URL)
+}
+
+func (o Options) environ(name string) string {
+	for _, kv := range slices.Backward(o.Environ) {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// tagPage matches the page of a release on GitHub, which is what people copy from a browser.
+var tagPage = regexp.MustCompile(`^(https?://[^/]+/[^/]+/[^/]+/releases)/tag/([^/?#]+)/?$`)
+
+// fetch brings a release from a server.
+func (r *run) fetch(ctx context.Context, address string) (published, error) {
+	address = tagPage.ReplaceAllString(address, "$1/download/$2/")
+	if r.o.Known != nil && r.known(ctx, address) {
+		return published{}, ErrKnown
+	}
+	dir := filepath.Join(r.work, "published")
+	// What is there from a run that was interrupted is kept where it is still the same.
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return published{}, err
+	}
+	fetched, err := verify.Fetch(ctx, address, dir, r.o.Verify)
+	if err != nil {
+		return published{}, err
+	}
+	return r.open(address, fetched)
+}
+
+// known asks for the manifest alone. What keeps it from coming is told when the release is fetched.
+func (r *run) known(ctx context.Context, address string) bool {
+	for _, at := range []string{"", "files/"} {
+		raw, err := get(ctx, strings.TrimRight(address, "/")+"/"+at+manifest.FileName, maxManifest, nil)
+		if err != nil {
+			continue
+		}
+		m, err := manifest.Decode(strings.NewReader(string(raw)))
+		return err == nil && r.o.Known(m.Name, m.Version.String(), artifact.Sum(raw))
+	}
+	return false
+}
+
+// open reads the manifest of a release that is in a folder.
+func (r *run) open(where string, f verify.Fetched) (published, error) {
+	p := published{where: where, dir: f.Dir, downloads: f.Downloads}
+	raw, err := readBounded(filepath.Join(f.Dir, manifest.FileName), maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, fault.Errorf(fault.Usage, "%s has no %s; name the dist/ folder of a release", f.Dir, manifest.FileName)
+	}
+	if err != nil {
+		return p, fmt.Errorf("reading release: %w", err)
+	}
+	p.raw = raw
+	p.rel, err = manifest.Decode(strings.NewReader(string(raw)))
+	if err != nil { // the check tells of it
+		p.rel = manifest.Release{}
+	}
+	return p, nil
+}
+
+// Bounds on what is read from outside.
+const (
+	maxManifest = 16 << 20 // bytes of a manifest or a list of releases
+	maxReleases = 10_000   // of one place
+	patience    = time.Minute
+	tries       = 3
+)
+
+func readBounded(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s has more than %d bytes", name, limit)
+	}
+	return b, err
+}
+
+// Listed is a release of a place.
+type Listed struct {
+	Name    string // "" where the list does not say
+	Version string
+	Folder  string // one of these two
+	URL     string
+}
+
+// Address is what Options.Release takes.
+func (l Listed) Address() string { return l.Folder + l.URL }
+
+// Releases are the releases of a place, the oldest version first: of a folder of releases, of the server of slipway serve,
+// or of a repository on GitHub, "" for the origin of the repository here. Of GitHub's those count that have a
+// release.json. The environment may have GITHUB_TOKEN, which GitHub answers more often, and GITHUB_API_URL for one that is
+// not github.com.
+func Releases(ctx context.Context, from string, getenv func(string) string) ([]Listed, error) {
+	if from == "" {
+		origin, err := source.Remote(ctx, ".", "origin")
+		if err != nil || origin == "" {
+			return nil, fault.Errorf(fault.Usage, "nothing says where releases are: give --from a folder, the URL of a server or of a repository on GitHub")
+		}
+		if from = fromGit(origin); from == "" {
+			return nil, fault.Errorf(fault.Usage, "the origin of this repository is not on GitHub; give --from a folder or the URL of a server")
+		}
+	}
+	var list []Listed
+	var err error
+	switch u, bad := url.Parse(from); {
+	case !verify.IsURL(from):
+		list, err = inFolder(from)
+	case bad != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		return nil, fault.Errorf(fault.Usage, "--from %.200q is neither a folder nor a URL", from)
+	default:
+		list, err = onServer(ctx, u)
+		if errors.Is(err, errNoServer) {
+			list, err = onGitHub(ctx, u, getenv)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(list, func(a, b Listed) int {
+		v, errV := version.Parse(a.Version)
+		w, errW := version.Parse(b.Version)
+		if errV != nil || errW != nil {
+			return strings.Compare(a.Version, b.Version)
+		}
+		if c := v.Compare(w); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return list, nil
+}
+
+// fromGit is the page of the repository that git fetches from, "" where it has none.
+func fromGit(remote string) string {
+	remote = strings.TrimSuffix(strings.TrimSuffix(remote, "/"), ".git")
+	if at, ok := strings.CutPrefix(remote, "git@"); ok { // git@github.com:owner/name
+		host, name, _ := strings.Cut(at, ":")
+		return "https://" + host + "/" + name
+	}
+	u, err := url.Parse(remote)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return "https://" + u.Hostname() + u.Path
+}
+
+// inFolder lists a folder of releases: one dist/, or <version>/ or <name>/<version>/ as slipway serve has them.
+func inFolder(root string) ([]Listed, error) {
+	if info, err := os.Stat(root); err != nil || !info.IsDir() {
+		return nil, fault.Errorf(fault.Usage, "%s: no such folder of releases", root)
+	}
+	var list []Listed
+	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return fmt.Errorf("listing releases: %w", err)
+		}
+		if !e.IsDir() {
+			return nil
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		if rel != "." && (strings.HasPrefix(e.Name(), ".") || strings.Count(filepath.ToSlash(rel), "/") > 1) {
+			return fs.SkipDir
+		}
+		raw, err := readBounded(filepath.Join(name, manifest.FileName), maxManifest)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		l := Listed{Version: e.Name(), Folder: name} // one that cannot be read is reproduced, too, and fails
+		if err == nil {
+			if m, err := manifest.Decode(strings.NewReader(string(raw))); err == nil {
+				l.Name, l.Version = m.Name, m.Version.String()
+			}
+		}
+		if list = append(list, l); len(list) > maxReleases {
+			return fault.Errorf(fault.Usage, "%s has more than %d releases", root, maxReleases)
+		}
+		return fs.SkipDir
+	})
+	return list, err
+}
+
+var errNoServer = errors.New("no slipway serve")
+
+// onServer lists what slipway serve has.
+func onServer(ctx context.Context, at *url.URL) ([]Listed, error) {
+	doc := at.JoinPath("releases.json")
+	b, err := get(ctx, doc.String(), maxManifest, nil)
+	if isStatus(err, http.StatusNotFound) {
+		return nil, errNoServer
+	}
+	if err != nil {
+		return nil, err
+	}
+	var said struct {
+		Releases []struct{ Name, Version, Path string } `json:"releases"`
+	}
+	if err := json.Unmarshal(b, &said); err != nil {
+		return nil, fault.Errorf(fault.Transient, "%s: reading the list of releases: %w", doc, err)
+	}
+	if len(said.Releases) > maxReleases {
+		return nil, fault.Errorf(fault.Usage, "%s lists more than %d releases", doc, maxReleases)
+	}
+	var list []Listed
+	for _, s := range said.Releases {
+		rel, err := url.Parse(s.Path)
+		if err != nil || rel.IsAbs() || rel.Host != "" { // a server speaks for itself alone
+			return nil, fault.Errorf(fault.Mismatch, "%s: %.200q is no path below it", doc, s.Path)
+		}
+		list = append(list, Listed{Name: s.Name, Version: s.Version, URL: doc.ResolveReference(rel).String()})
+	}
+	return list, nil
+}
+
+// onGitHub lists the releases of a repository (https://docs.github.com/rest/releases/releases#list-releases).
+func onGitHub(ctx context.Context, page *url.URL, getenv func(string) string) ([]Listed, error) {
+	parts := strings.Split(strings.Trim(page.Path, "/"), "/")
+	if len(parts) != 2 {
+		return nil, fault.Errorf(fault.Usage, "%s: neither a slipway serve nor a repository on GitHub is here", page)
+	}
+	api := getenv("GITHUB_API_URL")
+	if page.Hostname() == "github.com" {
+		api = "https://api.github.com"
+	} else if api == "" {
+		api = page.Scheme + "://" + page.Host + "/api/v3" // GitHub Enterprise Server
+	}
+	header := http.Header{"Accept": {"application/vnd.github+json"}}
+	if token := getenv("GITHUB_TOKEN"); token != "" {
+		header.Set("Authorization", "Bearer "+token)
+	}
+	var list []Listed
+	for n := 1; ; n++ {
+		at := fmt.Sprintf("%s/repos/%s/%s/releases?per_page=100&page=%d", api, parts[0], parts[1], n)
+		b, err := get(ctx, at, maxManifest, header)
+		if isStatus(err, http.StatusNotFound) {
+			return nil, fault.Errorf(fault.Usage, "%s: there is no such repository, or nothing in it may be read", page)
+		}
+		if err != nil {
+			return nil, err
+		}
+		var said []struct {
+			Tag    string `json:"tag_name"`
+			Draft  bool   `json:"draft"`
+			Assets []struct {
+				Name string `json:"name"`
+				URL  string `json:"browser_download_url"`
+			} `json:"assets"`
+		}
+		if err := json.Unmarshal(b, &said); err != nil {
+			return nil, fault.Errorf(fault.Transient, "%s: reading the list of releases: %w", at, err)
+		}
+		for _, s := range said {
+			for _, a := range s.Assets {
+				if a.Name != manifest.FileName || s.Draft {
+					continue
+				}
+				tag := s.Tag[strings.LastIndex(s.Tag, "/")+1:]
+				list = append(list, Listed{Version: strings.TrimPrefix(tag, "v"), URL: strings.TrimSuffix(a.URL, manifest.FileName)})
+			}
+		}
+		if len(said) < 100 || len(list) > maxReleases {
+			return list, nil
+		}
+	}
+}
+
+// statusError is an answer that is not what was asked for.
+type statusError struct {
+	at   string
+	code int
+}
+
+func (e statusError) Error() string { return fmt.Sprintf("%s: the server says %d", e.at, e.code) }
+
+func isStatus(err error, code int) bool {
+	var s statusError
+	return errors.As(err, &s) && s.code == code
+}
+
+// get reads a small document, and asks again where that may help. The header goes to no other host.
+func get(ctx context.Context, at string, limit int64, header http.Header) ([]byte, error) {
+	b, _, err := getWith(ctx, http.DefaultClient, at, limit, header)
+	return b, err
+}
+
+func getWith(ctx context.Context, client *http.Client, at string, limit int64, header http.Header) ([]byte, http.Header, error) {
+	pause := 500 * time.Millisecond
+	for n := 1; ; n++ {
+		b, answer, wait, err := try(ctx, client, at, limit, header)
+		var s statusError
+		final := errors.As(err, &s) && s.code != http.StatusTooManyRequests && s.code < 500
+		switch {
+		case err == nil:
+			return b, answer, nil
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case final && (s.code == http.StatusUnauthorized || s.code == http.StatusForbidden):
+			return nil, answer, fault.New(fault.Credentials, err)
+		case final:
+			return nil, answer, err
+		case n == tries:
+			return nil, nil, fault.New(fault.Transient, err)
+		}
+		select {
+		case <-time.After(min(max(pause, wait), 30*time.Second)):
+			pause *= 2
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+}
+
+func try(ctx context.Context, client *http.Client, at string, limit int64, header http.Header) (b []byte, answer http.Header, wait time.Duration, err error) {
+	ctx, stop := context.WithTimeout(ctx, patience+time.Duration(limit>>15)*time.Second)
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, http.NoBody)
+	if err != nil {
+		return nil, nil, 0, statusError{at, http.StatusBadRequest}
+	}
+	req.Header = header.Clone()
+	if req.Header == nil {
+		req.Header = http.Header{}
+	}
+	req.Header.Set("User-Agent", "slipway")
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, nil, 0, fmt.Errorf("asking for %s: %w", at, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return nil, resp.Header, time.Duration(min(max(seconds, 0), 3600)) * time.Second, statusError{at, resp.StatusCode}
+	}
+	if b, err = io.ReadAll(io.LimitReader(resp.Body, limit+1)); err != nil {
+		return nil, nil, 0, fmt.Errorf("reading %s: %w", at, err)
+	}
+	if int64(len(b)) > limit {
+		return nil, nil, 0, statusError{at + " (more than " + strconv.FormatInt(limit, 10) + " bytes)", http.StatusRequestEntityTooLarge}
+	}
+	return b, resp.Header, 0, nil
+}
+
+// fileOf is where a file of the release lies.
+func (p published) fileOf(f artifact.File) string {
+	return filepath.Join(p.dir, filepath.FromSlash(path.Clean(f.Path)))
+}

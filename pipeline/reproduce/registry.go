@@ -1,0 +1,282 @@
+package reproduce
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/compare"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/version"
+)
+
+// ociScheme is what an image of a registry is named with, as Helm does it.
+const ociScheme = "oci://"
+
+// maxBlob bounds one blob of an image, in bytes.
+const maxBlob = 4 << 30
+
+// image is an image, or a chart, of a registry.
+type image struct {
+	name   string // host/path:tag
+	path   string // without the host
+	tag    string
+	digest artifact.Digest
+	blobs  *registryBlobs
+}
+
+// reference matches host/path:tag, path and tag as OCI has them
+// (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
+var reference = regexp.MustCompile(`^([A-Za-z0-9.\-]+(?::[0-9]+)?|\[[0-9a-f:]+\]:[0-9]+)/(` + component + `(?:/` + component + `)*):([A-Za-z0-9_][A-Za-z0-9._-]{0,127})$`)
+
+const component = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
+
+// Annotations by which an image says what it was made of
+// (https://github.com/opencontainers/image-spec/blob/main/annotations.md#pre-defined-annotation-keys).
+const (
+	revision = "org.opencontainers.image.revision"
+	sourceOf = "org.opencontainers.image.source"
+	versions = "org.opencontainers.image.version"
+)
+
+// document is what is read of an index or a manifest.
+type document struct {
+	MediaType   string            `json:"mediaType"`
+	Annotations map[string]string `json:"annotations"`
+	Config      struct {
+		MediaType string          `json:"mediaType"`
+		Digest    artifact.Digest `json:"digest"`
+	} `json:"config"`
+	Manifests []struct {
+		Digest artifact.Digest `json:"digest"`
+	} `json:"manifests"`
+}
+
+// findImage reads what a registry has under a name. A registry has no release.json: the commit is the one that the image
+// names, and the image is all that is compared.
+func (r *run) findImage(ctx context.Context, name string) (published, error) {
+	m := reference.FindStringSubmatch(strings.TrimPrefix(name, ociScheme))
+	if m == nil {
+		return published{}, fault.Errorf(fault.Usage, "%.200q is no image such as oci://ghcr.io/owner/tool:1.2.3", name)
+	}
+	b := &registryBlobs{ctx: ctx, host: m[1], path: m[2], dir: filepath.Join(r.work, "published", "blobs")}
+	if m[1] == "docker.io" {
+		b.host = "registry-1.docker.io"
+	}
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		return published{}, err
+	}
+	raw, err := b.get("manifests/"+m[3], maxManifest, true)
+	if isStatus(err, http.StatusNotFound) {
+		return published{}, fault.Errorf(fault.Usage, "%s: the registry has no such image", name)
+	}
+	if err != nil {
+		return published{}, err
+	}
+	im := &image{name: m[1] + "/" + m[2] + ":" + m[3], path: m[2], tag: m[3], digest: artifact.Sum(raw), blobs: b}
+	if err := writeWhole(filepath.Join(b.dir, im.digest.Hex()), raw); err != nil {
+		return published{}, err
+	}
+	notes, err := b.annotations(raw)
+	if err != nil {
+		return published{}, fmt.Errorf("%s: %w", name, err)
+	}
+	p := published{where: name, dir: b.dir, image: im}
+	p.rel.Name, p.rel.Commit, p.rel.Repository = m[2], notes[revision], notes[sourceOf]
+	if p.rel.Version, err = version.Parse(notes[versions]); err != nil || !isCommit(notes[revision]) {
+		return p, fault.Errorf(fault.Mismatch, "%s: it does not say which version and commit it was made of (%s, %s)", name, versions, revision)
+	}
+	r.report.row(Pass, kindRelease, im.name, "%s", im.digest)
+	return p, nil
+}
+
+// annotations are those of an index or a manifest, of its first platform where the index has none.
+func (b *registryBlobs) annotations(raw []byte) (map[string]string, error) {
+	var d document
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return nil, fault.Errorf(fault.Mismatch, "reading its manifest: %w", err)
+	}
+	if d.Annotations[revision] != "" || len(d.Manifests) == 0 {
+		return d.Annotations, nil
+	}
+	first, err := b.content(d.Manifests[0].Digest, true)
+	if err != nil {
+		return nil, err
+	}
+	var child document
+	if err := json.Unmarshal(first, &child); err != nil {
+		return nil, fault.Errorf(fault.Mismatch, "reading its manifest %s: %w", d.Manifests[0].Digest, err)
+	}
+	return child.Annotations, nil
+}
+
+// registryImage compares an image of a registry with the one of this name that was built.
+func (c *comparison) registryImage() error {
+	im := c.p.image
+	row := Row{Path: im.name, Kind: string(artifact.Image), Verdict: Fail, Published: im.digest}
+	for _, o := range objectsOf(c.rel, true) {
+		_, at, _ := strings.Cut(o.repository, "/")
+		if at == im.path && o.tag == im.tag {
+			row.Rebuilt, row.Kind = o.digest, string(o.kind)
+		}
+	}
+	switch {
+	case row.Rebuilt == "":
+		row.Detail = "published under this name, which the commit does not give"
+	case row.Rebuilt == row.Published:
+		row.Verdict = Pass
+	default:
+		im.blobs.ctx = c.ctx
+		var err error
+		row.Differences, err = compare.Images(c.ctx, im.blobs, blobs(c.builtFile(blobsDir)), row.Published, row.Rebuilt, compare.Options{})
+		if err != nil {
+			return err
+		}
+	}
+	c.report.Rows = append(c.report.Rows, row)
+	return nil
+}
+
+// named is an image or a chart of a release, with one of its tags.
+type named struct {
+	repository, tag string
+	object
+}
+
+// objectsOf are the images and charts of a release by every tag, those that may move to it included if floating says so.
+func objectsOf(m manifest.Release, floating bool) []named {
+	var all []named
+	for _, im := range m.Images {
+		tags := im.Tags
+		if floating {
+			tags = slices.Concat(im.Tags, im.Floating)
+		}
+		for _, tag := range tags {
+			all = append(all, named{im.Repository, tag, object{artifact.Image, im.Digest}})
+		}
+	}
+	for _, ch := range m.Charts {
+		if ch.Digest != "" {
+			all = append(all, named{ch.Repository, ch.Tag(), object{artifact.Chart, ch.Digest}})
+		}
+	}
+	return all
+}
+
+// registryBlobs are the contents of a repository, fetched when they are asked for.
+type registryBlobs struct {
+	ctx        context.Context
+	host, path string
+	dir        string
+	token      string
+}
+
+// Open fetches a content; see compare.Blobs.
+func (b *registryBlobs) Open(d artifact.Digest) (compare.Source, func() error, error) {
+	if _, err := artifact.ParseDigest(string(d)); err != nil {
+		return compare.Source{}, nil, err
+	}
+	name := filepath.Join(b.dir, d.Hex())
+	if got, _, err := artifact.SumFile(name); err != nil || got != d {
+		raw, err := b.content(d, true)
+		if isStatus(err, http.StatusNotFound) {
+			raw, err = b.content(d, false)
+		}
+		if err != nil {
+			return compare.Source{}, nil, err
+		}
+		if err := writeWhole(name, raw); err != nil {
+			return compare.Source{}, nil, err
+		}
+	}
+	return openSource(name)
+}
+
+// content is a manifest or a blob, held to its digest.
+func (b *registryBlobs) content(d artifact.Digest, isManifest bool) ([]byte, error) {
+	at, limit := "blobs/"+string(d), int64(maxBlob)
+	if isManifest {
+		at, limit = "manifests/"+string(d), maxManifest
+	}
+	raw, err := b.get(at, limit, isManifest)
+	if err != nil {
+		return nil, err
+	}
+	if got := artifact.Sum(raw); got != d {
+		return nil, fault.Errorf(fault.Mismatch, "%s/%s: the registry gives %s for %s", b.host, b.path, got, d)
+	}
+	return raw, nil
+}
+
+// get asks the registry, with a token for everybody where it wants one
+// (https://distribution.github.io/distribution/spec/auth/token/).
+func (b *registryBlobs) get(at string, limit int64, isManifest bool) ([]byte, error) {
+	scheme := "https"
+	if host, _, err := net.SplitHostPort(b.host); err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback()) {
+		scheme = "http"
+	}
+	address := scheme + "://" + b.host + "/v2/" + b.path + "/" + at
+	header := http.Header{}
+	if isManifest {
+		header.Set("Accept", signature.IndexMediaType+", "+signature.ManifestMediaType)
+	}
+	for range 2 {
+		if b.token != "" {
+			header.Set("Authorization", "Bearer "+b.token)
+		}
+		raw, answer, err := getWith(b.ctx, http.DefaultClient, address, limit, header)
+		if !isStatus(err, http.StatusUnauthorized) || b.token != "" {
+			return raw, err
+		}
+		if err := b.login(answer.Get("WWW-Authenticate")); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fault.Errorf(fault.Credentials, "%s: the registry lets nobody read it", address)
+}
+
+// challenge matches a part of what a registry asks for.
+var challenge = regexp.MustCompile(`([a-z]+)="([^"]*)"`)
+
+func (b *registryBlobs) login(asked string) error {
+	scheme, rest, _ := strings.Cut(asked, " ")
+	fields := map[string]string{}
+	for _, m := range challenge.FindAllStringSubmatch(rest, -1) {
+		fields[m[1]] = m[2]
+	}
+	realm, err := url.Parse(fields["realm"])
+	if !strings.EqualFold(scheme, "Bearer") || err != nil || realm.Host == "" {
+		return fault.Errorf(fault.Credentials, "%s/%s cannot be read by everybody; fetch the release and name its folder", b.host, b.path)
+	}
+	realm.RawQuery = url.Values{"service": {fields["service"]}, "scope": {"repository:" + b.path + ":pull"}}.Encode()
+	raw, err := get(b.ctx, realm.String(), 1<<20, nil)
+	if err != nil {
+		return err
+	}
+	var said struct {
+		Token  string `json:"token"`
+		Access string `json:"access_token"`
+	}
+	if err := json.Unmarshal(raw, &said); err != nil {
+		return fmt.Errorf("reading the token of %s: %w", b.host, err)
+	}
+	if b.token = said.Token; b.token == "" {
+		b.token = said.Access
+	}
+	if b.token == "" {
+		return errors.New(b.host + " gives no token")
+	}
+	return nil
+}

@@ -1,0 +1,380 @@
+// Package reproduce proves that a published release is what its commit builds, or says exactly where it is not.
+//
+// A release is found where it was published and checked as a receiver checks it. Then its commit is cloned into a clean
+// place, the pipeline of that very commit is compiled as its own go.mod pins it, and run where everything is different
+// that must not matter: the path, the time zone, the locale, the clock, the user's folders, the caches. What comes out is
+// held against what was published, byte for byte, and what differs is explained to the innermost place.
+//
+// Nothing of this program goes into the bytes that it compares: it may be years newer than the pipeline that it runs. All
+// that it asks of that pipeline is the build command and the flags that say which release is wanted.
+//
+// A commit's pipeline is a program of the commit's author, and so is everything that it compiles. Who rebuilds a release
+// runs both, as any user of its sources would; in a container or a machine of its own where they are not trusted.
+package reproduce
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/lockedfile"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/source"
+	"github.com/slipway-build/slipway/pipeline/verify"
+)
+
+// Options say what is reproduced, and how.
+type Options struct {
+	// Release is a dist/ folder, the URL of a release (what a server, slipway serve or GitHub has), oci://repository:tag for
+	// an image in a registry, or a version, which is looked for in From.
+	Release string
+	// From is where versions are found: a folder of releases, the URL of a slipway serve, or the URL of a repository on
+	// GitHub. "" is the origin of the repository that the current folder is in.
+	From string
+	// Repository is the URL or the path of the git repository that has the commit; "" is the one that the release names.
+	Repository string
+	// Bundle is a folder that Vendor wrote: source, modules, toolchain, bases and the release itself. Nothing is fetched
+	// from anywhere else then.
+	Bundle string
+	// Verify says who must have signed the release, and what else of it is accepted.
+	Verify verify.Options
+	// Engine is what compiles: host, dagger, or auto for the choice of the commit's pipeline.
+	Engine string
+	// Vary are the names of what is made different; nil is all of Variations, an empty list nothing.
+	Vary []string
+	// Pipeline is the folder of the pipeline in the tree; "" is ci or slipway-ci.
+	Pipeline string
+	// Pass are names of environment variables that the build sees besides the few that it always does: credentials of
+	// private registries and modules.
+	Pass []string
+	// Work is the folder for everything that is fetched and built; "" is one in the user's cache that only the same
+	// reproduction uses, so that one that was interrupted goes on from there.
+	Work string
+	// Keep leaves that folder as it is.
+	Keep bool
+	// Known tells whether a release has been reproduced before, so that it need not be again: Run returns ErrKnown. Nil
+	// knows none.
+	Known func(name, version string, manifest artifact.Digest) bool
+	// Environ is the environment, as of os.Environ.
+	Environ []string
+	// Log gets what the build says; nil drops it.
+	Log io.Writer
+	// Step is told of what is done now; nil is not.
+	Step func(string)
+	// Now is the clock, for the report; nil is time.Now.
+	Now func() time.Time
+	// Tool is this program with its version, for the report.
+	Tool string
+}
+
+// ErrKnown says that Options.Known knows the release.
+var ErrKnown = errors.New("it has been reproduced before")
+
+// Run reproduces a release. The report tells what was compared; the error is a fault.Mismatch if the verdict is not Pass. An
+// error of another code, without a verdict, says that nothing was found out: a flag that is wrong, or an end from
+// outside, after which the same call goes on.
+func Run(ctx context.Context, o Options) (Report, error) {
+	return reproduce(ctx, o, nil)
+}
+
+// reproduce runs a reproduction, and after one that passed what somebody wants to do with what it left.
+func reproduce(ctx context.Context, o Options, after func(*run) error) (Report, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Step == nil {
+		o.Step = func(string) {}
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	if o.Bundle != "" {
+		var err error
+		if o, err = o.fromBundle(ctx); err != nil {
+			return Report{}, err
+		}
+	}
+	vary, err := choose(o.Vary)
+	if err != nil {
+		return Report{}, err
+	}
+	work, done, err := o.room()
+	if err != nil {
+		return Report{}, err
+	}
+	r := &run{o: o, work: work, report: Report{Schema: Schema, Tool: o.Tool, Started: o.Now().UTC().Truncate(time.Second)}}
+	err = r.all(ctx, vary)
+	if err == nil && ctx.Err() == nil {
+		r.report.finish(o.Now())
+		if after != nil && r.report.Verdict == Pass {
+			err = after(r)
+		}
+	}
+	if ctx.Err() != nil {
+		return Report{}, errors.Join(fault.Errorf(fault.Transient, "reproducing %s: interrupted; the same command goes on from here", o.Release), done(false))
+	}
+	if err != nil {
+		return Report{}, errors.Join(err, done(errors.Is(err, ErrKnown)))
+	}
+	// What could not be compared may be compared with what was fetched, when the same command is run again.
+	if err := done(r.report.Verdict != Skip); err != nil {
+		return Report{}, err
+	}
+	if r.report.Verdict != Pass {
+		return r.report, fault.Errorf(fault.Mismatch, "%s: %s", cmp.Or(r.report.title(), o.Release), r.report.summary())
+	}
+	return r.report, nil
+}
+
+// run is one reproduction.
+type run struct {
+	o      Options
+	work   string
+	report Report
+	p      published
+	src    string // the clone
+
+	toolchain string // that the pipeline was compiled with
+}
+
+func (r *run) all(ctx context.Context, vary []Variation) error {
+	r.o.Step("finding " + r.o.Release)
+	var err error
+	if r.p, err = r.find(ctx); err != nil {
+		return r.unfound(err)
+	}
+	r.report.describe(r.p)
+	if r.o.Known != nil && r.o.Known(r.report.Name, r.report.Version, r.report.Manifest) {
+		return ErrKnown
+	}
+	r.o.Step("checking " + r.p.where)
+	if !r.check(ctx, r.p) {
+		return nil
+	}
+	var ok bool
+	if r.src, ok = r.source(ctx, &r.p); !ok || ctx.Err() != nil {
+		return nil
+	}
+	rebuilt, ok := r.rebuild(ctx, r.p, r.src, vary)
+	if !ok || ctx.Err() != nil {
+		return nil
+	}
+	r.o.Step("comparing")
+	return r.compare(ctx, r.p, rebuilt)
+}
+
+// unfound turns what kept a release from being found into a verdict, but for what is wrong with the command.
+func (r *run) unfound(err error) error {
+	if fault.CodeOf(err) == fault.Usage || errors.Is(err, ErrKnown) {
+		return err
+	}
+	r.report.row(Skip, kindRelease, r.o.Release, "%s", oneLine(err))
+	return nil
+}
+
+// source clones the repository of the release, and holds the tag and the tree to what the manifest says of them. It tells
+// whether there is something to build.
+func (r *run) source(ctx context.Context, p *published) (string, bool) {
+	const kind = "source"
+	if p.rel.Commit == "" {
+		r.report.row(Skip, kind, "commit", "nothing says which commit the release was made of")
+		return "", false
+	}
+	from := r.repository(ctx, *p)
+	if from == "" {
+		r.report.row(Skip, kind, p.rel.Commit, "the release names no repository; give --repository")
+		return "", false
+	}
+	r.report.Repository = from
+	dir, err := r.clone(ctx, from, p.rel.Commit)
+	if err != nil {
+		// A commit that is not there is no accident of a network: nobody can look at what was released.
+		verdict := Skip
+		if strings.Contains(err.Error(), "has no commit") {
+			verdict = Fail
+		}
+		r.report.row(verdict, kind, p.rel.Commit, "%s", oneLine(err))
+		return "", false
+	}
+	if p.image != nil {
+		if err := tagOf(ctx, dir, p); err != nil {
+			r.report.row(Skip, kind, p.rel.Commit, "%s", oneLine(err))
+			return "", false
+		}
+		r.report.Tag = p.rel.Tag
+	}
+	if tag := p.rel.Tag; tag != "" {
+		at, err := source.TagCommit(ctx, dir, tag)
+		switch {
+		case err != nil:
+			r.report.row(Skip, kind, "tag "+tag, "%s", oneLine(err))
+			return "", false
+		case at == "":
+			r.report.row(Fail, kind, "tag "+tag, "%s has no such tag", from)
+			return "", false
+		case at != p.rel.Commit:
+			r.report.row(Fail, kind, "tag "+tag, "it names %s now, and the release was made of %s: the tag was moved", at, p.rel.Commit)
+			return "", false
+		}
+		r.report.row(Pass, kind, "tag "+tag, "names %s", p.rel.Commit)
+	}
+	tree, err := source.TreeOf(ctx, dir, p.rel.Commit)
+	switch {
+	case err != nil:
+		r.report.row(Skip, kind, p.rel.Commit, "%s", oneLine(err))
+		return "", false
+	case p.rel.Tree != "" && tree != p.rel.Tree:
+		r.report.row(Fail, kind, p.rel.Commit, "its tree is %s, and the release says %s", tree, p.rel.Tree)
+		return "", false
+	}
+	r.report.row(Pass, kind, p.rel.Commit, "cloned from %s", from)
+	return dir, true
+}
+
+// tagOf finds the tag that an image was released under: of those on its commit the one that ends in its version.
+func tagOf(ctx context.Context, dir string, p *published) error {
+	tags, err := source.TagsAt(ctx, dir, p.rel.Commit)
+	for _, t := range tags {
+		last := t[strings.LastIndex(t, "/")+1:]
+		if strings.TrimPrefix(last, "v") == p.rel.Version.String() {
+			p.rel.Tag = t
+		}
+	}
+	return err
+}
+
+// repository is where the commit is looked for.
+func (r *run) repository(ctx context.Context, p published) string {
+	if r.o.Repository != "" {
+		return r.o.Repository
+	}
+	if p.rel.Repository != "" {
+		return p.rel.Repository
+	}
+	if top, err := source.Root(ctx, "."); err == nil {
+		return top
+	}
+	return ""
+}
+
+// clone makes the clean place, or finds the one that was made before.
+func (r *run) clone(ctx context.Context, from, commit string) (string, error) {
+	parent := r.work
+	if r.varied("path") {
+		parent = filepath.Join(parent, "another path", "deeper", "down")
+	}
+	dir, whole := filepath.Join(parent, "src"), filepath.Join(r.work, "src.whole")
+	if b, err := os.ReadFile(whole); err == nil && string(b) == from+"\n"+commit {
+		return dir, nil
+	}
+	r.o.Step("cloning " + from)
+	if err := removeAll(dir); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return "", err
+	}
+	if err := source.Clone(ctx, from, dir, commit); err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(whole, []byte(from+"\n"+commit), 0o600)
+}
+
+func (r *run) varied(name string) bool {
+	names := r.o.Vary
+	if names == nil {
+		return true
+	}
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// room makes the folder for everything, and keeps others out of it. Done gives it up and, if the work is finished,
+// removes it.
+func (o Options) room() (dir string, done func(finished bool) error, err error) {
+	dir = o.Work
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", nil, fault.Errorf(fault.Usage, "finding a folder to work in: %w; name one with --work", err)
+		}
+		what := fmt.Sprintf("%q %q %q %q %q %q", o.Release, o.From, o.Repository, o.Bundle, o.Engine, o.Vary)
+		if _, err := os.Stat(o.Release); err == nil { // a folder of this name elsewhere is another release
+			if abs, err := filepath.Abs(o.Release); err == nil {
+				what += abs
+			}
+		}
+		dir = filepath.Join(cache, "slipway", "reproduce", artifact.Sum([]byte(what)).Short())
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", nil, fault.New(fault.Usage, fmt.Errorf("making a folder to work in: %w", err))
+	}
+	lock, err := lockedfile.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		return "", nil, fault.New(fault.Usage, fmt.Errorf("taking the folder to work in: %w", err))
+	}
+	return dir, func(finished bool) error {
+		var err error
+		if finished && !o.Keep {
+			if o.Work == "" {
+				err = removeAll(dir)
+			} else {
+				err = clear(dir)
+			}
+		}
+		return errors.Join(err, lock.Close())
+	}, nil
+}
+
+// clear empties a folder that somebody named.
+func clear(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Name() != "lock" {
+			err = errors.Join(err, removeAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
+}
+
+// removeAll removes a folder, read-only folders of a module cache in it included.
+func removeAll(dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(name string, e os.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			_ = os.Chmod(name, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
+}
+
+// oneLine is the text of an error on the one line that a row has.
+func oneLine(err error) string {
+	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+}
+
+// isCommit tells whether s is a full git object name.
+func isCommit(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && (len(b) == 20 || len(b) == 32) && strings.ToLower(s) == s
+}

@@ -1,0 +1,578 @@
+package reproduce_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/reproduce"
+	"github.com/slipway-build/slipway/pipeline/serve"
+	"github.com/slipway-build/slipway/pipeline/sign"
+	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/verify"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pipelineSource is a pipeline that is compiled in seconds: it writes the releases that the tests of receivers read. It
+// knows the flags that every pipeline knows, and how to fail.
+const pipelineSource = `// Command ci is a pipeline for tests; as every pipeline it could call github.com/slipway-build/slipway/pipeline/cli.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
+)
+
+func main() {
+	f := flag.NewFlagSet("build", flag.ExitOnError)
+	out, tag, since := f.String("out", "dist", ""), f.String("tag", "", ""), f.String("since", "", "")
+	f.String("progress", "", "")
+	f.String("engine", "auto", "")
+	f.String("bases", "locked", "")
+	f.Bool("no-cache", false, "")
+	f.Parse(os.Args[2:])
+	behave, _ := os.ReadFile("behave")
+	text := strings.TrimSpace(string(behave))
+	if after, ok := strings.CutPrefix(text, "after "); ok && os.Getenv("HOME") != "" {
+		// It misbehaves where a rebuild has another time zone, and not where the release was made.
+		if os.Getenv("TZ") == "" {
+			text = ""
+		} else {
+			text = after
+		}
+	}
+	o := verifytest.Options{Version: strings.TrimPrefix(*tag, "v"), Commit: git("rev-parse", "HEAD"), Tree: git("rev-parse", "HEAD^{tree}")}
+	sec, _ := strconv.ParseInt(git("show", "-s", "--format=%ct", "HEAD"), 10, 64)
+	o.Time = time.Unix(sec, 0).UTC()
+	o.EditManifest = func(r *manifest.Release) { r.Since = *since }
+	switch {
+	case text == "base is gone":
+		fmt.Fprintln(os.Stderr, "slipway: base docker.io/library/alpine:3.22@sha256:5291 is nowhere to be had; tried\nslipway: cache: not there")
+		os.Exit(6)
+	case text == "hang":
+		os.WriteFile(os.Getenv("HANGS"), nil, 0o644)
+		time.Sleep(time.Hour)
+	case text == "big":
+		f, err := os.Create(*out + ".partial")
+		for i := 0; err == nil && i < 4096; i++ {
+			_, err = f.Write(make([]byte, 1<<20))
+		}
+		os.Remove(*out + ".partial")
+		fmt.Fprintln(os.Stderr, "slipway:", err)
+		os.Exit(4)
+	case text == "clock":
+		o.Edit = func(files map[string][]byte) {
+			for p := range files {
+				if strings.HasPrefix(p, "sbom/") && strings.HasSuffix(p, ".cdx.json") {
+					files[p] = []byte(strings.Replace(string(files[p]), "\"serialNumber\": \"urn:uuid:", fmt.Sprintf("\"serialNumber\": \"urn:uuid:%d", time.Now().Year()), 1))
+				}
+			}
+		}
+	}
+	if _, err := verifytest.Write(*out, o); err != nil {
+		fmt.Fprintln(os.Stderr, "slipway:", err)
+		os.Exit(4)
+	}
+}
+
+func git(args ...string) string {
+	out, err := exec.Command("git", args...).Output()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "slipway: git", args, err)
+		os.Exit(3)
+	}
+	return strings.TrimSpace(string(out))
+}
+`
+
+// project is a repository with a pipeline of its own, and the releases that it made.
+type project struct {
+	t        *testing.T
+	repo     string
+	releases string
+	tool     string // its pipeline, compiled once
+}
+
+// root is the top of this module.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	must(t, err)
+	return dir
+}
+
+func newProject(t *testing.T) *project {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it compiles a pipeline")
+	}
+	dir := t.TempDir()
+	p := &project{t: t, repo: filepath.Join(dir, "repo"), releases: filepath.Join(dir, "releases"), tool: filepath.Join(dir, "pipeline")}
+	must(t, os.MkdirAll(p.releases, 0o755))
+	p.write("ci/main.go", pipelineSource)
+	mod, err := os.ReadFile(filepath.Join(root(t), "go.mod"))
+	must(t, err)
+	// The pipeline's own go.mod pins everything, this tree included: as one of a released version would its proxy's.
+	text := strings.Replace(string(mod), "module github.com/slipway-build/slipway\n", "module example.com/hello/ci\n", 1) +
+		"\nrequire github.com/slipway-build/slipway v0.0.0\n\nreplace github.com/slipway-build/slipway => " + root(t) + "\n\ntoolchain " + runtime.Version() + "\n"
+	p.write("ci/go.mod", text)
+	sums, err := os.ReadFile(filepath.Join(root(t), "go.sum"))
+	must(t, err)
+	p.write("ci/go.sum", string(sums))
+	p.write("behave", "\n")
+	p.git("init", "--quiet", "--initial-branch=main")
+	p.commit("one")
+	return p
+}
+
+func (p *project) write(name, text string) {
+	p.t.Helper()
+	name = filepath.Join(p.repo, name)
+	must(p.t, os.MkdirAll(filepath.Dir(name), 0o755))
+	must(p.t, os.WriteFile(name, []byte(text), 0o644))
+}
+
+func (p *project) git(args ...string) string {
+	p.t.Helper()
+	cmd := exec.Command("git", append([]string{"-C", p.repo, "-c", "user.name=Test", "-c", "user.email=test@example.com"}, args...)...)
+	if args[0] == "init" {
+		cmd = exec.Command("git", "init", "--quiet", "--initial-branch=main", p.repo)
+	}
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		p.t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (p *project) commit(message string) string {
+	p.t.Helper()
+	p.git("add", "--all")
+	p.git("commit", "--quiet", "--message", message)
+	return p.git("rev-parse", "HEAD")
+}
+
+// release tags the commit and has its pipeline build it, as its owner would.
+func (p *project) release(version string) string {
+	p.t.Helper()
+	p.git("tag", "v"+version)
+	if _, err := os.Stat(p.tool); err != nil {
+		cmd := exec.Command("go", "build", "-C", filepath.Join(p.repo, "ci"), "-o", p.tool, ".")
+		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			p.t.Fatalf("compiling the pipeline: %v\n%s", err, out)
+		}
+	}
+	out := filepath.Join(p.releases, "hello", version)
+	cmd := exec.Command(p.tool, "build", "--out", out, "--tag", "v"+version)
+	cmd.Dir, cmd.Env = p.repo, append(os.Environ(), "TZ=")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		p.t.Fatalf("building %s: %v\n%s", version, err, said)
+	}
+	return out
+}
+
+// options reproduce with everything different but the caches, which would have all be compiled anew.
+func (p *project) options(release string) reproduce.Options {
+	vary := slices.DeleteFunc(reproduce.Variations(), func(name string) bool { return name == "caches" || name == "clock" })
+	return reproduce.Options{
+		Release: release, From: p.releases, Repository: p.repo, Engine: "host", Vary: vary, Work: filepath.Join(p.t.TempDir(), "work"),
+		Environ: append(os.Environ(), "TZ="), Tool: "slipway test",
+	}
+}
+
+// verdict reproduces and wants a verdict, with words that are somewhere in the report.
+func (p *project) verdict(o reproduce.Options, want reproduce.Verdict, words ...string) reproduce.Report {
+	p.t.Helper()
+	var log bytes.Buffer
+	o.Log = &log
+	r, err := reproduce.Run(p.t.Context(), o)
+	var text bytes.Buffer
+	must(p.t, r.WriteText(&text))
+	if r.Verdict != want || (err == nil) != (want == reproduce.Pass) || err != nil && fault.CodeOf(err) != fault.Mismatch {
+		p.t.Fatalf("%s: %s, want %s: %v\n%s%s", o.Release, r.Verdict, want, err, text.String(), log.String())
+	}
+	for _, w := range words {
+		if !strings.Contains(text.String(), w) {
+			p.t.Errorf("%s: the report does not say %q\n%s", o.Release, w, text.String())
+		}
+	}
+	return r
+}
+
+// TestFind finds one release in every place that there is, and reproduces it.
+func TestFind(t *testing.T) {
+	p := newProject(t)
+	dist := p.release("1.2.3")
+	server := httptest.NewServer(serve.New(serve.Options{Root: p.releases}).Handler())
+	defer server.Close()
+	for n := 0; n < 50; n++ { // it reads the folder when it is first asked
+		if list, err := reproduce.Releases(t.Context(), server.URL, os.Getenv); err == nil && len(list) == 1 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	here := p.options(dist)
+	byVersion := p.options("v1.2.3")
+	byServer := p.options("1.2.3")
+	byServer.From = server.URL
+	byURL := p.options(server.URL + "/releases/hello/1.2.3/")
+	for name, o := range map[string]reproduce.Options{"folder": here, "version": byVersion, "server": byServer, "URL": byURL} {
+		r := p.verdict(o, reproduce.Pass, "tag v1.2.3", "made different: path")
+		if r.Compared() < 40 {
+			t.Errorf("%s: %d artifacts were compared", name, r.Compared())
+		}
+		if r.Manifest == "" || r.Manifest != r.Rebuilt {
+			t.Errorf("%s: release.json is %q and %q", name, r.Manifest, r.Rebuilt)
+		}
+	}
+	for release, words := range map[string]string{
+		"v9.9.9": "there is no release 9.9.9", "nonsense": "neither a folder nor a URL nor a version", "./nowhere": "no such folder", "": "no release is named",
+	} {
+		if _, err := reproduce.Run(t.Context(), p.options(release)); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), words) {
+			t.Errorf("%q: %v", release, err)
+		}
+	}
+}
+
+// TestVerdicts has everything go wrong that can, and wants a clear verdict that is no PASS.
+func TestVerdicts(t *testing.T) {
+	p := newProject(t)
+	dist := p.release("1.0.0")
+	copied := func(t *testing.T) string {
+		to := filepath.Join(t.TempDir(), "dist")
+		must(t, os.CopyFS(to, os.DirFS(dist)))
+		return to
+	}
+	edit := func(t *testing.T, dir, pattern string, change func([]byte) []byte) string {
+		found, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(pattern)))
+		must(t, err)
+		if len(found) == 0 {
+			t.Fatalf("no file is called %s", pattern)
+		}
+		b, err := os.ReadFile(found[0])
+		must(t, err)
+		must(t, os.WriteFile(found[0], change(b), 0o644))
+		rel, err := filepath.Rel(dir, found[0])
+		must(t, err)
+		return filepath.ToSlash(rel)
+	}
+
+	t.Run("a byte of a binary", func(t *testing.T) {
+		dir := copied(t)
+		name := edit(t, dir, "binaries/*linux_amd64/*", func(b []byte) []byte {
+			return bytes.Replace(b, []byte("example.com/hello"), []byte("examqle.com/hello"), 1)
+		})
+		r := p.verdict(p.options(dir), reproduce.Fail, name, `build info says path "examqle.com/hello" instead of "example.com/hello"`)
+		if r.Count(reproduce.Fail) != 2 { // by its digest in the manifest, and by its bytes
+			t.Errorf("%d rows failed", r.Count(reproduce.Fail))
+		}
+	})
+	t.Run("a tampered manifest", func(t *testing.T) {
+		dir := copied(t)
+		reforge(t, dir, func(files map[string][]byte, m *manifest.Release) {
+			for i, f := range m.Files {
+				if strings.HasPrefix(f.Path, "archives/") {
+					b := append(files[f.Path], 0)
+					files[f.Path] = b
+					m.Files[i].Size, m.Files[i].Digest = int64(len(b)), artifact.Sum(b)
+					return
+				}
+			}
+		})
+		p.verdict(p.options(dir), reproduce.Fail, "archives/", "1 zero after the end only in the published")
+	})
+	t.Run("a file more, one less, one renamed", func(t *testing.T) {
+		dir := copied(t)
+		reforge(t, dir, func(files map[string][]byte, m *manifest.Release) {
+			files["packages/more.deb"] = []byte("more")
+			m.Files = append(m.Files, artifact.File{Path: "packages/more.deb", Kind: artifact.Package, Size: 4, Digest: artifact.Sum([]byte("more"))})
+			for i, f := range m.Files {
+				if f.Path == m.Notes {
+					m.Files[i].Path = "renamed.md"
+					files["renamed.md"] = files[f.Path]
+					delete(files, f.Path)
+					m.Notes = "renamed.md"
+				}
+			}
+			for i, f := range m.Files {
+				if f.Kind == artifact.Recipe && strings.HasSuffix(f.Path, ".rb") {
+					delete(files, f.Path)
+					m.Files = slices.Delete(m.Files, i, i+1)
+					m.Recipes = slices.DeleteFunc(m.Recipes, func(r manifest.Recipe) bool { return r.Path == f.Path })
+					break
+				}
+			}
+		})
+		p.verdict(p.options(dir), reproduce.Fail, "packages/more.deb", "published, and not built", "renamed.md", "under another name", "built from the commit, and not published")
+	})
+	t.Run("an extra tag", func(t *testing.T) {
+		dir := copied(t)
+		reforge(t, dir, func(_ map[string][]byte, m *manifest.Release) {
+			m.Images[0].Tags = append(m.Images[0].Tags, "extra")
+		})
+		p.verdict(p.options(dir), reproduce.Fail, ":extra", "which the commit does not give")
+	})
+	t.Run("missing from the folder", func(t *testing.T) {
+		dir := copied(t)
+		must(t, os.RemoveAll(filepath.Join(dir, "charts")))
+		p.verdict(p.options(dir), reproduce.Fail, "missing from what was published")
+	})
+	t.Run("no manifest", func(t *testing.T) {
+		dir := copied(t)
+		edit(t, dir, "release.json", func([]byte) []byte { return []byte("{}") })
+		p.verdict(p.options(dir), reproduce.Fail, "release.json")
+	})
+	t.Run("a moved tag", func(t *testing.T) {
+		p := newProject(t)
+		dist := p.release("1.0.0")
+		p.write("more.txt", "more\n")
+		at := p.commit("two")
+		p.git("tag", "--force", "v1.0.0")
+		p.verdict(p.options(dist), reproduce.Fail, "the tag was moved", at)
+		p.git("tag", "--delete", "v1.0.0")
+		p.verdict(p.options(dist), reproduce.Fail, "has no such tag")
+	})
+	t.Run("a commit that is gone", func(t *testing.T) {
+		p := newProject(t)
+		dist := p.release("1.0.0")
+		p.git("tag", "--delete", "v1.0.0")
+		p.git("commit", "--quiet", "--amend", "--message", "other")
+		p.git("reflog", "expire", "--expire=now", "--all")
+		p.git("gc", "--quiet", "--prune=now")
+		p.verdict(p.options(dist), reproduce.Fail, "has no commit")
+	})
+	t.Run("a vanished base", func(t *testing.T) {
+		p := newProject(t)
+		p.write("behave", "after base is gone\n")
+		p.commit("two")
+		dist := p.release("1.0.0")
+		p.verdict(p.options(dist), reproduce.Skip, "exit status 6", "is nowhere to be had")
+	})
+	t.Run("no repository", func(t *testing.T) {
+		o := p.options(dist)
+		o.Repository = filepath.Join(t.TempDir(), "nowhere")
+		p.verdict(o, reproduce.Skip, "cloning")
+	})
+	t.Run("an earlier release under the name of this one", func(t *testing.T) {
+		o := p.options("1.0.1")
+		o.From = t.TempDir()
+		must(t, os.CopyFS(filepath.Join(o.From, "hello", "1.0.1"), os.DirFS(dist)))
+		if _, err := reproduce.Run(t.Context(), o); fault.CodeOf(err) != fault.Usage {
+			t.Errorf("the folder's name was believed: %v", err)
+		}
+	})
+	t.Run("the clock", func(t *testing.T) {
+		p := newProject(t)
+		p.write("behave", "clock\n")
+		p.commit("two")
+		o := p.options(p.release("1.0.0"))
+		o.Vary = []string{"clock"}
+		p.verdict(o, reproduce.Fail, "sbom/", "serialNumber")
+	})
+}
+
+// reforge changes files and manifest of a release, and makes all of it fit again as a forger would.
+func reforge(t *testing.T, dir string, change func(files map[string][]byte, m *manifest.Release)) {
+	t.Helper()
+	m, err := manifest.Load(filepath.Join(dir, manifest.FileName))
+	must(t, err)
+	files := map[string][]byte{}
+	for _, f := range m.Files {
+		b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(f.Path)))
+		must(t, err)
+		files[f.Path] = b
+	}
+	change(files, &m)
+	must(t, os.RemoveAll(dir))
+	slices.SortFunc(m.Files, func(a, b artifact.File) int { return strings.Compare(a.Path, b.Path) })
+	raw, err := m.Encode()
+	must(t, err)
+	files[manifest.FileName] = raw
+	files[manifest.ChecksumsName] = manifest.Checksums(append(slices.Clone(m.Files), artifact.File{Path: manifest.FileName, Digest: artifact.Sum(raw)}))
+	for name, b := range files {
+		name = filepath.Join(dir, filepath.FromSlash(name))
+		must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		must(t, os.WriteFile(name, b, 0o644))
+	}
+}
+
+// TestSigned holds a release to who signed it, and then rebuilds it.
+func TestSigned(t *testing.T) {
+	p := newProject(t)
+	dist := p.release("1.2.3")
+	ours, err := sign.Generate(sign.Ed25519)
+	must(t, err)
+	_, err = sign.Release(t.Context(), dist, sign.Options{Signer: ours})
+	must(t, err)
+	theirs, err := sign.Generate(sign.Ed25519)
+	must(t, err)
+
+	o := p.options(dist)
+	o.Verify.Keys = []signature.PublicKey{ours.Public()}
+	r := p.verdict(o, reproduce.Pass, "may differ: SHA256SUMS.sigstore.json", "may differ: attestations/", "key "+string(ours.Public().Fingerprint()))
+	if len(r.Permitted) < 4 {
+		t.Errorf("permitted: %v", r.Permitted)
+	}
+	o.Verify.Keys = []signature.PublicKey{theirs.Public()}
+	p.verdict(o, reproduce.Fail, "signature")
+	o.Verify.Keys = nil
+	p.verdict(o, reproduce.Skip, "no key to check it with")
+
+	t.Run("verdicts", func(t *testing.T) {
+		dir := t.TempDir()
+		var keys []signature.PublicKey
+		for range 2 {
+			k, err := sign.Generate(sign.ECDSA)
+			must(t, err)
+			keys = append(keys, k.Public())
+			_, err = reproduce.Attest(r, k, dir)
+			must(t, err)
+		}
+		check := func(want int, believed []signature.PublicKey) error {
+			verdicts, err := verify.ReadVerdicts([]string{dir})
+			must(t, err)
+			_, err = verify.Dist(t.Context(), dist, verify.Options{
+				Keys: []signature.PublicKey{ours.Public()}, Rebuilders: verify.Rebuilders{Want: want, Keys: believed, Verdicts: verdicts},
+			})
+			return err
+		}
+		must(t, check(2, keys))
+		must(t, check(1, keys[:1]))
+		if err := check(2, keys[:1]); fault.CodeOf(err) != fault.Mismatch {
+			t.Errorf("one rebuilder passed for two: %v", err)
+		}
+		if err := check(1, []signature.PublicKey{theirs.Public()}); fault.CodeOf(err) != fault.Mismatch {
+			t.Errorf("a rebuilder whom nobody believes counted: %v", err)
+		}
+		failed := r
+		failed.Verdict = reproduce.Fail
+		_, err := reproduce.Attest(failed, theirs, dir)
+		must(t, err)
+		must(t, check(2, keys)) // not believed
+		if err := check(2, append(keys, theirs.Public())); fault.CodeOf(err) != fault.Mismatch {
+			t.Errorf("a rebuilder who is believed got other bytes, and it passed: %v", err)
+		}
+		skipped := r
+		skipped.Verdict = reproduce.Skip
+		if _, err := reproduce.Attest(skipped, ours, dir); err == nil {
+			t.Error("there is a verdict over what was not rebuilt")
+		}
+	})
+}
+
+// TestInterrupted ends a reproduction in the middle and goes on.
+func TestInterrupted(t *testing.T) {
+	p := newProject(t)
+	p.write("behave", "after hang\n")
+	p.commit("two")
+	o := p.options(p.release("1.0.0"))
+	hangs := filepath.Join(t.TempDir(), "hangs")
+	o.Environ, o.Pass = append(o.Environ, "HANGS="+hangs), []string{"HANGS"}
+	ctx, stop := context.WithCancel(t.Context())
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(hangs); err == nil {
+				stop()
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	r, err := reproduce.Run(ctx, o)
+	if fault.CodeOf(err) != fault.Transient || r.Verdict != "" {
+		t.Fatalf("interrupted: %q, %v", r.Verdict, err)
+	}
+	src := filepath.Join(o.Work, "another path", "deeper", "down", "src")
+	before, err := os.Stat(filepath.Join(src, ".git"))
+	must(t, err)
+	// The cause is gone; the clone is still there, and used.
+	must(t, os.WriteFile(filepath.Join(src, "behave"), []byte("\n"), 0o644))
+	var steps []string
+	o.Step = func(what string) { steps = append(steps, what) }
+	o.Keep = true
+	p.verdict(o, reproduce.Pass)
+	after, err := os.Stat(filepath.Join(src, ".git"))
+	must(t, err)
+	if !os.SameFile(before, after) || slices.ContainsFunc(steps, func(s string) bool { return strings.HasPrefix(s, "cloning") }) {
+		t.Errorf("it began anew: %q", steps)
+	}
+	o.Keep = false
+	p.verdict(o, reproduce.Pass)
+	if left, err := os.ReadDir(o.Work); err != nil || len(left) > 1 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestKnown leaves out what was reproduced before.
+func TestKnown(t *testing.T) {
+	p := newProject(t)
+	o := p.options(p.release("1.0.0"))
+	o.Known = func(name, version string, d artifact.Digest) bool {
+		return name == "hello" && version == "1.0.0" && d != ""
+	}
+	if _, err := reproduce.Run(t.Context(), o); !errors.Is(err, reproduce.ErrKnown) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestReports writes the report in its forms.
+func TestReports(t *testing.T) {
+	p := newProject(t)
+	r := p.verdict(p.options(p.release("1.0.0")), reproduce.Pass)
+	b, err := json.Marshal(r)
+	must(t, err)
+	var again reproduce.Report
+	must(t, json.Unmarshal(b, &again))
+	if fmt.Sprint(again) != fmt.Sprint(r) {
+		t.Error("the report changed in JSON")
+	}
+	html, err := r.HTML()
+	must(t, err)
+	for _, want := range []string{"<svg", "reproduced: ", "hello</bdi> 1.0.0", "PASS"} {
+		if !bytes.Contains(html, []byte(want)) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	hostile := r
+	hostile.Name = "<script>alert(1)</script>"
+	hostile.Rows = append(slices.Clone(r.Rows), reproduce.Row{Path: "\x1b[2J<img src=x>", Kind: "binary", Verdict: reproduce.Fail})
+	html, err = hostile.HTML()
+	must(t, err)
+	if bytes.Contains(html, []byte("<script>")) || bytes.Contains(html, []byte("<img")) {
+		t.Error("a name of a release is markup")
+	}
+	var text bytes.Buffer
+	must(t, hostile.WriteText(&text))
+	if strings.Contains(text.String(), "\x1b") {
+		t.Error("a path reaches the terminal as it is")
+	}
+}
