@@ -4,6 +4,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GORELEASER  := github.com/goreleaser/goreleaser/v2@v2.15.2
+KO          := github.com/google/ko@v0.19.1
 
 GO       ?= go
 FUZZTIME ?= 60s
@@ -18,7 +19,7 @@ build: ## Build this commit's release for this machine, with Go and git alone
 	$(GO) run ./ci build --standalone --targets host
 
 test: ## Run all tests
-	$(GO) test ./...
+	$(GO) test ./... ./.ci/plot
 
 test-short: ## Run the tests that take no time
 	$(GO) test -short ./...
@@ -29,8 +30,8 @@ race: ## Run the tests with the race detector
 lint: ## Check format, vet, staticcheck and the workflows
 	@unformatted=$$($(GO) run $(GOFUMPT) -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	$(GO) run $(STATICCHECK) ./...
+	$(GO) vet ./... ./.ci/plot
+	$(GO) run $(STATICCHECK) ./... ./.ci/plot
 	$(GO) run $(ACTIONLINT) -shellcheck= -pyflakes= .github/workflows/*.yml
 	@# With .github/workflows/ci.yml goes action.yml, which it uses. What init writes stands in a golden file.
 	awk '/^-- / {on = /release\.yml/; next} on' pipeline/scaffold/testdata/simple.txtar | $(GO) run $(ACTIONLINT) -shellcheck= -pyflakes= -
@@ -40,8 +41,8 @@ lint: ## Check format, vet, staticcheck and the workflows
 fmt: ## Format the code
 	$(GO) run $(GOFUMPT) -w $$(git ls-files '*.go')
 
-bench: ## Measure the main job beside a plain go build and GoReleaser
-	GORELEASER=$(GORELEASER) bash .ci/bench
+bench: ## Measure the main job beside a plain go build, GoReleaser and ko, and draw it; BENCH=part for a part
+	GORELEASER=$(GORELEASER) KO=$(KO) bash .ci/bench $(BENCH)
 
 fuzz: ## Fuzz every parser of outside bytes, FUZZTIME each
 	FUZZTIME=$(FUZZTIME) GO=$(GO) bash .ci/fuzz
@@ -52,5 +53,5 @@ golden: ## Rewrite the golden files, the schema and the configuration reference
 readers: ## Read dist/ with the tools of Debian, Red Hat, Homebrew, snapd and cosign, where they are installed
 	bash .ci/readers
 
-repro: ## Build this commit twice under different circumstances and compare
-	bash .ci/repro
+repro: ## Build this commit, reproduce it under every variation, and print a table
+	bash .ci/repro --each
