@@ -143,6 +143,14 @@ func (r *run) pipeline(ctx context.Context, src string, where place, vary []Vari
 	}
 	c.env = append(slices.Clone(c.env), "GOTOOLCHAIN="+r.toolchain)
 
+	if locked := lockedGo(r.p.rel); locked != "" && "go"+locked != r.toolchain {
+		// Pipelines up to 0.1 take what the Go command says while it fetches a release for a part of its name.
+		first := c
+		first.env = append(slices.Clone(c.env), "GOTOOLCHAIN=go"+locked)
+		if _, err := first.output(ctx, goCommand, "version"); err != nil {
+			return fmt.Errorf("getting Go %s: %w", locked, err)
+		}
+	}
 	settings, err := c.output(ctx, goCommand, "env", "-json", "GOROOT", "GOVERSION")
 	if err != nil {
 		return fmt.Errorf("getting the Go release of the pipeline: %w", err)

@@ -75,11 +75,14 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	e.env = append(e.env, "GOMODCACHE="+settings["GOMODCACHE"], "GOCACHE="+cache, "GOTOOLCHAIN=go"+o.Go)
 	e.env = append(e.env, engine.FixedEnv()...)
 
-	out, err := e.run(ctx, os.TempDir(), nil, "env", "GOVERSION")
-	if err != nil {
-		return nil, engine.NewFailure("finding Go "+o.Go, out, fmt.Errorf("getting Go %s: %w", o.Go, err))
+	// A release that is fetched first is told of on standard error.
+	var out, said bytes.Buffer
+	cmd := e.command(ctx, os.TempDir(), nil, "env", "GOVERSION")
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return nil, engine.NewFailure("finding Go "+o.Go, said.String(), fmt.Errorf("getting Go %s: %w", o.Go, err))
 	}
-	if got := strings.TrimSpace(out); got != "go"+o.Go {
+	if got := strings.TrimSpace(out.String()); got != "go"+o.Go {
 		return nil, fault.Errorf(fault.Build, "the Go command calls itself %s where go%s is locked; install the unmodified release", got, o.Go)
 	}
 	return e, nil

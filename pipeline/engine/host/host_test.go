@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -109,5 +110,29 @@ func TestFailures(t *testing.T) {
 
 	if _, err := host.New(t.Context(), host.Options{Go: "1.26.999", Environ: append(os.Environ(), "GOPROXY=off"), Log: io.Discard}); err == nil {
 		t.Error("a release that does not exist was found")
+	}
+}
+
+// TestFetched: a Go command that fetches the release first says so, and that is no part of the release's name.
+func TestFetched(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the Go command of this test is a shell script")
+	}
+	real, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script := "#!/bin/sh\nif [ \"$2\" != GOVERSION ]; then exec '" + real + "' \"$@\"; fi\n" +
+		"echo 'go: downloading go1.26.7 (linux/amd64)' >&2\necho go1.26.7\n"
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	if _, err := host.New(t.Context(), host.Options{Go: "1.26.7", Environ: os.Environ(), Log: io.Discard}); err != nil {
+		t.Error(err)
+	}
+	if _, err := host.New(t.Context(), host.Options{Go: "1.26.6", Environ: os.Environ(), Log: io.Discard}); fault.CodeOf(err) != fault.Build {
+		t.Errorf("another release than the one that was asked for: %v", err)
 	}
 }
