@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -118,7 +120,20 @@ type project struct {
 	t        *testing.T
 	repo     string
 	releases string
-	tool     string // its pipeline, compiled once
+}
+
+// tool is the pipeline of all projects, compiled once.
+var tool string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "reproduce-*")
+	if err != nil {
+		panic(err)
+	}
+	tool = filepath.Join(dir, "pipeline")
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 // root is the top of this module.
@@ -135,7 +150,7 @@ func newProject(t *testing.T) *project {
 		t.Skip("it compiles a pipeline")
 	}
 	dir := t.TempDir()
-	p := &project{t: t, repo: filepath.Join(dir, "repo"), releases: filepath.Join(dir, "releases"), tool: filepath.Join(dir, "pipeline")}
+	p := &project{t: t, repo: filepath.Join(dir, "repo"), releases: filepath.Join(dir, "releases")}
 	must(t, os.MkdirAll(p.releases, 0o755))
 	p.write("ci/main.go", pipelineSource)
 	mod, err := os.ReadFile(filepath.Join(root(t), "go.mod"))
@@ -185,15 +200,15 @@ func (p *project) commit(message string) string {
 func (p *project) release(version string) string {
 	p.t.Helper()
 	p.git("tag", "v"+version)
-	if _, err := os.Stat(p.tool); err != nil {
-		cmd := exec.Command("go", "build", "-C", filepath.Join(p.repo, "ci"), "-o", p.tool, ".")
+	if _, err := os.Stat(tool); err != nil {
+		cmd := exec.Command("go", "build", "-C", filepath.Join(p.repo, "ci"), "-o", tool, ".")
 		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			p.t.Fatalf("compiling the pipeline: %v\n%s", err, out)
 		}
 	}
 	out := filepath.Join(p.releases, "hello", version)
-	cmd := exec.Command(p.tool, "build", "--out", out, "--tag", "v"+version)
+	cmd := exec.Command(tool, "build", "--out", out, "--tag", "v"+version)
 	cmd.Dir, cmd.Env = p.repo, append(os.Environ(), "TZ=")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		p.t.Fatalf("building %s: %v\n%s", version, err, said)
@@ -246,6 +261,21 @@ func TestFind(t *testing.T) {
 	byServer := p.options("1.2.3")
 	byServer.From = server.URL
 	byURL := p.options(server.URL + "/releases/hello/1.2.3/")
+	github := httptest.NewServer(onGitHub(t, dist, "/owner/hello", "v1.2.3"))
+	defer github.Close()
+	byPage := p.options(github.URL + "/owner/hello/releases/tag/v1.2.3")
+	byHub := p.options("v1.2.3")
+	byHub.From = github.URL + "/owner/hello"
+	for name, o := range map[string]reproduce.Options{"page": byPage, "repository on GitHub": byHub} {
+		p.verdict(o, reproduce.Pass, "by its digest in release.json: this place does not offer it", "ghcr.io/example/hello:1.2.3-alpine")
+		if o.Release != "v1.2.3" {
+			continue
+		}
+		o.Release = "v1.2.4"
+		if _, err := reproduce.Run(t.Context(), o); fault.CodeOf(err) != fault.Usage {
+			t.Errorf("%s: a release that is not there: %v", name, err)
+		}
+	}
 	for name, o := range map[string]reproduce.Options{"folder": here, "version": byVersion, "server": byServer, "URL": byURL} {
 		r := p.verdict(o, reproduce.Pass, "tag v1.2.3", "made different: path")
 		if r.Compared() < 40 {
@@ -262,6 +292,31 @@ func TestFind(t *testing.T) {
 			t.Errorf("%q: %v", release, err)
 		}
 	}
+}
+
+// onGitHub has what people download of a release, without folders, and a list of releases.
+func onGitHub(t *testing.T, dist, repo, tag string) http.Handler {
+	t.Helper()
+	m, err := manifest.Load(filepath.Join(dist, manifest.FileName))
+	must(t, err)
+	assets := map[string]string{manifest.FileName: manifest.FileName, manifest.ChecksumsName: manifest.ChecksumsName}
+	for _, f := range m.Files {
+		if m.Offered(f) {
+			assets[path.Base(f.Path)] = f.Path
+		}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		download := repo + "/releases/download/" + tag + "/"
+		name, ok := strings.CutPrefix(r.URL.Path, download)
+		switch file := assets[name]; {
+		case ok && file != "":
+			http.ServeFile(w, r, filepath.Join(dist, filepath.FromSlash(file)))
+		case r.URL.Path == "/api/v3/repos"+repo+"/releases":
+			fmt.Fprintf(w, `[{"tag_name": %q, "assets": [{"name": "release.json", "browser_download_url": "http://%s%srelease.json"}]}]`, tag, r.Host, download)
+		default:
+			http.NotFound(w, r)
+		}
+	})
 }
 
 // TestVerdicts has everything go wrong that can, and wants a clear verdict that is no PASS.
@@ -574,5 +629,38 @@ func TestReports(t *testing.T) {
 	must(t, hostile.WriteText(&text))
 	if strings.Contains(text.String(), "\x1b") {
 		t.Error("a path reaches the terminal as it is")
+	}
+}
+
+// TestFullDisk reproduces on a disk that becomes full: one of a few megabytes, in a mount namespace of its own.
+func TestFullDisk(t *testing.T) {
+	const inside = "SLIPWAY_TEST_FULL_DISK"
+	if at := os.Getenv(inside); at != "" {
+		repo, dist, _ := strings.Cut(at, "\n")
+		r, err := reproduce.Run(t.Context(), reproduce.Options{
+			Release: dist, Repository: repo, Engine: "host", Vary: []string{"path", "tz"}, Work: filepath.Join(os.Getenv("TMPDIR"), "work"), Environ: os.Environ(),
+		})
+		fmt.Printf("verdict %s, exit %d: %s\n", r.Verdict, fault.CodeOf(err), r.First())
+		return
+	}
+	without := []string{"--user", "--map-root-user", "--mount"}
+	if err := exec.Command("unshare", append(without, "true")...).Run(); err != nil {
+		t.Skipf("no mount namespace can be made here: %v", err)
+	}
+	p := newProject(t)
+	dist := p.release("1.0.0")
+	room := t.TempDir()
+	for _, size := range []string{"64k", "2m"} { // for the clone, for the pipeline
+		cmd := exec.Command("unshare", append(without, "sh", "-c",
+			`mount -t tmpfs -o size=`+size+` none "$0" && exec "$1" -test.run='^TestFullDisk$'`, room, os.Args[0])...)
+		cmd.Env = append(os.Environ(), inside+"="+p.repo+"\n"+dist, "TMPDIR="+room)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "verdict SKIP, exit 5: ") && !strings.Contains(string(out), "verdict , exit ") {
+			t.Errorf("with %s: %v\n%s", size, err, out)
+		}
+		t.Logf("%s: %s", size, out)
+		if !strings.Contains(strings.ToLower(string(out)), "no space left") && !strings.Contains(string(out), "disk full") {
+			t.Errorf("with %s the reason is not said:\n%s", size, out)
+		}
 	}
 }
