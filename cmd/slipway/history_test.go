@@ -380,6 +380,23 @@ func (h *times) image() {
 	}, &stdout, &stderr); code != 0 || !strings.Contains(stdout.String(), "PASS: owner/hello 1.1.0") {
 		h.t.Errorf("the image: exit %d\n%s%s", code, stdout.String(), stderr.String())
 	}
+
+	// The registry is asked beside the folder, and is found out when it has something else under the name.
+	folder := []string{
+		"reproduce", "--registries", "--repository", h.repo, "--engine", "host", "--vary", "tz", "--key", filepath.Join(h.dir, "hello.pub"),
+		"--work", filepath.Join(h.dir, "work"), filepath.Join(h.releases, "hello", "1.1.0"),
+	}
+	stdout.Reset()
+	if code := run(folder, &stdout, &stderr); code != 0 || !strings.Contains(stdout.String(), "PASS  registry") {
+		h.t.Errorf("with its registry: exit %d\n%s%s", code, stdout.String(), stderr.String())
+	}
+	other, err := name.ParseReference(h.registry + "/owner/hello:1.1.0-alpine")
+	h.must(err)
+	h.must(remote.WriteIndex(other, mutate.IndexMediaType(empty.Index, types.OCIImageIndex)))
+	stdout.Reset()
+	if code := run(folder, &stdout, &stderr); code != 5 || !strings.Contains(stdout.String(), "the registry has other bytes") {
+		h.t.Errorf("with another image in its registry: exit %d\n%s", code, stdout.String())
+	}
 }
 
 // bundle keeps the oldest release with its Go release and its bases, and reproduces it where there is no network.

@@ -89,6 +89,9 @@ func (r *run) compare(ctx context.Context, p published, dir string) error {
 	if err := c.layout(); err != nil {
 		return err
 	}
+	if r.o.Registries {
+		c.registries()
+	}
 	if err := c.documents(r.report.Count(Fail) > failed); err != nil {
 		return err
 	}

@@ -71,10 +71,8 @@ func (r *run) findImage(ctx context.Context, name string) (published, error) {
 	if m == nil {
 		return published{}, fault.Errorf(fault.Usage, "%.200q is no image such as oci://ghcr.io/owner/tool:1.2.3", name)
 	}
-	b := &registryBlobs{ctx: ctx, host: m[1], path: m[2], dir: filepath.Join(r.work, "published", "blobs")}
-	if m[1] == "docker.io" {
-		b.host = "registry-1.docker.io"
-	}
+	b := newRegistry(ctx, m[1], m[2])
+	b.dir = filepath.Join(r.work, "published", "blobs")
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return published{}, err
 	}
@@ -149,6 +147,33 @@ func (c *comparison) registryImage() error {
 	return nil
 }
 
+// registries holds what registries have under the names of the release to what the commit builds. Names that move are no
+// part of it: they may be another release's by now.
+func (c *comparison) registries() {
+	for _, o := range objectsOf(c.rel, false) {
+		name := o.repository + ":" + o.tag
+		row := Row{Path: name, Kind: "registry", Verdict: Pass, Rebuilt: o.digest}
+		m := reference.FindStringSubmatch(name)
+		if m == nil {
+			row.Verdict, row.Detail = Skip, "no name of an image in a registry"
+			c.report.Rows = append(c.report.Rows, row)
+			continue
+		}
+		raw, err := newRegistry(c.ctx, m[1], m[2]).get("manifests/"+m[3], maxManifest, true)
+		switch {
+		case isStatus(err, http.StatusNotFound):
+			row.Verdict, row.Detail = Fail, "the registry has nothing under this name"
+		case err != nil:
+			row.Verdict, row.Detail = Skip, oneLine(err)
+		default:
+			if row.Published = artifact.Sum(raw); row.Published != row.Rebuilt {
+				row.Verdict, row.Detail = Fail, "the registry has other bytes; reproduce oci://"+name+" says which"
+			}
+		}
+		c.report.Rows = append(c.report.Rows, row)
+	}
+}
+
 // named is an image or a chart of a release, with one of its tags.
 type named struct {
 	repository, tag string
@@ -181,6 +206,13 @@ type registryBlobs struct {
 	host, path string
 	dir        string
 	token      string
+}
+
+func newRegistry(ctx context.Context, host, path string) *registryBlobs {
+	if host == "docker.io" {
+		host = "registry-1.docker.io"
+	}
+	return &registryBlobs{ctx: ctx, host: host, path: path}
 }
 
 // Open fetches a content; see compare.Blobs.

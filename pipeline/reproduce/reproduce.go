@@ -45,6 +45,9 @@ type Options struct {
 	// Bundle is a folder that Vendor wrote: source, modules, toolchain, bases and the release itself. Nothing is fetched
 	// from anywhere else then.
 	Bundle string
+	// Registries asks the registries that the release names for its images and charts, too: whether they have under its
+	// names what the commit builds.
+	Registries bool
 	// Verify says who must have signed the release, and what else of it is accepted.
 	Verify verify.Options
 	// Engine is what compiles: host, dagger, or auto for the choice of the commit's pipeline.
