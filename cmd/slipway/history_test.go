@@ -408,7 +408,7 @@ func (h *times) bundle(server, public string) {
 	h.t.Logf("kept in %.1f s", time.Since(start).Seconds())
 	tool := filepath.Join(h.dir, "slipway")
 	h.run(".", "go", "build", "-o", tool, ".")
-	args := []string{tool, "reproduce", "--bundle", at, "--key", public, "--work", filepath.Join(h.dir, "work")}
+	args := []string{tool, "reproduce", "--bundle", at, "--key", public, "--vary", "path,tz,locale,umask,home,cpus,modules", "--work", filepath.Join(h.dir, "work")}
 	without := []string{"unshare", "--user", "--map-root-user", "--net"}
 	if err := exec.Command(without[0], append(without[1:], "true")...).Run(); err != nil {
 		h.t.Log("no network namespace can be made here, so the bundle is reproduced with proxies that lead nowhere")

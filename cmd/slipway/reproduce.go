@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -82,11 +84,12 @@ It exits with 5 unless everything passed; what could not be compared is skipped,
 	flags.StringVar(&r.identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
 	flags.BoolVar(&o.Verify.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
 	flags.BoolVar(&o.Verify.AllowUnpublishable, "allow-unpublishable", false, "accept a release that its manifest marks as not to be published, such as one with stand-in bases")
+	flags.StringVar(&o.Verify.Version, "want", "", "`version` that the release must be")
 	flags.BoolVar(&r.asJSON, "json", false, "print the report as JSON")
 	flags.StringVar(&r.html, "html", "", "write the report as a page to `file`")
 	flags.StringVar(&r.log, "log", "", "write what the build says to `file`")
 	flags.StringVar(&r.attest, "attest", "", "sign the verdict with --attest-key and write it into `folder`; see slipway verify --rebuilders")
-	flags.StringVar(&r.attestKey, "attest-key", "", "private key in a PEM `file`, or env:NAME; the build does not see the environment")
+	flags.StringVar(&r.attestKey, "attest-key", "", "private key in a PEM `file`, or env:NAME")
 	flags.StringVar(&r.passphrase, "passphrase-file", "", "`file` with the passphrase of the key (default $"+sign.PassphraseVariable+")")
 	flags.BoolVar(&r.all, "all", false, "reproduce all releases of --from that the ledger has no verdict of yet")
 	flags.StringVar(&r.ledger, "ledger", "", "`folder` of the ledger that verdicts are appended to")
@@ -103,6 +106,10 @@ func (r *reproduction) run(ctx context.Context, args []string, stdout, stderr io
 	switch {
 	case r.all && (len(args) > 0 || o.Bundle != ""):
 		return fault.Errorf(fault.Usage, "--all reproduces the releases of --from, and no other is named beside it")
+	case r.all && (r.html != "" || o.Verify.Version != ""):
+		return fault.Errorf(fault.Usage, "--html and --want are for one release; take --all away")
+	case r.again && !r.all:
+		return fault.Errorf(fault.Usage, "--again goes with --all: a release that is named is always built again")
 	case !r.all && o.Release == "" && o.Bundle == "":
 		return fault.Errorf(fault.Usage, "no release is named: name a dist/ folder, a URL or a version, or give --all")
 	case o.Verify.AllowUnsigned && len(r.keys) > 0:
@@ -125,12 +132,15 @@ func (r *reproduction) run(ctx context.Context, args []string, stdout, stderr io
 	if o.Verify.Identity, err = r.identity.Verifier(); err != nil {
 		return err
 	}
-	var signer signature.Signer
-	if r.attestKey != "" {
-		if signer, err = (sign.Source{Key: r.attestKey, PassphraseFile: r.passphrase}).Open(); err != nil {
-			return err
-		}
+	signer, err := r.signer() // before the work, so that a wrong passphrase is not found after it
+	if err != nil {
+		return err
 	}
+	book, err := r.book()
+	if err != nil {
+		return err
+	}
+	hideEnvironment()
 	info, _ := debug.ReadBuildInfo()
 	o.Tool, o.Environ = "slipway "+thisBuild(info).Version, os.Environ()
 	o.Step = func(what string) { fmt.Fprintf(stderr, "%s ...\n", what) }
@@ -143,17 +153,26 @@ func (r *reproduction) run(ctx context.Context, args []string, stdout, stderr io
 		o.Log = f
 	}
 	if r.all {
-		return r.history(ctx, signer, stdout, stderr)
+		return r.history(ctx, signer, book, stdout, stderr)
 	}
-	return r.one(ctx, signer, stdout, stderr)
+	return r.one(ctx, signer, book, stdout, stderr)
+}
+
+// signer is who signs verdicts; nil for nobody.
+func (r *reproduction) signer() (signature.Signer, error) {
+	if r.attestKey == "" {
+		return nil, nil
+	}
+	return sign.Source{Key: r.attestKey, PassphraseFile: r.passphrase}.Open()
 }
 
 // one reproduces one release and shows what came of it.
-func (r *reproduction) one(ctx context.Context, signer signature.Signer, stdout, stderr io.Writer) error {
+func (r *reproduction) one(ctx context.Context, signer signature.Signer, book ledger.Store, stdout, stderr io.Writer) error {
 	report, err := reproduce.Run(ctx, r.options)
 	if report.Verdict == "" {
 		return err
 	}
+	err = errors.Join(err, r.keep(ctx, report, signer, book, stderr))
 	if r.html != "" {
 		page, e := report.HTML()
 		if e == nil {
@@ -161,36 +180,42 @@ func (r *reproduction) one(ctx context.Context, signer signature.Signer, stdout,
 		}
 		err = errors.Join(err, e)
 	}
-	if signer != nil && report.Verdict != reproduce.Skip {
-		name, e := reproduce.Attest(report, signer, r.attest)
-		if e == nil {
-			fmt.Fprintf(stderr, "signed the verdict: %s\n", name)
-		}
-		err = errors.Join(err, e)
-	}
-	book, e := r.book()
-	if e != nil {
-		return errors.Join(err, e)
-	}
-	if book != nil && named(report) {
-		err = errors.Join(err, book.Append(ctx, entry(report, signer)))
-	}
 	if r.asJSON {
 		return errors.Join(err, writeJSON(stdout, report))
 	}
 	return errors.Join(err, report.WriteText(stdout))
 }
 
-// history reproduces all releases of a place, the oldest first, and keeps each verdict in the ledger as soon as it is there:
-// a run that ends early goes on where it was.
-func (r *reproduction) history(ctx context.Context, signer signature.Signer, stdout, stderr io.Writer) error {
-	book, err := r.book()
-	if err != nil {
-		return err
+// keep signs a verdict and puts it into the ledger, where that is asked for.
+func (r *reproduction) keep(ctx context.Context, report reproduce.Report, signer signature.Signer, book ledger.Store, stderr io.Writer) error {
+	var errs []error
+	signed := false
+	if signer != nil && report.Verdict != reproduce.Skip {
+		name, err := reproduce.Attest(report, signer, r.attest)
+		if signed = err == nil; signed {
+			fmt.Fprintf(stderr, "signed the verdict: %s\n", name)
+		}
+		errs = append(errs, err)
 	}
+	if book != nil && named(report) {
+		e := entry(report)
+		if signed {
+			e.Rebuilder = string(signer.Public().Fingerprint())
+		}
+		errs = append(errs, book.Append(ctx, e))
+	}
+	return errors.Join(errs...)
+}
+
+// history reproduces all releases of a place, the oldest first, and keeps each verdict in the ledger as soon as it is there:
+// a run that ends early goes on where it was. A release that cannot even be looked at is no reason to leave others out.
+func (r *reproduction) history(ctx context.Context, signer signature.Signer, book ledger.Store, stdout, stderr io.Writer) error {
 	list, err := reproduce.Releases(ctx, r.options.From, os.Getenv)
 	if err != nil {
 		return err
+	}
+	if len(list) == 0 {
+		return fault.Errorf(fault.Usage, "there is no release in %s; name the folder or the server that has them with --from", r.options.From)
 	}
 	var known ledger.Ledger
 	if book != nil {
@@ -198,8 +223,8 @@ func (r *reproduction) history(ctx context.Context, signer signature.Signer, std
 			return err
 		}
 	}
-	var reports []reproduce.Report
-	var errs []error
+	reports := []reproduce.Report{}
+	errs := []error{gone(known, list)}
 	passed, before := 0, 0
 	for _, l := range list {
 		o := r.options
@@ -209,47 +234,43 @@ func (r *reproduction) history(ctx context.Context, signer signature.Signer, std
 			e, ok := known.Last(name, version, manifest)
 			return ok && e.Verdict == ledger.Pass && !r.again
 		}
-		fmt.Fprintf(stderr, "== %s\n", strings.TrimSpace(l.Name+" "+l.Version))
+		fmt.Fprintf(stderr, "== %s\n", strings.TrimSpace(l.Name+" "+cmp.Or(l.Version, l.Address())))
 		report, err := reproduce.Run(ctx, o)
 		switch {
 		case errors.Is(err, reproduce.ErrKnown):
 			before++
 			continue
 		case ctx.Err() != nil:
-			return errors.Join(append(errs, err)...)
+			return err
 		case report.Verdict == "":
-			// A release that cannot even be looked at is no reason to leave the others out.
 			errs = append(errs, fmt.Errorf("%s: %w", l.Address(), err))
 			continue
-		case err != nil:
-			errs = append(errs, err)
-		default:
+		case err == nil:
 			passed++
 		}
-		if signer != nil && report.Verdict != reproduce.Skip {
-			if _, err := reproduce.Attest(report, signer, r.attest); err != nil {
-				return errors.Join(append(errs, err)...)
-			}
-		}
-		if book != nil && named(report) {
-			if err := book.Append(ctx, entry(report, signer)); err != nil {
-				return errors.Join(append(errs, err)...)
-			}
-		}
+		errs = append(errs, err, r.keep(ctx, report, signer, book, stderr))
 		reports = append(reports, report)
 		if !r.asJSON {
-			if err := report.WriteText(stdout); err != nil {
-				return err
-			}
+			errs = append(errs, report.WriteText(stdout))
 		}
 	}
 	if r.asJSON {
-		if reports == nil {
-			reports = []reproduce.Report{}
-		}
 		return errors.Join(append(errs, writeJSON(stdout, reports))...)
 	}
 	fmt.Fprintf(stdout, "%d releases: %d reproduced, %d not, %d had passed before\n", len(list), passed, len(list)-passed-before, before)
+	return errors.Join(errs...)
+}
+
+// gone are the releases that the ledger knows and that are published no more.
+func gone(known ledger.Ledger, list []reproduce.Listed) error {
+	var errs []error
+	for _, e := range known.Latest() {
+		if !slices.ContainsFunc(list, func(l reproduce.Listed) bool {
+			return (l.Name == "" || l.Name == e.Name) && (l.Version == "" || l.Version == e.Version)
+		}) {
+			errs = append(errs, fault.Errorf(fault.Mismatch, "%s %s is in the ledger and published no more", e.Name, e.Version))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -280,11 +301,11 @@ func (r *reproduction) book() (ledger.Store, error) {
 // named tells whether a report says which release it is about: of one whose manifest cannot be read nobody could look the
 // entry up.
 func named(r reproduce.Report) bool {
-	return r.Name != "" && r.Version != "" && r.Commit != "" && r.Manifest != ""
+	return r.Name != "" && r.Version != "" && len(r.Commit) >= 40 && r.Manifest != ""
 }
 
 // entry is what the ledger keeps of a report.
-func entry(r reproduce.Report, signer signature.Signer) ledger.Entry {
+func entry(r reproduce.Report) ledger.Entry {
 	e := ledger.Entry{
 		Schema: ledger.Schema, Time: r.Finished, Name: r.Name, Version: r.Version, Commit: r.Commit, Manifest: r.Manifest,
 		Rebuilt: r.Rebuilt, Verdict: ledger.Verdict(r.Verdict), Passed: r.Count(reproduce.Pass), Failed: r.Count(reproduce.Fail),
@@ -292,9 +313,6 @@ func entry(r reproduce.Report, signer signature.Signer) ledger.Entry {
 	}
 	if e.Why == "" && r.Verdict != reproduce.Pass {
 		e.Why = "nothing was compared"
-	}
-	if signer != nil && r.Verdict != reproduce.Skip {
-		e.Rebuilder = string(signer.Public().Fingerprint())
 	}
 	return e
 }

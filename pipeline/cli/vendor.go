@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -18,6 +19,7 @@ func (a *app) vendorCommand() *cobra.Command {
 		o         reproduce.Options
 		out       string
 		keys      []string
+		identity  verify.IdentityFlags
 		platforms []string
 		asJSON    bool
 	)
@@ -50,8 +52,11 @@ A release that does not reproduce is not kept.`,
 			if o.Verify.Keys, err = verify.ReadKeys(keys); err != nil {
 				return err
 			}
+			if o.Verify.Identity, err = identity.Verifier(); err != nil {
+				return err
+			}
 			if out == "" {
-				out = strings.TrimPrefix(artifactName(o.Release), "v") + ".bundle"
+				out = bundleName(o.Release)
 			}
 			o.Environ, o.Tool = a.environ, "slipway "+toolVersion()
 			o.Step = func(what string) { fmt.Fprintf(a.stderr, "%s ...\n", what) }
@@ -76,14 +81,18 @@ A release that does not reproduce is not kept.`,
 	flags.StringVar(&o.Pipeline, "pipeline", "", "`folder` of the pipeline in the repository (default ci or slipway-ci)")
 	flags.StringVar(&o.Work, "work", "", "`folder` to fetch and build in (default one in the user's cache)")
 	flags.StringArrayVar(&keys, "key", nil, "public key in a PEM `file` by which the release must be signed")
+	flags.StringVar(&identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything")
+	flags.StringVar(&identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of who vouches for the workflow")
+	flags.StringVar(&identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
 	flags.BoolVar(&o.Verify.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
 	flags.BoolVar(&o.Verify.AllowUnpublishable, "allow-unpublishable", false, "keep a release that its manifest marks as not to be published, such as one with stand-in bases")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-// artifactName is the last part of what a release is named with.
-func artifactName(release string) string {
-	release = strings.TrimRight(release, "/\\")
-	return release[strings.LastIndexAny(release, "/\\")+1:]
+// bundleName is what the bundle of a release is called where nobody says.
+func bundleName(release string) string {
+	release = strings.TrimRight(release, "/\\.")
+	name := strings.TrimPrefix(release[strings.LastIndexAny(release, "/\\")+1:], "v")
+	return cmp.Or(name, "release") + ".bundle"
 }

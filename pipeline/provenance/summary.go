@@ -32,6 +32,7 @@ type Summary struct {
 	Subject  []Resource // everything that was compared, by SHA-256; release.json among them
 	Resource string     // URI of the release: its repository, with tag or commit
 	Commit   string     // that was rebuilt
+	Policy   string     // under which circumstances, in words
 	Verifier map[string]string
 	Time     time.Time
 	Passed   bool
@@ -65,7 +66,7 @@ func (s Summary) Statement() ([]byte, error) {
 	p := &d.Predicate
 	p.Verifier.ID, p.Verifier.Version = VerifierID, s.Verifier
 	p.Time, p.Resource = stamp(s.Time), s.Resource
-	p.Policy = Resource{URI: VerifierID}
+	p.Policy = Resource{Name: s.Policy, URI: VerifierID}
 	p.Inputs = []Resource{{URI: s.Resource, Digest: map[string]string{"gitCommit": s.Commit}}}
 	p.Result, p.Levels, p.SLSA = failed, []string{failed}, slsaVersion
 	if s.Passed {
@@ -104,7 +105,7 @@ func ParseSummary(b []byte) (Summary, error) {
 		return s, fmt.Errorf("reading verdict: %w", err)
 	}
 	return Summary{
-		Subject: d.Subject, Resource: p.Resource, Commit: p.Inputs[0].Digest["gitCommit"], Verifier: p.Verifier.Version,
+		Subject: d.Subject, Resource: p.Resource, Commit: p.Inputs[0].Digest["gitCommit"], Verifier: p.Verifier.Version, Policy: p.Policy.Name,
 		Time: t, Passed: p.Result == passed,
 	}, nil
 }

@@ -4,8 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/fault"
@@ -21,8 +25,15 @@ func Attest(r Report, signer signature.Signer, dir string) (string, error) {
 	if r.Verdict == Skip {
 		return "", fault.Errorf(fault.Mismatch, "%s was not reproduced, so there is no verdict to sign", r.title())
 	}
+	if r.Verdict == Fail && !slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Verdict == Fail && row.Rebuilt+row.Published != "" }) {
+		// A key that was not expected, or a tag that is missing here, is no reason for others to refuse the bytes.
+		return "", fault.Errorf(fault.Mismatch, "%s was not compared, so there is no verdict to sign", r.title())
+	}
+	if !isCommit(r.Commit) {
+		return "", fault.Errorf(fault.Mismatch, "%s names no commit, so there is no verdict to sign", r.title())
+	}
 	s := provenance.Summary{
-		Resource: cmp.Or(r.Repository, r.Published) + "@" + cmp.Or(r.Tag, r.Commit), Commit: r.Commit,
+		Resource: r.uri(), Commit: r.Commit, Policy: r.policy(),
 		Verifier: map[string]string{"slipway": cmp.Or(r.Tool, "devel")}, Time: r.Finished, Passed: r.Verdict == Pass,
 	}
 	subjects := map[string]bool{}
@@ -33,7 +44,9 @@ func Attest(r Report, signer signature.Signer, dir string) (string, error) {
 		}
 	}
 	for _, row := range r.Rows {
-		add(row.Path, row.Published)
+		if row.compared() && !row.Claimed {
+			add(row.Path, row.Published)
+		}
 	}
 	add(manifest.FileName, r.Manifest) // also where nothing was compared any more
 	statement, err := s.Statement()
@@ -51,8 +64,33 @@ func Attest(r Report, signer signature.Signer, dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fault.New(fault.Usage, err)
 	}
-	name := filepath.Join(dir, fmt.Sprintf("%s_%s.%s%s", r.Name, r.Version, signer.Public().Fingerprint().Short(), verify.VerdictSuffix))
+	name := fmt.Sprintf("%s_%s.%s%s", r.Name, r.Version, signer.Public().Fingerprint().Short(), verify.VerdictSuffix)
+	name = filepath.Join(dir, strings.TrimLeft(notInNames.ReplaceAllString(name, "_"), "."))
 	return name, writeWhole(name, append(b, '\n'))
+}
+
+var notInNames = regexp.MustCompile(`[^A-Za-z0-9._+-]+`)
+
+// uri names the release: by the repository that it says it is of, which is the same for everybody, and else as a package of
+// no known kind (https://github.com/package-url/purl-spec).
+func (r Report) uri() string {
+	if remotes.MatchString(r.Source) {
+		return r.Source + "@" + cmp.Or(r.Tag, r.Commit)
+	}
+	return "pkg:generic/" + url.PathEscape(r.Name) + "@" + url.PathEscape(r.Version)
+}
+
+// policy says under which circumstances the verdict was reached.
+func (r Report) policy() string {
+	var names []string
+	for _, v := range r.Variations {
+		names = append(names, v.Name)
+	}
+	signed := "unsigned"
+	if strings.HasPrefix(r.Signer, "key ") || strings.Contains(r.Signer, "identity") {
+		signed = "signed"
+	}
+	return fmt.Sprintf("%s, %s engine, different: %s", signed, cmp.Or(r.Engine, "no"), cmp.Or(strings.Join(names, " "), "nothing"))
 }
 
 // writeWhole writes a file that is either there as a whole or not at all.

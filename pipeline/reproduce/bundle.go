@@ -17,6 +17,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/source"
 )
 
@@ -74,8 +75,11 @@ func Vendor(ctx context.Context, o Options, dir string, platforms []artifact.Pla
 	if o.Bundle != "" {
 		return Vendored{}, fault.Errorf(fault.Usage, "a bundle is made of a release and not of another bundle; copy it")
 	}
-	if o.Vary != nil && !slices.Contains(o.Vary, "caches") {
-		return Vendored{}, fault.Errorf(fault.Usage, "what a build takes shows in empty caches alone; vary them")
+	if o.Vary != nil && !slices.Contains(o.Vary, "modules") {
+		return Vendored{}, fault.Errorf(fault.Usage, "what a build takes shows in an empty module cache alone; vary modules")
+	}
+	if strings.HasPrefix(o.Release, ociScheme) {
+		return Vendored{}, fault.Errorf(fault.Usage, "a registry has no release.json to keep; name the release elsewhere")
 	}
 	if o.Engine == "dagger" {
 		return Vendored{}, fault.Errorf(fault.Usage, "the modules of a build in Dagger are in its engine; use --engine host")
@@ -83,10 +87,10 @@ func Vendor(ctx context.Context, o Options, dir string, platforms []artifact.Pla
 	o.Engine = "host"
 	var out Vendored
 	_, err := reproduce(ctx, o, func(r *run) error {
-		if r.p.image != nil {
-			return fault.Errorf(fault.Usage, "a registry has no release.json to keep; name the release elsewhere")
+		if _, err := os.Stat(filepath.Join(r.src, ".gitmodules")); err == nil {
+			return fault.Errorf(fault.Usage, "the commit has submodules, and a git bundle keeps one repository; vendor them into the tree")
 		}
-		r.o.Step("writing " + dir)
+		r.o.Step("writing " + printable(dir))
 		partial := dir + ".partial"
 		err := removeAll(partial)
 		if err == nil {
@@ -173,7 +177,7 @@ func (r *run) toolchains(ctx context.Context, cache string, platforms []string) 
 		}
 	}
 	where, _ := differ(nil, r.work, r.o.environ, true)
-	where.goCache, where.modules, where.home = filepath.Join(r.work, "go-build"), cache, filepath.Join(r.work, "home")
+	where.modules, where.home = cache, filepath.Join(r.work, "home")
 	env, err := r.env(ctx, goCommand, where, true)
 	if err != nil {
 		return err
@@ -260,6 +264,11 @@ func (r *run) bases(dir string) error {
 // fromBundle checks a bundle and makes its parts the places where everything is looked for.
 func (o Options) fromBundle(ctx context.Context) (Options, error) {
 	dir, err := filepath.Abs(o.Bundle)
+	if err == nil {
+		if real, e := filepath.EvalSymlinks(dir); e == nil {
+			dir = real
+		}
+	}
 	if err != nil {
 		return o, err
 	}
@@ -274,9 +283,13 @@ func (o Options) fromBundle(ctx context.Context) (Options, error) {
 	if err != nil {
 		return o, fmt.Errorf("%s: %w", filepath.Join(o.Bundle, bundleFile), err)
 	}
-	if o.Step != nil {
-		o.Step("checking the bundle")
+	if o.Repository != "" || o.From != "" {
+		return o, fault.Errorf(fault.Usage, "--bundle has the repository and the release with it; take --repository and --from away")
 	}
+	if info, err := os.Stat(o.Release); o.Release != "" && (err != nil || !info.IsDir()) {
+		return o, fault.Errorf(fault.Usage, "beside --bundle only a folder can be named, since nothing is fetched then; %q is none", o.Release)
+	}
+	o.Step("checking the bundle")
 	// Modules and blobs are checked where they are used, by sums that the commit pins; this tells damage from the start.
 	have, err := listTree(ctx, dir)
 	if err != nil {
@@ -288,8 +301,16 @@ func (o Options) fromBundle(ctx context.Context) (Options, error) {
 	}
 	for _, f := range b.Files {
 		if got[f.Path] != f {
-			return o, fault.Errorf(fault.Mismatch, "%s: %s is missing or has changed; copy the bundle anew", o.Bundle, f.Path)
+			return o, fault.Errorf(fault.Mismatch, "%s: %s is missing or has changed; copy the bundle anew", o.Bundle, printable(f.Path))
 		}
+		delete(got, f.Path)
+	}
+	for name := range got {
+		return o, fault.Errorf(fault.Mismatch, "%s: %s is not in its list; copy the bundle anew", o.Bundle, printable(name))
+	}
+	rel, err := manifest.Load(filepath.Join(dir, bundledRelease, manifest.FileName))
+	if err != nil || rel.Name != b.Name || rel.Version.String() != b.Version || rel.Commit != b.Commit || rel.Tag != b.Tag {
+		return o, fault.Errorf(fault.Mismatch, "%s: its release is not the %s %s of %s that it says; copy the bundle anew", o.Bundle, printable(b.Name), printable(b.Version), bundleFile)
 	}
 	here := artifact.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}.String()
 	if !slices.Contains(b.Platforms, here) {
@@ -339,8 +360,8 @@ func (r *run) seed(cache string) error {
 	return copyTree(filepath.Join(r.o.Bundle, bundledBases, "blobs"), filepath.Join(cache, "blobs"), func(string) bool { return true })
 }
 
-// copyTree copies the regular files below from that are wanted, by their slash-separated paths. A file becomes a link to
-// the same bytes where the file system allows it: nobody writes into either.
+// copyTree copies the regular files below from that are wanted, by their slash-separated paths. They are copies and not
+// links: what a commit's pipeline writes into must not be anybody's own.
 func copyTree(from, to string, want func(name string) bool) error {
 	return filepath.WalkDir(from, func(name string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -361,15 +382,12 @@ func copyTree(from, to string, want func(name string) bool) error {
 }
 
 func copyFile(from, to string) error {
-	if err := os.Link(from, to); err == nil || errors.Is(err, fs.ErrExist) {
-		return nil
-	}
 	r, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	w, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	w, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
+	"math"
 	"path"
 	"path/filepath"
 	"slices"
@@ -24,9 +24,10 @@ const (
 	blobsDir  = layoutDir + "/blobs/sha256"
 )
 
-// check holds the release to its manifest and to who must have signed it. What does not pass is in the report; it tells
-// whether there is a manifest to go on with.
-func (r *run) check(ctx context.Context, p published) bool {
+// check holds the release to its manifest and to who must have signed it, and remembers the digests of what is published:
+// nothing that runs later can change what is compared. What does not pass is in the report; it tells whether there is
+// something to build.
+func (r *run) check(ctx context.Context, p *published) bool {
 	if p.image != nil {
 		return true // checked by its digests as it was fetched
 	}
@@ -39,13 +40,17 @@ func (r *run) check(ctx context.Context, p published) bool {
 		}
 		return false
 	}
-	signer := ""
+	signer, unsigned := "", false
 	for _, row := range found.Rows {
 		if row.Verdict != verify.Pass {
 			r.report.row(Verdict(row.Verdict), row.Kind, row.Path, "%s", row.Detail)
+			unsigned = unsigned || row.Kind == "signature"
 		} else if row.Kind == "signature" && signer == "" {
 			signer = row.Detail
 		}
+	}
+	if unsigned && (len(o.Keys) > 0 || o.Identity != nil) {
+		return false // whose code it would run is not who was asked for
 	}
 	r.report.Signer = signer
 	if found.Verdict == verify.Pass {
@@ -55,7 +60,25 @@ func (r *run) check(ctx context.Context, p published) bool {
 		}
 		r.report.row(Pass, kindRelease, manifest.FileName, "%s", detail)
 	}
-	return p.rel.Commit != ""
+	if p.rel.Commit == "" {
+		return false // it could not be read, and the check has said why
+	}
+	p.seen = map[string]artifact.Digest{}
+	for _, f := range append(slices.Clone(p.rel.Files), artifact.File{Path: manifest.FileName, Size: int64(len(p.raw))},
+		artifact.File{Path: manifest.ChecksumsName, Size: maxManifest}) {
+		if ctx.Err() != nil {
+			return false
+		}
+		d, err := sumRegular(p.dir, f.Path, f.Size)
+		if err == nil {
+			p.seen[f.Path] = d
+		}
+	}
+	if p.seen[manifest.FileName] != artifact.Sum(p.raw) {
+		r.report.row(Fail, kindRelease, manifest.FileName, "it changed while it was checked")
+		return false
+	}
+	return true
 }
 
 // compare holds what was built to what was published.
@@ -68,7 +91,7 @@ func (r *run) compare(ctx context.Context, p published, dir string) error {
 	if err != nil {
 		return fmt.Errorf("reading what was built: %w", err)
 	}
-	r.report.Rebuilt = artifact.Sum(raw)
+	r.report.Rebuilt, r.report.Go = artifact.Sum(raw), lockedGo(m)
 	c := comparison{ctx: ctx, run: r, p: p, dir: dir, rel: m, rebuilt: map[string]artifact.File{}, published: map[string]artifact.File{}}
 	if p.image != nil {
 		return c.registryImage()
@@ -121,7 +144,7 @@ func (c *comparison) files() error {
 	for name := range c.rebuilt {
 		names[name] = true
 	}
-	var gone, new []string // for renames
+	var gone, more []string // for renames
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		if inBlobs(name) {
 			continue
@@ -139,20 +162,20 @@ func (c *comparison) files() error {
 		case there:
 			gone = append(gone, name)
 		default:
-			new = append(new, name)
+			more = append(more, name)
 		}
 	}
 	for _, name := range gone {
 		f := c.published[name]
 		row := Row{Path: name, Kind: string(f.Kind), Verdict: Fail, Published: f.Digest, Detail: "published, and not built from the commit"}
-		if i := slices.IndexFunc(new, func(n string) bool { return c.rebuilt[n].Digest == f.Digest }); i >= 0 {
+		if i := slices.IndexFunc(more, func(n string) bool { return c.rebuilt[n].Digest == f.Digest }); i >= 0 {
 			row.Rebuilt = f.Digest
-			row.Detail = "the commit builds these bytes under another name: " + new[i]
-			new = slices.Delete(new, i, i+1)
+			row.Detail = "the commit builds these bytes under another name: " + more[i]
+			more = slices.Delete(more, i, i+1)
 		}
 		c.report.Rows = append(c.report.Rows, row)
 	}
-	for _, name := range new {
+	for _, name := range more {
 		f := c.rebuilt[name]
 		c.report.Rows = append(c.report.Rows, Row{
 			Path: name, Kind: string(f.Kind), Verdict: Fail, Rebuilt: f.Digest, Detail: "built from the commit, and not published",
@@ -161,38 +184,25 @@ func (c *comparison) files() error {
 	return nil
 }
 
-// file compares one that both have.
+// file compares one that both have. That what was built has the digests of its manifest was checked before.
 func (c *comparison) file(name string) error {
-	want, built := c.published[name], c.rebuilt[name]
-	row := Row{Path: name, Kind: string(want.Kind), Verdict: Pass, Published: want.Digest}
-	var err error
-	if row.Rebuilt, _, err = artifact.SumFile(c.builtFile(name)); err != nil {
-		return fmt.Errorf("reading what was built: %w", err)
-	}
-	if row.Rebuilt != built.Digest {
-		return fmt.Errorf("what was built has %s of %s, and its %s says %s", row.Rebuilt, name, manifest.FileName, built.Digest)
-	}
-	got, _, err := artifact.SumFile(c.p.fileOf(want))
+	want := c.published[name]
+	row := Row{Path: name, Kind: string(want.Kind), Verdict: Pass, Published: c.p.seen[name], Rebuilt: c.rebuilt[name].Digest}
 	switch {
-	case err == nil:
-		row.Published = got
-	case errors.Is(err, fs.ErrNotExist) && c.p.downloads && !c.p.rel.Offered(want):
+	case row.Published == "" && c.p.downloads && !c.p.rel.Offered(want):
+		row.Published, row.Claimed = want.Digest, true
 		row.Detail = "by its digest in " + manifest.FileName + ": this place does not offer it"
-	case errors.Is(err, fs.ErrNotExist):
-		row.Verdict, row.Published, row.Detail = Fail, "", "missing from what was published"
-		c.report.Rows = append(c.report.Rows, row)
-		return nil
-	default:
-		return fmt.Errorf("reading what was published: %w", err)
-	}
-	if row.Published != row.Rebuilt {
-		row.Verdict = Fail
-		if err == nil {
-			if row.Differences, err = c.explain(compare.FormatOf(name), c.p.fileOf(want), c.builtFile(name)); err != nil {
-				return err
-			}
-		} else {
+		if row.Published != row.Rebuilt {
+			row.Verdict = Fail
 			row.Detail += ", so what differs in it cannot be told"
+		}
+	case row.Published == "":
+		row.Verdict, row.Detail = Fail, "missing from what was published"
+	case row.Published != row.Rebuilt:
+		row.Verdict = Fail
+		var err error
+		if row.Differences, err = c.explain(compare.FormatOf(name), name); err != nil {
+			return err
 		}
 	}
 	c.report.Rows = append(c.report.Rows, row)
@@ -203,14 +213,14 @@ func (c *comparison) builtFile(name string) string {
 	return filepath.Join(c.dir, filepath.FromSlash(name))
 }
 
-// explain says how two files differ.
-func (c *comparison) explain(format, published, rebuilt string) ([]compare.Difference, error) {
-	a, closeA, err := openSource(published)
-	if err != nil {
-		return nil, fmt.Errorf("reading what was published: %w", err)
+// explain says how the two files of a name differ.
+func (c *comparison) explain(format, name string) ([]compare.Difference, error) {
+	a, closeA, err := openSource(c.p.dir, name)
+	if err != nil { // the digests have decided; there are no more words for it
+		return nil, nil
 	}
 	defer closeA()
-	b, closeB, err := openSource(rebuilt)
+	b, closeB, err := openSource(c.dir, name)
 	if err != nil {
 		return nil, fmt.Errorf("reading what was built: %w", err)
 	}
@@ -218,16 +228,12 @@ func (c *comparison) explain(format, published, rebuilt string) ([]compare.Diffe
 	return compare.Files(c.ctx, format, a, b, compare.Options{})
 }
 
-func openSource(name string) (compare.Source, func() error, error) {
-	f, err := os.Open(name)
+func openSource(dir, name string) (compare.Source, func() error, error) {
+	f, size, err := openRegular(dir, name, math.MaxInt64-1)
 	if err != nil {
 		return compare.Source{}, nil, err
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return compare.Source{}, nil, errors.Join(err, f.Close())
-	}
-	return compare.Source{ReaderAt: f, Size: info.Size()}, f.Close, nil
+	return compare.Source{ReaderAt: f, Size: size}, f.Close, nil
 }
 
 // blobs are the contents of a layout by digest.
@@ -235,7 +241,7 @@ type blobs string
 
 // Open opens one; see compare.Blobs.
 func (b blobs) Open(d artifact.Digest) (compare.Source, func() error, error) {
-	return openSource(filepath.Join(string(b), d.Hex()))
+	return openSource(string(b), d.Hex())
 }
 
 // object is an image or a chart of a registry, by its name.
@@ -266,7 +272,7 @@ func (c *comparison) images() error {
 	explained := map[[2]artifact.Digest]string{} // several names have the same bytes
 	for _, name := range names {
 		a, b := there[name], built[name]
-		row := Row{Path: name, Kind: string(a.kind), Verdict: Pass, Published: a.digest, Rebuilt: b.digest}
+		row := Row{Path: name, Kind: string(a.kind), Verdict: Pass, Published: a.digest, Rebuilt: b.digest, Claimed: c.p.downloads}
 		pair := [2]artifact.Digest{a.digest, b.digest}
 		switch {
 		case a.digest == "":
@@ -306,17 +312,12 @@ func (c *comparison) layout() error {
 		}
 		f := c.published[name]
 		b, built := c.rebuilt[name]
-		got, _, err := artifact.SumFile(c.p.fileOf(f))
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && c.p.downloads:
+		got := c.p.seen[name]
+		if got == "" && c.p.downloads {
 			got = f.Digest
-		case errors.Is(err, fs.ErrNotExist):
-			got = ""
-		case err != nil:
-			return fmt.Errorf("reading what was published: %w", err)
 		}
 		switch {
-		case got == f.Digest && built:
+		case got == f.Digest && built && b.Digest == got:
 			alike++
 			continue
 		case got == f.Digest: // a part of an image that differs, and said there
@@ -328,7 +329,8 @@ func (c *comparison) layout() error {
 		case got == "":
 			row.Detail = "missing from what was published"
 		case built:
-			if row.Differences, err = c.explain("", c.p.fileOf(f), c.builtFile(name)); err != nil {
+			var err error
+			if row.Differences, err = c.explain("", name); err != nil {
 				return err
 			}
 		}
@@ -354,13 +356,12 @@ func (c *comparison) layout() error {
 // documents compares the two files that bind the others together.
 func (c *comparison) documents(others bool) error {
 	for _, name := range []string{manifest.FileName, manifest.ChecksumsName} {
-		row := Row{Path: name, Kind: "manifest", Verdict: Pass}
+		row := Row{Path: name, Kind: "manifest", Verdict: Pass, Published: c.p.seen[name]}
 		var err error
-		if row.Rebuilt, _, err = artifact.SumFile(c.builtFile(name)); err != nil {
+		if row.Rebuilt, err = sumRegular(c.dir, name, maxManifest); err != nil {
 			return fmt.Errorf("reading what was built: %w", err)
 		}
-		at := filepath.Join(c.p.dir, name)
-		if row.Published, _, err = artifact.SumFile(at); err != nil {
+		if row.Published == "" {
 			row.Verdict, row.Detail = Fail, "missing from what was published"
 		} else if row.Published != row.Rebuilt {
 			row.Verdict = Fail
@@ -368,7 +369,7 @@ func (c *comparison) documents(others bool) error {
 			if name == manifest.ChecksumsName {
 				format = compare.Text
 			}
-			found, err := c.explain(format, at, c.builtFile(name))
+			found, err := c.explain(format, name)
 			if err != nil {
 				return err
 			}

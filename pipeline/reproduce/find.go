@@ -1,12 +1,14 @@
 package reproduce
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -32,8 +34,11 @@ type published struct {
 	dir       string // with its files
 	rel       manifest.Release
 	raw       []byte // release.json; nil for an image of a registry, which has none
+	home      string // of the project whose place the release was found in; "" for a place of nobody in particular
 	downloads bool   // dir has only what people download from a page
 	image     *image // one image of a registry
+	// seen are the digests of what is published, as it was before anything of the commit was run.
+	seen map[string]artifact.Digest
 }
 
 // find brings what is published.
@@ -47,7 +52,7 @@ func (r *run) find(ctx context.Context) (published, error) {
 	case verify.IsURL(name):
 		return r.fetch(ctx, name)
 	case err == nil && info.IsDir():
-		return r.open(name, verify.Fetched{Dir: name, Address: name})
+		return r.folder(name)
 	case strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, "/"):
 		return published{}, fault.Errorf(fault.Usage, "%s: no such folder; name the dist/ folder of a release, a URL or a version", name)
 	}
@@ -59,6 +64,10 @@ func (r *run) find(ctx context.Context) (published, error) {
 	if err != nil {
 		return published{}, err
 	}
+	from := r.o.From
+	if from == "" {
+		from = "the origin of this repository"
+	}
 	var found []Listed
 	for _, l := range list {
 		if l.Version == want.String() {
@@ -67,18 +76,51 @@ func (r *run) find(ctx context.Context) (published, error) {
 	}
 	switch len(found) {
 	case 0:
-		return published{}, fault.Errorf(fault.Usage, "there is no release %s in %s, which has %d", want, r.o.From, len(list))
+		return published{}, fault.Errorf(fault.Usage, "there is no release %s in %s, which has %d", want, from, len(list))
 	case 1:
 	default:
-		return published{}, fault.Errorf(fault.Usage, "%s has %s of %d projects; name its URL or its folder", r.o.From, want, len(found))
+		return published{}, fault.Errorf(fault.Usage, "%s has %s of %d projects; name its URL or its folder", from, want, len(found))
 	}
 	// The tag may lie elsewhere than the version says, and an older release under the name of a newer one is none.
 	r.o.Verify.Version = want.String()
 	if found[0].Folder != "" {
-		return r.open(found[0].Folder, verify.Fetched{Dir: found[0].Folder, Address: found[0].Folder})
+		return r.folder(found[0].Folder)
 	}
 	return r.fetch(ctx, found[0].URL)
 }
+
+// folder opens a release on this machine.
+func (r *run) folder(name string) (published, error) {
+	r.wants(filepath.Base(name))
+	dir, err := filepath.EvalSymlinks(name)
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err != nil {
+		return published{}, fault.New(fault.Usage, err)
+	}
+	return r.open(name, verify.Fetched{Dir: dir, Address: name, Downloads: r.o.Verify.Downloads})
+}
+
+// wants holds the release to the version that its place is called by: an older one there is another release, however well
+// it is signed.
+func (r *run) wants(name string) {
+	if v, ok := versionOf(name); ok && r.o.Verify.Version == "" {
+		r.o.Verify.Version = v
+	}
+}
+
+// versionOf is the version in the name of a tag or of a folder: v1.2.3, tool-v1.2.3.
+func versionOf(name string) (string, bool) {
+	m := versionAtEnd.FindStringSubmatch(name)
+	if m == nil {
+		return "", false
+	}
+	v, err := version.Parse(m[1])
+	return v.String(), err == nil
+}
+
+var versionAtEnd = regexp.MustCompile(`(?:^|[/-])v?([0-9]+\.[0-9]+\.[0-9]+(?:[-+].*)?)$`)
 
 func (o Options) environ(name string) string {
 	for _, kv := range slices.Backward(o.Environ) {
@@ -95,38 +137,34 @@ var tagPage = regexp.MustCompile(`^(https?://[^/]+/[^/]+/[^/]+/releases)/tag/([^
 // fetch brings a release from a server.
 func (r *run) fetch(ctx context.Context, address string) (published, error) {
 	address = tagPage.ReplaceAllString(address, "$1/download/$2/")
-	if r.o.Known != nil && r.known(ctx, address) {
-		return published{}, ErrKnown
+	if u, err := url.Parse(address); err == nil {
+		name, err := url.PathUnescape(path.Base(u.EscapedPath()))
+		if err == nil {
+			r.wants(name)
+		}
 	}
-	dir := filepath.Join(r.work, "published")
-	// What is there from a run that was interrupted is kept where it is still the same.
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	// What is there from a run that ended early is kept where it is still what the manifest, which is asked for again, says.
+	if err := os.MkdirAll(r.fetched, 0o700); err != nil {
 		return published{}, err
 	}
-	fetched, err := verify.Fetch(ctx, address, dir, r.o.Verify)
+	fetched, err := verify.Fetch(ctx, address, r.fetched, r.o.Verify)
 	if err != nil {
 		return published{}, err
 	}
-	return r.open(address, fetched)
+	p, err := r.open(address, fetched)
+	if m := repositoryPage.FindStringSubmatch(address); m != nil && fetched.Downloads {
+		p.home = m[1]
+	}
+	return p, err
 }
 
-// known asks for the manifest alone. What keeps it from coming is told when the release is fetched.
-func (r *run) known(ctx context.Context, address string) bool {
-	for _, at := range []string{"", "files/"} {
-		raw, err := get(ctx, strings.TrimRight(address, "/")+"/"+at+manifest.FileName, maxManifest, nil)
-		if err != nil {
-			continue
-		}
-		m, err := manifest.Decode(strings.NewReader(string(raw)))
-		return err == nil && r.o.Known(m.Name, m.Version.String(), artifact.Sum(raw))
-	}
-	return false
-}
+// repositoryPage matches a release on GitHub, with the repository.
+var repositoryPage = regexp.MustCompile(`^(https?://[^/]+/[^/]+/[^/]+)/releases/download/`)
 
 // open reads the manifest of a release that is in a folder.
 func (r *run) open(where string, f verify.Fetched) (published, error) {
 	p := published{where: where, dir: f.Dir, downloads: f.Downloads}
-	raw, err := readBounded(filepath.Join(f.Dir, manifest.FileName), maxManifest)
+	raw, err := readRegular(f.Dir, manifest.FileName, maxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, fault.Errorf(fault.Usage, "%s has no %s; name the dist/ folder of a release", f.Dir, manifest.FileName)
 	}
@@ -149,8 +187,35 @@ const (
 	tries       = 3
 )
 
+// readBounded reads a file of this machine.
 func readBounded(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
+	return readRegular(filepath.Dir(name), filepath.Base(name), limit)
+}
+
+// openRegular opens a regular file below a folder, and nothing else: a link could lead anywhere, and a pipe would wait for a
+// writer. At most limit bytes of it may be there.
+func openRegular(dir, name string, limit int64) (*os.File, int64, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer root.Close()
+	info, err := root.Lstat(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%s is not a regular file", name)
+	}
+	if info.Size() > limit {
+		return nil, 0, fmt.Errorf("%s has more than %d bytes", name, limit)
+	}
+	f, err := root.Open(name)
+	return f, info.Size(), err
+}
+
+func readRegular(dir, name string, limit int64) ([]byte, error) {
+	f, _, err := openRegular(dir, name, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -162,10 +227,22 @@ func readBounded(name string, limit int64) ([]byte, error) {
 	return b, err
 }
 
+// sumRegular is the digest of a regular file below a folder, as far as limit bytes and one more.
+func sumRegular(dir, name string, limit int64) (artifact.Digest, error) {
+	f, _, err := openRegular(dir, name, limit)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	meter := artifact.NewMeter(io.Discard)
+	_, err = io.Copy(meter, io.LimitReader(f, limit+1))
+	return meter.Digest(), err
+}
+
 // Listed is a release of a place.
 type Listed struct {
 	Name    string // "" where the list does not say
-	Version string
+	Version string // "" where the list does not say
 	Folder  string // one of these two
 	URL     string
 }
@@ -228,16 +305,21 @@ func fromGit(remote string) string {
 	if err != nil || u.Host == "" {
 		return ""
 	}
+	if u.Scheme == "http" || u.Scheme == "https" {
+		return u.Scheme + "://" + u.Host + u.Path
+	}
 	return "https://" + u.Hostname() + u.Path
 }
 
 // inFolder lists a folder of releases: one dist/, or <version>/ or <name>/<version>/ as slipway serve has them.
 func inFolder(root string) ([]Listed, error) {
-	if info, err := os.Stat(root); err != nil || !info.IsDir() {
+	top, err := filepath.EvalSymlinks(root)
+	if info, e := os.Stat(top); err != nil || e != nil || !info.IsDir() {
 		return nil, fault.Errorf(fault.Usage, "%s: no such folder of releases", root)
 	}
+	root = top
 	var list []Listed
-	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+	err = filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return fmt.Errorf("listing releases: %w", err)
 		}
@@ -301,20 +383,32 @@ func onServer(ctx context.Context, at *url.URL) ([]Listed, error) {
 	return list, nil
 }
 
+// apiOf is the API that belongs to a page, and whether it is the one that the token of the environment is for: that of
+// GITHUB_SERVER_URL, or github.com. A token goes nowhere else, and never in the clear.
+func apiOf(page *url.URL, getenv func(string) string) (api string, own bool) {
+	server, err := url.Parse(cmp.Or(getenv("GITHUB_SERVER_URL"), "https://github.com"))
+	switch own = err == nil && server.Host == page.Host; {
+	case page.Host == "github.com":
+		api = "https://api.github.com"
+	case own && getenv("GITHUB_API_URL") != "":
+		api = getenv("GITHUB_API_URL")
+	default: // GitHub Enterprise Server
+		api = page.Scheme + "://" + page.Host + "/api/v3"
+	}
+	u, err := url.Parse(api)
+	loopback := err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
+	return api, own && err == nil && (u.Scheme == "https" || loopback)
+}
+
 // onGitHub lists the releases of a repository (https://docs.github.com/rest/releases/releases#list-releases).
 func onGitHub(ctx context.Context, page *url.URL, getenv func(string) string) ([]Listed, error) {
 	parts := strings.Split(strings.Trim(page.Path, "/"), "/")
 	if len(parts) != 2 {
 		return nil, fault.Errorf(fault.Usage, "%s: neither a slipway serve nor a repository on GitHub is here", page)
 	}
-	api := getenv("GITHUB_API_URL")
-	if page.Hostname() == "github.com" {
-		api = "https://api.github.com"
-	} else if api == "" {
-		api = page.Scheme + "://" + page.Host + "/api/v3" // GitHub Enterprise Server
-	}
+	api, own := apiOf(page, getenv)
 	header := http.Header{"Accept": {"application/vnd.github+json"}}
-	if token := getenv("GITHUB_TOKEN"); token != "" {
+	if token := getenv("GITHUB_TOKEN"); token != "" && own {
 		header.Set("Authorization", "Bearer "+token)
 	}
 	var list []Listed
@@ -343,8 +437,8 @@ func onGitHub(ctx context.Context, page *url.URL, getenv func(string) string) ([
 				if a.Name != manifest.FileName || s.Draft {
 					continue
 				}
-				tag := s.Tag[strings.LastIndex(s.Tag, "/")+1:]
-				list = append(list, Listed{Version: strings.TrimPrefix(tag, "v"), URL: strings.TrimSuffix(a.URL, manifest.FileName)})
+				v, _ := versionOf(s.Tag)
+				list = append(list, Listed{Version: v, URL: strings.TrimSuffix(a.URL, manifest.FileName)})
 			}
 		}
 		if len(said) < 100 || len(list) > maxReleases {
@@ -352,6 +446,9 @@ func onGitHub(ctx context.Context, page *url.URL, getenv func(string) string) ([
 		}
 	}
 }
+
+// client follows what a fetch of a release follows.
+var client = verify.NewClient()
 
 // statusError is an answer that is not what was asked for.
 type statusError struct {
@@ -368,14 +465,14 @@ func isStatus(err error, code int) bool {
 
 // get reads a small document, and asks again where that may help. The header goes to no other host.
 func get(ctx context.Context, at string, limit int64, header http.Header) ([]byte, error) {
-	b, _, err := getWith(ctx, http.DefaultClient, at, limit, header)
+	b, _, err := getWith(ctx, at, limit, header)
 	return b, err
 }
 
-func getWith(ctx context.Context, client *http.Client, at string, limit int64, header http.Header) ([]byte, http.Header, error) {
+func getWith(ctx context.Context, at string, limit int64, header http.Header) ([]byte, http.Header, error) {
 	pause := 500 * time.Millisecond
 	for n := 1; ; n++ {
-		b, answer, wait, err := try(ctx, client, at, limit, header)
+		b, answer, wait, err := try(ctx, at, limit, header)
 		var s statusError
 		final := errors.As(err, &s) && s.code != http.StatusTooManyRequests && s.code < 500
 		switch {
@@ -399,7 +496,7 @@ func getWith(ctx context.Context, client *http.Client, at string, limit int64, h
 	}
 }
 
-func try(ctx context.Context, client *http.Client, at string, limit int64, header http.Header) (b []byte, answer http.Header, wait time.Duration, err error) {
+func try(ctx context.Context, at string, limit int64, header http.Header) (b []byte, answer http.Header, wait time.Duration, err error) {
 	ctx, stop := context.WithTimeout(ctx, patience+time.Duration(limit>>15)*time.Second)
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, http.NoBody)
@@ -427,9 +524,4 @@ func try(ctx context.Context, client *http.Client, at string, limit int64, heade
 		return nil, nil, 0, statusError{at + " (more than " + strconv.FormatInt(limit, 10) + " bytes)", http.StatusRequestEntityTooLarge}
 	}
 	return b, resp.Header, 0, nil
-}
-
-// fileOf is where a file of the release lies.
-func (p published) fileOf(f artifact.File) string {
-	return filepath.Join(p.dir, filepath.FromSlash(path.Clean(f.Path)))
 }

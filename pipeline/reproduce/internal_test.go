@@ -3,8 +3,10 @@ package reproduce
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,11 +91,11 @@ func TestFlags(t *testing.T) {
 		r := run{o: o}
 		m := rel
 		m.Unpublishable = why
-		f, err := r.flags(published{rel: m}, "out")
+		f, err := r.flags(published{rel: m}, "src", "out")
 		return strings.Join(f, " "), err
 	}
 	for want, o := range map[string]Options{
-		"build --progress plain --out out --tag v1.2.3 --since v1.2.2":                            {Engine: "auto"},
+		"build --progress plain --out out --tag v1.2.3 --since v1.2.2 --engine host":              {Engine: "host"},
 		"build --progress plain --out out --tag v1.2.3 --since v1.2.2 --engine host --no-cache":   {Engine: "host", Vary: []string{}},
 		"build --progress plain --out out --tag v1.2.3 --since v1.2.2 --engine dagger --no-cache": {Engine: "dagger"},
 	} {
@@ -178,7 +180,9 @@ func TestGitHubReleases(t *testing.T) {
 		release{Tag: "v1.9.0", Draft: true, Assets: []asset{{"release.json", site + "v1.9.0/release.json"}}},
 		release{Tag: "cli/v1.2.0", Assets: []asset{{"release.json", site + "cli/v1.2.0/release.json"}}},
 	)
-	env := func(name string) string { return map[string]string{"GITHUB_TOKEN": "t0ken"}[name] }
+	env := func(name string) string {
+		return map[string]string{"GITHUB_TOKEN": "t0ken", "GITHUB_SERVER_URL": server.URL, "GITHUB_API_URL": server.URL + "/api/v3"}[name]
+	}
 	list, err := Releases(t.Context(), server.URL+"/owner/tool", env)
 	if err != nil {
 		t.Fatal(err)
@@ -190,12 +194,24 @@ func TestGitHubReleases(t *testing.T) {
 	if tokens[0] != "" || tokens[len(tokens)-1] != "Bearer t0ken" {
 		t.Errorf("the token went out as %q: to the API alone it should", tokens)
 	}
+	for at, want := range map[string]string{
+		"https://github.com/o/t": "https://api.github.com true", "https://ghe.example.com/o/t": "https://ghe.example.com/api/v3 false",
+		"http://github.com:80/o/t": "http://github.com:80/api/v3 false",
+	} {
+		u, err := url.Parse(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if api, own := apiOf(u, func(string) string { return "" }); fmt.Sprint(api, " ", own) != want {
+			t.Errorf("%s: %s %v, want %s", at, api, own, want)
+		}
+	}
 	if _, err := Releases(t.Context(), server.URL+"/owner/none", env); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("a repository that is not there: %v", err)
 	}
 	for remote, page := range map[string]string{
 		"git@github.com:owner/tool.git": "https://github.com/owner/tool", "https://user:pw@github.com/owner/tool": "https://github.com/owner/tool",
-		"ssh://git@github.com/owner/tool.git": "https://github.com/owner/tool", "/srv/git/tool.git": "",
+		"ssh://git@github.com/owner/tool.git": "https://github.com/owner/tool", "/srv/git/tool.git": "", "https://git.example.com:8443/o/t": "https://git.example.com:8443/o/t",
 	} {
 		if got := fromGit(remote); got != page {
 			t.Errorf("%s is at %q, want %q", remote, got, page)

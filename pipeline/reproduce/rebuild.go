@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"go/version"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,8 @@ import (
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/provenance"
+	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 // passed are the variables of the environment that the build sees, with the reason.
@@ -33,7 +36,7 @@ var passed = []string{
 }
 
 // moduleEnv is how modules are fetched. What is fetched is held to go.sum, so none of this changes a byte.
-var moduleEnv = []string{"GOPROXY", "GONOPROXY", "GOPRIVATE", "GOSUMDB", "GONOSUMDB", "GOINSECURE"}
+var moduleEnv = []string{"GOPROXY", "GONOPROXY", "GOPRIVATE", "GOSUMDB", "GONOSUMDB", "GOINSECURE", "GOAUTH"}
 
 // engineEnv is how the SDK of Dagger finds its engine.
 var engineEnv = []string{"_EXPERIMENTAL_DAGGER_", "DAGGER_", "DOCKER_HOST", "CONTAINER_HOST", "XDG_RUNTIME_DIR"}
@@ -42,11 +45,7 @@ var engineEnv = []string{"_EXPERIMENTAL_DAGGER_", "DAGGER_", "DOCKER_HOST", "CON
 func (r *run) rebuild(ctx context.Context, p published, src string, vary []Variation) (string, bool) {
 	const kind = "build"
 	out := filepath.Join(r.work, "dist")
-	if err := removeAll(out); err != nil {
-		r.report.row(Skip, kind, "dist", "%s", oneLine(err))
-		return "", false
-	}
-	flags, err := r.flags(p, out)
+	flags, err := r.flags(p, src, out)
 	if err != nil {
 		r.report.row(Skip, kind, p.rel.Name+" "+p.rel.Version.String(), "%s", oneLine(err))
 		return "", false
@@ -63,7 +62,19 @@ func (r *run) rebuild(ctx context.Context, p published, src string, vary []Varia
 		r.report.row(Skip, kind, p.rel.Commit, "%s", oneLine(err))
 		return "", false
 	}
-	r.report.row(Pass, kind, p.rel.Commit, "its own pipeline built it with the %s engine, Go %s", r.report.Engine, r.report.Go)
+	// A pipeline that ends well and has written something else than it says has built nothing that could be compared.
+	whole, err := verify.Dist(ctx, out, verify.Options{AllowUnpublishable: true, AllowUnsigned: true, HashesOnly: true})
+	if err != nil {
+		for _, row := range whole.Rows {
+			if row.Verdict != verify.Pass {
+				err = fmt.Errorf("%s: %s", row.Path, row.Detail)
+				break
+			}
+		}
+		r.report.row(Skip, kind, p.rel.Commit, "its pipeline ended well, and what it wrote is no whole release: %s", oneLine(err))
+		return "", false
+	}
+	r.report.row(Pass, kind, p.rel.Commit, "its own pipeline built it with the %s engine", r.report.Engine)
 	return out, true
 }
 
@@ -72,14 +83,31 @@ func (r *run) online(p published) bool {
 	if r.o.Bundle != "" {
 		return false
 	}
-	return r.o.Engine != "host" && r.o.Engine != "" || slices.ContainsFunc(p.rel.Inputs, func(in artifact.Input) bool {
+	return r.mayBeDagger() || slices.ContainsFunc(p.rel.Inputs, func(in artifact.Input) bool {
 		return in.Kind == "base" || in.Kind == "chart"
+	})
+}
+
+// mayBeDagger tells whether the pipeline would compile in a Dagger engine: where it is told to, or finds one.
+func (r *run) mayBeDagger() bool {
+	switch r.o.Engine {
+	case "host":
+		return false
+	case "dagger":
+		return true
+	}
+	if r.o.environ("_EXPERIMENTAL_DAGGER_RUNNER_HOST") != "" {
+		return true
+	}
+	return slices.ContainsFunc([]string{"docker", "podman", "nerdctl"}, func(name string) bool {
+		_, err := exec.LookPath(name)
+		return err == nil
 	})
 }
 
 // flags are what the build command of the commit's pipeline is told. They are as few as can be, since every pipeline that
 // was ever released must know them.
-func (r *run) flags(p published, out string) ([]string, error) {
+func (r *run) flags(p published, src, out string) ([]string, error) {
 	flags := []string{"build", "--progress", "plain", "--out", out}
 	if p.rel.Tag != "" {
 		flags = append(flags, "--tag", p.rel.Tag)
@@ -90,7 +118,10 @@ func (r *run) flags(p published, out string) ([]string, error) {
 	if r.o.Engine != "" && r.o.Engine != "auto" {
 		flags = append(flags, "--engine", r.o.Engine)
 	}
-	if r.o.Engine == "dagger" || !r.varied("caches") {
+	if config := p.config(); config != "" {
+		flags = append(flags, "--config", filepath.Join(src, filepath.FromSlash(config)))
+	}
+	if r.mayBeDagger() || !r.varied("cache") {
 		// The engine's caches are its own, and so are those of the user: only this makes them cold.
 		flags = append(flags, "--no-cache")
 	}
@@ -111,6 +142,26 @@ func (r *run) flags(p published, out string) ([]string, error) {
 		}
 	}
 	return flags, nil
+}
+
+// config is the configuration that the release was made by, as its provenance says, where it is not the usual one.
+func (p published) config() string {
+	if p.rel.Provenance == "" {
+		return ""
+	}
+	b, err := readRegular(p.dir, p.rel.Provenance, 32<<20)
+	if err != nil || artifact.Sum(b) != p.seen[p.rel.Provenance] {
+		return ""
+	}
+	d, err := provenance.Parse(b)
+	if err != nil {
+		return ""
+	}
+	config := d.Predicate.Definition.External.Config
+	if config == "slipway.yaml" || !filepath.IsLocal(filepath.FromSlash(config)) {
+		return ""
+	}
+	return config
 }
 
 // pipeline compiles the commit's pipeline, as its own go.mod pins it, and runs it.
@@ -163,7 +214,8 @@ func (r *run) pipeline(ctx context.Context, src string, where place, vary []Vari
 	if runtime.GOOS == "windows" {
 		tool += ".exe"
 	}
-	build := []string{"build", "-buildvcs=false", "-o", tool}
+	// Without the paths in it what is compiled for one rebuild serves another, where the cache is not to be an empty one.
+	build := []string{"build", "-buildvcs=false", "-trimpath", "-o", tool}
 	if where.clock != 0 {
 		file, err := overlay(r.work, release.GOROOT, where.clock)
 		switch {
@@ -189,7 +241,6 @@ func (r *run) pipeline(ctx context.Context, src string, where place, vary []Vari
 	if r.report.Engine = said.engine; r.report.Engine == "" {
 		r.report.Engine = r.o.Engine
 	}
-	r.report.Go = lockedGo(r.p.rel)
 	r.report.Host = runtime.GOOS + "/" + runtime.GOARCH
 	return nil
 }
@@ -243,13 +294,14 @@ func findPipeline(src, named string) (dir, pkg string, own bool, err error) {
 	}
 	for _, n := range names {
 		at := filepath.Join(src, n)
+		files, err := filepath.Glob(filepath.Join(at, "*.go"))
+		if err != nil || named == "" && !slices.ContainsFunc(files, callsPipeline) {
+			continue // a program of the project's own
+		}
 		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
 			return at, ".", true, nil
 		}
-		files, _ := filepath.Glob(filepath.Join(at, "*.go"))
-		if named != "" || slices.ContainsFunc(files, callsPipeline) {
-			return src, "./" + filepath.ToSlash(n), false, nil
-		}
+		return src, "./" + filepath.ToSlash(n), false, nil
 	}
 	return "", "", false, fmt.Errorf("the commit has no pipeline in %s; name its folder with --pipeline", strings.Join(names, " or "))
 }
@@ -285,8 +337,11 @@ func (r *run) env(ctx context.Context, goCommand string, where place, own bool) 
 	}
 	goCache, modules := settings["GOCACHE"], settings["GOMODCACHE"]
 	if where.goCache != "" {
+		goCache = where.goCache
+	}
+	if where.modules != "" {
 		// What was downloaded before need not be downloaded again: it is unpacked anew and held to go.sum.
-		goCache, modules = where.goCache, where.modules
+		modules = where.modules
 		settings["GOPROXY"] = fileURL(filepath.Join(settings["GOMODCACHE"], "cache", "download")) + "," + settings["GOPROXY"]
 	}
 	if r.o.Bundle != "" {
@@ -315,9 +370,11 @@ func (r *run) env(ctx context.Context, goCommand string, where place, own bool) 
 		"HOME="+where.home, "USERPROFILE="+where.home, "SLIPWAY_CACHE="+where.cache,
 		"TMPDIR="+tmp, "TMP="+tmp, "TEMP="+tmp, "TZ="+where.zone, "LC_ALL="+where.locale,
 		"GOCACHE="+goCache, "GOMODCACHE="+modules, "GOFLAGS=-modcacherw", "GOENV=off",
-		// A clone of another user's repository is no reason to refuse it: its commit is what was asked for.
-		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
 	)
+	if !slices.Contains(r.o.Pass, "GIT_CONFIG_COUNT") {
+		// A clone of another user's repository is no reason to refuse it: its commit is what was asked for.
+		env = append(env, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
+	}
 	if own {
 		env = append(env, "GOWORK=off")
 	}
@@ -333,7 +390,8 @@ func fileURL(dir string) string {
 	if !strings.HasPrefix(dir, "/") {
 		dir = "/" + dir
 	}
-	return "file://" + strings.ReplaceAll(dir, " ", "%20")
+	// A comma or a bar would end the address there.
+	return strings.NewReplacer(",", "%2C", "|", "%7C").Replace((&url.URL{Scheme: "file", Path: dir}).String())
 }
 
 // child runs the programs of a commit.
@@ -354,7 +412,9 @@ func (c child) run(ctx context.Context, umask, name string, args ...string) erro
 	cmd := c.command(ctx, name, args...)
 	w := io.MultiWriter(c.log, last)
 	cmd.Stdout, cmd.Stderr = w, w
-	if err := cmd.Run(); err != nil {
+	defer endGroup(cmd)
+	// What a program leaves running behind it is no failure of its own.
+	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return childError{err, last.words()}
 	}
 	return nil
@@ -377,6 +437,7 @@ func (c child) command(ctx context.Context, name string, args ...string) *exec.C
 	cmd.Env = append(slices.Clone(c.env), "PWD="+c.dir)
 	// A pipeline that is interrupted ends its engine; one that is killed leaves it.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	ownGroup(cmd)
 	cmd.WaitDelay = 20 * time.Second
 	return cmd
 }

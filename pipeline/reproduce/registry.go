@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -71,8 +73,11 @@ func (r *run) findImage(ctx context.Context, name string) (published, error) {
 	if m == nil {
 		return published{}, fault.Errorf(fault.Usage, "%.200q is no image such as oci://ghcr.io/owner/tool:1.2.3", name)
 	}
+	if len(r.o.Verify.Keys) > 0 || r.o.Verify.Identity != nil {
+		return published{}, fault.Errorf(fault.Usage, "%s: signatures in a registry are checked with cosign; take --key or --identity away", name)
+	}
 	b := newRegistry(ctx, m[1], m[2])
-	b.dir = filepath.Join(r.work, "published", "blobs")
+	b.dir = filepath.Join(r.fetched, "blobs")
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return published{}, err
 	}
@@ -109,7 +114,7 @@ func (b *registryBlobs) annotations(raw []byte) (map[string]string, error) {
 	if d.Annotations[revision] != "" || len(d.Manifests) == 0 {
 		return d.Annotations, nil
 	}
-	first, err := b.content(d.Manifests[0].Digest, true)
+	first, err := b.content(d.Manifests[0].Digest)
 	if err != nil {
 		return nil, err
 	}
@@ -124,11 +129,19 @@ func (b *registryBlobs) annotations(raw []byte) (map[string]string, error) {
 func (c *comparison) registryImage() error {
 	im := c.p.image
 	row := Row{Path: im.name, Kind: string(artifact.Image), Verdict: Fail, Published: im.digest}
+	own := map[string]bool{}
+	for _, o := range objectsOf(c.rel, false) {
+		own[o.tag] = true
+	}
 	for _, o := range objectsOf(c.rel, true) {
 		_, at, _ := strings.Cut(o.repository, "/")
 		if at == im.path && o.tag == im.tag {
 			row.Rebuilt, row.Kind = o.digest, string(o.kind)
 		}
+	}
+	if !own[im.tag] {
+		// An older release under a name that moves is no mismatch; whoever asked for the newest should know.
+		row.Detail = "a name that moves; it is " + c.rel.Version.String() + " now"
 	}
 	switch {
 	case row.Rebuilt == "":
@@ -222,27 +235,63 @@ func (b *registryBlobs) Open(d artifact.Digest) (compare.Source, func() error, e
 	}
 	name := filepath.Join(b.dir, d.Hex())
 	if got, _, err := artifact.SumFile(name); err != nil || got != d {
-		raw, err := b.content(d, true)
-		if isStatus(err, http.StatusNotFound) {
-			raw, err = b.content(d, false)
-		}
-		if err != nil {
+		raw, err := b.content(d)
+		switch {
+		case isStatus(err, http.StatusNotFound):
+			if err := b.blob(d, name); err != nil {
+				return compare.Source{}, nil, err
+			}
+		case err != nil:
 			return compare.Source{}, nil, err
-		}
-		if err := writeWhole(name, raw); err != nil {
-			return compare.Source{}, nil, err
+		default:
+			if err := writeWhole(name, raw); err != nil {
+				return compare.Source{}, nil, err
+			}
 		}
 	}
-	return openSource(name)
+	return openSource(b.dir, d.Hex())
 }
 
-// content is a manifest or a blob, held to its digest.
-func (b *registryBlobs) content(d artifact.Digest, isManifest bool) ([]byte, error) {
-	at, limit := "blobs/"+string(d), int64(maxBlob)
-	if isManifest {
-		at, limit = "manifests/"+string(d), maxManifest
+// blob streams a blob to a file.
+func (b *registryBlobs) blob(d artifact.Digest, name string) error {
+	// A byte of it is asked for first: that gets the token, and tells what keeps the rest from coming.
+	if _, err := b.get("blobs/"+string(d), 0, false); err != nil && !isStatus(err, http.StatusRequestEntityTooLarge) {
+		if isStatus(err, http.StatusNotFound) {
+			return fmt.Errorf("%s/%s: %s: %w", b.host, b.path, d, fs.ErrNotExist)
+		}
+		return err // of the credentials, which a small answer tells as well
 	}
-	raw, err := b.get(at, limit, isManifest)
+	req, err := http.NewRequestWithContext(b.ctx, http.MethodGet, b.address("blobs/"+string(d)), http.NoBody)
+	if err != nil {
+		return err
+	}
+	if b.token != "" {
+		req.Header.Set("Authorization", "Bearer "+b.token)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fault.New(fault.Transient, err)
+	}
+	defer resp.Body.Close()
+	f, err := os.CreateTemp(b.dir, ".fetch-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	meter := artifact.NewMeter(f)
+	_, err = io.Copy(meter, io.LimitReader(resp.Body, maxBlob))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fault.New(fault.Transient, err)
+	}
+	if got := meter.Digest(); got != d {
+		return fault.Errorf(fault.Mismatch, "%s/%s: the registry gives %s for %s", b.host, b.path, got, d)
+	}
+	return os.Rename(f.Name(), name)
+}
+
+// content is a manifest, held to its digest.
+func (b *registryBlobs) content(d artifact.Digest) ([]byte, error) {
+	raw, err := b.get("manifests/"+string(d), maxManifest, true)
 	if err != nil {
 		return nil, err
 	}
@@ -252,14 +301,18 @@ func (b *registryBlobs) content(d artifact.Digest, isManifest bool) ([]byte, err
 	return raw, nil
 }
 
-// get asks the registry, with a token for everybody where it wants one
-// (https://distribution.github.io/distribution/spec/auth/token/).
-func (b *registryBlobs) get(at string, limit int64, isManifest bool) ([]byte, error) {
+func (b *registryBlobs) address(at string) string {
 	scheme := "https"
 	if host, _, err := net.SplitHostPort(b.host); err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback()) {
 		scheme = "http"
 	}
-	address := scheme + "://" + b.host + "/v2/" + b.path + "/" + at
+	return scheme + "://" + b.host + "/v2/" + b.path + "/" + at
+}
+
+// get asks the registry, with a token for everybody where it wants one
+// (https://distribution.github.io/distribution/spec/auth/token/).
+func (b *registryBlobs) get(at string, limit int64, isManifest bool) ([]byte, error) {
+	address := b.address(at)
 	header := http.Header{}
 	if isManifest {
 		header.Set("Accept", signature.IndexMediaType+", "+signature.ManifestMediaType)
@@ -268,7 +321,7 @@ func (b *registryBlobs) get(at string, limit int64, isManifest bool) ([]byte, er
 		if b.token != "" {
 			header.Set("Authorization", "Bearer "+b.token)
 		}
-		raw, answer, err := getWith(b.ctx, http.DefaultClient, address, limit, header)
+		raw, answer, err := getWith(b.ctx, address, limit, header)
 		if !isStatus(err, http.StatusUnauthorized) || b.token != "" {
 			return raw, err
 		}

@@ -41,6 +41,7 @@ type Report struct {
 	Tag        string          `json:"tag,omitempty"`
 	Published  string          `json:"published"`            // where the release was found
 	Repository string          `json:"repository,omitempty"` // where its commit was found
+	Source     string          `json:"source,omitempty"`     // the repository that the release says it is of
 	Manifest   artifact.Digest `json:"manifest,omitempty"`   // of the published release.json
 	Rebuilt    artifact.Digest `json:"rebuilt,omitempty"`    // of the one that was built
 	Signer     string          `json:"signer,omitempty"`     // whose signatures were checked
@@ -60,11 +61,13 @@ type Report struct {
 
 // Row is one comparison, or one condition of all.
 type Row struct {
-	Path        string               `json:"path"` // of a file in dist/, or the name of an image
-	Kind        string               `json:"kind"`
-	Verdict     Verdict              `json:"verdict"`
-	Published   artifact.Digest      `json:"published,omitempty"`
-	Rebuilt     artifact.Digest      `json:"rebuilt,omitempty"`
+	Path      string          `json:"path"` // of a file in dist/, or the name of an image
+	Kind      string          `json:"kind"`
+	Verdict   Verdict         `json:"verdict"`
+	Published artifact.Digest `json:"published,omitempty"`
+	Rebuilt   artifact.Digest `json:"rebuilt,omitempty"`
+	// Claimed says that the published digest is the one that the manifest gives, of bytes that the place does not offer.
+	Claimed     bool                 `json:"claimed,omitempty"`
 	Detail      string               `json:"detail,omitempty"`
 	Differences []compare.Difference `json:"differences,omitempty"`
 }
@@ -81,7 +84,7 @@ func (r *Report) row(v Verdict, kind, path, format string, args ...any) {
 
 // describe takes from the release what it is called.
 func (r *Report) describe(p published) {
-	r.Published, r.Commit, r.Tag, r.Name = p.where, p.rel.Commit, p.rel.Tag, p.rel.Name
+	r.Published, r.Commit, r.Tag, r.Name, r.Source = p.where, p.rel.Commit, p.rel.Tag, p.rel.Name, p.rel.Repository
 	if !p.rel.Version.IsZero() {
 		r.Version = p.rel.Version.String()
 	}
@@ -97,7 +100,7 @@ func (r *Report) finish(now time.Time) {
 		r.Permitted = []Permitted{}
 	}
 	switch {
-	case r.Count(Fail) > 0:
+	case r.Count(Fail) > 0 || r.Rebuilt != "" && r.Manifest != "" && r.Rebuilt != r.Manifest:
 		r.Verdict = Fail
 	case r.Count(Skip) > 0 || r.Compared() == 0:
 		r.Verdict = Skip
@@ -121,12 +124,14 @@ func (r Report) Count(v Verdict) int {
 func (r Report) Compared() int {
 	n := 0
 	for _, row := range r.Rows {
-		if row.Published != "" && row.Rebuilt != "" {
+		if row.compared() && !row.Claimed {
 			n++
 		}
 	}
 	return n
 }
+
+func (r Row) compared() bool { return r.Published != "" && r.Rebuilt != "" }
 
 // First is the first thing that is wrong, in words; "" if nothing is.
 func (r Report) First() string {
@@ -139,7 +144,7 @@ func (r Report) First() string {
 			if len(row.Differences) > 0 {
 				why = row.Differences[0].String()
 			}
-			return row.Path + ": " + cmp.Or(why, "it differs")
+			return printable(row.Path + ": " + cmp.Or(why, "it differs"))
 		}
 	}
 	return ""

@@ -21,6 +21,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -79,12 +80,13 @@ type Options struct {
 	Tool string
 }
 
-// ErrKnown says that Options.Known knows the release.
+// ErrKnown says that Options.Known knows the release, and that it is still what it was: it was found and checked, and its
+// tag names its commit. It was not built again.
 var ErrKnown = errors.New("it has been reproduced before")
 
 // Run reproduces a release. The report tells what was compared; the error is a fault.Mismatch if the verdict is not Pass. An
 // error of another code, without a verdict, says that nothing was found out: a flag that is wrong, or an end from
-// outside, after which the same call goes on.
+// outside, after which the same call begins again with what was fetched.
 func Run(ctx context.Context, o Options) (Report, error) {
 	return reproduce(ctx, o, nil)
 }
@@ -110,11 +112,11 @@ func reproduce(ctx context.Context, o Options, after func(*run) error) (Report, 
 	if err != nil {
 		return Report{}, err
 	}
-	work, done, err := o.room()
+	place, err := o.room()
 	if err != nil {
 		return Report{}, err
 	}
-	r := &run{o: o, work: work, report: Report{Schema: Schema, Tool: o.Tool, Started: o.Now().UTC().Truncate(time.Second)}}
+	r := &run{o: o, work: place.scratch, fetched: place.fetched, report: Report{Schema: Schema, Tool: o.Tool, Started: o.Now().UTC().Truncate(time.Second)}}
 	err = r.all(ctx, vary)
 	if err == nil && ctx.Err() == nil {
 		r.report.finish(o.Now())
@@ -123,49 +125,50 @@ func reproduce(ctx context.Context, o Options, after func(*run) error) (Report, 
 		}
 	}
 	if ctx.Err() != nil {
-		return Report{}, errors.Join(fault.Errorf(fault.Transient, "reproducing %s: interrupted; the same command goes on from here", o.Release), done(false))
+		place.leave(true)
+		return Report{}, fault.Errorf(fault.Transient, "reproducing %s: interrupted; the same command begins again with what was fetched", printable(o.Release))
 	}
 	if err != nil {
-		return Report{}, errors.Join(err, done(errors.Is(err, ErrKnown)))
-	}
-	// What could not be compared may be compared with what was fetched, when the same command is run again.
-	if err := done(r.report.Verdict != Skip); err != nil {
+		place.leave(false)
 		return Report{}, err
 	}
+	// What could not be compared may be when the same command is run again.
+	place.leave(r.report.Verdict == Skip)
 	if r.report.Verdict != Pass {
-		return r.report, fault.Errorf(fault.Mismatch, "%s: %s", cmp.Or(r.report.title(), o.Release), r.report.summary())
+		return r.report, fault.Errorf(fault.Mismatch, "%s: %s", printable(cmp.Or(r.report.title(), o.Release)), r.report.summary())
 	}
 	return r.report, nil
 }
 
 // run is one reproduction.
 type run struct {
-	o      Options
-	work   string
-	report Report
-	p      published
-	src    string // the clone
+	o       Options
+	work    string // for all that the build may write; empty when it begins
+	fetched string // for what is fetched
+	report  Report
+	p       published
+	src     string // the clone
 
 	toolchain string // that the pipeline was compiled with
 }
 
 func (r *run) all(ctx context.Context, vary []Variation) error {
-	r.o.Step("finding " + r.o.Release)
+	r.o.Step("finding " + printable(r.o.Release))
 	var err error
 	if r.p, err = r.find(ctx); err != nil {
 		return r.unfound(err)
 	}
 	r.report.describe(r.p)
-	if r.o.Known != nil && r.o.Known(r.report.Name, r.report.Version, r.report.Manifest) {
-		return ErrKnown
-	}
-	r.o.Step("checking " + r.p.where)
-	if !r.check(ctx, r.p) {
+	r.o.Step("checking " + printable(r.p.where))
+	if !r.check(ctx, &r.p) {
 		return nil
 	}
 	var ok bool
 	if r.src, ok = r.source(ctx, &r.p); !ok || ctx.Err() != nil {
 		return nil
+	}
+	if r.o.Known != nil && r.report.Count(Pass) == len(r.report.Rows) && r.o.Known(r.report.Name, r.report.Version, r.report.Manifest) {
+		return ErrKnown
 	}
 	rebuilt, ok := r.rebuild(ctx, r.p, r.src, vary)
 	if !ok || ctx.Err() != nil {
@@ -177,7 +180,7 @@ func (r *run) all(ctx context.Context, vary []Variation) error {
 
 // unfound turns what kept a release from being found into a verdict, but for what is wrong with the command.
 func (r *run) unfound(err error) error {
-	if fault.CodeOf(err) == fault.Usage || errors.Is(err, ErrKnown) {
+	if fault.CodeOf(err) == fault.Usage {
 		return err
 	}
 	r.report.row(Skip, kindRelease, r.o.Release, "%s", oneLine(err))
@@ -192,17 +195,22 @@ func (r *run) source(ctx context.Context, p *published) (string, bool) {
 		r.report.row(Skip, kind, "commit", "nothing says which commit the release was made of")
 		return "", false
 	}
-	from := r.repository(ctx, *p)
-	if from == "" {
-		r.report.row(Skip, kind, p.rel.Commit, "the release names no repository; give --repository")
+	from, why := r.repository(ctx, *p)
+	if why != "" {
+		r.report.row(Skip, kind, p.rel.Commit, "%s; give --repository", why)
 		return "", false
 	}
-	r.report.Repository = from
+	if at := samePlace(p.home); r.o.Repository == "" && at != "" && samePlace(p.rel.Repository) != at {
+		// Whoever can put a release in a place could otherwise have it built from a repository of their own.
+		r.report.row(Fail, kind, p.rel.Commit, "the release was found at %s and says that it is of %s; if that is right, give --repository", p.home, p.rel.Repository)
+		return "", false
+	}
+	r.report.Repository = source.HideUser(from)
 	dir, err := r.clone(ctx, from, p.rel.Commit)
 	if err != nil {
 		// A commit that is not there is no accident of a network: nobody can look at what was released.
 		verdict := Skip
-		if strings.Contains(err.Error(), "has no commit") {
+		if errors.Is(err, source.ErrNoCommit) {
 			verdict = Fail
 		}
 		r.report.row(verdict, kind, p.rel.Commit, "%s", oneLine(err))
@@ -222,13 +230,16 @@ func (r *run) source(ctx context.Context, p *published) (string, bool) {
 			r.report.row(Skip, kind, "tag "+tag, "%s", oneLine(err))
 			return "", false
 		case at == "":
-			r.report.row(Fail, kind, "tag "+tag, "%s has no such tag", from)
+			r.report.row(Fail, kind, "tag "+tag, "%s has no such tag", r.report.Repository)
 			return "", false
 		case at != p.rel.Commit:
 			r.report.row(Fail, kind, "tag "+tag, "it names %s now, and the release was made of %s: the tag was moved", at, p.rel.Commit)
 			return "", false
 		}
 		r.report.row(Pass, kind, "tag "+tag, "names %s", p.rel.Commit)
+	} else if err := source.Untag(ctx, dir, p.rel.Commit); err != nil { // a snapshot stays one, whatever was tagged since
+		r.report.row(Skip, kind, p.rel.Commit, "%s", oneLine(err))
+		return "", false
 	}
 	tree, err := source.TreeOf(ctx, dir, p.rel.Commit)
 	switch {
@@ -239,7 +250,7 @@ func (r *run) source(ctx context.Context, p *published) (string, bool) {
 		r.report.row(Fail, kind, p.rel.Commit, "its tree is %s, and the release says %s", tree, p.rel.Tree)
 		return "", false
 	}
-	r.report.row(Pass, kind, p.rel.Commit, "cloned from %s", from)
+	r.report.row(Pass, kind, p.rel.Commit, "cloned from %s", r.report.Repository)
 	return dir, true
 }
 
@@ -255,41 +266,43 @@ func tagOf(ctx context.Context, dir string, p *published) error {
 	return err
 }
 
-// repository is where the commit is looked for.
-func (r *run) repository(ctx context.Context, p published) string {
-	if r.o.Repository != "" {
-		return r.o.Repository
-	}
-	if p.rel.Repository != "" {
-		return p.rel.Repository
+// remotes are the URLs that are cloned because a release names them. Others, a path or a program of git's, only a person
+// may name.
+var remotes = regexp.MustCompile(`^(https://|ssh://|git@[A-Za-z0-9.-]+:)[^\s]+$`)
+
+// repository is where the commit is looked for, or why it is nowhere.
+func (r *run) repository(ctx context.Context, p published) (from, why string) {
+	switch {
+	case r.o.Repository != "":
+		return r.o.Repository, ""
+	case remotes.MatchString(p.rel.Repository):
+		return p.rel.Repository, ""
+	case p.rel.Repository != "":
+		return "", fmt.Sprintf("the release names the repository %.200q, which is not cloned unasked", p.rel.Repository)
 	}
 	if top, err := source.Root(ctx, "."); err == nil {
-		return top
+		return top, ""
 	}
-	return ""
+	return "", "the release names no repository"
 }
 
-// clone makes the clean place, or finds the one that was made before.
+// samePlace is a repository's URL in a form in which two ways to write it are the same.
+func samePlace(repository string) string {
+	return strings.ToLower(fromGit(repository))
+}
+
+// clone makes the clean place. It is made anew each time: what a build has seen is clean no more.
 func (r *run) clone(ctx context.Context, from, commit string) (string, error) {
 	parent := r.work
 	if r.varied("path") {
 		parent = filepath.Join(parent, "another path", "deeper", "down")
 	}
-	dir, whole := filepath.Join(parent, "src"), filepath.Join(r.work, "src.whole")
-	if b, err := os.ReadFile(whole); err == nil && string(b) == from+"\n"+commit {
-		return dir, nil
-	}
-	r.o.Step("cloning " + from)
-	if err := removeAll(dir); err != nil {
-		return "", err
-	}
+	r.o.Step("cloning " + printable(source.HideUser(from)))
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", err
 	}
-	if err := source.Clone(ctx, from, dir, commit); err != nil {
-		return "", err
-	}
-	return dir, os.WriteFile(whole, []byte(from+"\n"+commit), 0o600)
+	dir := filepath.Join(parent, "src")
+	return dir, source.Clone(ctx, from, dir, commit)
 }
 
 func (r *run) varied(name string) bool {
@@ -305,55 +318,81 @@ func (r *run) varied(name string) bool {
 	return false
 }
 
-// room makes the folder for everything, and keeps others out of it. Done gives it up and, if the work is finished,
-// removes it.
-func (o Options) room() (dir string, done func(finished bool) error, err error) {
-	dir = o.Work
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return "", nil, fault.Errorf(fault.Usage, "finding a folder to work in: %w; name one with --work", err)
-		}
-		what := fmt.Sprintf("%q %q %q %q %q %q", o.Release, o.From, o.Repository, o.Bundle, o.Engine, o.Vary)
-		if _, err := os.Stat(o.Release); err == nil { // a folder of this name elsewhere is another release
-			if abs, err := filepath.Abs(o.Release); err == nil {
-				what += abs
-			}
-		}
-		dir = filepath.Join(cache, "slipway", "reproduce", artifact.Sum([]byte(what)).Short())
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return "", nil, err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", nil, fault.New(fault.Usage, fmt.Errorf("making a folder to work in: %w", err))
-	}
-	lock, err := lockedfile.Create(filepath.Join(dir, "lock"))
-	if err != nil {
-		return "", nil, fault.New(fault.Usage, fmt.Errorf("taking the folder to work in: %w", err))
-	}
-	return dir, func(finished bool) error {
-		var err error
-		if finished && !o.Keep {
-			if o.Work == "" {
-				err = removeAll(dir)
-			} else {
-				err = clear(dir)
-			}
-		}
-		return errors.Join(err, lock.Close())
-	}, nil
+// room are the folders that one reproduction works in. Nobody else is in them meanwhile.
+type room struct {
+	dir     string
+	fetched string // kept for a while after a run that ended early, and checked again when it is used
+	scratch string // of one run
+	keep    bool
+	lock    io.Closer
 }
 
-// clear empties a folder that somebody named.
-func clear(dir string) error {
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		if e.Name() != "lock" {
-			err = errors.Join(err, removeAll(filepath.Join(dir, e.Name())))
+// For how long is kept what was fetched by a run that ended early, and how old a folder is that nobody comes back to.
+const (
+	fresh     = time.Hour
+	abandoned = 7 * 24 * time.Hour
+)
+
+// room makes the folders: below Work, or the user's cache, one that only this reproduction uses.
+func (o Options) room() (*room, error) {
+	base := o.Work
+	if base == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fault.Errorf(fault.Usage, "finding a folder to work in: %w; name one with --work", err)
+		}
+		base = filepath.Join(cache, "slipway", "reproduce")
+		sweep(base, o.Now())
+	}
+	here, err := os.Getwd() // a folder of this name elsewhere, or a version of another repository, is another release
+	if err != nil {
+		return nil, fault.New(fault.Usage, err)
+	}
+	what := fmt.Sprintf("%q %q %q %q %q %q", o.Release, o.From, o.Repository, o.Bundle, o.Engine, here)
+	if base, err = filepath.Abs(base); err != nil {
+		return nil, err
+	}
+	r := &room{dir: filepath.Join(base, artifact.Sum([]byte(what)).Short()), keep: o.Keep}
+	r.fetched, r.scratch = filepath.Join(r.dir, "published"), filepath.Join(r.dir, "build")
+	failed := func(err error) (*room, error) {
+		return nil, fault.New(fault.Usage, fmt.Errorf("making a folder to work in: %w", err))
+	}
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return failed(err)
+	}
+	// The lock is beside the folder: one inside of it would go with it, and two could have it.
+	if r.lock, err = lockedfile.Create(r.dir + ".lock"); err != nil {
+		return failed(err)
+	}
+	err = removeAll(r.scratch) // of a run that was killed
+	if info, e := os.Stat(r.fetched); e == nil && o.Now().Sub(info.ModTime()) > fresh {
+		err = errors.Join(err, removeAll(r.fetched))
+	}
+	if err = errors.Join(err, os.MkdirAll(r.scratch, 0o700)); err != nil {
+		return failed(errors.Join(err, r.lock.Close()))
+	}
+	return r, nil
+}
+
+// leave gives the folders up. What cannot be removed is no reason to keep a verdict back, and is removed by a later run.
+func (r *room) leave(unfinished bool) {
+	if !r.keep {
+		_ = removeAll(r.scratch)
+		if _, err := os.Stat(r.fetched); !unfinished || err != nil {
+			_ = removeAll(r.dir)
 		}
 	}
-	return err
+	_ = r.lock.Close()
+}
+
+// sweep removes what runs left that were never begun again.
+func sweep(base string, now time.Time) {
+	entries, _ := os.ReadDir(base)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > abandoned {
+			_ = removeAll(filepath.Join(base, e.Name()))
+		}
+	}
 }
 
 // removeAll removes a folder, read-only folders of a module cache in it included.

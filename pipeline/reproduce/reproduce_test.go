@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -80,8 +81,10 @@ func main() {
 		fmt.Fprintln(os.Stderr, "slipway: base docker.io/library/alpine:3.22@sha256:5291 is nowhere to be had; tried\nslipway: cache: not there")
 		os.Exit(6)
 	case text == "hang":
-		os.WriteFile(os.Getenv("HANGS"), nil, 0o644)
-		time.Sleep(time.Hour)
+		if _, err := os.Stat(os.Getenv("HANGS")); err != nil { // the first time
+			os.WriteFile(os.Getenv("HANGS"), nil, 0o644)
+			time.Sleep(time.Hour)
+		}
 	case text == "big":
 		f, err := os.Create(*out + ".partial")
 		for i := 0; err == nil && i < 4096; i++ {
@@ -102,6 +105,19 @@ func main() {
 	if _, err := verifytest.Write(*out, o); err != nil {
 		fmt.Fprintln(os.Stderr, "slipway:", err)
 		os.Exit(4)
+	}
+	switch text {
+	case "no blobs":
+		os.RemoveAll(*out + "/images/blobs")
+	case "forge": // what is published becomes what is built, which is something else
+		o.Edit = func(files map[string][]byte) {
+			b := files["binaries/hello_linux_amd64/hello"]
+			files["binaries/hello_linux_amd64/hello"] = append(b, 0)
+		}
+		verifytest.Write(*out, o)
+		os.CopyFS(os.Getenv("PUBLISHED")+".new", os.DirFS(*out))
+		os.Rename(os.Getenv("PUBLISHED"), os.Getenv("PUBLISHED")+".old")
+		os.Rename(os.Getenv("PUBLISHED")+".new", os.Getenv("PUBLISHED"))
 	}
 }
 
@@ -218,7 +234,7 @@ func (p *project) release(version string) string {
 
 // options reproduce with everything different but the caches, which would have all be compiled anew.
 func (p *project) options(release string) reproduce.Options {
-	vary := slices.DeleteFunc(reproduce.Variations(), func(name string) bool { return name == "caches" || name == "clock" })
+	vary := slices.DeleteFunc(reproduce.Variations(), func(name string) bool { return name == "cache" || name == "modules" || name == "clock" })
 	return reproduce.Options{
 		Release: release, From: p.releases, Repository: p.repo, Engine: "host", Vary: vary, Work: filepath.Join(p.t.TempDir(), "work"),
 		Environ: append(os.Environ(), "TZ="), Tool: "slipway test",
@@ -276,8 +292,18 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s: a release that is not there: %v", name, err)
 		}
 	}
+	known := here
+	known.Known = func(name, version string, d artifact.Digest) bool {
+		return name == "hello" && version == "1.2.3" && d != ""
+	}
+	if _, err := reproduce.Run(t.Context(), known); !errors.Is(err, reproduce.ErrKnown) {
+		t.Errorf("one that was reproduced before: %v", err)
+	}
 	for name, o := range map[string]reproduce.Options{"folder": here, "version": byVersion, "server": byServer, "URL": byURL} {
 		r := p.verdict(o, reproduce.Pass, "tag v1.2.3", "made different: path")
+		if name == "folder" {
+			inAllForms(t, r)
+		}
 		if r.Compared() < 40 {
 			t.Errorf("%s: %d artifacts were compared", name, r.Compared())
 		}
@@ -433,6 +459,50 @@ func TestVerdicts(t *testing.T) {
 		dist := p.release("1.0.0")
 		p.verdict(p.options(dist), reproduce.Skip, "exit status 6", "is nowhere to be had")
 	})
+	t.Run("changed by its own pipeline", func(t *testing.T) {
+		p := newProject(t)
+		p.write("behave", "after forge\n")
+		p.commit("two")
+		dist := p.release("1.0.0")
+		o := p.options(dist)
+		o.Environ, o.Pass = append(o.Environ, "PUBLISHED="+dist), []string{"PUBLISHED"}
+		p.verdict(o, reproduce.Fail, "binaries/hello_linux_amd64/hello")
+	})
+	t.Run("nothing behind what the pipeline says", func(t *testing.T) {
+		p := newProject(t)
+		p.write("behave", "after no blobs\n")
+		p.commit("two")
+		p.verdict(p.options(p.release("1.0.0")), reproduce.Skip, "is no whole release", "missing")
+	})
+	t.Run("another repository than that of the place", func(t *testing.T) {
+		server := httptest.NewServer(onGitHub(t, dist, "/owner/hello", "v1.0.0"))
+		defer server.Close()
+		o := p.options(server.URL + "/owner/hello/releases/tag/v1.0.0")
+		o.Repository = ""
+		p.verdict(o, reproduce.Fail, "and says that it is of https://example.com/hello")
+		o.Release = server.URL + "/owner/hello/releases/download/v1.0.0/"
+		o.Verify.Version = "2.0.0"
+		o.Repository = p.repo
+		p.verdict(o, reproduce.Fail, "2.0.0 is asked for")
+	})
+	t.Run("a repository that is a program", func(t *testing.T) {
+		dir := copied(t)
+		reforge(t, dir, func(_ map[string][]byte, m *manifest.Release) { m.Repository = "ext::touch hacked" })
+		o := p.options(dir)
+		o.Repository = ""
+		p.verdict(o, reproduce.Fail, "is not cloned unasked")
+	})
+	t.Run("a link out of the folder", func(t *testing.T) {
+		dir := copied(t)
+		secret := filepath.Join(t.TempDir(), "secret")
+		must(t, os.WriteFile(secret, []byte("machine example.com password hunter2\n"), 0o600))
+		must(t, os.Remove(filepath.Join(dir, "notes.md")))
+		must(t, os.Symlink(secret, filepath.Join(dir, "notes.md")))
+		r := p.verdict(p.options(dir), reproduce.Fail, "a symbolic link", "missing from what was published")
+		if b, err := json.Marshal(r); err != nil || bytes.Contains(b, []byte("hunter2")) {
+			t.Errorf("a file that a link leads to is in the report: %v", err)
+		}
+	})
 	t.Run("no repository", func(t *testing.T) {
 		o := p.options(dist)
 		o.Repository = filepath.Join(t.TempDir(), "nowhere")
@@ -531,6 +601,10 @@ func TestSigned(t *testing.T) {
 		}
 		failed := r
 		failed.Verdict = reproduce.Fail
+		if _, err := reproduce.Attest(failed, theirs, dir); err == nil {
+			t.Error("a verdict was signed over bytes that nobody compared")
+		}
+		failed.Rows = append(slices.Clone(r.Rows), reproduce.Row{Path: "x", Verdict: reproduce.Fail, Published: r.Manifest, Rebuilt: r.Manifest})
 		_, err := reproduce.Attest(failed, theirs, dir)
 		must(t, err)
 		must(t, check(2, keys)) // not believed
@@ -566,43 +640,28 @@ func TestInterrupted(t *testing.T) {
 	if fault.CodeOf(err) != fault.Transient || r.Verdict != "" {
 		t.Fatalf("interrupted: %q, %v", r.Verdict, err)
 	}
-	src := filepath.Join(o.Work, "another path", "deeper", "down", "src")
-	before, err := os.Stat(filepath.Join(src, ".git"))
-	must(t, err)
-	// The cause is gone; the clone is still there, and used.
-	must(t, os.WriteFile(filepath.Join(src, "behave"), []byte("\n"), 0o644))
-	var steps []string
-	o.Step = func(what string) { steps = append(steps, what) }
-	o.Keep = true
-	p.verdict(o, reproduce.Pass)
-	after, err := os.Stat(filepath.Join(src, ".git"))
-	must(t, err)
-	if !os.SameFile(before, after) || slices.ContainsFunc(steps, func(s string) bool { return strings.HasPrefix(s, "cloning") }) {
-		t.Errorf("it began anew: %q", steps)
+	left := func() (names []string) {
+		must(t, filepath.WalkDir(o.Work, func(name string, e fs.DirEntry, err error) error {
+			if err == nil && !e.IsDir() && filepath.Ext(name) != ".lock" {
+				names = append(names, name)
+			}
+			return err
+		}))
+		return names
 	}
-	o.Keep = false
+	// What the build has seen is no clean place any more.
+	if files := left(); len(files) > 0 {
+		t.Errorf("left behind: %v", files)
+	}
 	p.verdict(o, reproduce.Pass)
-	if left, err := os.ReadDir(o.Work); err != nil || len(left) > 1 {
-		t.Errorf("left behind: %v, %v", left, err)
+	if files := left(); len(files) > 0 {
+		t.Errorf("left behind: %v", files)
 	}
 }
 
-// TestKnown leaves out what was reproduced before.
-func TestKnown(t *testing.T) {
-	p := newProject(t)
-	o := p.options(p.release("1.0.0"))
-	o.Known = func(name, version string, d artifact.Digest) bool {
-		return name == "hello" && version == "1.0.0" && d != ""
-	}
-	if _, err := reproduce.Run(t.Context(), o); !errors.Is(err, reproduce.ErrKnown) {
-		t.Errorf("%v", err)
-	}
-}
-
-// TestReports writes the report in its forms.
-func TestReports(t *testing.T) {
-	p := newProject(t)
-	r := p.verdict(p.options(p.release("1.0.0")), reproduce.Pass)
+// inAllForms writes a report in its forms.
+func inAllForms(t *testing.T, r reproduce.Report) {
+	t.Helper()
 	b, err := json.Marshal(r)
 	must(t, err)
 	var again reproduce.Report
@@ -612,7 +671,7 @@ func TestReports(t *testing.T) {
 	}
 	html, err := r.HTML()
 	must(t, err)
-	for _, want := range []string{"<svg", "reproduced: ", "hello</bdi> 1.0.0", "PASS"} {
+	for _, want := range []string{"<svg", "reproduced: ", "hello</bdi> 1.2.3", "PASS"} {
 		if !bytes.Contains(html, []byte(want)) {
 			t.Errorf("the page has no %q", want)
 		}

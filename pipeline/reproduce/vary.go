@@ -24,7 +24,7 @@ type Variation struct {
 
 // Variations are the names of all there are.
 func Variations() []string {
-	return []string{"path", "tz", "locale", "umask", "home", "clock", "cpus", "caches"}
+	return []string{"path", "tz", "locale", "umask", "home", "clock", "cpus", "cache", "modules"}
 }
 
 // choose checks the names of the variations that somebody asked for.
@@ -95,9 +95,12 @@ func differ(vary []Variation, work string, getenv func(string) string, online bo
 		case "cpus":
 			p.cpus = runtime.NumCPU() + 1
 			v.Is = fmt.Sprintf("%d instead of %d", p.cpus, runtime.NumCPU())
-		case "caches":
-			p.goCache, p.modules = filepath.Join(work, "go-build"), filepath.Join(work, "go-mod")
+		case "cache":
+			p.goCache = filepath.Join(work, "go-build")
 			v.Is = "empty"
+		case "modules":
+			p.modules = filepath.Join(work, "go-mod")
+			v.Is = "unpacked anew"
 		}
 	}
 	return p, out

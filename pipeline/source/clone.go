@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,8 +16,8 @@ import (
 var fetchEnv = []string{"GIT_SSH_COMMAND=", "GIT_SSH=", "GIT_ASKPASS=", "SSH_ASKPASS=", "GIT_SSL_", "GIT_PROXY_COMMAND="}
 
 // Clone clones the repository at remote, a URL or a path, into the new folder dir, with its whole history and all tags,
-// and checks out the commit with its submodules as they are recorded. Line ends stay as they are, and no hook and no
-// filter but Git LFS is run. An error may leave a part of it in dir.
+// and checks out the commit with its submodules as they are recorded. No hook is run. A repository that has no such commit is
+// ErrNoCommit. An error may leave a part of it in dir.
 func Clone(ctx context.Context, remote, dir, commit string) error {
 	if !isObjectName(commit) {
 		return fault.Errorf(fault.Git, "commit %.80q is no full object name", commit)
@@ -29,27 +30,38 @@ func Clone(ctx context.Context, remote, dir, commit string) error {
 			return err
 		}
 	}
+	// A repository that may name others, as submodules, may name those on this machine only if it is on it itself.
+	protocols := "https:http:ssh:git"
+	if _, err := os.Stat(remote); err == nil {
+		protocols += ":file"
+	}
 	// What is fetched is not trusted: its objects are checked as they come.
 	const own = "--config=core.autocrlf=false"
-	if err := fetching(ctx, "", "-c", "transfer.fsckObjects=true", "clone", "--quiet", "--no-checkout", own, "--", remote, dir); err != nil {
-		return fmt.Errorf("cloning %s: %w", hideUser(remote), err)
+	if err := fetching(ctx, "", protocols, "-c", "transfer.fsckObjects=true", "clone", "--quiet", "--no-checkout", own, "--", remote, dir); err != nil {
+		return fmt.Errorf("cloning %s: %w", HideUser(remote), err)
 	}
 	r := repo{dir}
 	if got, err := r.resolve(ctx, commit); err != nil {
 		return err
 	} else if got == "" { // no branch and no tag leads to it; a server may have it all the same
-		if err := fetching(ctx, dir, "-c", "transfer.fsckObjects=true", "fetch", "--quiet", "origin", commit); err != nil {
-			if ctx.Err() != nil {
-				return err
+		if err := fetching(ctx, dir, protocols, "-c", "transfer.fsckObjects=true", "fetch", "--quiet", "origin", commit); err != nil {
+			if refuses(err) {
+				return fault.Errorf(fault.Git, "%s: %w %s", HideUser(remote), ErrNoCommit, commit)
 			}
-			return fault.Errorf(fault.Git, "%s has no commit %s", hideUser(remote), commit)
+			return fmt.Errorf("fetching %s from %s: %w", commit, HideUser(remote), err)
+		}
+	}
+	// Whoever works in the clone is not told the password.
+	if hidden := HideUser(remote); hidden != remote {
+		if _, err := r.run(ctx, "remote", "set-url", "origin", hidden); err != nil {
+			return err
 		}
 	}
 	if _, err := r.run(ctx, "-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit); err != nil {
 		return fmt.Errorf("checking out %s: %w", commit, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, ".gitmodules")); err == nil {
-		if err := fetching(ctx, dir, "submodule", "--quiet", "update", "--init", "--recursive"); err != nil {
+		if err := fetching(ctx, dir, protocols, "submodule", "--quiet", "update", "--init", "--recursive"); err != nil {
 			return fmt.Errorf("checking out submodules: %w", err)
 		}
 	}
@@ -112,14 +124,38 @@ func Bundle(ctx context.Context, dir, name, commit, tag string) error {
 	return nil
 }
 
-// fetching runs git where it has to reach another repository.
-func fetching(ctx context.Context, dir string, args ...string) error {
+// ErrNoCommit says that a repository has no such commit, or none that it gives.
+var ErrNoCommit = errors.New("it has no commit")
+
+// refuses tells whether the other side has answered that it does not have, or give, what was asked for.
+func refuses(err error) bool {
+	for _, words := range []string{"not our ref", "couldn't find remote ref", "unadvertised object", "no such remote ref"} {
+		if says(err, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// Untag forgets the tags that name a commit. In a clone that is made for one build, which none of them is for.
+func Untag(ctx context.Context, dir, commit string) error {
+	tags, err := TagsAt(ctx, dir, commit)
+	if err != nil || len(tags) == 0 {
+		return err
+	}
+	_, err = (repo{dir}).run(ctx, append([]string{"tag", "--delete", "--"}, tags...)...)
+	return err
+}
+
+// fetching runs git where it has to reach another repository, over the protocols that are named.
+func fetching(ctx context.Context, dir, protocols string, args ...string) error {
 	cmd := (repo{dir}).command(ctx, args...)
 	for _, kv := range os.Environ() {
 		if slices.ContainsFunc(fetchEnv, func(name string) bool { return strings.HasPrefix(kv, name) }) {
 			cmd.Env = append(cmd.Env, kv)
 		}
 	}
+	cmd.Env = append(cmd.Env, "GIT_ALLOW_PROTOCOL="+protocols)
 	// An interrupted git removes a clone that it began.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	stderr := &capped{max: maxStderr, drop: true}
@@ -130,8 +166,8 @@ func fetching(ctx context.Context, dir string, args ...string) error {
 	return nil
 }
 
-// hideUser is a URL without what may be a password in it.
-func hideUser(remote string) string {
+// HideUser is a URL without what may be a password in it.
+func HideUser(remote string) string {
 	scheme, rest, ok := strings.Cut(remote, "://")
 	host, path, _ := strings.Cut(rest, "/")
 	if i := strings.LastIndex(host, "@"); ok && i >= 0 {

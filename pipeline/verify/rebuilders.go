@@ -34,6 +34,7 @@ type Rebuilders struct {
 type Verdicted struct {
 	Name   string // of its file
 	Bundle signature.Bundle
+	Err    error // why it cannot be read; it counts for nobody then
 }
 
 // maxVerdicts bounds what is read from a folder of verdicts, in files.
@@ -43,6 +44,9 @@ const maxVerdicts = 10_000
 func ReadVerdicts(names []string) ([]Verdicted, error) {
 	var files []string
 	for _, name := range names {
+		if real, err := filepath.EvalSymlinks(name); err == nil {
+			name = real
+		}
 		info, err := os.Stat(name)
 		if err != nil {
 			return nil, fault.New(fault.Usage, fmt.Errorf("reading verdicts: %w", err))
@@ -78,10 +82,7 @@ func ReadVerdicts(names []string) ([]Verdicted, error) {
 			return nil, fault.New(fault.Usage, fmt.Errorf("reading verdicts: %w", err))
 		}
 		bundle, err := signature.ParseBundle([]byte(strings.TrimSuffix(string(b), "\n")))
-		if err != nil {
-			return nil, fault.Errorf(fault.Usage, "%s: %w", name, err)
-		}
-		out = append(out, Verdicted{name, bundle})
+		out = append(out, Verdicted{name, bundle, err}) // somebody else's broken file is no reason to check nothing
 	}
 	return out, nil
 }
@@ -135,6 +136,9 @@ func (d *dist) rebuilders() {
 
 // verdictOf is what a rebuilder who is believed signed, and with which key.
 func verdictOf(v Verdicted, keys []signature.PublicKey) (provenance.Summary, artifact.Digest, error) {
+	if v.Err != nil {
+		return provenance.Summary{}, "", v.Err
+	}
 	for _, k := range keys {
 		statement, err := signature.VerifyStatement(v.Bundle, k)
 		if err != nil {

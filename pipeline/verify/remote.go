@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -99,12 +100,15 @@ func Fetch(ctx context.Context, address, dir string, o Options) (Fetched, error)
 		return Fetched{}, err
 	}
 	defer root.Close()
-	f := &fetcher{base: base, root: root, dir: dir, client: newClient(), parallel: o.Parallel, flat: onGitHub.MatchString(base.Path)}
+	f := &fetcher{base: base, root: root, dir: dir, asked: map[string]bool{}, client: NewClient(), parallel: o.Parallel, flat: onGitHub.MatchString(base.Path)}
 	if f.parallel <= 0 {
 		f.parallel = fetchers
 	}
 	defer f.client.CloseIdleConnections()
 	if err := f.release(ctx, o); err != nil {
+		return Fetched{}, err
+	}
+	if err := f.prune(); err != nil {
 		return Fetched{}, err
 	}
 	return Fetched{Dir: dir, Address: f.base.String(), Downloads: f.flat}, nil
@@ -139,7 +143,8 @@ func redacted(address string) string {
 	return address
 }
 
-func newClient() *http.Client {
+// NewClient follows redirects as a fetch of a release does: a few, and never from https to http or to a URL with a user.
+func NewClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DisableCompression = true // the bytes are what is checked
 	transport.ResponseHeaderTimeout = patience
@@ -174,6 +179,7 @@ type fetcher struct {
 	base     *url.URL // ends in a slash
 	root     *os.Root
 	dir      string // the same
+	asked    map[string]bool
 	flat     bool   // whether the server has no folders
 	client   *http.Client
 	parallel int
@@ -304,8 +310,21 @@ func (f *fetcher) decode(name string, limit int64, into any) {
 	_ = json.NewDecoder(io.LimitReader(r, limit)).Decode(into)
 }
 
+// prune removes what is in the folder from an earlier time and was not asked for now.
+func (f *fetcher) prune() error {
+	return fs.WalkDir(f.root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || name == manifest.FileName || f.asked[name] {
+			return err
+		}
+		return f.root.Remove(name)
+	})
+}
+
 // all fetches the files, several at once, until one fails.
 func (f *fetcher) all(ctx context.Context, files []file) error {
+	for _, w := range files {
+		f.asked[w.path] = true
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	queue := make(chan file)
@@ -403,6 +422,9 @@ func (f *fetcher) try(ctx context.Context, u *url.URL, name string, size int64) 
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotFound, http.StatusGone:
+		if err := f.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an earlier time
+			return false, 0, final{err}
+		}
 		return false, 0, nil
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return false, 0, final{fault.Errorf(fault.Credentials, "the server says %d; a release is fetched without credentials, so download it and name the folder", resp.StatusCode)}
