@@ -26,7 +26,7 @@ func (a *app) vendorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vendor VERSION|URL|DIST",
 		Short: "Keep a release with all that building it again takes, for a place without a network",
-		Long: `Vendor reproduces a published release from empty caches and keeps what that took: the commit with its history as a git
+		Long: `Vendor reproduces a published release with no modules and no bases at hand and keeps what that took: the commit with its history as a git
 bundle, every Go module and the toolchain as a module proxy serves them, the base images as an OCI layout, and the release
 itself. The folder that it writes needs nothing else: slipway reproduce --bundle proves the release from it with no network
 at all, years later, when bases and modules are gone. It is also how a release is carried to where there is no network.

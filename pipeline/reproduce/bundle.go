@@ -65,7 +65,7 @@ type Vendored struct {
 	Size    int64  `json:"size"` // bytes
 }
 
-// Vendor reproduces a release from empty caches and writes all that it took into the new folder dir: the commit with its
+// Vendor reproduces a release, with no modules and no bases at hand, and writes all that it took into the new folder dir: the commit with its
 // history, every module, the Go toolchain for this machine and the further platforms, the blobs of the bases, and the
 // release. Options.Bundle takes it, where there is no network. A release that cannot be reproduced has no bundle.
 func Vendor(ctx context.Context, o Options, dir string, platforms []artifact.Platform) (Vendored, error) {
@@ -83,6 +83,9 @@ func Vendor(ctx context.Context, o Options, dir string, platforms []artifact.Pla
 	}
 	if o.Engine == "dagger" {
 		return Vendored{}, fault.Errorf(fault.Usage, "the modules of a build in Dagger are in its engine; use --engine host")
+	}
+	if o.Vary == nil { // what is compiled is the same whatever was compiled before; what is fetched shows nowhere else
+		o.Vary = slices.DeleteFunc(Variations(), func(name string) bool { return name == "cache" })
 	}
 	o.Engine = "host"
 	var out Vendored

@@ -131,12 +131,8 @@ func (o Options) environ(name string) string {
 	return ""
 }
 
-// tagPage matches the page of a release on GitHub, which is what people copy from a browser.
-var tagPage = regexp.MustCompile(`^(https?://[^/]+/[^/]+/[^/]+/releases)/tag/([^/?#]+)/?$`)
-
 // fetch brings a release from a server.
 func (r *run) fetch(ctx context.Context, address string) (published, error) {
-	address = tagPage.ReplaceAllString(address, "$1/download/$2/")
 	if u, err := url.Parse(address); err == nil {
 		name, err := url.PathUnescape(path.Base(u.EscapedPath()))
 		if err == nil {
@@ -152,7 +148,7 @@ func (r *run) fetch(ctx context.Context, address string) (published, error) {
 		return published{}, err
 	}
 	p, err := r.open(address, fetched)
-	if m := repositoryPage.FindStringSubmatch(address); m != nil && fetched.Downloads {
+	if m := repositoryPage.FindStringSubmatch(fetched.Address); m != nil && fetched.Downloads {
 		p.home = m[1]
 	}
 	return p, err

@@ -53,8 +53,8 @@ func IsURL(s string) bool { return strings.Contains(s, "://") }
 // Whatever else keeps a file from coming is a fault.Transient, or a fault.Credentials where the server wants some: none
 // are ever sent. A redirect from https to http is not followed.
 //
-// A release on GitHub, https://github.com/owner/name/releases/download/v1.2.3/, has no folders: its files are found by the
-// last part of their paths, and Options.Downloads is set.
+// A release on GitHub, https://github.com/owner/name/releases/tag/v1.2.3, has no folders: its files are found by the last
+// part of their paths, and Options.Downloads is set.
 func URL(ctx context.Context, address string, o Options) (Report, error) {
 	dir, err := os.MkdirTemp("", "slipway-verify-*")
 	if err != nil {
@@ -116,10 +116,13 @@ func Fetch(ctx context.Context, address, dir string, o Options) (Fetched, error)
 
 // onGitHub matches the path under which GitHub has the files of a release
 // (https://docs.github.com/repositories/releasing-projects-on-github/linking-to-releases).
-var onGitHub = regexp.MustCompile(`^/[^/]+/[^/]+/releases/download/[^/]+/$`)
+var onGitHub = regexp.MustCompile(`^/[^/]+/[^/]+/releases/download/.+/$`)
+
+// tagPage matches the page of a release on GitHub, which is what people copy from a browser.
+var tagPage = regexp.MustCompile(`^(https?://[^/]+/[^/]+/[^/]+/releases)/tag/([^/?#]+)/?$`)
 
 func parseURL(address string) (*url.URL, error) {
-	u, err := url.Parse(address)
+	u, err := url.Parse(tagPage.ReplaceAllString(address, "$1/download/$2/"))
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Opaque != "":
 		return nil, fault.Errorf(fault.Usage, "%q is no URL such as https://example.org/releases/tool/1.2.3/", redacted(address))
@@ -180,7 +183,7 @@ type fetcher struct {
 	root     *os.Root
 	dir      string // the same
 	asked    map[string]bool
-	flat     bool   // whether the server has no folders
+	flat     bool // whether the server has no folders
 	client   *http.Client
 	parallel int
 }

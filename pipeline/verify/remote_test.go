@@ -413,7 +413,7 @@ func TestGitHub(t *testing.T) {
 		_, _ = w.Write(b)
 	}))
 	defer server.Close()
-	address := server.URL + "/owner/hello/releases/download/v1.2.3/"
+	address := server.URL + "/owner/hello/releases/tag/v1.2.3" // as a browser has it
 	report, err := verify.URL(t.Context(), address, keys(ours()))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, failures(report))
