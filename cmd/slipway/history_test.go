@@ -30,7 +30,6 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/ledger"
-	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/registrytest"
 	"github.com/slipway-build/slipway/pipeline/reproduce"
 	"github.com/slipway-build/slipway/pipeline/serve"
@@ -158,30 +157,26 @@ func (h *times) pin(version string) {
 	h.tools[""] = h.tools[version]
 }
 
-// base pushes what the tag of the base points at from now on, and returns its layer's only file.
+// base pushes what the tag of the base points at from now on.
 func (h *times) base(text string) {
 	h.t.Helper()
-	var index v1.ImageIndex = empty.Index
-	for _, arch := range []string{"amd64", "arm64"} {
-		var layer bytes.Buffer
-		tw := tar.NewWriter(&layer)
-		for file, body := range map[string]string{"etc/os-release": "ID=alpine\nVERSION_ID=" + text + "\n"} {
-			h.must(tw.WriteHeader(&tar.Header{Name: file, Mode: 0o644, Size: int64(len(body)), Typeflag: tar.TypeReg}))
-			_, err := tw.Write([]byte(body))
-			h.must(err)
-		}
-		h.must(tw.Close())
-		im, err := mutate.AppendLayers(empty.Image, static.NewLayer(layer.Bytes(), types.OCIUncompressedLayer))
-		h.must(err)
-		cfg, err := im.ConfigFile()
-		h.must(err)
-		cfg.OS, cfg.Architecture = "linux", arch
-		im, err = mutate.ConfigFile(im, cfg)
-		h.must(err)
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: mutate.MediaType(im, types.OCIManifestSchema1), Descriptor: v1.Descriptor{
-			Platform: &v1.Platform{OS: "linux", Architecture: arch},
-		}})
-	}
+	var layer bytes.Buffer
+	body := "ID=alpine\nVERSION_ID=" + text + "\n"
+	tw := tar.NewWriter(&layer)
+	h.must(tw.WriteHeader(&tar.Header{Name: "etc/os-release", Mode: 0o644, Size: int64(len(body)), Typeflag: tar.TypeReg}))
+	_, err := tw.Write([]byte(body))
+	h.must(err)
+	h.must(tw.Close())
+	im, err := mutate.AppendLayers(empty.Image, static.NewLayer(layer.Bytes(), types.OCIUncompressedLayer))
+	h.must(err)
+	cfg, err := im.ConfigFile()
+	h.must(err)
+	cfg.OS, cfg.Architecture = "linux", "amd64"
+	im, err = mutate.ConfigFile(im, cfg)
+	h.must(err)
+	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: mutate.MediaType(im, types.OCIManifestSchema1), Descriptor: v1.Descriptor{
+		Platform: &v1.Platform{OS: "linux", Architecture: "amd64"},
+	}})
 	ref, err := name.ParseReference(h.registry + "/alpine:3.22")
 	h.must(err)
 	h.must(remote.WriteIndex(ref, mutate.IndexMediaType(index, types.OCIImageIndex)))
@@ -245,7 +240,7 @@ func newTimes(t *testing.T) *times {
 go: %s
 project: {name: hello, repository: https://example.com/owner/hello, license: Apache-2.0}
 binaries:
-  - {name: hello, main: ., targets: [linux/amd64, linux/arm64, windows/amd64], vars: {main.version: "{{ .Version }}"}}
+  - {name: hello, main: ., targets: [linux/amd64, windows/amd64], vars: {main.version: "{{ .Version }}"}}
 images: [{repository: %s/owner/hello, distros: [alpine]}]
 bases: {alpine: %[2]s/alpine:3.22}
 charts: [{path: charts/hello}]
@@ -341,23 +336,6 @@ func TestHistory(t *testing.T) {
 		t.Errorf("the ledger has %d releases", n)
 	}
 
-	// One release is published anew with a byte changed, and a forger's manifest to go with it: it is found and named.
-	dist := filepath.Join(h.releases, "hello", "1.2.0")
-	m, err := manifest.Load(filepath.Join(dist, manifest.FileName))
-	h.must(err)
-	binary := filepath.Join(dist, filepath.FromSlash(m.Binaries[0].Path))
-	b, err := os.ReadFile(binary)
-	h.must(err)
-	b[len(b)/2] ^= 1
-	h.must(os.WriteFile(binary, b, 0o644))
-	stdout.Reset()
-	if code := run([]string{"reproduce", "--repository", h.repo, "--engine", "host", "--allow-unsigned", "--vary", "tz,clock", "--work", filepath.Join(h.dir, "work"), dist}, &stdout, &stderr); code != 5 ||
-		!strings.Contains(stdout.String(), fmt.Sprintf("0x%x", len(b)/2)) {
-		t.Errorf("a byte was changed: exit %d\n%s", code, stdout.String())
-	}
-	b[len(b)/2] ^= 1
-	h.must(os.WriteFile(binary, b, 0o644))
-
 	h.image()
 	h.bundle(server.URL, public)
 }
@@ -385,10 +363,6 @@ func (h *times) image() {
 	folder := []string{
 		"reproduce", "--registries", "--repository", h.repo, "--engine", "host", "--vary", "tz,clock", "--key", filepath.Join(h.dir, "hello.pub"),
 		"--work", filepath.Join(h.dir, "work"), filepath.Join(h.releases, "hello", "1.1.0"),
-	}
-	stdout.Reset()
-	if code := run(folder, &stdout, &stderr); code != 0 || !strings.Contains(stdout.String(), "PASS  registry") {
-		h.t.Errorf("with its registry: exit %d\n%s%s", code, stdout.String(), stderr.String())
 	}
 	other, err := name.ParseReference(h.registry + "/owner/hello:1.1.0-alpine")
 	h.must(err)
