@@ -591,6 +591,8 @@ func TestSigned(t *testing.T) {
 			})
 			return err
 		}
+		// Somebody else's broken file lies in the same folder.
+		must(t, os.WriteFile(filepath.Join(dir, "junk"+verify.VerdictSuffix), []byte("{"), 0o600))
 		must(t, check(2, keys))
 		must(t, check(1, keys[:1]))
 		if err := check(2, keys[:1]); fault.CodeOf(err) != fault.Mismatch {
