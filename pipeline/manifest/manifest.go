@@ -238,8 +238,6 @@ func (r Release) check() error {
 	switch {
 	case r.Name == "" || r.Version.IsZero() || r.Commit == "":
 		return errors.New("name, version or commit is missing")
-	case strings.ContainsAny(r.Name, `/\`) || artifact.CheckPath(r.Name) != nil:
-		return fmt.Errorf("the name %.80q cannot be that of a folder", r.Name)
 	case strings.HasPrefix(r.Commit, "-") || strings.HasPrefix(r.Tree, "-") || strings.HasPrefix(r.Tag, "-") || strings.HasPrefix(r.Since, "-"):
 		return errors.New("commit, tree or tag begins with -; git would take it for an option")
 	case r.Time.Unix() < 0 || r.Time.Nanosecond() != 0 || r.Time.Year() > 9999:
