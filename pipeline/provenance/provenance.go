@@ -438,9 +438,9 @@ func same(a, b []Resource) bool {
 	return slices.EqualFunc(a, b, func(a, b Resource) bool { return a.Name == b.Name && a.URI == b.URI && key(a) == key(b) })
 }
 
-// encode is the canonical JSON of d: two-space indentation, keys of structs in their order, keys of maps sorted, a
+// encode is the canonical JSON of a statement: two-space indentation, keys of structs in their order, keys of maps sorted, a
 // newline at the end.
-func encode(d Document) ([]byte, error) {
+func encode(d any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

@@ -75,7 +75,7 @@ func (s Summary) Statement() ([]byte, error) {
 	if err := d.check(); err != nil {
 		return nil, fmt.Errorf("writing verdict: %w", err)
 	}
-	return d.encode()
+	return encode(d)
 }
 
 // ParseSummary reads a verdict from outside. It is bounded and complete, and it is in the bytes that Statement writes.
@@ -96,7 +96,7 @@ func ParseSummary(b []byte) (Summary, error) {
 	if err := d.check(); err != nil {
 		return s, fmt.Errorf("reading verdict: %w", err)
 	}
-	if canonical, err := d.encode(); err != nil || !bytes.Equal(canonical, b) {
+	if canonical, err := encode(d); err != nil || !bytes.Equal(canonical, b) {
 		return s, errors.New("reading verdict: not in its canonical form, so two readers may see two verdicts")
 	}
 	p := d.Predicate
@@ -143,13 +143,4 @@ func (d summary) check() error {
 		seen[s.Name] = true
 	}
 	return nil
-}
-
-func (d summary) encode() ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	err := enc.Encode(d)
-	return b.Bytes(), err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/source"
+	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 // BundleSchema names the format of a bundle.
@@ -65,8 +66,8 @@ type Vendored struct {
 	Size    int64  `json:"size"` // bytes
 }
 
-// Vendor reproduces a release, with no modules and no bases at hand, and writes all that it took into the new folder dir: the commit with its
-// history, every module, the Go toolchain for this machine and the further platforms, the blobs of the bases, and the
+// Vendor reproduces a release, with no modules and no bases at hand, and writes all that it took into the new folder dir: the
+// commit with its history, every module, the Go toolchain for this machine and the further platforms, the blobs of the bases, and the
 // release. Options.Bundle takes it, where there is no network. A release that cannot be reproduced has no bundle.
 func Vendor(ctx context.Context, o Options, dir string, platforms []artifact.Platform) (Vendored, error) {
 	if _, err := os.Lstat(dir); err == nil {
@@ -93,7 +94,7 @@ func Vendor(ctx context.Context, o Options, dir string, platforms []artifact.Pla
 		if _, err := os.Stat(filepath.Join(r.src, ".gitmodules")); err == nil {
 			return fault.Errorf(fault.Usage, "the commit has submodules, and a git bundle keeps one repository; vendor them into the tree")
 		}
-		r.o.Step("writing " + printable(dir))
+		r.o.Step("writing " + verify.Printable(dir))
 		partial := dir + ".partial"
 		err := removeAll(partial)
 		if err == nil {
@@ -143,8 +144,7 @@ func (r *run) vendor(ctx context.Context, dir string, platforms []artifact.Platf
 	if err := r.bases(filepath.Join(dir, bundledBases)); err != nil {
 		return Vendored{}, err
 	}
-	kept := func(string) bool { return true }
-	if err := copyTree(r.p.dir, filepath.Join(dir, bundledRelease), kept); err != nil {
+	if err := copyTree(r.p.dir, filepath.Join(dir, bundledRelease), all); err != nil {
 		return Vendored{}, fmt.Errorf("keeping the release: %w", err)
 	}
 	var err error
@@ -304,16 +304,16 @@ func (o Options) fromBundle(ctx context.Context) (Options, error) {
 	}
 	for _, f := range b.Files {
 		if got[f.Path] != f {
-			return o, fault.Errorf(fault.Mismatch, "%s: %s is missing or has changed; copy the bundle anew", o.Bundle, printable(f.Path))
+			return o, fault.Errorf(fault.Mismatch, "%s: %s is missing or has changed; copy the bundle anew", o.Bundle, verify.Printable(f.Path))
 		}
 		delete(got, f.Path)
 	}
 	for name := range got {
-		return o, fault.Errorf(fault.Mismatch, "%s: %s is not in its list; copy the bundle anew", o.Bundle, printable(name))
+		return o, fault.Errorf(fault.Mismatch, "%s: %s is not in its list; copy the bundle anew", o.Bundle, verify.Printable(name))
 	}
 	rel, err := manifest.Load(filepath.Join(dir, bundledRelease, manifest.FileName))
 	if err != nil || rel.Name != b.Name || rel.Version.String() != b.Version || rel.Commit != b.Commit || rel.Tag != b.Tag {
-		return o, fault.Errorf(fault.Mismatch, "%s: its release is not the %s %s of %s that it says; copy the bundle anew", o.Bundle, printable(b.Name), printable(b.Version), bundleFile)
+		return o, fault.Errorf(fault.Mismatch, "%s: its release is not the %s %s of %s that it says; copy the bundle anew", o.Bundle, verify.Printable(b.Name), verify.Printable(b.Version), bundleFile)
 	}
 	here := artifact.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}.String()
 	if !slices.Contains(b.Platforms, here) {
@@ -360,8 +360,11 @@ func (r *run) seed(cache string) error {
 	if r.o.Bundle == "" {
 		return nil
 	}
-	return copyTree(filepath.Join(r.o.Bundle, bundledBases, "blobs"), filepath.Join(cache, "blobs"), func(string) bool { return true })
+	return copyTree(filepath.Join(r.o.Bundle, bundledBases, "blobs"), filepath.Join(cache, "blobs"), all)
 }
+
+// all wants every file.
+func all(string) bool { return true }
 
 // copyTree copies the regular files below from that are wanted, by their slash-separated paths. They are copies and not
 // links: what a commit's pipeline writes into must not be anybody's own.

@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/compare"
+	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 // Schema names the format of the report.
@@ -144,7 +143,7 @@ func (r Report) First() string {
 			if len(row.Differences) > 0 {
 				why = row.Differences[0].String()
 			}
-			return printable(row.Path + ": " + cmp.Or(why, "it differs"))
+			return verify.Printable(row.Path + ": " + cmp.Or(why, "it differs"))
 		}
 	}
 	return ""
@@ -175,7 +174,7 @@ func (r Report) WriteText(w io.Writer) error {
 	rows := r.ordered()
 	var kinds, paths int
 	for i, row := range rows {
-		rows[i].Path, rows[i].Detail = printable(row.Path), printable(row.Detail)
+		rows[i].Path, rows[i].Detail = verify.Printable(row.Path), verify.Printable(row.Detail)
 		kinds, paths = max(kinds, len(row.Kind)), max(paths, min(len(rows[i].Path), 80))
 	}
 	var b bytes.Buffer
@@ -194,34 +193,26 @@ func (r Report) WriteText(w io.Writer) error {
 		line := fmt.Sprintf("%s  %-*s  %-*s  %s  %s", row.Verdict, kinds, row.Kind, paths, row.Path, digests, row.Detail)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 		for _, d := range row.Differences {
-			fmt.Fprintf(&b, "      %s\n", printable(d.String()))
+			fmt.Fprintf(&b, "      %s\n", verify.Printable(d.String()))
 		}
 	}
 	for _, p := range r.Permitted {
-		fmt.Fprintf(&b, "may differ: %s: %s\n", printable(p.Path), p.Why)
+		fmt.Fprintf(&b, "may differ: %s: %s\n", verify.Printable(p.Path), p.Why)
 	}
 	if len(r.Variations) > 0 {
 		var names []string
 		for _, v := range r.Variations {
 			names = append(names, v.Name+" ("+v.Is+")")
 		}
-		fmt.Fprintf(&b, "made different: %s\n", printable(strings.Join(names, ", ")))
+		fmt.Fprintf(&b, "made different: %s\n", verify.Printable(strings.Join(names, ", ")))
 	}
-	fmt.Fprintf(&b, "%s: %s", r.Verdict, printable(r.title()))
+	fmt.Fprintf(&b, "%s: %s", r.Verdict, verify.Printable(r.title()))
 	if r.Commit != "" {
-		fmt.Fprintf(&b, " at %s", printable(r.Commit))
+		fmt.Fprintf(&b, " at %s", verify.Printable(r.Commit))
 	}
 	fmt.Fprintf(&b, ", %d artifacts compared, %d passed, %d failed, %d skipped\n", r.Compared(), r.Count(Pass), r.Count(Fail), r.Count(Skip))
 	_, err := w.Write(b.Bytes())
 	return err
-}
-
-// printable is s, quoted if a terminal would do anything but show it.
-func printable(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(s)
-	}
-	return s
 }
 
 func short(d artifact.Digest) string {

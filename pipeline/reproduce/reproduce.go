@@ -126,7 +126,7 @@ func reproduce(ctx context.Context, o Options, after func(*run) error) (Report, 
 	}
 	if ctx.Err() != nil {
 		place.leave(true)
-		return Report{}, fault.Errorf(fault.Transient, "reproducing %s: interrupted; the same command begins again with what was fetched", printable(o.Release))
+		return Report{}, fault.Errorf(fault.Transient, "reproducing %s: interrupted; the same command begins again with what was fetched", verify.Printable(o.Release))
 	}
 	if err != nil {
 		place.leave(false)
@@ -135,7 +135,7 @@ func reproduce(ctx context.Context, o Options, after func(*run) error) (Report, 
 	// What could not be compared may be when the same command is run again.
 	place.leave(r.report.Verdict == Skip)
 	if r.report.Verdict != Pass {
-		return r.report, fault.Errorf(fault.Mismatch, "%s: %s", printable(cmp.Or(r.report.title(), o.Release)), r.report.summary())
+		return r.report, fault.Errorf(fault.Mismatch, "%s: %s", verify.Printable(cmp.Or(r.report.title(), o.Release)), r.report.summary())
 	}
 	return r.report, nil
 }
@@ -153,13 +153,13 @@ type run struct {
 }
 
 func (r *run) all(ctx context.Context, vary []Variation) error {
-	r.o.Step("finding " + printable(r.o.Release))
+	r.o.Step("finding " + verify.Printable(r.o.Release))
 	var err error
 	if r.p, err = r.find(ctx); err != nil {
 		return r.unfound(err)
 	}
 	r.report.describe(r.p)
-	r.o.Step("checking " + printable(r.p.where))
+	r.o.Step("checking " + verify.Printable(r.p.where))
 	if !r.check(ctx, &r.p) {
 		return nil
 	}
@@ -297,7 +297,7 @@ func (r *run) clone(ctx context.Context, from, commit string) (string, error) {
 	if r.varied("path") {
 		parent = filepath.Join(parent, "another path", "deeper", "down")
 	}
-	r.o.Step("cloning " + printable(source.HideUser(from)))
+	r.o.Step("cloning " + verify.Printable(source.HideUser(from)))
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", err
 	}

@@ -68,7 +68,7 @@ func (r Report) WriteText(w io.Writer) error {
 	})
 	var kinds, paths int
 	for i, row := range rows {
-		rows[i].Kind, rows[i].Path, rows[i].Detail = printable(row.Kind), printable(row.Path), printable(row.Detail)
+		rows[i].Kind, rows[i].Path, rows[i].Detail = Printable(row.Kind), Printable(row.Path), Printable(row.Detail)
 		kinds, paths = max(kinds, len(rows[i].Kind)), max(paths, len(rows[i].Path))
 	}
 	var b bytes.Buffer
@@ -76,9 +76,9 @@ func (r Report) WriteText(w io.Writer) error {
 		line := fmt.Sprintf("%s  %-*s  %-*s  %s", row.Verdict, kinds, row.Kind, paths, row.Path, row.Detail)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	fmt.Fprintf(&b, "%s: %s", r.Verdict, printable(strings.TrimSpace(r.Name+" "+r.Version)))
+	fmt.Fprintf(&b, "%s: %s", r.Verdict, Printable(strings.TrimSpace(r.Name+" "+r.Version)))
 	if r.Commit != "" {
-		fmt.Fprintf(&b, " at %s", printable(r.Commit))
+		fmt.Fprintf(&b, " at %s", Printable(r.Commit))
 	}
 	fmt.Fprintf(&b, ", %d passed, %d failed, %d skipped", r.Count(Pass), r.Count(Fail), r.Count(Skip))
 	if r.Verifier != "" {
@@ -89,8 +89,8 @@ func (r Report) WriteText(w io.Writer) error {
 	return err
 }
 
-// printable is s, quoted if a terminal would do anything but show it.
-func printable(s string) string {
+// Printable is s, quoted if a terminal would do anything but show it.
+func Printable(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(s)
 	}
