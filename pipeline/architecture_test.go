@@ -60,10 +60,10 @@ var rooms = map[string]string{
 	"pipeline/sbom/osdb":         "",
 	"pipeline/sbom":              "pipeline/artifact pipeline/sbom/osdb",
 	"pipeline/provenance":        "pipeline/artifact",
-	"pipeline/signature":         "pipeline/artifact",
+	"pipeline/signature":         "pipeline/artifact pipeline/manifest",
 	"pipeline/keyless":           "pipeline/artifact pipeline/fault pipeline/signature",
 	"pipeline/keyless/ephemeral": "pipeline/artifact pipeline/fault pipeline/keyless pipeline/signature",
-	"pipeline/sign":              "pipeline/artifact pipeline/fault pipeline/manifest pipeline/provenance pipeline/signature pipeline/verify",
+	"pipeline/sign":              "pipeline/artifact pipeline/fault pipeline/manifest pipeline/provenance pipeline/signature",
 
 	"pipeline/engine":        "pipeline/fault pipeline/plan",
 	"pipeline/engine/host":   "pipeline/engine pipeline/fault pipeline/plan",

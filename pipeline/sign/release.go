@@ -17,7 +17,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/provenance"
 	"github.com/slipway-build/slipway/pipeline/signature"
-	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 // maxFile bounds what is read of a release: its manifest, its checksums, its provenance. Bytes.
@@ -203,7 +202,7 @@ func (s *signing) provenance(rel manifest.Release) error {
 }
 
 func (s *signing) layout(rel manifest.Release) error {
-	s.images = verify.SignedImages(rel)
+	s.images = signature.ImagesOf(rel)
 	var objects []signature.Object
 	for _, im := range s.images {
 		if err := s.ctx.Err(); err != nil {

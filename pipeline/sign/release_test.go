@@ -19,7 +19,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/provenance"
 	"github.com/slipway-build/slipway/pipeline/sign"
 	"github.com/slipway-build/slipway/pipeline/signature"
-	"github.com/slipway-build/slipway/pipeline/verify"
 	"github.com/slipway-build/slipway/pipeline/version"
 )
 
@@ -127,7 +126,7 @@ func verified(t testing.TB, dir string, rel manifest.Release, key signature.Publ
 			errs = append(errs, provenance.Equal(statement, get(t, dir, rel.Provenance)))
 		}
 	}
-	checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), verify.SignedImages(rel), signature.ByKey(key))
+	checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), signature.ImagesOf(rel), signature.ByKey(key))
 	errs = append(errs, err)
 	for _, c := range checks {
 		errs = append(errs, c.Err)
@@ -393,7 +392,7 @@ func TestReleaseOfFilesAlone(t *testing.T) {
 	if !slices.Equal(res.Files, want) {
 		t.Errorf("it writes %q", res.Files)
 	}
-	if checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), verify.SignedImages(rel), signature.ByKey(k.Public())); err != nil || len(checks) != 0 {
+	if checks, err := signature.VerifyLayout(os.DirFS(filepath.Join(dir, signature.LayoutDir)), signature.ImagesOf(rel), signature.ByKey(k.Public())); err != nil || len(checks) != 0 {
 		t.Errorf("VerifyLayout = %v, %v", checks, err)
 	}
 }

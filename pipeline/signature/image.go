@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/manifest"
 )
 
 // Media types and annotations of signatures in a registry.
@@ -510,4 +511,25 @@ func Merge(images []Image) []Image {
 		}
 	}
 	return out
+}
+
+// ImagesOf are what must be signed of a release in registries: the index of every image and the manifest of every chart,
+// one for those that are the same under one name.
+func ImagesOf(rel manifest.Release) []Image {
+	var all []Image
+	for _, im := range rel.Images {
+		all = append(all, Image{
+			Repository: im.Repository, Digest: im.Digest, MediaType: IndexMediaType, Size: im.Size,
+			Version: rel.Version.String(), Tags: im.Tags,
+		})
+	}
+	for _, c := range rel.Charts {
+		if c.Digest != "" {
+			all = append(all, Image{
+				Repository: c.Repository, Digest: c.Digest, MediaType: ManifestMediaType, Size: c.Size,
+				Version: c.Version, Tags: []string{c.Tag()},
+			})
+		}
+	}
+	return Merge(all)
 }

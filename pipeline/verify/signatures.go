@@ -118,27 +118,6 @@ func Uncompared(rel manifest.Release, p string) string {
 	return ""
 }
 
-// SignedImages are what must be signed in registries: the index of every image and the manifest of every chart, one for
-// those that are the same under one name.
-func SignedImages(rel manifest.Release) []signature.Image {
-	var all []signature.Image
-	for _, im := range rel.Images {
-		all = append(all, signature.Image{
-			Repository: im.Repository, Digest: im.Digest, MediaType: signature.IndexMediaType, Size: im.Size,
-			Version: rel.Version.String(), Tags: im.Tags,
-		})
-	}
-	for _, c := range rel.Charts {
-		if c.Digest != "" {
-			all = append(all, signature.Image{
-				Repository: c.Repository, Digest: c.Digest, MediaType: signature.ManifestMediaType, Size: c.Size,
-				Version: c.Version, Tags: []string{c.Tag()},
-			})
-		}
-	}
-	return signature.Merge(all)
-}
-
 // signatures holds the release to being signed by whom it should be.
 func (d *dist) signatures() {
 	if d.o.AllowUnsigned || d.o.HashesOnly {
@@ -252,7 +231,7 @@ func (d *dist) by(a Authority) []Row {
 	if name := d.attestation(); name != "" {
 		row(name, d.statement(a, name))
 	}
-	images := SignedImages(d.rel)
+	images := signature.ImagesOf(d.rel)
 	if _, ok := d.present[signature.LayoutDir+"/index.json"]; !ok {
 		if d.o.Downloads { // they are in the registries
 			return rows
