@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/slipway-build/slipway/images"
-	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // userAndGroup are numbers other than 0: a cluster that refuses root cannot know what a name stands for.

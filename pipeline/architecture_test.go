@@ -21,87 +21,87 @@ const module = "github.com/slipway-build/slipway/"
 // is not here adds it here first, and says why in docs/architecture.md.
 var rooms = map[string]string{
 	"ci":          "pipeline/cli",
-	"cmd/slipway": "pipeline/artifact pipeline/fault pipeline/ledger pipeline/reproduce pipeline/scaffold pipeline/serve pipeline/sign pipeline/signature pipeline/verify",
+	"cmd/slipway": "pipeline/release/artifact pipeline/release/fault pipeline/ledger pipeline/reproduce pipeline/scaffold pipeline/serve pipeline/sign pipeline/signature pipeline/verify",
 
-	"pipeline/fault":    "",
-	"pipeline/version":  "",
-	"pipeline/artifact": "",
-	"pipeline/certs":    "",
-	"pipeline/progress": "",
-	"pipeline/archive":  "pipeline/artifact",
-	"images":            "pipeline/artifact",
-	"pipeline/source":   "pipeline/fault pipeline/version",
-	"pipeline/config":   "images pipeline/artifact",
-	"pipeline/manifest": "pipeline/artifact pipeline/version",
-	"pipeline/ledger":   "pipeline/artifact pipeline/fault pipeline/version",
-	"pipeline/report":   "pipeline/artifact pipeline/manifest",
-	"pipeline/plan": "images pipeline/artifact pipeline/artifacthub pipeline/config pipeline/fault pipeline/notes pipeline/pack " +
-		"pipeline/signature pipeline/source pipeline/version",
+	"pipeline/release/fault":    "",
+	"pipeline/release/version":  "",
+	"pipeline/release/artifact": "",
+	"pipeline/certs":            "",
+	"pipeline/progress":         "",
+	"pipeline/archive":          "pipeline/release/artifact",
+	"images":                    "pipeline/release/artifact",
+	"pipeline/source":           "pipeline/release/fault pipeline/release/version",
+	"pipeline/config":           "images pipeline/release/artifact",
+	"pipeline/release/manifest": "pipeline/release/artifact pipeline/release/version",
+	"pipeline/ledger":           "pipeline/release/artifact pipeline/release/fault pipeline/release/version",
+	"pipeline/report":           "pipeline/release/artifact pipeline/release/manifest",
+	"pipeline/plan": "images pipeline/release/artifact pipeline/release/artifacthub pipeline/config pipeline/release/fault pipeline/release/notes pipeline/pack " +
+		"pipeline/signature pipeline/source pipeline/release/version",
 
-	"pipeline/notes":       "pipeline/version",
-	"pipeline/artifacthub": "pipeline/artifact pipeline/notes pipeline/version",
+	"pipeline/release/notes":       "pipeline/release/version",
+	"pipeline/release/artifacthub": "pipeline/release/artifact pipeline/release/notes pipeline/release/version",
 
-	"pipeline/pack":        "pipeline/archive pipeline/artifact pipeline/version",
-	"pipeline/pack/brew":   "pipeline/artifact pipeline/fault pipeline/pack",
-	"pipeline/pack/nupkg":  "pipeline/archive pipeline/artifact pipeline/pack",
-	"pipeline/pack/scoop":  "pipeline/artifact pipeline/pack",
-	"pipeline/pack/script": "pipeline/artifact pipeline/fault pipeline/pack",
-	"pipeline/pack/winget": "pipeline/artifact pipeline/pack",
+	"pipeline/pack":        "pipeline/archive pipeline/release/artifact pipeline/release/version",
+	"pipeline/pack/brew":   "pipeline/release/artifact pipeline/release/fault pipeline/pack",
+	"pipeline/pack/nupkg":  "pipeline/archive pipeline/release/artifact pipeline/pack",
+	"pipeline/pack/scoop":  "pipeline/release/artifact pipeline/pack",
+	"pipeline/pack/script": "pipeline/release/artifact pipeline/release/fault pipeline/pack",
+	"pipeline/pack/winget": "pipeline/release/artifact pipeline/pack",
 
-	"pipeline/pack/nfpm":          "pipeline/archive pipeline/artifact pipeline/pack",
-	"pipeline/pack/deb":           "pipeline/archive pipeline/artifact pipeline/pack pipeline/pack/nfpm",
-	"pipeline/pack/rpm":           "pipeline/archive pipeline/artifact pipeline/pack pipeline/pack/nfpm",
-	"pipeline/pack/apk":           "pipeline/archive pipeline/artifact pipeline/pack pipeline/pack/nfpm",
-	"pipeline/pack/snap":          "pipeline/archive pipeline/artifact pipeline/pack pipeline/pack/snap/squashfs",
-	"pipeline/pack/snap/squashfs": "pipeline/archive pipeline/artifact",
+	"pipeline/pack/nfpm":          "pipeline/archive pipeline/release/artifact pipeline/pack",
+	"pipeline/pack/deb":           "pipeline/archive pipeline/release/artifact pipeline/pack pipeline/pack/nfpm",
+	"pipeline/pack/rpm":           "pipeline/archive pipeline/release/artifact pipeline/pack pipeline/pack/nfpm",
+	"pipeline/pack/apk":           "pipeline/archive pipeline/release/artifact pipeline/pack pipeline/pack/nfpm",
+	"pipeline/pack/snap":          "pipeline/archive pipeline/release/artifact pipeline/pack pipeline/pack/snap/squashfs",
+	"pipeline/pack/snap/squashfs": "pipeline/archive pipeline/release/artifact",
 
-	"pipeline/inspect":           "pipeline/artifact pipeline/fault",
-	"pipeline/compare":           "pipeline/artifact pipeline/fault pipeline/inspect",
-	"pipeline/sbom/osdb":         "",
-	"pipeline/sbom":              "pipeline/artifact pipeline/sbom/osdb",
-	"pipeline/provenance":        "pipeline/artifact",
-	"pipeline/signature":         "pipeline/artifact pipeline/manifest",
-	"pipeline/keyless":           "pipeline/artifact pipeline/fault pipeline/signature",
-	"pipeline/keyless/ephemeral": "pipeline/artifact pipeline/fault pipeline/keyless pipeline/signature",
-	"pipeline/sign":              "pipeline/artifact pipeline/fault pipeline/manifest pipeline/provenance pipeline/signature",
+	"pipeline/inspect":            "pipeline/release/artifact pipeline/release/fault",
+	"pipeline/compare":            "pipeline/release/artifact pipeline/release/fault pipeline/inspect",
+	"pipeline/sbom/osdb":          "",
+	"pipeline/sbom":               "pipeline/release/artifact pipeline/sbom/osdb",
+	"pipeline/release/provenance": "pipeline/release/artifact",
+	"pipeline/signature":          "pipeline/release/artifact pipeline/release/manifest",
+	"pipeline/keyless":            "pipeline/release/artifact pipeline/release/fault pipeline/signature",
+	"pipeline/keyless/ephemeral":  "pipeline/release/artifact pipeline/release/fault pipeline/keyless pipeline/signature",
+	"pipeline/sign":               "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/release/provenance pipeline/signature",
 
-	"pipeline/engine":        "pipeline/fault pipeline/plan",
-	"pipeline/engine/host":   "pipeline/engine pipeline/fault pipeline/plan",
-	"pipeline/engine/dagger": "pipeline/certs pipeline/engine pipeline/fault pipeline/plan",
+	"pipeline/engine":        "pipeline/release/fault pipeline/plan",
+	"pipeline/engine/host":   "pipeline/engine pipeline/release/fault pipeline/plan",
+	"pipeline/engine/dagger": "pipeline/certs pipeline/engine pipeline/release/fault pipeline/plan",
 
-	"pipeline/oci":   "images pipeline/archive pipeline/artifact pipeline/certs pipeline/fault pipeline/plan",
-	"pipeline/chart": "pipeline/archive pipeline/artifact pipeline/fault",
-	"pipeline/verify": "pipeline/artifact pipeline/fault pipeline/inspect pipeline/keyless pipeline/manifest pipeline/pack pipeline/provenance " +
-		"pipeline/signature pipeline/version",
-	"pipeline/reproduce": "pipeline/artifact pipeline/compare pipeline/fault pipeline/manifest pipeline/provenance pipeline/signature pipeline/source " +
-		"pipeline/verify pipeline/version",
-	"pipeline/build": "pipeline/archive pipeline/artifact pipeline/certs pipeline/chart pipeline/engine pipeline/fault " +
-		"pipeline/manifest pipeline/oci pipeline/pack pipeline/pack/apk pipeline/pack/brew pipeline/pack/deb pipeline/pack/nupkg " +
+	"pipeline/oci":   "images pipeline/archive pipeline/release/artifact pipeline/certs pipeline/release/fault pipeline/plan",
+	"pipeline/chart": "pipeline/archive pipeline/release/artifact pipeline/release/fault",
+	"pipeline/verify": "pipeline/release/artifact pipeline/release/fault pipeline/inspect pipeline/keyless pipeline/release/manifest pipeline/pack pipeline/release/provenance " +
+		"pipeline/signature pipeline/release/version",
+	"pipeline/reproduce": "pipeline/release/artifact pipeline/compare pipeline/release/fault pipeline/release/manifest pipeline/release/provenance pipeline/signature pipeline/source " +
+		"pipeline/verify pipeline/release/version",
+	"pipeline/build": "pipeline/archive pipeline/release/artifact pipeline/certs pipeline/chart pipeline/engine pipeline/release/fault " +
+		"pipeline/release/manifest pipeline/oci pipeline/pack pipeline/pack/apk pipeline/pack/brew pipeline/pack/deb pipeline/pack/nupkg " +
 		"pipeline/pack/rpm pipeline/pack/scoop pipeline/pack/script pipeline/pack/snap pipeline/pack/snap/squashfs pipeline/pack/winget " +
-		"pipeline/plan pipeline/progress pipeline/provenance pipeline/report pipeline/sbom pipeline/sbom/osdb pipeline/signature pipeline/verify",
+		"pipeline/plan pipeline/progress pipeline/release/provenance pipeline/report pipeline/sbom pipeline/sbom/osdb pipeline/signature pipeline/verify",
 
-	"pipeline/publish":               "pipeline/artifact pipeline/fault pipeline/manifest pipeline/progress pipeline/publish/wire pipeline/signature",
-	"pipeline/publish/wire":          "pipeline/fault",
-	"pipeline/publish/policy":        "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish/wire pipeline/version",
-	"pipeline/publish/registry":      "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/version",
-	"pipeline/publish/folder":        "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature",
-	"pipeline/publish/bucket":        "pipeline/artifact pipeline/fault pipeline/publish pipeline/publish/wire pipeline/signature",
-	"pipeline/publish/githubrelease": "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/version",
-	"pipeline/publish/chartrepo":     "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/version",
-	"pipeline/publish/tap":           "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/version",
-	"pipeline/publish/nuget":         "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire",
-	"pipeline/publish/snapstore":     "pipeline/artifact pipeline/fault pipeline/manifest pipeline/publish pipeline/publish/wire pipeline/version",
-	"pipeline/publish/announce":      "pipeline/artifact pipeline/fault pipeline/publish pipeline/publish/wire",
+	"pipeline/publish":               "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/progress pipeline/publish/wire pipeline/signature",
+	"pipeline/publish/wire":          "pipeline/release/fault",
+	"pipeline/publish/policy":        "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish/wire pipeline/release/version",
+	"pipeline/publish/registry":      "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/release/version",
+	"pipeline/publish/folder":        "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/signature",
+	"pipeline/publish/bucket":        "pipeline/release/artifact pipeline/release/fault pipeline/publish pipeline/publish/wire pipeline/signature",
+	"pipeline/publish/githubrelease": "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/release/version",
+	"pipeline/publish/chartrepo":     "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/release/version",
+	"pipeline/publish/tap":           "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/release/version",
+	"pipeline/publish/nuget":         "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire",
+	"pipeline/publish/snapstore":     "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/release/version",
+	"pipeline/publish/announce":      "pipeline/release/artifact pipeline/release/fault pipeline/publish pipeline/publish/wire",
 
-	"pipeline/serve":    "pipeline/artifact pipeline/fault pipeline/ledger pipeline/manifest pipeline/signature pipeline/version",
-	"pipeline/scaffold": "images pipeline/artifact pipeline/config pipeline/fault",
-	"pipeline/cli": "images pipeline/artifact pipeline/build pipeline/chart pipeline/config pipeline/engine " +
+	"pipeline/serve":    "pipeline/release/artifact pipeline/release/fault pipeline/ledger pipeline/release/manifest pipeline/signature pipeline/release/version",
+	"pipeline/scaffold": "images pipeline/release/artifact pipeline/config pipeline/release/fault",
+	"pipeline/cli": "images pipeline/release/artifact pipeline/build pipeline/chart pipeline/config pipeline/engine " +
 		"pipeline/publish pipeline/publish/announce pipeline/publish/bucket pipeline/publish/chartrepo pipeline/publish/folder " +
 		"pipeline/publish/githubrelease pipeline/publish/nuget pipeline/publish/policy pipeline/publish/registry pipeline/publish/snapstore " +
 		"pipeline/publish/tap pipeline/publish/wire " +
-		"pipeline/engine/dagger pipeline/engine/host pipeline/fault pipeline/keyless pipeline/keyless/ephemeral pipeline/manifest pipeline/oci pipeline/plan " +
-		"pipeline/progress pipeline/provenance pipeline/report pipeline/reproduce pipeline/scaffold pipeline/sign pipeline/signature pipeline/source " +
-		"pipeline/verify pipeline/version",
+		"pipeline/engine/dagger pipeline/engine/host pipeline/release/fault pipeline/keyless pipeline/keyless/ephemeral pipeline/release/manifest pipeline/oci pipeline/plan " +
+		"pipeline/progress pipeline/release/provenance pipeline/report pipeline/reproduce pipeline/scaffold pipeline/sign pipeline/signature pipeline/source " +
+		"pipeline/verify pipeline/release/version",
 
 	// Fixtures that the tests of several rooms share.
 	"pipeline/publish/publishtest":              "",
@@ -113,11 +113,11 @@ var rooms = map[string]string{
 	"pipeline/publish/publishtest/snaptest":     "",
 	"pipeline/publish/publishtest/buckettest":   "",
 	"pipeline/publish/publishtest/oidctest":     "",
-	"pipeline/keyless/keylesstest":              "pipeline/artifact pipeline/keyless pipeline/signature",
-	"pipeline/pack/nfpm/nfpmtest":               "pipeline/archive pipeline/artifact pipeline/pack pipeline/version",
-	"pipeline/verify/verifytest": "pipeline/archive pipeline/artifact pipeline/manifest pipeline/pack pipeline/pack/apk pipeline/pack/brew " +
+	"pipeline/keyless/keylesstest":              "pipeline/release/artifact pipeline/keyless pipeline/signature",
+	"pipeline/pack/nfpm/nfpmtest":               "pipeline/archive pipeline/release/artifact pipeline/pack pipeline/release/version",
+	"pipeline/verify/verifytest": "pipeline/archive pipeline/release/artifact pipeline/release/manifest pipeline/pack pipeline/pack/apk pipeline/pack/brew " +
 		"pipeline/pack/deb pipeline/pack/nupkg pipeline/pack/rpm pipeline/pack/scoop pipeline/pack/script pipeline/pack/snap " +
-		"pipeline/pack/snap/squashfs pipeline/pack/winget pipeline/provenance pipeline/sbom pipeline/sign pipeline/signature pipeline/version",
+		"pipeline/pack/snap/squashfs pipeline/pack/winget pipeline/release/provenance pipeline/sbom pipeline/sign pipeline/signature pipeline/release/version",
 }
 
 // heavy are the modules that must not reach the small tool, which is compiled for every target.

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // File is one regular file of an archive.

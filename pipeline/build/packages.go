@@ -11,9 +11,6 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/fault"
-	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/pack"
 	"github.com/slipway-build/slipway/pipeline/pack/apk"
 	"github.com/slipway-build/slipway/pipeline/pack/brew"
@@ -26,6 +23,9 @@ import (
 	"github.com/slipway-build/slipway/pipeline/pack/snap/squashfs"
 	"github.com/slipway-build/slipway/pipeline/pack/winget"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/signature"
 )
 

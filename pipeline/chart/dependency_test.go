@@ -31,8 +31,8 @@ import (
 	"helm.sh/helm/v3/pkg/getter"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // packaged is a small chart as a repository has it.

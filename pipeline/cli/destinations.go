@@ -21,8 +21,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/slipway-build/slipway/pipeline/config"
-	"github.com/slipway-build/slipway/pipeline/fault"
-	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/announce"
 	"github.com/slipway-build/slipway/pipeline/publish/bucket"
@@ -34,7 +32,9 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish/snapstore"
 	"github.com/slipway-build/slipway/pipeline/publish/tap"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // shipment is a release with where it goes.

@@ -22,7 +22,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/chart"
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/engine"
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 func (a *app) lockCommand() *cobra.Command {

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/slipway-build/slipway/pipeline/config"
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 func TestWantedGo(t *testing.T) {

@@ -6,9 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/source"
-	"github.com/slipway-build/slipway/pipeline/version"
 )
 
 func (a *app) versionCommand() *cobra.Command {

@@ -23,7 +23,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/compare"
 	"github.com/slipway-build/slipway/pipeline/pack"
 	"github.com/slipway-build/slipway/pipeline/pack/apk"
@@ -31,7 +30,8 @@ import (
 	"github.com/slipway-build/slipway/pipeline/pack/rpm"
 	"github.com/slipway-build/slipway/pipeline/pack/snap"
 	"github.com/slipway-build/slipway/pipeline/pack/snap/squashfs"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 var commitTime = time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/compare"
 	"github.com/slipway-build/slipway/pipeline/inspect"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 var formats = []string{

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/inspect"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // Media types that something is decided by (https://github.com/opencontainers/image-spec/blob/main/media-types.md,

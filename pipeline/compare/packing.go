@@ -19,8 +19,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/inspect"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // Bounds on a layer, which are those of package inspect.

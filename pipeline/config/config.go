@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/images"
-	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // The names of the two files at the root of a repository.

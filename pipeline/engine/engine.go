@@ -11,8 +11,8 @@ import (
 	"io"
 	"regexp"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Engine compiles and tests a clean tree. Its methods may be called concurrently.

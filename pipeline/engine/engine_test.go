@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/slipway-build/slipway/pipeline/engine"
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 func TestNewFailure(t *testing.T) {

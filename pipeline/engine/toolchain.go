@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Toolchain is a Go release laid out on disk.

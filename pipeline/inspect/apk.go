@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // apk reads a package of Alpine, version 2: a gzip member with signatures, which may be missing, one with .PKGINFO and

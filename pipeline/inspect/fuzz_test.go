@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/inspect"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // fuzz opens anything as one format. What is found must be what a caller may rely on.

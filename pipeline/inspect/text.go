@@ -3,7 +3,7 @@ package inspect
 import (
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // Digests are all SHA-256 digests in a text, in their order and as often as they stand there: 64 digits of base 16 in

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/inspect"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // tool runs a program of Debian, or skips the test where it is not installed.

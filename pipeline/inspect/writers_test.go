@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/inspect"
 	"github.com/slipway-build/slipway/pipeline/pack"
 	"github.com/slipway-build/slipway/pipeline/pack/apk"
@@ -24,8 +23,9 @@ import (
 	"github.com/slipway-build/slipway/pipeline/pack/snap"
 	"github.com/slipway-build/slipway/pipeline/pack/snap/squashfs"
 	"github.com/slipway-build/slipway/pipeline/pack/winget"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/sbom"
-	"github.com/slipway-build/slipway/pipeline/version"
 )
 
 // release is what the pipeline's own writers are given.

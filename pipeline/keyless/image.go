@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/signature"
 )
 

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/keyless"
 	"github.com/slipway-build/slipway/pipeline/keyless/ephemeral"
 	"github.com/slipway-build/slipway/pipeline/keyless/keylesstest"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/signature"
 )
 

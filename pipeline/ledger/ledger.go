@@ -16,9 +16,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/fault"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // FileName is the name of a ledger, in its folder or at the root of its branch.

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/ledger"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // writer has this program be another process that adds to the ledger in a folder.

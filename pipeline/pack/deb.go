@@ -6,8 +6,8 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // Deb is the format of dpkg (https://manpages.debian.org/deb.5).

@@ -13,9 +13,9 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/pack"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 func TestNupkgVersion(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // Meta is what a package says of itself.

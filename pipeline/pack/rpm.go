@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // RPM is the format of rpm (https://rpm.org/docs/latest/manual/format_v4.html). Versions are without the release, which

@@ -8,8 +8,8 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // Snap is the format of snapd (https://snapcraft.io/docs/snap-format). Its files are named as snap pack names them.

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/pack"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // snapGrammar is what snapd validates a version with.

@@ -3,8 +3,8 @@ package plan
 import (
 	"fmt"
 
-	"github.com/slipway-build/slipway/pipeline/artifacthub"
-	"github.com/slipway-build/slipway/pipeline/notes"
+	"github.com/slipway-build/slipway/pipeline/release/artifacthub"
+	"github.com/slipway-build/slipway/pipeline/release/notes"
 )
 
 // hubFacts are what Artifact Hub is told of every chart.

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/pack"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // Package is what one entry of packages makes.

@@ -19,14 +19,14 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/images"
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/artifacthub"
 	"github.com/slipway-build/slipway/pipeline/config"
-	"github.com/slipway-build/slipway/pipeline/fault"
-	"github.com/slipway-build/slipway/pipeline/notes"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/artifacthub"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/notes"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/signature"
 	"github.com/slipway-build/slipway/pipeline/source"
-	"github.com/slipway-build/slipway/pipeline/version"
 )
 
 // Schema names the format of a plan.

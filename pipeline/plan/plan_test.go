@@ -15,12 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/config"
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/source"
-	"github.com/slipway-build/slipway/pipeline/version"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")

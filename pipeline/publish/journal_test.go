@@ -9,8 +9,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 var one, other = artifact.Sum([]byte("one")), artifact.Sum([]byte("other"))

@@ -6,7 +6,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/lockedfile"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // lockName keeps two runs of the same dist/ apart.

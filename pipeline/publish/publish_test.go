@@ -9,8 +9,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // shelf is a destination with one thing that is staged and one name that is flipped.

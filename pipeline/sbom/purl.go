@@ -6,7 +6,7 @@ import (
 
 	"github.com/package-url/packageurl-go"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/sbom/osdb"
 )
 

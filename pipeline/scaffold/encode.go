@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // writer writes YAML with the comments that a reader of a new file wants.

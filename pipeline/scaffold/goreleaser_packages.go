@@ -11,8 +11,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // packagers are the sections about packages in the order in which they are read: what an earlier one says of a package

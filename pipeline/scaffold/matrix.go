@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // target is one that GoReleaser would build: a system, an architecture and the value of the variable that chooses the

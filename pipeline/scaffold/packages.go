@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // unit is a unit of systemd that a repository has.

@@ -22,7 +22,7 @@ import (
 
 	"github.com/slipway-build/slipway/images"
 	"github.com/slipway-build/slipway/pipeline/config"
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 var update = flag.Bool("update", false, "write golden files")

@@ -23,7 +23,7 @@ import (
 	"golang.org/x/mod/modfile"
 
 	"github.com/slipway-build/slipway/pipeline/config"
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Bounds of a repository that is looked at.

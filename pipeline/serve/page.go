@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
 
 var (

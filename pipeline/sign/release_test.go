@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/fault"
-	"github.com/slipway-build/slipway/pipeline/manifest"
-	"github.com/slipway-build/slipway/pipeline/provenance"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/provenance"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/sign"
 	"github.com/slipway-build/slipway/pipeline/signature"
-	"github.com/slipway-build/slipway/pipeline/version"
 )
 
 const provenancePath = "attestations/tool_1.2.3.provenance.json"

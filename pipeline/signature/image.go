@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
 
 // Media types and annotations of signatures in a registry.

@@ -15,7 +15,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // Bounds of a public key.

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Blob is the content of a file of the commit, of the work tree where the source is dirty: nil, and no error, where

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // fetchEnv are the variables by which a person reaches a repository that is not on this machine.

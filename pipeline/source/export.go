@@ -15,7 +15,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Export writes the tree of the commit into the empty folder dir: every blob as it is recorded, submodules at the

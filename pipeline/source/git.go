@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 const (

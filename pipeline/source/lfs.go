@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // A Git LFS pointer (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md#the-pointer) is shorter than 1024 bytes

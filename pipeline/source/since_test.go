@@ -3,7 +3,7 @@ package source_test
 import (
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/source"
 )
 

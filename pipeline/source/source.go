@@ -19,8 +19,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // Options says what to read.

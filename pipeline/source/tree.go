@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // The modes of a tree's entries that git writes (https://git-scm.com/docs/git-fast-import#_filemodify). Old

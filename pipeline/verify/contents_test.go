@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/verify"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )

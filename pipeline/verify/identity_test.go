@@ -9,7 +9,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/keyless"
 	"github.com/slipway-build/slipway/pipeline/keyless/ephemeral"
 	"github.com/slipway-build/slipway/pipeline/keyless/keylesstest"
-	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/sign"
 	"github.com/slipway-build/slipway/pipeline/verify"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"

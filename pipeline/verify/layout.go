@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/inspect"
-	"github.com/slipway-build/slipway/pipeline/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
 
 // layoutDir holds one OCI layout for all images, and for the charts that go to a registry

@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/inspect"
-	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/pack"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
 
 // chocolateyInstall is the script in a nupkg that fetches.

@@ -24,8 +24,8 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/certs"
 	"github.com/slipway-build/slipway/pipeline/engine"
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Where things are in the container.

@@ -11,12 +11,12 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/engine"
 	"github.com/slipway-build/slipway/pipeline/engine/dagger"
 	"github.com/slipway-build/slipway/pipeline/engine/host"
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 var program = map[string]string{

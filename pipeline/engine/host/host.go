@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/engine"
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Options of the host engine.

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/engine"
 	"github.com/slipway-build/slipway/pipeline/engine/host"
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 func tree(t *testing.T, files map[string]string) string {

@@ -16,7 +16,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Bounds of a conversation with a service.

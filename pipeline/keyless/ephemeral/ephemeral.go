@@ -25,8 +25,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/keyless"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/signature"
 )
 

@@ -14,11 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/keyless"
 	"github.com/slipway-build/slipway/pipeline/keyless/ephemeral"
 	"github.com/slipway-build/slipway/pipeline/keyless/keylesstest"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/signature"
 )
 

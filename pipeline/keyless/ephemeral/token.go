@@ -11,7 +11,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Where the identity of a workflow is found.

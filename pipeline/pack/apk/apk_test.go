@@ -17,10 +17,10 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/pack"
 	"github.com/slipway-build/slipway/pipeline/pack/apk"
 	"github.com/slipway-build/slipway/pipeline/pack/nfpm/nfpmtest"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 type entry struct {

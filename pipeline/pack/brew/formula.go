@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/pack"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // formula is the data of the template.

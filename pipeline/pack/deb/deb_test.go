@@ -19,10 +19,10 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/pack"
 	"github.com/slipway-build/slipway/pipeline/pack/deb"
 	"github.com/slipway-build/slipway/pipeline/pack/nfpm/nfpmtest"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // entry is a file of a tar.

@@ -26,8 +26,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/pack"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // The kinds of contents that the formats tell apart. File is a plain one.

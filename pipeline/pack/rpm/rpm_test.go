@@ -20,10 +20,10 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/pack"
 	"github.com/slipway-build/slipway/pipeline/pack/nfpm/nfpmtest"
 	"github.com/slipway-build/slipway/pipeline/pack/rpm"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // header reads a header of rpm and what follows it: the values by tag

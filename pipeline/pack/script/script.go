@@ -24,9 +24,9 @@ import (
 	"text/template"
 	"unicode"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/pack"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Options are where the signatures of a release are and who made them. Without any, the script holds an archive to its

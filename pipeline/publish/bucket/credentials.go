@@ -3,7 +3,7 @@ package bucket
 import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // provider asks for credentials for each request, so that one that is renewed meanwhile is taken.

@@ -15,8 +15,8 @@ import (
 	"helm.sh/helm/v3/pkg/chart"
 	helmyaml "sigs.k8s.io/yaml"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // indexFile is the name of the index of a chart repository

@@ -16,8 +16,8 @@ import (
 	"helm.sh/helm/v3/pkg/repo"
 	helmyaml "sigs.k8s.io/yaml"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 var meta = &helmchart.Metadata{APIVersion: "v2", Name: "hello", Version: "1.2.3"}

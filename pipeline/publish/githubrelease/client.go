@@ -15,9 +15,9 @@ import (
 
 	"github.com/google/go-github/v60/github"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // The hosts of GitHub, and where an Enterprise Server has them

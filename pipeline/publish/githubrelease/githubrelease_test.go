@@ -15,13 +15,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
-	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/githubrelease"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/githubtest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 

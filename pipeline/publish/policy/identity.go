@@ -12,8 +12,8 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // GitHubIssuer vouches for the workflows of GitHub Actions

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish/policy"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/oidctest"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // source gives one token.

@@ -19,11 +19,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/fault"
-	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // The names of the rules, in the order in which they are reported.

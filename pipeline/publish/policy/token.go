@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // DefaultAudience is whom a token must be for. One for another purpose, such as signing, does not let anybody publish.

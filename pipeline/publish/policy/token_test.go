@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish/policy"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/oidctest"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 func TestEnvironment(t *testing.T) {

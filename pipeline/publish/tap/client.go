@@ -15,9 +15,9 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // DefaultAPI is the API of GitHub. That of a GitHub Enterprise Server is https://<host>/api/v3.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/slipway-build/slipway/pipeline/publish/tap"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 func TestReadRecipe(t *testing.T) {

@@ -10,16 +10,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
-	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/githubtest"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/tap"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
-	"github.com/slipway-build/slipway/pipeline/version"
 )
 
 // The files of a release in a tap, a bucket and a fork of winget's repository.

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // maxMessage bounds what is told of an answer, in bytes.

@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // remote takes what it is sent.

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/manifest"
 	"github.com/slipway-build/slipway/pipeline/pack"
 	"github.com/slipway-build/slipway/pipeline/pack/apk"
 	"github.com/slipway-build/slipway/pipeline/pack/brew"
@@ -24,6 +22,8 @@ import (
 	"github.com/slipway-build/slipway/pipeline/pack/snap"
 	"github.com/slipway-build/slipway/pipeline/pack/snap/squashfs"
 	"github.com/slipway-build/slipway/pipeline/pack/winget"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/sbom"
 )
 

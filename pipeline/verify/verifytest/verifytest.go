@@ -19,10 +19,10 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/manifest"
-	"github.com/slipway-build/slipway/pipeline/provenance"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/provenance"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // Options say what the release is. The zero value is hello 1.2.3.

@@ -19,9 +19,9 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/pack"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")

@@ -10,8 +10,8 @@ import (
 
 	"github.com/minio/minio-go/v7/pkg/signer"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/buckettest"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // Requests are refused for the reasons of the real service. The signatures are those of an independent implementation.

@@ -6,7 +6,7 @@ import (
 	"io"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/fault"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 func TestCodeOf(t *testing.T) {

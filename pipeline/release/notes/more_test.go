@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/notes"
+	"github.com/slipway-build/slipway/pipeline/release/notes"
 )
 
 func TestReverts(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/slipway-build/slipway/pipeline/notes"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/notes"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")

@@ -15,10 +15,10 @@ import (
 	"go.yaml.in/yaml/v3"
 	helmyaml "sigs.k8s.io/yaml"
 
-	"github.com/slipway-build/slipway/pipeline/artifact"
-	"github.com/slipway-build/slipway/pipeline/artifacthub"
-	"github.com/slipway-build/slipway/pipeline/notes"
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/artifacthub"
+	"github.com/slipway-build/slipway/pipeline/release/notes"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/slipway-build/slipway/pipeline/version"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 const (

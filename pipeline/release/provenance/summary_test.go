@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/provenance"
+	"github.com/slipway-build/slipway/pipeline/release/provenance"
 )
 
 func aSummary() provenance.Summary {
