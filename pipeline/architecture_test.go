@@ -21,7 +21,7 @@ const module = "github.com/slipway-build/slipway/"
 // is not here adds it here first, and says why in docs/architecture.md.
 var rooms = map[string]string{
 	"ci":          "pipeline/cli",
-	"cmd/slipway": "pipeline/release/artifact pipeline/release/fault pipeline/ledger pipeline/reproduce pipeline/scaffold pipeline/serve pipeline/sign pipeline/signature pipeline/verify",
+	"cmd/slipway": "pipeline/release/artifact pipeline/release/fault pipeline/trust/ledger pipeline/reproduce pipeline/scaffold pipeline/serve pipeline/trust/sign pipeline/trust/signature pipeline/verify",
 
 	"pipeline/release/fault":    "",
 	"pipeline/release/version":  "",
@@ -33,10 +33,10 @@ var rooms = map[string]string{
 	"pipeline/source":           "pipeline/release/fault pipeline/release/version",
 	"pipeline/config":           "images pipeline/release/artifact",
 	"pipeline/release/manifest": "pipeline/release/artifact pipeline/release/version",
-	"pipeline/ledger":           "pipeline/release/artifact pipeline/release/fault pipeline/release/version",
+	"pipeline/trust/ledger":     "pipeline/release/artifact pipeline/release/fault pipeline/release/version",
 	"pipeline/report":           "pipeline/release/artifact pipeline/release/manifest",
 	"pipeline/plan": "images pipeline/release/artifact pipeline/release/artifacthub pipeline/config pipeline/release/fault pipeline/release/notes pipeline/pack " +
-		"pipeline/signature pipeline/source pipeline/release/version",
+		"pipeline/trust/signature pipeline/source pipeline/release/version",
 
 	"pipeline/release/notes":       "pipeline/release/version",
 	"pipeline/release/artifacthub": "pipeline/release/artifact pipeline/release/notes pipeline/release/version",
@@ -60,10 +60,10 @@ var rooms = map[string]string{
 	"pipeline/sbom/osdb":          "",
 	"pipeline/sbom":               "pipeline/release/artifact pipeline/sbom/osdb",
 	"pipeline/release/provenance": "pipeline/release/artifact",
-	"pipeline/signature":          "pipeline/release/artifact pipeline/release/manifest",
-	"pipeline/keyless":            "pipeline/release/artifact pipeline/release/fault pipeline/signature",
-	"pipeline/keyless/ephemeral":  "pipeline/release/artifact pipeline/release/fault pipeline/keyless pipeline/signature",
-	"pipeline/sign":               "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/release/provenance pipeline/signature",
+	"pipeline/trust/signature":    "pipeline/release/artifact pipeline/release/manifest",
+	"pipeline/trust/keyless":      "pipeline/release/artifact pipeline/release/fault pipeline/trust/signature",
+	"pipeline/trust/ephemeral":    "pipeline/release/artifact pipeline/release/fault pipeline/trust/keyless pipeline/trust/signature",
+	"pipeline/trust/sign":         "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/release/provenance pipeline/trust/signature",
 
 	"pipeline/engine":        "pipeline/release/fault pipeline/plan",
 	"pipeline/engine/host":   "pipeline/engine pipeline/release/fault pipeline/plan",
@@ -71,53 +71,53 @@ var rooms = map[string]string{
 
 	"pipeline/oci":   "images pipeline/archive pipeline/release/artifact pipeline/certs pipeline/release/fault pipeline/plan",
 	"pipeline/chart": "pipeline/archive pipeline/release/artifact pipeline/release/fault",
-	"pipeline/verify": "pipeline/release/artifact pipeline/release/fault pipeline/inspect pipeline/keyless pipeline/release/manifest pipeline/pack pipeline/release/provenance " +
-		"pipeline/signature pipeline/release/version",
-	"pipeline/reproduce": "pipeline/release/artifact pipeline/compare pipeline/release/fault pipeline/release/manifest pipeline/release/provenance pipeline/signature pipeline/source " +
+	"pipeline/verify": "pipeline/release/artifact pipeline/release/fault pipeline/inspect pipeline/trust/keyless pipeline/release/manifest pipeline/pack pipeline/release/provenance " +
+		"pipeline/trust/signature pipeline/release/version",
+	"pipeline/reproduce": "pipeline/release/artifact pipeline/compare pipeline/release/fault pipeline/release/manifest pipeline/release/provenance pipeline/trust/signature pipeline/source " +
 		"pipeline/verify pipeline/release/version",
 	"pipeline/build": "pipeline/archive pipeline/release/artifact pipeline/certs pipeline/chart pipeline/engine pipeline/release/fault " +
 		"pipeline/release/manifest pipeline/oci pipeline/pack pipeline/pack/apk pipeline/pack/brew pipeline/pack/deb pipeline/pack/nupkg " +
 		"pipeline/pack/rpm pipeline/pack/scoop pipeline/pack/script pipeline/pack/snap pipeline/pack/snap/squashfs pipeline/pack/winget " +
-		"pipeline/plan pipeline/progress pipeline/release/provenance pipeline/report pipeline/sbom pipeline/sbom/osdb pipeline/signature pipeline/verify",
+		"pipeline/plan pipeline/progress pipeline/release/provenance pipeline/report pipeline/sbom pipeline/sbom/osdb pipeline/trust/signature pipeline/verify",
 
-	"pipeline/publish":               "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/progress pipeline/publish/wire pipeline/signature",
+	"pipeline/publish":               "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/progress pipeline/publish/wire pipeline/trust/signature",
 	"pipeline/publish/wire":          "pipeline/release/fault",
 	"pipeline/publish/policy":        "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish/wire pipeline/release/version",
-	"pipeline/publish/registry":      "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/release/version",
-	"pipeline/publish/folder":        "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/signature",
-	"pipeline/publish/bucket":        "pipeline/release/artifact pipeline/release/fault pipeline/publish pipeline/publish/wire pipeline/signature",
-	"pipeline/publish/githubrelease": "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/signature pipeline/release/version",
+	"pipeline/publish/registry":      "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/trust/signature pipeline/release/version",
+	"pipeline/publish/folder":        "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/trust/signature",
+	"pipeline/publish/bucket":        "pipeline/release/artifact pipeline/release/fault pipeline/publish pipeline/publish/wire pipeline/trust/signature",
+	"pipeline/publish/githubrelease": "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/trust/signature pipeline/release/version",
 	"pipeline/publish/chartrepo":     "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/release/version",
 	"pipeline/publish/tap":           "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/release/version",
 	"pipeline/publish/nuget":         "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire",
 	"pipeline/publish/snapstore":     "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/release/version",
 	"pipeline/publish/announce":      "pipeline/release/artifact pipeline/release/fault pipeline/publish pipeline/publish/wire",
 
-	"pipeline/serve":    "pipeline/release/artifact pipeline/release/fault pipeline/ledger pipeline/release/manifest pipeline/signature pipeline/release/version",
+	"pipeline/serve":    "pipeline/release/artifact pipeline/release/fault pipeline/trust/ledger pipeline/release/manifest pipeline/trust/signature pipeline/release/version",
 	"pipeline/scaffold": "images pipeline/release/artifact pipeline/config pipeline/release/fault",
 	"pipeline/cli": "images pipeline/release/artifact pipeline/build pipeline/chart pipeline/config pipeline/engine " +
 		"pipeline/publish pipeline/publish/announce pipeline/publish/bucket pipeline/publish/chartrepo pipeline/publish/folder " +
 		"pipeline/publish/githubrelease pipeline/publish/nuget pipeline/publish/policy pipeline/publish/registry pipeline/publish/snapstore " +
 		"pipeline/publish/tap pipeline/publish/wire " +
-		"pipeline/engine/dagger pipeline/engine/host pipeline/release/fault pipeline/keyless pipeline/keyless/ephemeral pipeline/release/manifest pipeline/oci pipeline/plan " +
-		"pipeline/progress pipeline/release/provenance pipeline/report pipeline/reproduce pipeline/scaffold pipeline/sign pipeline/signature pipeline/source " +
+		"pipeline/engine/dagger pipeline/engine/host pipeline/release/fault pipeline/trust/keyless pipeline/trust/ephemeral pipeline/release/manifest pipeline/oci pipeline/plan " +
+		"pipeline/progress pipeline/release/provenance pipeline/report pipeline/reproduce pipeline/scaffold pipeline/trust/sign pipeline/trust/signature pipeline/source " +
 		"pipeline/verify pipeline/release/version",
 
 	// Fixtures that the tests of several rooms share.
 	"pipeline/publish/publishtest":              "",
 	"pipeline/publish/publishtest/registrytest": "",
-	"pipeline/publish/publishtest/releasetest":  "pipeline/publish pipeline/sign pipeline/verify/verifytest",
+	"pipeline/publish/publishtest/releasetest":  "pipeline/publish pipeline/trust/sign pipeline/verify/verifytest",
 	"pipeline/publish/publishtest/githubtest":   "",
 	"pipeline/publish/publishtest/gittest":      "",
 	"pipeline/publish/publishtest/nugettest":    "",
 	"pipeline/publish/publishtest/snaptest":     "",
 	"pipeline/publish/publishtest/buckettest":   "",
 	"pipeline/publish/publishtest/oidctest":     "",
-	"pipeline/keyless/keylesstest":              "pipeline/release/artifact pipeline/keyless pipeline/signature",
+	"pipeline/trust/keyless/keylesstest":        "pipeline/release/artifact pipeline/trust/keyless pipeline/trust/signature",
 	"pipeline/pack/nfpm/nfpmtest":               "pipeline/archive pipeline/release/artifact pipeline/pack pipeline/release/version",
 	"pipeline/verify/verifytest": "pipeline/archive pipeline/release/artifact pipeline/release/manifest pipeline/pack pipeline/pack/apk pipeline/pack/brew " +
 		"pipeline/pack/deb pipeline/pack/nupkg pipeline/pack/rpm pipeline/pack/scoop pipeline/pack/script pipeline/pack/snap " +
-		"pipeline/pack/snap/squashfs pipeline/pack/winget pipeline/release/provenance pipeline/sbom pipeline/sign pipeline/signature pipeline/release/version",
+		"pipeline/pack/snap/squashfs pipeline/pack/winget pipeline/release/provenance pipeline/sbom pipeline/trust/sign pipeline/trust/signature pipeline/release/version",
 }
 
 // heavy are the modules that must not reach the small tool, which is compiled for every target.

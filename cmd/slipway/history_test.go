@@ -28,12 +28,12 @@ import (
 	"golang.org/x/mod/sumdb/dirhash"
 	modzip "golang.org/x/mod/zip"
 
-	"github.com/slipway-build/slipway/pipeline/ledger"
 	"github.com/slipway-build/slipway/pipeline/publish/publishtest/registrytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/reproduce"
 	"github.com/slipway-build/slipway/pipeline/serve"
-	"github.com/slipway-build/slipway/pipeline/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/ledger"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
 )
 
 var history = flag.Bool("history", false, "reproduce a history of five releases with pipelines of two versions; it takes some minutes")

@@ -25,8 +25,8 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/notes"
 	"github.com/slipway-build/slipway/pipeline/release/version"
-	"github.com/slipway-build/slipway/pipeline/signature"
 	"github.com/slipway-build/slipway/pipeline/source"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // Schema names the format of a plan.

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/ledger"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/trust/ledger"
 )
 
 // maxLedger bounds a ledger, in bytes: what package ledger reads.

@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/ledger"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/serve"
+	"github.com/slipway-build/slipway/pipeline/trust/ledger"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 

@@ -6,10 +6,10 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/slipway-build/slipway/pipeline/keyless"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // GitHubIssuer vouches for the workflows of GitHub Actions

@@ -6,11 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/keyless"
-	"github.com/slipway-build/slipway/pipeline/keyless/ephemeral"
-	"github.com/slipway-build/slipway/pipeline/keyless/keylesstest"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
-	"github.com/slipway-build/slipway/pipeline/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/ephemeral"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless/keylesstest"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
 	"github.com/slipway-build/slipway/pipeline/verify"
 	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )

@@ -27,11 +27,11 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/slipway-build/slipway/pipeline/keyless"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // Bounds on a folder from outside.

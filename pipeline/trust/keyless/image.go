@@ -9,7 +9,7 @@ import (
 	"fmt"
 
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // Annotations of a signature in cosign's classic form, beside the signature itself

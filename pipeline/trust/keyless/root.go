@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // Bounds of a trusted root.

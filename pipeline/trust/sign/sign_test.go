@@ -27,8 +27,8 @@ import (
 	"golang.org/x/crypto/scrypt"
 
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/sign"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // passphrase must be in no error.

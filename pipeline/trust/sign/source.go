@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // PassphraseVariable is the environment variable with the passphrase of an encrypted key.

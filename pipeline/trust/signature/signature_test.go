@@ -22,7 +22,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 var update = flag.Bool("update", false, "write the golden files")

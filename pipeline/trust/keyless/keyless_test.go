@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/keyless"
-	"github.com/slipway-build/slipway/pipeline/keyless/keylesstest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless/keylesstest"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 var content = []byte("what is signed\n")

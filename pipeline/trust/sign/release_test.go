@@ -18,8 +18,8 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/provenance"
 	"github.com/slipway-build/slipway/pipeline/release/version"
-	"github.com/slipway-build/slipway/pipeline/sign"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 const provenancePath = "attestations/tool_1.2.3.provenance.json"

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/ledger"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/trust/ledger"
 )
 
 // writer has this program be another process that adds to the ledger in a folder.

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // maxCertificate bounds a certificate, in bytes.

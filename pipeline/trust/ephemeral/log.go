@@ -10,9 +10,9 @@ import (
 	"path"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/keyless"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // The JSON of Rekor v1 (https://github.com/sigstore/rekor/blob/main/openapi.yaml).

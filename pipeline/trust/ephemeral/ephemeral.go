@@ -25,9 +25,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/keyless"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // The public services of Sigstore.

@@ -14,12 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/keyless"
-	"github.com/slipway-build/slipway/pipeline/keyless/ephemeral"
-	"github.com/slipway-build/slipway/pipeline/keyless/keylesstest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/ephemeral"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless/keylesstest"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 var content = []byte("what is signed\n")

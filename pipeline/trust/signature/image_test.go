@@ -13,7 +13,7 @@ import (
 	"testing/fstest"
 
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 func image() signature.Image {

@@ -20,7 +20,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // Kind is a kind of keys that Generate makes.

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // signer is a key that signs.

@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/keyless"
-	"github.com/slipway-build/slipway/pipeline/keyless/ephemeral"
-	"github.com/slipway-build/slipway/pipeline/keyless/keylesstest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
-	"github.com/slipway-build/slipway/pipeline/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/ephemeral"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless/keylesstest"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 func image(version string) signature.Image {
