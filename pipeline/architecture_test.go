@@ -28,35 +28,35 @@ var rooms = map[string]string{
 	"pipeline/release/artifact": "",
 	"pipeline/certs":            "",
 	"pipeline/progress":         "",
-	"pipeline/archive":          "pipeline/release/artifact",
+	"pipeline/format/archive":   "pipeline/release/artifact",
 	"images":                    "pipeline/release/artifact",
 	"pipeline/source":           "pipeline/release/fault pipeline/release/version",
 	"pipeline/config":           "images pipeline/release/artifact",
 	"pipeline/release/manifest": "pipeline/release/artifact pipeline/release/version",
 	"pipeline/trust/ledger":     "pipeline/release/artifact pipeline/release/fault pipeline/release/version",
 	"pipeline/report":           "pipeline/release/artifact pipeline/release/manifest",
-	"pipeline/plan": "images pipeline/release/artifact pipeline/release/artifacthub pipeline/config pipeline/release/fault pipeline/release/notes pipeline/pack " +
+	"pipeline/plan": "images pipeline/release/artifact pipeline/release/artifacthub pipeline/config pipeline/release/fault pipeline/release/notes pipeline/format " +
 		"pipeline/trust/signature pipeline/source pipeline/release/version",
 
 	"pipeline/release/notes":       "pipeline/release/version",
 	"pipeline/release/artifacthub": "pipeline/release/artifact pipeline/release/notes pipeline/release/version",
 
-	"pipeline/pack":        "pipeline/archive pipeline/release/artifact pipeline/release/version",
-	"pipeline/pack/brew":   "pipeline/release/artifact pipeline/release/fault pipeline/pack",
-	"pipeline/pack/nupkg":  "pipeline/archive pipeline/release/artifact pipeline/pack",
-	"pipeline/pack/scoop":  "pipeline/release/artifact pipeline/pack",
-	"pipeline/pack/script": "pipeline/release/artifact pipeline/release/fault pipeline/pack",
-	"pipeline/pack/winget": "pipeline/release/artifact pipeline/pack",
+	"pipeline/format":        "pipeline/format/archive pipeline/release/artifact pipeline/release/version",
+	"pipeline/format/brew":   "pipeline/release/artifact pipeline/release/fault pipeline/format",
+	"pipeline/format/nupkg":  "pipeline/format/archive pipeline/release/artifact pipeline/format",
+	"pipeline/format/scoop":  "pipeline/release/artifact pipeline/format",
+	"pipeline/format/script": "pipeline/release/artifact pipeline/release/fault pipeline/format",
+	"pipeline/format/winget": "pipeline/release/artifact pipeline/format",
 
-	"pipeline/pack/nfpm":          "pipeline/archive pipeline/release/artifact pipeline/pack",
-	"pipeline/pack/deb":           "pipeline/archive pipeline/release/artifact pipeline/pack pipeline/pack/nfpm",
-	"pipeline/pack/rpm":           "pipeline/archive pipeline/release/artifact pipeline/pack pipeline/pack/nfpm",
-	"pipeline/pack/apk":           "pipeline/archive pipeline/release/artifact pipeline/pack pipeline/pack/nfpm",
-	"pipeline/pack/snap":          "pipeline/archive pipeline/release/artifact pipeline/pack pipeline/pack/snap/squashfs",
-	"pipeline/pack/snap/squashfs": "pipeline/archive pipeline/release/artifact",
+	"pipeline/format/nfpm":     "pipeline/format/archive pipeline/release/artifact pipeline/format",
+	"pipeline/format/deb":      "pipeline/format/archive pipeline/release/artifact pipeline/format pipeline/format/nfpm",
+	"pipeline/format/rpm":      "pipeline/format/archive pipeline/release/artifact pipeline/format pipeline/format/nfpm",
+	"pipeline/format/apk":      "pipeline/format/archive pipeline/release/artifact pipeline/format pipeline/format/nfpm",
+	"pipeline/format/snap":     "pipeline/format/archive pipeline/release/artifact pipeline/format pipeline/format/squashfs",
+	"pipeline/format/squashfs": "pipeline/format/archive pipeline/release/artifact",
 
-	"pipeline/inspect":            "pipeline/release/artifact pipeline/release/fault",
-	"pipeline/compare":            "pipeline/release/artifact pipeline/release/fault pipeline/inspect",
+	"pipeline/format/inspect":     "pipeline/release/artifact pipeline/release/fault",
+	"pipeline/format/compare":     "pipeline/release/artifact pipeline/release/fault pipeline/format/inspect",
 	"pipeline/sbom/osdb":          "",
 	"pipeline/sbom":               "pipeline/release/artifact pipeline/sbom/osdb",
 	"pipeline/release/provenance": "pipeline/release/artifact",
@@ -69,15 +69,15 @@ var rooms = map[string]string{
 	"pipeline/engine/host":   "pipeline/engine pipeline/release/fault pipeline/plan",
 	"pipeline/engine/dagger": "pipeline/certs pipeline/engine pipeline/release/fault pipeline/plan",
 
-	"pipeline/oci":   "images pipeline/archive pipeline/release/artifact pipeline/certs pipeline/release/fault pipeline/plan",
-	"pipeline/chart": "pipeline/archive pipeline/release/artifact pipeline/release/fault",
-	"pipeline/verify": "pipeline/release/artifact pipeline/release/fault pipeline/inspect pipeline/trust/keyless pipeline/release/manifest pipeline/pack pipeline/release/provenance " +
+	"pipeline/oci":   "images pipeline/format/archive pipeline/release/artifact pipeline/certs pipeline/release/fault pipeline/plan",
+	"pipeline/chart": "pipeline/format/archive pipeline/release/artifact pipeline/release/fault",
+	"pipeline/verify": "pipeline/release/artifact pipeline/release/fault pipeline/format/inspect pipeline/trust/keyless pipeline/release/manifest pipeline/format pipeline/release/provenance " +
 		"pipeline/trust/signature pipeline/release/version",
-	"pipeline/reproduce": "pipeline/release/artifact pipeline/compare pipeline/release/fault pipeline/release/manifest pipeline/release/provenance pipeline/trust/signature pipeline/source " +
+	"pipeline/reproduce": "pipeline/release/artifact pipeline/format/compare pipeline/release/fault pipeline/release/manifest pipeline/release/provenance pipeline/trust/signature pipeline/source " +
 		"pipeline/verify pipeline/release/version",
-	"pipeline/build": "pipeline/archive pipeline/release/artifact pipeline/certs pipeline/chart pipeline/engine pipeline/release/fault " +
-		"pipeline/release/manifest pipeline/oci pipeline/pack pipeline/pack/apk pipeline/pack/brew pipeline/pack/deb pipeline/pack/nupkg " +
-		"pipeline/pack/rpm pipeline/pack/scoop pipeline/pack/script pipeline/pack/snap pipeline/pack/snap/squashfs pipeline/pack/winget " +
+	"pipeline/build": "pipeline/format/archive pipeline/release/artifact pipeline/certs pipeline/chart pipeline/engine pipeline/release/fault " +
+		"pipeline/release/manifest pipeline/oci pipeline/format pipeline/format/apk pipeline/format/brew pipeline/format/deb pipeline/format/nupkg " +
+		"pipeline/format/rpm pipeline/format/scoop pipeline/format/script pipeline/format/snap pipeline/format/squashfs pipeline/format/winget " +
 		"pipeline/plan pipeline/progress pipeline/release/provenance pipeline/report pipeline/sbom pipeline/sbom/osdb pipeline/trust/signature pipeline/verify",
 
 	"pipeline/publish":               "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/progress pipeline/publish/wire pipeline/trust/signature",
@@ -114,10 +114,10 @@ var rooms = map[string]string{
 	"pipeline/publish/publishtest/buckettest":   "",
 	"pipeline/publish/publishtest/oidctest":     "",
 	"pipeline/trust/keyless/keylesstest":        "pipeline/release/artifact pipeline/trust/keyless pipeline/trust/signature",
-	"pipeline/pack/nfpm/nfpmtest":               "pipeline/archive pipeline/release/artifact pipeline/pack pipeline/release/version",
-	"pipeline/verify/verifytest": "pipeline/archive pipeline/release/artifact pipeline/release/manifest pipeline/pack pipeline/pack/apk pipeline/pack/brew " +
-		"pipeline/pack/deb pipeline/pack/nupkg pipeline/pack/rpm pipeline/pack/scoop pipeline/pack/script pipeline/pack/snap " +
-		"pipeline/pack/snap/squashfs pipeline/pack/winget pipeline/release/provenance pipeline/sbom pipeline/trust/sign pipeline/trust/signature pipeline/release/version",
+	"pipeline/format/nfpm/nfpmtest":             "pipeline/format/archive pipeline/release/artifact pipeline/format pipeline/release/version",
+	"pipeline/verify/verifytest": "pipeline/format/archive pipeline/release/artifact pipeline/release/manifest pipeline/format pipeline/format/apk pipeline/format/brew " +
+		"pipeline/format/deb pipeline/format/nupkg pipeline/format/rpm pipeline/format/scoop pipeline/format/script pipeline/format/snap " +
+		"pipeline/format/squashfs pipeline/format/winget pipeline/release/provenance pipeline/sbom pipeline/trust/sign pipeline/trust/signature pipeline/release/version",
 }
 
 // heavy are the modules that must not reach the small tool, which is compiled for every target.
@@ -196,7 +196,7 @@ func TestRooms(t *testing.T) {
 }
 
 // readers are the rooms that decompress and never compress.
-var readers = []string{"pipeline/serve", "pipeline/chart", "pipeline/inspect", "pipeline/compare"}
+var readers = []string{"pipeline/serve", "pipeline/chart", "pipeline/format/inspect", "pipeline/format/compare"}
 
 func TestSmallToolStaysSmall(t *testing.T) {
 	deps := list(t, "-deps", "./cmd/slipway")

@@ -10,18 +10,18 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/pack"
-	"github.com/slipway-build/slipway/pipeline/pack/apk"
-	"github.com/slipway-build/slipway/pipeline/pack/brew"
-	"github.com/slipway-build/slipway/pipeline/pack/deb"
-	"github.com/slipway-build/slipway/pipeline/pack/nupkg"
-	"github.com/slipway-build/slipway/pipeline/pack/rpm"
-	"github.com/slipway-build/slipway/pipeline/pack/scoop"
-	"github.com/slipway-build/slipway/pipeline/pack/script"
-	"github.com/slipway-build/slipway/pipeline/pack/snap"
-	"github.com/slipway-build/slipway/pipeline/pack/snap/squashfs"
-	"github.com/slipway-build/slipway/pipeline/pack/winget"
+	"github.com/slipway-build/slipway/pipeline/format"
+	"github.com/slipway-build/slipway/pipeline/format/apk"
+	"github.com/slipway-build/slipway/pipeline/format/archive"
+	"github.com/slipway-build/slipway/pipeline/format/brew"
+	"github.com/slipway-build/slipway/pipeline/format/deb"
+	"github.com/slipway-build/slipway/pipeline/format/nupkg"
+	"github.com/slipway-build/slipway/pipeline/format/rpm"
+	"github.com/slipway-build/slipway/pipeline/format/scoop"
+	"github.com/slipway-build/slipway/pipeline/format/script"
+	"github.com/slipway-build/slipway/pipeline/format/snap"
+	"github.com/slipway-build/slipway/pipeline/format/squashfs"
+	"github.com/slipway-build/slipway/pipeline/format/winget"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -30,9 +30,9 @@ import (
 )
 
 // meta is what every format says of the package.
-func (b *builder) meta(p plan.Package) pack.Meta {
+func (b *builder) meta(p plan.Package) format.Meta {
 	pr := b.Plan.Project
-	return pack.Meta{
+	return format.Meta{
 		Name: p.Name, Version: b.Plan.Version, Time: b.Plan.Time,
 		Title: pr.Title, Summary: p.Summary, Description: p.Description,
 		Homepage: pr.Homepage, Repository: b.Plan.Repository, License: pr.License,
@@ -50,7 +50,7 @@ func (b *builder) carrier(ctx context.Context, p plan.Package, c plan.Carrier) e
 		if err != nil {
 			return "", fault.Errorf(fault.Usage, "packages: %s: %w", p.Name, err)
 		}
-		one := pack.Package{
+		one := format.Package{
 			Meta: b.meta(p), Platform: c.Platform, Files: files, Depends: p.Depends[c.Format],
 			Section: p.Section, Changes: b.changes(),
 		}
@@ -60,13 +60,13 @@ func (b *builder) carrier(ctx context.Context, p plan.Package, c plan.Carrier) e
 		}
 		size, err := b.write(c.Path, artifact.Package, func(w io.Writer) error {
 			switch c.Format {
-			case pack.Deb.Name:
+			case format.Deb.Name:
 				return deb.Write(w, one)
-			case pack.RPM.Name:
+			case format.RPM.Name:
 				return rpm.Write(w, one)
-			case pack.APK.Name:
+			case format.APK.Name:
 				return apk.Write(w, one)
-			case pack.Snap.Name:
+			case format.Snap.Name:
 				return snap.Write(w, one, snap.Options{Compression: squashfs.Compression(p.Snap.Compression), NoServices: p.Snap.NoServices})
 			}
 			return fmt.Errorf("there is no format %q", c.Format)
@@ -79,8 +79,8 @@ func (b *builder) carrier(ctx context.Context, p plan.Package, c plan.Carrier) e
 }
 
 // zshFolder is where zsh looks for the completions that packages bring: Debian's in a folder of its own.
-func zshFolder(format string) string {
-	if format == pack.Deb.Name {
+func zshFolder(name string) string {
+	if name == format.Deb.Name {
 		return "usr/share/zsh/vendor-completions"
 	}
 	return "usr/share/zsh/site-functions"
@@ -88,7 +88,7 @@ func zshFolder(format string) string {
 
 // placed is a file of the tree and where a package puts it.
 type placed struct {
-	role     pack.Role
+	role     format.Role
 	to, from string
 }
 
@@ -108,7 +108,7 @@ func (b *builder) placement(p plan.Package, c plan.Carrier) ([]placed, error) {
 		if bases[to] > 1 { // of several modules, say: each keeps its folder
 			to = name
 		}
-		out = append(out, placed{pack.License, "usr/share/doc/" + c.Name + "/" + to, name})
+		out = append(out, placed{format.License, "usr/share/doc/" + c.Name + "/" + to, name})
 	}
 	for _, pattern := range p.Manuals {
 		names, err := b.match([]string{pattern})
@@ -120,7 +120,7 @@ func (b *builder) placement(p plan.Package, c plan.Carrier) ([]placed, error) {
 		}
 		for _, name := range names {
 			section := strings.TrimPrefix(path.Ext(name), ".")[:1]
-			out = append(out, placed{pack.Manual, "usr/share/man/man" + section + "/" + path.Base(name), name})
+			out = append(out, placed{format.Manual, "usr/share/man/man" + section + "/" + path.Base(name), name})
 		}
 	}
 	program := path.Base(c.Binaries[0])
@@ -136,15 +136,15 @@ func (b *builder) placement(p plan.Package, c plan.Carrier) ([]placed, error) {
 		default:
 			continue // PowerShell has no folder for them
 		}
-		out = append(out, placed{pack.Completion, to, p.Completions[shell]})
+		out = append(out, placed{format.Completion, to, p.Completions[shell]})
 	}
 	for _, name := range p.Units {
-		out = append(out, placed{pack.Unit, "usr/lib/systemd/system/" + path.Base(name), name})
+		out = append(out, placed{format.Unit, "usr/lib/systemd/system/" + path.Base(name), name})
 	}
 	for _, to := range slices.Sorted(maps.Keys(p.Files)) {
-		role := pack.Data
+		role := format.Data
 		if strings.HasPrefix(to, "/etc/") {
-			role = pack.Config
+			role = format.Config
 		}
 		out = append(out, placed{role, strings.TrimPrefix(to, "/"), p.Files[to]})
 	}
@@ -159,28 +159,28 @@ func (b *builder) placement(p plan.Package, c plan.Carrier) ([]placed, error) {
 }
 
 // packageFiles are the files of a package.
-func (b *builder) packageFiles(p plan.Package, c plan.Carrier) ([]pack.File, error) {
+func (b *builder) packageFiles(p plan.Package, c plan.Carrier) ([]format.File, error) {
 	placement, err := b.placement(p, c)
 	if err != nil {
 		return nil, err
 	}
-	var files []pack.File
+	var files []format.File
 	for _, name := range c.Binaries {
 		f, err := archive.Disk("usr/bin/"+path.Base(name), b.stage.path(name))
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, pack.File{File: f.WithExec(), Role: pack.Program})
+		files = append(files, format.File{File: f.WithExec(), Role: format.Program})
 	}
 	for _, pl := range placement {
 		f, err := archive.Tree(pl.to, b.root, path.Clean(pl.from))
 		if err != nil {
 			return nil, err
 		}
-		if pl.role != pack.Data && pl.role != pack.Config {
+		if pl.role != format.Data && pl.role != format.Config {
 			f.Exec = false
 		}
-		files = append(files, pack.File{File: f, Role: pl.role})
+		files = append(files, format.File{File: f, Role: pl.role})
 	}
 	return files, nil
 }
@@ -230,7 +230,7 @@ func (b *builder) recipe(p plan.Package, r plan.Recipe) (map[string][]byte, erro
 		return map[string][]byte{r.Path: content}, err
 	}
 	switch r.Format {
-	case pack.Nupkg.Name:
+	case format.Nupkg.Name:
 		license, err := b.licenseText()
 		if err != nil {
 			return nil, err
@@ -312,18 +312,18 @@ func (b *builder) scriptOptions() script.Options {
 }
 
 // recipeValue is what a recipe says, with the digests of the archives.
-func (b *builder) recipeValue(p plan.Package, r plan.Recipe) (pack.Recipe, error) {
-	value := pack.Recipe{Meta: b.meta(p), Completions: p.Completions, Test: p.Test}
+func (b *builder) recipeValue(p plan.Package, r plan.Recipe) (format.Recipe, error) {
+	value := format.Recipe{Meta: b.meta(p), Completions: p.Completions, Test: p.Test}
 	if tag, repository := b.Plan.Tag, b.github(); tag != "" && repository != "" {
 		value.ReleaseURL = repository + "/releases/tag/" + tag
 		value.NotesURL = value.ReleaseURL
 	}
-	if r.Format == pack.Nupkg.Name {
+	if r.Format == format.Nupkg.Name {
 		value.Name = r.Name
 	}
 	var err error
 	if value.Manuals, err = b.match(p.Manuals); err != nil {
-		return pack.Recipe{}, fault.New(fault.Usage, err)
+		return format.Recipe{}, fault.New(fault.Usage, err)
 	}
 	for _, a := range b.Plan.Archives {
 		if !slices.Contains(r.Archives, a.Path) {
@@ -331,9 +331,9 @@ func (b *builder) recipeValue(p plan.Package, r plan.Recipe) (pack.Recipe, error
 		}
 		f, ok := b.file(a.Path)
 		if !ok {
-			return pack.Recipe{}, fmt.Errorf("%s is not there", a.Path)
+			return format.Recipe{}, fmt.Errorf("%s is not there", a.Path)
 		}
-		d := pack.Download{
+		d := format.Download{
 			Platform: a.Platform, URL: strings.TrimSuffix(b.Plan.Download, "/") + "/" + path.Base(a.Path),
 			Digest: f.Digest, Size: f.Size, Folder: a.Folder,
 		}
@@ -341,7 +341,7 @@ func (b *builder) recipeValue(p plan.Package, r plan.Recipe) (pack.Recipe, error
 			d.Programs = append(d.Programs, path.Base(name))
 		}
 		if d.Files, err = b.match(a.Files); err != nil {
-			return pack.Recipe{}, fault.New(fault.Usage, err)
+			return format.Recipe{}, fault.New(fault.Usage, err)
 		}
 		value.Downloads = append(value.Downloads, d)
 	}

@@ -10,7 +10,7 @@ import (
 	"unicode"
 
 	"github.com/slipway-build/slipway/pipeline/config"
-	"github.com/slipway-build/slipway/pipeline/pack"
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -71,7 +71,7 @@ type SBOM struct {
 }
 
 // carriers are the formats of packages that carry their files, in the order of the plan.
-var carriers = []pack.Format{pack.Deb, pack.RPM, pack.APK, pack.Snap}
+var carriers = []format.Format{format.Deb, format.RPM, format.APK, format.Snap}
 
 // fetchers say which archives a format has a use for and where its recipe is put.
 var fetchers = []struct {
@@ -79,7 +79,7 @@ var fetchers = []struct {
 	uses   func(artifact.Platform) bool
 	path   func(name, version string) string
 }{
-	{"nupkg", windows, func(name, version string) string { return "packages/" + pack.Nupkg.File(name, version, "") }},
+	{"nupkg", windows, func(name, version string) string { return "packages/" + format.Nupkg.File(name, version, "") }},
 	{"formula", brewed, func(name, _ string) string { return "packages/homebrew/Formula/" + name + ".rb" }},
 	{"cask", brewed, func(name, _ string) string { return "packages/homebrew/Casks/" + name + ".rb" }},
 	{"scoop", windows, func(name, _ string) string { return "packages/scoop/" + name + ".json" }},
@@ -173,7 +173,7 @@ func (p planner) pkg(key string, c config.Package, out Plan) (Package, error) {
 			}
 		}
 		built.Carriers = append(built.Carriers, files...)
-		if f.Name == pack.Snap.Name && len(files) > 0 {
+		if f.Name == format.Snap.Name && len(files) > 0 {
 			built.Snap = &Snap{
 				Confinement: cmp.Or(c.Snap.Confinement, "strict"), Plugs: c.Snap.Plugs,
 				Compression: cmp.Or(c.Snap.Compression, "xz"), NoServices: c.Snap.Services == "none",
@@ -200,10 +200,10 @@ func (p planner) pkg(key string, c config.Package, out Plan) (Package, error) {
 			continue
 		}
 		switch f.format {
-		case pack.Nupkg.Name:
+		case format.Nupkg.Name:
 			var err error
 			r.Name = cmp.Or(c.Nupkg.ID, name)
-			if r.Version, err = pack.Nupkg.Version(p.src.Version); err != nil {
+			if r.Version, err = format.Nupkg.Version(p.src.Version); err != nil {
 				return Package{}, fmt.Errorf("%s: %s: %s: %w", p.cfg.At(key+".formats"), key, f.format, err)
 			}
 			built.Tags = c.Nupkg.Tags
@@ -220,9 +220,9 @@ func (p planner) pkg(key string, c config.Package, out Plan) (Package, error) {
 }
 
 // carriers are the packages of one format. Of two platforms that the format has one name for, the first is taken.
-func (p planner) carriers(key string, f pack.Format, c config.Package, name string, platforms []artifact.Platform, binaries map[artifact.Platform][]string) ([]Carrier, error) {
+func (p planner) carriers(key string, f format.Format, c config.Package, name string, platforms []artifact.Platform, binaries map[artifact.Platform][]string) ([]Carrier, error) {
 	var out []Carrier
-	if f.Name == pack.Snap.Name {
+	if f.Name == format.Snap.Name {
 		name = cmp.Or(c.Snap.Name, name)
 	}
 	seen := map[string]bool{}

@@ -13,8 +13,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/slipway-build/slipway/pipeline/inspect"
-	"github.com/slipway-build/slipway/pipeline/pack"
+	"github.com/slipway-build/slipway/pipeline/format"
+	"github.com/slipway-build/slipway/pipeline/format/inspect"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/provenance"
@@ -235,10 +235,10 @@ func folder(entries []inspect.Entry) string {
 }
 
 // formats are those of the packages that carry their files.
-var formats = []pack.Format{pack.Deb, pack.RPM, pack.APK, pack.Snap}
+var formats = []format.Format{format.Deb, format.RPM, format.APK, format.Snap}
 
 func (d *dist) pkg(p manifest.Package, o opened) (string, error) {
-	i := slices.IndexFunc(formats, func(f pack.Format) bool { return f.Name == p.Format })
+	i := slices.IndexFunc(formats, func(f format.Format) bool { return f.Name == p.Format })
 	if i < 0 {
 		return "", fmt.Errorf("no package of format %.40q is opened", p.Format)
 	}
@@ -262,8 +262,8 @@ func (d *dist) pkg(p manifest.Package, o opened) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if f.Name == pack.RPM.Name {
-		v += "-" + pack.RPMRelease
+	if f.Name == format.RPM.Name {
+		v += "-" + format.RPMRelease
 	}
 	if err := errors.Join(differs("name", facts.Name, p.Name), differs("version", facts.Version, v), differs("architecture", facts.Architecture, arch)); err != nil {
 		return "", err

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slipway-build/slipway/pipeline/inspect"
-	"github.com/slipway-build/slipway/pipeline/pack"
+	"github.com/slipway-build/slipway/pipeline/format"
+	"github.com/slipway-build/slipway/pipeline/format/inspect"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
@@ -21,12 +21,12 @@ const chocolateyInstall = "tools/chocolateyinstall.ps1"
 
 // recipeFormats are the formats of recipes, with the ending of the file that names the archives.
 var recipeFormats = map[string]string{
-	pack.Nupkg.Name: ".nupkg",
-	"formula":       ".rb",
-	"cask":          ".rb",
-	"scoop":         ".json",
-	"winget":        ".installer.yaml", // the two beside it say whose and what it is
-	"script":        ".sh",
+	format.Nupkg.Name: ".nupkg",
+	"formula":         ".rb",
+	"cask":            ".rb",
+	"scoop":           ".json",
+	"winget":          ".installer.yaml", // the two beside it say whose and what it is
+	"script":          ".sh",
 }
 
 func (d *dist) recipe(r manifest.Recipe, o opened) (string, error) {
@@ -35,9 +35,9 @@ func (d *dist) recipe(r manifest.Recipe, o opened) (string, error) {
 		return "", fmt.Errorf("no recipe of format %.40q is opened", r.Format)
 	}
 	v := d.rel.Version.String()
-	if r.Format == pack.Nupkg.Name {
+	if r.Format == format.Nupkg.Name {
 		var err error
-		if v, err = pack.Nupkg.Version(d.rel.Version); err != nil {
+		if v, err = format.Nupkg.Version(d.rel.Version); err != nil {
 			return "", fmt.Errorf("there is no nupkg of this release: %w", err)
 		}
 	}
@@ -50,7 +50,7 @@ func (d *dist) recipe(r manifest.Recipe, o opened) (string, error) {
 	}
 	texts := map[string]string{}
 	var err error
-	if r.Format == pack.Nupkg.Name {
+	if r.Format == format.Nupkg.Name {
 		texts, err = d.nupkg(r, v, o)
 	} else {
 		texts[""], err = o.text(maxText)
@@ -100,15 +100,15 @@ func (d *dist) hasInstaller(r manifest.Recipe, ending string) bool {
 
 // choice names what a recipe fetches one archive for: of several with one name it takes one, and of those with none it
 // takes none.
-func (d *dist) choice(format, archive string) string {
+func (d *dist) choice(name, archive string) string {
 	i := slices.IndexFunc(d.rel.Archives, func(a manifest.Archive) bool { return a.Path == archive })
 	if i < 0 {
 		return archive // which nothing is known of, so the recipe has to have it
 	}
 	p := d.rel.Archives[i].Platform
-	switch format {
-	case pack.Nupkg.Name:
-		if _, ok := pack.Nupkg.Arch(p); !ok {
+	switch name {
+	case format.Nupkg.Name:
+		if _, ok := format.Nupkg.Arch(p); !ok {
 			return ""
 		}
 	case "script":
@@ -121,7 +121,7 @@ func (d *dist) choice(format, archive string) string {
 
 // nupkg opens the package and returns the texts in it that people and Chocolatey take checksums from.
 func (d *dist) nupkg(r manifest.Recipe, v string, o opened) (map[string]string, error) {
-	if err := named(r.Path, pack.Nupkg.File(r.Name, v, "")); err != nil {
+	if err := named(r.Path, format.Nupkg.File(r.Name, v, "")); err != nil {
 		return nil, err
 	}
 	texts := map[string]string{}

@@ -10,18 +10,18 @@ import (
 	"sync"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/archive"
-	"github.com/slipway-build/slipway/pipeline/pack"
-	"github.com/slipway-build/slipway/pipeline/pack/apk"
-	"github.com/slipway-build/slipway/pipeline/pack/brew"
-	"github.com/slipway-build/slipway/pipeline/pack/deb"
-	"github.com/slipway-build/slipway/pipeline/pack/nupkg"
-	"github.com/slipway-build/slipway/pipeline/pack/rpm"
-	"github.com/slipway-build/slipway/pipeline/pack/scoop"
-	"github.com/slipway-build/slipway/pipeline/pack/script"
-	"github.com/slipway-build/slipway/pipeline/pack/snap"
-	"github.com/slipway-build/slipway/pipeline/pack/snap/squashfs"
-	"github.com/slipway-build/slipway/pipeline/pack/winget"
+	"github.com/slipway-build/slipway/pipeline/format"
+	"github.com/slipway-build/slipway/pipeline/format/apk"
+	"github.com/slipway-build/slipway/pipeline/format/archive"
+	"github.com/slipway-build/slipway/pipeline/format/brew"
+	"github.com/slipway-build/slipway/pipeline/format/deb"
+	"github.com/slipway-build/slipway/pipeline/format/nupkg"
+	"github.com/slipway-build/slipway/pipeline/format/rpm"
+	"github.com/slipway-build/slipway/pipeline/format/scoop"
+	"github.com/slipway-build/slipway/pipeline/format/script"
+	"github.com/slipway-build/slipway/pipeline/format/snap"
+	"github.com/slipway-build/slipway/pipeline/format/squashfs"
+	"github.com/slipway-build/slipway/pipeline/format/winget"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/sbom"
@@ -29,19 +29,19 @@ import (
 
 // carriers are the formats of packages that carry their files, with their writers.
 var carriers = []struct {
-	format pack.Format
-	write  func(io.Writer, pack.Package) error
+	format format.Format
+	write  func(io.Writer, format.Package) error
 }{
-	{pack.Deb, deb.Write},
-	{pack.RPM, rpm.Write},
-	{pack.APK, apk.Write},
-	{pack.Snap, func(w io.Writer, p pack.Package) error {
+	{format.Deb, deb.Write},
+	{format.RPM, rpm.Write},
+	{format.APK, apk.Write},
+	{format.Snap, func(w io.Writer, p format.Package) error {
 		return snap.Write(w, p, snap.Options{Compression: squashfs.Zstd})
 	}},
 }
 
-func (m *maker) meta() pack.Meta {
-	return pack.Meta{
+func (m *maker) meta() format.Meta {
+	return format.Meta{
 		Name: m.Name, Version: m.version, Time: m.Time, Title: m.Name, Summary: "Says hello", Description: "It says hello to whoever runs it.",
 		Homepage: m.r.Repository, Repository: m.r.Repository, License: "MIT", Vendor: "Example", Maintainer: "Example <mail@example.com>",
 	}
@@ -77,9 +77,9 @@ func (m *maker) packages() error {
 			if !ok {
 				binary := m.files[path.Join("binaries", m.Name+"_"+p.Slug(), m.Name)]
 				var b bytes.Buffer
-				err := c.write(&b, pack.Package{Meta: m.meta(), Platform: p, Section: "utils", Changes: "- A greeting.", Files: []pack.File{
-					{File: archive.Bytes("usr/bin/"+m.Name, binary).WithExec(), Role: pack.Program},
-					{File: archive.Bytes("usr/share/doc/"+m.Name+"/LICENSE", []byte(license)), Role: pack.License},
+				err := c.write(&b, format.Package{Meta: m.meta(), Platform: p, Section: "utils", Changes: "- A greeting.", Files: []format.File{
+					{File: archive.Bytes("usr/bin/"+m.Name, binary).WithExec(), Role: format.Program},
+					{File: archive.Bytes("usr/share/doc/"+m.Name+"/LICENSE", []byte(license)), Role: format.License},
 				}})
 				if err != nil {
 					return fmt.Errorf("%s: %w", c.format.Name, err)
@@ -102,11 +102,11 @@ func (m *maker) recipes() error {
 	if len(m.Name) < 2 {
 		return nil // as above
 	}
-	r := pack.Recipe{Meta: m.meta(), Test: []string{"--version"}}
+	r := format.Recipe{Meta: m.meta(), Test: []string{"--version"}}
 	var unix, windows []string
 	for _, a := range m.r.Archives {
 		b := m.files[a.Path]
-		r.Downloads = append(r.Downloads, pack.Download{
+		r.Downloads = append(r.Downloads, format.Download{
 			Platform: a.Platform, URL: "https://example.com/download/" + path.Base(a.Path), Digest: artifact.Sum(b), Size: int64(len(b)),
 			Programs: []string{a.Platform.Exe(m.Name)}, Files: []string{"LICENSE"},
 		})
@@ -120,13 +120,13 @@ func (m *maker) recipes() error {
 		m.files[path] = content
 		m.r.Recipes = append(m.r.Recipes, manifest.Recipe{Format: format, Name: name, Version: version, Path: path, Archives: archives})
 	}
-	v, err := pack.Nupkg.Version(m.version)
+	v, err := format.Nupkg.Version(m.version)
 	if err == nil {
 		var b bytes.Buffer
 		if err := nupkg.Write(&b, r, nupkg.Options{License: []byte(license)}); err != nil {
 			return err
 		}
-		add(pack.Nupkg.Name, m.Name, v, "packages/"+pack.Nupkg.File(m.Name, v, ""), windows, b.Bytes())
+		add(format.Nupkg.Name, m.Name, v, "packages/"+format.Nupkg.File(m.Name, v, ""), windows, b.Bytes())
 	}
 	for _, one := range []struct {
 		format, path string
