@@ -27,14 +27,14 @@ var rooms = map[string]string{
 	"pipeline/release/version":  "",
 	"pipeline/release/artifact": "",
 	"pipeline/certs":            "",
-	"pipeline/progress":         "",
+	"pipeline/present/progress": "",
 	"pipeline/format/archive":   "pipeline/release/artifact",
 	"images":                    "pipeline/release/artifact",
 	"pipeline/source":           "pipeline/release/fault pipeline/release/version",
 	"pipeline/config":           "images pipeline/release/artifact",
 	"pipeline/release/manifest": "pipeline/release/artifact pipeline/release/version",
 	"pipeline/trust/ledger":     "pipeline/release/artifact pipeline/release/fault pipeline/release/version",
-	"pipeline/report":           "pipeline/release/artifact pipeline/release/manifest",
+	"pipeline/present/report":   "pipeline/release/artifact pipeline/release/manifest",
 	"pipeline/plan": "images pipeline/release/artifact pipeline/release/artifacthub pipeline/config pipeline/release/fault pipeline/release/notes pipeline/format " +
 		"pipeline/trust/signature pipeline/source pipeline/release/version",
 
@@ -78,9 +78,9 @@ var rooms = map[string]string{
 	"pipeline/build": "pipeline/format/archive pipeline/release/artifact pipeline/certs pipeline/chart pipeline/engine pipeline/release/fault " +
 		"pipeline/release/manifest pipeline/oci pipeline/format pipeline/format/apk pipeline/format/brew pipeline/format/deb pipeline/format/nupkg " +
 		"pipeline/format/rpm pipeline/format/scoop pipeline/format/script pipeline/format/snap pipeline/format/squashfs pipeline/format/winget " +
-		"pipeline/plan pipeline/progress pipeline/release/provenance pipeline/report pipeline/sbom pipeline/sbom/osdb pipeline/trust/signature pipeline/verify",
+		"pipeline/plan pipeline/present/progress pipeline/release/provenance pipeline/present/report pipeline/sbom pipeline/sbom/osdb pipeline/trust/signature pipeline/verify",
 
-	"pipeline/publish":               "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/progress pipeline/publish/wire pipeline/trust/signature",
+	"pipeline/publish":               "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/present/progress pipeline/publish/wire pipeline/trust/signature",
 	"pipeline/publish/wire":          "pipeline/release/fault",
 	"pipeline/publish/policy":        "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish/wire pipeline/release/version",
 	"pipeline/publish/registry":      "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/publish pipeline/publish/wire pipeline/trust/signature pipeline/release/version",
@@ -100,7 +100,7 @@ var rooms = map[string]string{
 		"pipeline/publish/githubrelease pipeline/publish/nuget pipeline/publish/policy pipeline/publish/registry pipeline/publish/snapstore " +
 		"pipeline/publish/tap pipeline/publish/wire " +
 		"pipeline/engine/dagger pipeline/engine/host pipeline/release/fault pipeline/trust/keyless pipeline/trust/ephemeral pipeline/release/manifest pipeline/oci pipeline/plan " +
-		"pipeline/progress pipeline/release/provenance pipeline/report pipeline/reproduce pipeline/scaffold pipeline/trust/sign pipeline/trust/signature pipeline/source " +
+		"pipeline/present/progress pipeline/release/provenance pipeline/present/report pipeline/reproduce pipeline/scaffold pipeline/trust/sign pipeline/trust/signature pipeline/source " +
 		"pipeline/verify pipeline/release/version",
 
 	// Fixtures that the tests of several rooms share.

@@ -26,11 +26,11 @@ import (
 	"github.com/slipway-build/slipway/pipeline/engine/host"
 	"github.com/slipway-build/slipway/pipeline/oci"
 	"github.com/slipway-build/slipway/pipeline/plan"
-	"github.com/slipway-build/slipway/pipeline/progress"
+	"github.com/slipway-build/slipway/pipeline/present/progress"
+	"github.com/slipway-build/slipway/pipeline/present/report"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
-	"github.com/slipway-build/slipway/pipeline/report"
 	"github.com/slipway-build/slipway/pipeline/source"
 )
 

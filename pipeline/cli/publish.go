@@ -16,7 +16,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/chart"
 	"github.com/slipway-build/slipway/pipeline/config"
-	"github.com/slipway-build/slipway/pipeline/progress"
+	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/policy"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"

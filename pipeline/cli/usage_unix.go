@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/report"
+	"github.com/slipway-build/slipway/pipeline/present/report"
 )
 
 // usage is the CPU time of this process and of the programs that it ran, and its own peak memory.
