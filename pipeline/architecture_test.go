@@ -26,7 +26,7 @@ var rooms = map[string]string{
 	"pipeline/release/fault":    "",
 	"pipeline/release/version":  "",
 	"pipeline/release/artifact": "",
-	"pipeline/certs":            "",
+	"pipeline/build/certs":      "",
 	"pipeline/present/progress": "",
 	"pipeline/format/archive":   "pipeline/release/artifact",
 	"images":                    "pipeline/release/artifact",
@@ -57,28 +57,28 @@ var rooms = map[string]string{
 
 	"pipeline/format/inspect":     "pipeline/release/artifact pipeline/release/fault",
 	"pipeline/format/compare":     "pipeline/release/artifact pipeline/release/fault pipeline/format/inspect",
-	"pipeline/sbom/osdb":          "",
-	"pipeline/sbom":               "pipeline/release/artifact pipeline/sbom/osdb",
+	"pipeline/build/sbom/osdb":    "",
+	"pipeline/build/sbom":         "pipeline/release/artifact pipeline/build/sbom/osdb",
 	"pipeline/release/provenance": "pipeline/release/artifact",
 	"pipeline/trust/signature":    "pipeline/release/artifact pipeline/release/manifest",
 	"pipeline/trust/keyless":      "pipeline/release/artifact pipeline/release/fault pipeline/trust/signature",
 	"pipeline/trust/ephemeral":    "pipeline/release/artifact pipeline/release/fault pipeline/trust/keyless pipeline/trust/signature",
 	"pipeline/trust/sign":         "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/release/provenance pipeline/trust/signature",
 
-	"pipeline/engine":        "pipeline/release/fault pipeline/plan",
-	"pipeline/engine/host":   "pipeline/engine pipeline/release/fault pipeline/plan",
-	"pipeline/engine/dagger": "pipeline/certs pipeline/engine pipeline/release/fault pipeline/plan",
+	"pipeline/build/engine":        "pipeline/release/fault pipeline/plan",
+	"pipeline/build/engine/host":   "pipeline/build/engine pipeline/release/fault pipeline/plan",
+	"pipeline/build/engine/dagger": "pipeline/build/certs pipeline/build/engine pipeline/release/fault pipeline/plan",
 
-	"pipeline/oci":   "images pipeline/format/archive pipeline/release/artifact pipeline/certs pipeline/release/fault pipeline/plan",
-	"pipeline/chart": "pipeline/format/archive pipeline/release/artifact pipeline/release/fault",
+	"pipeline/build/oci":   "images pipeline/format/archive pipeline/release/artifact pipeline/build/certs pipeline/release/fault pipeline/plan",
+	"pipeline/build/chart": "pipeline/format/archive pipeline/release/artifact pipeline/release/fault",
 	"pipeline/verify": "pipeline/release/artifact pipeline/release/fault pipeline/format/inspect pipeline/trust/keyless pipeline/release/manifest pipeline/format pipeline/release/provenance " +
 		"pipeline/trust/signature pipeline/release/version",
 	"pipeline/reproduce": "pipeline/release/artifact pipeline/format/compare pipeline/release/fault pipeline/release/manifest pipeline/release/provenance pipeline/trust/signature pipeline/source " +
 		"pipeline/verify pipeline/release/version",
-	"pipeline/build": "pipeline/format/archive pipeline/release/artifact pipeline/certs pipeline/chart pipeline/engine pipeline/release/fault " +
-		"pipeline/release/manifest pipeline/oci pipeline/format pipeline/format/apk pipeline/format/brew pipeline/format/deb pipeline/format/nupkg " +
+	"pipeline/build": "pipeline/format/archive pipeline/release/artifact pipeline/build/certs pipeline/build/chart pipeline/build/engine pipeline/release/fault " +
+		"pipeline/release/manifest pipeline/build/oci pipeline/format pipeline/format/apk pipeline/format/brew pipeline/format/deb pipeline/format/nupkg " +
 		"pipeline/format/rpm pipeline/format/scoop pipeline/format/script pipeline/format/snap pipeline/format/squashfs pipeline/format/winget " +
-		"pipeline/plan pipeline/present/progress pipeline/release/provenance pipeline/present/report pipeline/sbom pipeline/sbom/osdb pipeline/trust/signature pipeline/verify",
+		"pipeline/plan pipeline/present/progress pipeline/release/provenance pipeline/present/report pipeline/build/sbom pipeline/build/sbom/osdb pipeline/trust/signature pipeline/verify",
 
 	"pipeline/publish":               "pipeline/release/artifact pipeline/release/fault pipeline/release/manifest pipeline/present/progress pipeline/publish/wire pipeline/trust/signature",
 	"pipeline/publish/wire":          "pipeline/release/fault",
@@ -95,11 +95,11 @@ var rooms = map[string]string{
 
 	"pipeline/serve":    "pipeline/release/artifact pipeline/release/fault pipeline/trust/ledger pipeline/release/manifest pipeline/trust/signature pipeline/release/version",
 	"pipeline/scaffold": "images pipeline/release/artifact pipeline/config pipeline/release/fault",
-	"pipeline/cli": "images pipeline/release/artifact pipeline/build pipeline/chart pipeline/config pipeline/engine " +
+	"pipeline/cli": "images pipeline/release/artifact pipeline/build pipeline/build/chart pipeline/config pipeline/build/engine " +
 		"pipeline/publish pipeline/publish/announce pipeline/publish/bucket pipeline/publish/chartrepo pipeline/publish/folder " +
 		"pipeline/publish/githubrelease pipeline/publish/nuget pipeline/publish/policy pipeline/publish/registry pipeline/publish/snapstore " +
 		"pipeline/publish/tap pipeline/publish/wire " +
-		"pipeline/engine/dagger pipeline/engine/host pipeline/release/fault pipeline/trust/keyless pipeline/trust/ephemeral pipeline/release/manifest pipeline/oci pipeline/plan " +
+		"pipeline/build/engine/dagger pipeline/build/engine/host pipeline/release/fault pipeline/trust/keyless pipeline/trust/ephemeral pipeline/release/manifest pipeline/build/oci pipeline/plan " +
 		"pipeline/present/progress pipeline/release/provenance pipeline/present/report pipeline/reproduce pipeline/scaffold pipeline/trust/sign pipeline/trust/signature pipeline/source " +
 		"pipeline/verify pipeline/release/version",
 
@@ -117,7 +117,7 @@ var rooms = map[string]string{
 	"pipeline/format/nfpm/nfpmtest":             "pipeline/format/archive pipeline/release/artifact pipeline/format pipeline/release/version",
 	"pipeline/verify/verifytest": "pipeline/format/archive pipeline/release/artifact pipeline/release/manifest pipeline/format pipeline/format/apk pipeline/format/brew " +
 		"pipeline/format/deb pipeline/format/nupkg pipeline/format/rpm pipeline/format/scoop pipeline/format/script pipeline/format/snap " +
-		"pipeline/format/squashfs pipeline/format/winget pipeline/release/provenance pipeline/sbom pipeline/trust/sign pipeline/trust/signature pipeline/release/version",
+		"pipeline/format/squashfs pipeline/format/winget pipeline/release/provenance pipeline/build/sbom pipeline/trust/sign pipeline/trust/signature pipeline/release/version",
 }
 
 // heavy are the modules that must not reach the small tool, which is compiled for every target.
@@ -180,8 +180,8 @@ func TestRooms(t *testing.T) {
 			if ours, ok := strings.CutPrefix(imp, module); ok && !slices.Contains(strings.Fields(allowed), ours) {
 				t.Errorf("%s may not import %s", room, ours)
 			}
-			if strings.HasPrefix(imp, "dagger.io/") && room != "pipeline/engine/dagger" {
-				t.Errorf("%s imports the Dagger SDK, which stays in pipeline/engine/dagger", room)
+			if strings.HasPrefix(imp, "dagger.io/") && room != "pipeline/build/engine/dagger" {
+				t.Errorf("%s imports the Dagger SDK, which stays in pipeline/build/engine/dagger", room)
 			}
 			if slices.Contains([]string{"compress/gzip", "compress/flate", "compress/zlib"}, imp) && !slices.Contains(readers, room) {
 				t.Errorf("%s imports %s: what is written into a release is compressed by the pinned library", room, imp)
@@ -196,7 +196,7 @@ func TestRooms(t *testing.T) {
 }
 
 // readers are the rooms that decompress and never compress.
-var readers = []string{"pipeline/serve", "pipeline/chart", "pipeline/format/inspect", "pipeline/format/compare"}
+var readers = []string{"pipeline/serve", "pipeline/build/chart", "pipeline/format/inspect", "pipeline/format/compare"}
 
 func TestSmallToolStaysSmall(t *testing.T) {
 	deps := list(t, "-deps", "./cmd/slipway")

@@ -12,14 +12,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/slipway-build/slipway/pipeline/build/sbom"
+	"github.com/slipway-build/slipway/pipeline/build/sbom/osdb"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/provenance"
-	"github.com/slipway-build/slipway/pipeline/sbom"
-	"github.com/slipway-build/slipway/pipeline/sbom/osdb"
 )
 
 // complement adds what is made of finished files: recipes, bills of materials, notes and the provenance.

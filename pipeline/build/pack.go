@@ -17,9 +17,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/slipway-build/slipway/pipeline/chart"
+	"github.com/slipway-build/slipway/pipeline/build/chart"
+	"github.com/slipway-build/slipway/pipeline/build/oci"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
-	"github.com/slipway-build/slipway/pipeline/oci"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"

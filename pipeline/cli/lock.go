@@ -19,9 +19,9 @@ import (
 	"golang.org/x/mod/modfile"
 
 	"github.com/slipway-build/slipway/images"
-	"github.com/slipway-build/slipway/pipeline/chart"
+	"github.com/slipway-build/slipway/pipeline/build/chart"
+	"github.com/slipway-build/slipway/pipeline/build/engine"
 	"github.com/slipway-build/slipway/pipeline/config"
-	"github.com/slipway-build/slipway/pipeline/engine"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/build/sbom"
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/apk"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
@@ -25,7 +26,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/format/winget"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/version"
-	"github.com/slipway-build/slipway/pipeline/sbom"
 )
 
 // release is what the pipeline's own writers are given.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/build/sbom"
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/apk"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
@@ -24,7 +25,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/format/winget"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
-	"github.com/slipway-build/slipway/pipeline/sbom"
 )
 
 // carriers are the formats of packages that carry their files, with their writers.

@@ -11,9 +11,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/engine"
-	"github.com/slipway-build/slipway/pipeline/engine/dagger"
-	"github.com/slipway-build/slipway/pipeline/engine/host"
+	"github.com/slipway-build/slipway/pipeline/build/engine"
+	"github.com/slipway-build/slipway/pipeline/build/engine/dagger"
+	"github.com/slipway-build/slipway/pipeline/build/engine/host"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 
-	"github.com/slipway-build/slipway/pipeline/certs"
+	"github.com/slipway-build/slipway/pipeline/build/certs"
 )
 
 func TestBundle(t *testing.T) {

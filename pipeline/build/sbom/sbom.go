@@ -16,8 +16,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/slipway-build/slipway/pipeline/build/sbom/osdb"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
-	"github.com/slipway-build/slipway/pipeline/sbom/osdb"
 )
 
 // Document is what a bill of materials is written from.

@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-const slipwayChart = "../../charts/slipway"
+const slipwayChart = "../../../charts/slipway"
 
 func slipwayOptions() Options {
 	return Options{Dir: slipwayChart, Version: "1.2.3-rc.1", AppVersion: "1.2.3-rc.1", Time: commitTime}

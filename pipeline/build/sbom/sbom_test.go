@@ -21,8 +21,8 @@ import (
 	"github.com/spdx/tools-golang/spdx/v2/common"
 	spdx "github.com/spdx/tools-golang/spdx/v2/v2_3"
 
+	"github.com/slipway-build/slipway/pipeline/build/sbom/osdb"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
-	"github.com/slipway-build/slipway/pipeline/sbom/osdb"
 )
 
 var update = flag.Bool("update", false, "write golden files")

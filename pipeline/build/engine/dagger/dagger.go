@@ -22,8 +22,8 @@ import (
 
 	"dagger.io/dagger"
 
-	"github.com/slipway-build/slipway/pipeline/certs"
-	"github.com/slipway-build/slipway/pipeline/engine"
+	"github.com/slipway-build/slipway/pipeline/build/certs"
+	"github.com/slipway-build/slipway/pipeline/build/engine"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )

@@ -6,8 +6,8 @@ import (
 
 	"github.com/package-url/packageurl-go"
 
+	"github.com/slipway-build/slipway/pipeline/build/sbom/osdb"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
-	"github.com/slipway-build/slipway/pipeline/sbom/osdb"
 )
 
 // golangPURL keeps the letter case of a module's path. The type's definition asks for lower case and calls itself older
