@@ -104,18 +104,18 @@ var rooms = map[string]string{
 		"pipeline/verify pipeline/release/version",
 
 	// Fixtures that the tests of several rooms share.
-	"pipeline/publish/publishtest":              "",
-	"pipeline/publish/publishtest/registrytest": "",
-	"pipeline/publish/publishtest/releasetest":  "pipeline/publish pipeline/trust/sign pipeline/verify/verifytest",
-	"pipeline/publish/publishtest/githubtest":   "",
-	"pipeline/publish/publishtest/gittest":      "",
-	"pipeline/publish/publishtest/nugettest":    "",
-	"pipeline/publish/publishtest/snaptest":     "",
-	"pipeline/publish/publishtest/buckettest":   "",
-	"pipeline/publish/publishtest/oidctest":     "",
-	"pipeline/trust/keyless/keylesstest":        "pipeline/release/artifact pipeline/trust/keyless pipeline/trust/signature",
-	"pipeline/format/nfpm/nfpmtest":             "pipeline/format/archive pipeline/release/artifact pipeline/format pipeline/release/version",
-	"pipeline/verify/verifytest": "pipeline/format/archive pipeline/release/artifact pipeline/release/manifest pipeline/format pipeline/format/apk pipeline/format/brew " +
+	"pipeline/fixture":              "",
+	"pipeline/fixture/registrytest": "",
+	"pipeline/fixture/releasetest":  "pipeline/publish pipeline/trust/sign pipeline/fixture/verifytest",
+	"pipeline/fixture/githubtest":   "",
+	"pipeline/fixture/gittest":      "",
+	"pipeline/fixture/nugettest":    "",
+	"pipeline/fixture/snaptest":     "",
+	"pipeline/fixture/buckettest":   "",
+	"pipeline/fixture/oidctest":     "",
+	"pipeline/fixture/keylesstest":  "pipeline/release/artifact pipeline/trust/keyless pipeline/trust/signature",
+	"pipeline/fixture/packagetest":  "pipeline/format/archive pipeline/release/artifact pipeline/format pipeline/release/version",
+	"pipeline/fixture/verifytest": "pipeline/format/archive pipeline/release/artifact pipeline/release/manifest pipeline/format pipeline/format/apk pipeline/format/brew " +
 		"pipeline/format/deb pipeline/format/nupkg pipeline/format/rpm pipeline/format/scoop pipeline/format/script pipeline/format/snap " +
 		"pipeline/format/squashfs pipeline/format/winget pipeline/release/provenance pipeline/build/sbom pipeline/trust/sign pipeline/trust/signature pipeline/release/version",
 }

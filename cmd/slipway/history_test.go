@@ -28,7 +28,7 @@ import (
 	"golang.org/x/mod/sumdb/dirhash"
 	modzip "golang.org/x/mod/zip"
 
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/registrytest"
+	"github.com/slipway-build/slipway/pipeline/fixture/registrytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/reproduce"
 	"github.com/slipway-build/slipway/pipeline/serve"

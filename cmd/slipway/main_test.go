@@ -18,8 +18,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 func TestMain(m *testing.M) {

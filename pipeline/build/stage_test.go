@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 func put(t *testing.T, name, text string) {

@@ -28,7 +28,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/slipway-build/slipway/pipeline/cli"
-	"github.com/slipway-build/slipway/pipeline/trust/keyless/keylesstest"
+	"github.com/slipway-build/slipway/pipeline/fixture/keylesstest"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")

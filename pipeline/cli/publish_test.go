@@ -19,26 +19,26 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/buckettest"
+	"github.com/slipway-build/slipway/pipeline/fixture/githubtest"
+	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
+	"github.com/slipway-build/slipway/pipeline/fixture/nugettest"
+	"github.com/slipway-build/slipway/pipeline/fixture/registrytest"
+	"github.com/slipway-build/slipway/pipeline/fixture/releasetest"
+	"github.com/slipway-build/slipway/pipeline/fixture/snaptest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/buckettest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/githubtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/gittest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/nugettest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/registrytest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/snaptest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // world is everything that a release goes to, on this machine: real git, OCI registries in process, and what stands in
 // for the rest.
 type world struct {
 	t          testing.TB
-	faults     *publishtest.Faults
+	faults     *fixture.Faults
 	registries []*registrytest.Registry
 	hosts      []string
 	hub        *githubtest.Hub
@@ -115,7 +115,7 @@ func newWorld(t testing.TB, dist string) *world { return newWorldOf(t, hello(), 
 
 func newWorldOf(t testing.TB, p origin, dist string) *world {
 	t.Helper()
-	w := &world{t: t, faults: &publishtest.Faults{}, dir: t.TempDir(), shelf: t.TempDir(), posts: &posts{}, urls: map[string]string{}}
+	w := &world{t: t, faults: &fixture.Faults{}, dir: t.TempDir(), shelf: t.TempDir(), posts: &posts{}, urls: map[string]string{}}
 	for i, o := range []registrytest.Options{{Referrers: true}, {User: "robot", Password: "registry-canary", Private: true}} {
 		r := registrytest.New(o)
 		w.registries = append(w.registries, r)
@@ -259,8 +259,8 @@ func folderState(t testing.TB, dir string) string {
 }
 
 // changed are the requests that change something; those that only ask, though by POST, are left out.
-func changed(seen []publishtest.Seen) []publishtest.Seen {
-	return slices.DeleteFunc(slices.Clone(seen), func(s publishtest.Seen) bool {
+func changed(seen []fixture.Seen) []fixture.Seen {
+	return slices.DeleteFunc(slices.Clone(seen), func(s fixture.Seen) bool {
 		return !s.Changes() || strings.HasSuffix(s.URL, "/git-upload-pack")
 	})
 }
@@ -473,12 +473,12 @@ func TestPublishOneIsDown(t *testing.T) {
 	stages := []string{"registry 1", "registry 2", "github", "bucket"}
 	for _, down := range append(stages, "git", "nuget", "snap") {
 		w := newWorld(t, dist)
-		w.faults.Set(func(_ int, service string, r *http.Request) publishtest.Fault {
+		w.faults.Set(func(_ int, service string, r *http.Request) fixture.Fault {
 			reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 			if service == down && !(reads && slices.Contains(stages, down)) {
-				return publishtest.Unauthorized // for good, so that nobody waits
+				return fixture.Unauthorized // for good, so that nobody waits
 			}
-			return publishtest.None
+			return fixture.None
 		})
 		code, out := w.publish()
 		if code != int(fault.Credentials) && code != int(fault.Transient) {
@@ -579,10 +579,10 @@ func TestPublishKilled(t *testing.T) {
 	clean := newWorld(t, dist)
 	clean.must()
 	want, n := clean.state(), len(clean.faults.Seen())
-	step := publishtest.Stride(n / 3)
+	step := fixture.Stride(n / 3)
 	var different atomic.Int64
 	t.Run("at", func(t *testing.T) {
-		for k, how := range []publishtest.Fault{publishtest.Kill, publishtest.KillAfter} {
+		for k, how := range []fixture.Fault{fixture.Kill, fixture.KillAfter} {
 			for i := 1 + k*step/2; i <= n; i += step {
 				t.Run(fmt.Sprintf("%s %d", how, i), func(t *testing.T) {
 					t.Parallel()
@@ -598,12 +598,12 @@ func TestPublishKilled(t *testing.T) {
 }
 
 // killAt kills a publishing at a request, runs it again and returns how the end differs from the state that is wanted.
-func killAt(t *testing.T, dist string, how publishtest.Fault, i int, want string) string {
+func killAt(t *testing.T, dist string, how fixture.Fault, i int, want string) string {
 	w := newWorld(t, dist)
 	cmd, out := w.command("publish", "--destinations", "to.yaml")
 	var once sync.Once
 	w.faults.Kill = func() { once.Do(func() { _ = cmd.Process.Kill() }) }
-	w.faults.Set(publishtest.Nth(i, how))
+	w.faults.Set(fixture.Nth(i, how))
 	// The order of requests is not that of the clean run, so this one may have fewer and get to its end.
 	if err := cmd.Run(); err != nil && cmd.ProcessState.ExitCode() != -1 {
 		t.Errorf("%v\n%s", err, out)

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // TestVerifyKey takes the project's key where none is named, in the folder of the project and for what comes from

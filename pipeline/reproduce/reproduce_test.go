@@ -51,7 +51,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 )
 
 func main() {

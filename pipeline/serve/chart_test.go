@@ -13,10 +13,10 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/serve"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 func packed(t testing.TB, files map[string]string) []byte {

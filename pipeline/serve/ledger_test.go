@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/serve"
 	"github.com/slipway-build/slipway/pipeline/trust/ledger"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // verdict is one over the release.json in dir.

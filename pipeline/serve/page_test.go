@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/serve"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 func base64Of(t *testing.T, d artifact.Digest) string {

@@ -15,10 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/serve"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // running is a server on a port of its own.

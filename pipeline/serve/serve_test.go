@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/serve"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")

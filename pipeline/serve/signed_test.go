@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/serve"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 	"github.com/slipway-build/slipway/pipeline/verify"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // Who receives a release from a server verifies it with the project's key, also one that was signed while it was served.

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/verify"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // entry is a file, or a link, of an archive.

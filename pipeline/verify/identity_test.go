@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/keylesstest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/trust/ephemeral"
 	"github.com/slipway-build/slipway/pipeline/trust/keyless"
-	"github.com/slipway-build/slipway/pipeline/trust/keyless/keylesstest"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
 	"github.com/slipway-build/slipway/pipeline/verify"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // certified is the release of a workflow's run, signed by the identity of the workflow.

@@ -17,12 +17,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/serve"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 	"github.com/slipway-build/slipway/pipeline/verify"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // site serves the files of a release below /r/, and remembers what it was asked for.

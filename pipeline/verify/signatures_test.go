@@ -10,12 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 	"github.com/slipway-build/slipway/pipeline/verify"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 const attestation = "attestations/hello_1.2.3.intoto.jsonl"

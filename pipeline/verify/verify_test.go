@@ -15,11 +15,11 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/verify"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")

@@ -16,10 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/packagetest"
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/apk"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
-	"github.com/slipway-build/slipway/pipeline/format/nfpm/nfpmtest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -105,29 +105,29 @@ func listing(t testing.TB, b []byte) string {
 }
 
 func TestGolden(t *testing.T) {
-	p := nfpmtest.Package(t, "1.2.3-rc.1", nfpmtest.Files(nfpmtest.Program(100_000)))
+	p := packagetest.Package(t, "1.2.3-rc.1", packagetest.Files(packagetest.Program(100_000)))
 	p.Depends, p.Recommends = []string{"ca-certificates", "git>=2.30"}, []string{"less"}
 	p.Suggests, p.Conflicts, p.Provides, p.Replaces = []string{"vim"}, []string{"other"}, []string{"thing=1"}, []string{"old"}
-	b := nfpmtest.Bytes(t, apk.Write, p)
-	nfpmtest.Golden(t, "full", b, listing(t, b))
+	b := packagetest.Bytes(t, apk.Write, p)
+	packagetest.Golden(t, "full", b, listing(t, b))
 
-	least := nfpmtest.Package(t, "1.2.4-snapshot.5.g0123456789ab", nfpmtest.Files(nfpmtest.Program(1000)))
-	nfpmtest.Least(&least)
+	least := packagetest.Package(t, "1.2.4-snapshot.5.g0123456789ab", packagetest.Files(packagetest.Program(1000)))
+	packagetest.Least(&least)
 	least.Maintainer = "Tool Authors"
 	least.Platform = artifact.Platform{OS: "linux", Arch: "arm"}
-	b = nfpmtest.Bytes(t, apk.Write, least)
-	nfpmtest.Golden(t, "least", b, listing(t, b))
+	b = packagetest.Bytes(t, apk.Write, least)
+	packagetest.Golden(t, "least", b, listing(t, b))
 }
 
-func TestIndependence(t *testing.T) { nfpmtest.Independent(t, apk.Write) }
+func TestIndependence(t *testing.T) { packagetest.Independent(t, apk.Write) }
 
 func TestRefusals(t *testing.T) {
-	nfpmtest.Refused(t, apk.Write, map[string]func(*format.Package){
+	packagetest.Refused(t, apk.Write, map[string]func(*format.Package){
 		"package tool: apk has no name for linux/arm/v5; leave the platform out": func(p *format.Package) {
 			p.Platform = artifact.Platform{OS: "linux", Arch: "arm", Variant: "v5"}
 		},
 		`package tool: version 1.2.3-dev.1: apk has no prerelease "dev.1"; it knows alpha, beta, pre and rc, and numbers after them, as in rc.1`: func(p *format.Package) {
-			p.Version = nfpmtest.Package(t, "1.2.3-dev.1", nil).Version
+			p.Version = packagetest.Package(t, "1.2.3-dev.1", nil).Version
 		},
 		`package tool: "git >= 2" is no relation of apk, such as name or name>=1.2`: func(p *format.Package) { p.Depends = []string{"git >= 2"} },
 		"package tool: usr/share/licenses/tool/LICENSE is in it twice": func(p *format.Package) {
@@ -138,17 +138,17 @@ func TestRefusals(t *testing.T) {
 
 // A package is installed into an empty root, upgraded and deleted.
 func TestInstall(t *testing.T) {
-	tool := nfpmtest.Tool(t, "apk", "apk-tools")
+	tool := packagetest.Tool(t, "apk", "apk-tools")
 	if os.Geteuid() != 0 || runtime.GOARCH != "amd64" {
 		t.Skip("apk --root needs root on amd64")
 	}
 	root := t.TempDir()
 	run := func(args ...string) string {
-		return nfpmtest.Run(t, tool, append([]string{"--root", root, "--arch", "x86_64", "--no-network", "--allow-untrusted"}, args...)...)
+		return packagetest.Run(t, tool, append([]string{"--root", root, "--arch", "x86_64", "--no-network", "--allow-untrusted"}, args...)...)
 	}
-	t.Log(run("add", "--initdb", nfpmtest.Real(t, format.APK, apk.Write, "1.2.3-rc.1")))
-	t.Log(run("add", nfpmtest.Real(t, format.APK, apk.Write, "1.2.3")))
-	if out := nfpmtest.Run(t, filepath.Join(root, "usr/bin/tool")); out != "tool 1.2.3\n" {
+	t.Log(run("add", "--initdb", packagetest.Real(t, format.APK, apk.Write, "1.2.3-rc.1")))
+	t.Log(run("add", packagetest.Real(t, format.APK, apk.Write, "1.2.3")))
+	if out := packagetest.Run(t, filepath.Join(root, "usr/bin/tool")); out != "tool 1.2.3\n" {
 		t.Errorf("the upgraded program prints %q", out)
 	}
 	t.Log(run("info", "-a", "tool"))

@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/format/compare"
 	"github.com/slipway-build/slipway/pipeline/format/inspect"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 func files(t testing.TB, format string, a, b []byte) []string {

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/format/compare"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 type plantedImage struct {

@@ -18,10 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/packagetest"
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/format/deb"
-	"github.com/slipway-build/slipway/pipeline/format/nfpm/nfpmtest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -138,21 +138,21 @@ func listing(t testing.TB, b []byte) string {
 }
 
 func TestGolden(t *testing.T) {
-	p := nfpmtest.Package(t, "1.2.3", nfpmtest.Files(nfpmtest.Program(100_000)))
+	p := packagetest.Package(t, "1.2.3", packagetest.Files(packagetest.Program(100_000)))
 	p.Depends, p.Recommends = []string{"ca-certificates", "git (>= 1:2.30) | mercurial"}, []string{"less"}
 	p.Suggests, p.Conflicts, p.Provides, p.Replaces = []string{"vim"}, []string{"other"}, []string{"thing"}, []string{"old"}
-	b := nfpmtest.Bytes(t, deb.Write, p)
-	nfpmtest.Golden(t, "full", b, listing(t, b))
+	b := packagetest.Bytes(t, deb.Write, p)
+	packagetest.Golden(t, "full", b, listing(t, b))
 
-	least := nfpmtest.Package(t, "1.2.4-snapshot.5.g0123456789ab", nfpmtest.Files(nfpmtest.Program(1000)))
-	nfpmtest.Least(&least)
+	least := packagetest.Package(t, "1.2.4-snapshot.5.g0123456789ab", packagetest.Files(packagetest.Program(1000)))
+	packagetest.Least(&least)
 	least.Maintainer = "Tool Authors"
 	least.Platform = artifact.Platform{OS: "linux", Arch: "arm"}
-	b = nfpmtest.Bytes(t, deb.Write, least)
-	nfpmtest.Golden(t, "least", b, listing(t, b))
+	b = packagetest.Bytes(t, deb.Write, least)
+	packagetest.Golden(t, "least", b, listing(t, b))
 }
 
-func TestIndependence(t *testing.T) { nfpmtest.Independent(t, deb.Write) }
+func TestIndependence(t *testing.T) { packagetest.Independent(t, deb.Write) }
 
 func TestRefusals(t *testing.T) {
 	add := func(name string, role format.Role) func(*format.Package) {
@@ -160,14 +160,14 @@ func TestRefusals(t *testing.T) {
 			p.Files = append(p.Files, format.File{File: archive.Bytes(name, []byte("x")), Role: role})
 		}
 	}
-	nfpmtest.Refused(t, deb.Write, map[string]func(*format.Package){
+	packagetest.Refused(t, deb.Write, map[string]func(*format.Package){
 		`package "my_tool": the name of a deb has no underscore; write a hyphen (https://www.debian.org/doc/debian-policy/ch-controlfields.html#source)`: func(p *format.Package) { p.Name = "my_tool" },
 		"package tool: deb has no name for windows/amd64; leave the platform out": func(p *format.Package) {
 			p.Platform = artifact.Platform{OS: "windows", Arch: "amd64"}
 		},
 		"package tool: deb has no name for linux/amd64/v3; leave the platform out": func(p *format.Package) { p.Platform.Variant = "v3" },
 		`package tool: version 1.2.3-rc10: package managers sort "rc10" otherwise than SemVer; separate words and numbers by dots, as in rc.1`: func(p *format.Package) {
-			p.Version = nfpmtest.Package(t, "1.2.3-rc10", nil).Version
+			p.Version = packagetest.Package(t, "1.2.3-rc10", nil).Version
 		},
 		"package tool: usr/share/doc/tool/copyright is in it twice":                                                     add("usr/share/doc/tool/copyright", format.Document),
 		`package tool: "usr/lib/systemd/system/$(id).service" is not the name of a systemd unit, such as tool.service`:  add("usr/lib/systemd/system/$(id).service", format.Unit),
@@ -179,7 +179,7 @@ func TestRefusals(t *testing.T) {
 
 // The digests in a package are those of its files, and sizes are rounded up.
 func TestControl(t *testing.T) {
-	control, data := read(t, nfpmtest.Bytes(t, deb.Write, nfpmtest.Package(t, "1.2.3", nfpmtest.Files(nfpmtest.Program(100_001)))))
+	control, data := read(t, packagetest.Bytes(t, deb.Write, packagetest.Package(t, "1.2.3", packagetest.Files(packagetest.Program(100_001)))))
 	texts := map[string]string{}
 	for _, e := range control {
 		texts[e.header.Name] = e.content
@@ -216,12 +216,12 @@ func TestCopyright(t *testing.T) {
 	gpl := "                    GNU GENERAL PUBLIC LICENSE\n                       Version 3, 29 June 2007\n\n Copyright (C) 2007 Free Software Foundation, Inc. <https://fsf.org/>\n" +
 		strings.Repeat(" Everyone is permitted to copy.\n", 1100)
 	text := func(license string, files ...string) string {
-		p := nfpmtest.Package(t, "1.2.3", nfpmtest.Files(nfpmtest.Program(10))[:1])
+		p := packagetest.Package(t, "1.2.3", packagetest.Files(packagetest.Program(10))[:1])
 		p.License = license
 		for i := 0; i < len(files); i += 2 {
 			p.Files = append(p.Files, format.File{File: archive.Bytes("usr/share/doc/tool/"+files[i], []byte(files[i+1])), Role: format.License})
 		}
-		_, data := read(t, nfpmtest.Bytes(t, deb.Write, p))
+		_, data := read(t, packagetest.Bytes(t, deb.Write, p))
 		out := ""
 		for _, e := range data {
 			if strings.HasSuffix(e.header.Name, "/copyright") {
@@ -262,15 +262,15 @@ func TestCopyright(t *testing.T) {
 }
 
 func TestDpkgDeb(t *testing.T) {
-	dpkg := nfpmtest.Tool(t, "dpkg-deb", "dpkg")
-	path := nfpmtest.Real(t, format.Deb, deb.Write, "1.2.3-rc.1")
-	info := nfpmtest.Run(t, dpkg, "-I", path)
+	dpkg := packagetest.Tool(t, "dpkg-deb", "dpkg")
+	path := packagetest.Real(t, format.Deb, deb.Write, "1.2.3-rc.1")
+	info := packagetest.Run(t, dpkg, "-I", path)
 	for _, want := range []string{" Package: tool\n", " Version: 1.2.3~rc.1\n", " Architecture: amd64\n", " Description: example that has everything\n"} {
 		if !strings.Contains(info, want) {
 			t.Errorf("dpkg-deb -I has no %q:\n%s", want, info)
 		}
 	}
-	contents := nfpmtest.Run(t, dpkg, "-c", path)
+	contents := packagetest.Run(t, dpkg, "-c", path)
 	for _, want := range []string{"./usr/bin/tool\n", "./usr/share/man/man1/tool.1.gz\n", "./etc/tool/tool.conf\n"} {
 		if !strings.Contains(contents, want) {
 			t.Errorf("dpkg-deb -c has no %q:\n%s", want, contents)
@@ -281,7 +281,7 @@ func TestDpkgDeb(t *testing.T) {
 
 // A package is installed into an empty root, configured, upgraded, removed and purged.
 func TestInstall(t *testing.T) {
-	dpkg := nfpmtest.Tool(t, "dpkg", "dpkg")
+	dpkg := packagetest.Tool(t, "dpkg", "dpkg")
 	if os.Geteuid() != 0 || runtime.GOARCH != "amd64" {
 		t.Skip("dpkg --root needs root on amd64")
 	}
@@ -296,10 +296,10 @@ func TestInstall(t *testing.T) {
 	}
 	// The scratch root has no shell: the scripts run outside, and are told the root.
 	run := func(args ...string) {
-		t.Log(nfpmtest.Run(t, dpkg, append([]string{"--root=" + root, "--force-script-chrootless", "--log=" + filepath.Join(root, "log")}, args...)...))
+		t.Log(packagetest.Run(t, dpkg, append([]string{"--root=" + root, "--force-script-chrootless", "--log=" + filepath.Join(root, "log")}, args...)...))
 	}
-	run("--install", nfpmtest.Real(t, format.Deb, deb.Write, "1.2.3-rc.1"))
-	if out := nfpmtest.Run(t, filepath.Join(root, "usr/bin/tool")); out != "tool 1.2.3-rc.1\n" {
+	run("--install", packagetest.Real(t, format.Deb, deb.Write, "1.2.3-rc.1"))
+	if out := packagetest.Run(t, filepath.Join(root, "usr/bin/tool")); out != "tool 1.2.3-rc.1\n" {
 		t.Errorf("the installed program prints %q", out)
 	}
 	run("--verify", "tool")
@@ -313,8 +313,8 @@ func TestInstall(t *testing.T) {
 	if err := os.WriteFile(conf, []byte("changed\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run("--install", nfpmtest.Real(t, format.Deb, deb.Write, "1.2.3"))
-	if out := nfpmtest.Run(t, filepath.Join(root, "usr/bin/tool")); out != "tool 1.2.3\n" {
+	run("--install", packagetest.Real(t, format.Deb, deb.Write, "1.2.3"))
+	if out := packagetest.Run(t, filepath.Join(root, "usr/bin/tool")); out != "tool 1.2.3\n" {
 		t.Errorf("the upgraded program prints %q", out)
 	}
 	if b, err := os.ReadFile(conf); err != nil || string(b) != "changed\n" {
@@ -334,8 +334,8 @@ func TestInstall(t *testing.T) {
 
 // The scripts succeed where there is nothing of systemd, in all that dpkg calls them for.
 func TestScripts(t *testing.T) {
-	shell := nfpmtest.Tool(t, "dash", "dash")
-	control, _ := read(t, nfpmtest.Bytes(t, deb.Write, nfpmtest.Package(t, "1.2.3", nfpmtest.Files(nfpmtest.Program(10)))))
+	shell := packagetest.Tool(t, "dash", "dash")
+	control, _ := read(t, packagetest.Bytes(t, deb.Write, packagetest.Package(t, "1.2.3", packagetest.Files(packagetest.Program(10)))))
 	run := 0
 	for _, e := range control {
 		for _, args := range map[string][][]string{
@@ -357,16 +357,16 @@ func TestScripts(t *testing.T) {
 }
 
 func TestLintian(t *testing.T) {
-	lintian := nfpmtest.Tool(t, "lintian", "lintian")
+	lintian := packagetest.Tool(t, "lintian", "lintian")
 	for name, change := range map[string]func(*format.Package){
 		"full":  func(*format.Package) {},
-		"least": nfpmtest.Least,
+		"least": packagetest.Least,
 		"apache": func(p *format.Package) {
 			p.License = "Apache-2.0"
 			p.Files[1].File = archive.Bytes(p.Files[1].Name, []byte(apache))
 		},
 	} {
-		path := nfpmtest.Real(t, format.Deb, deb.Write, "1.2.3", change)
+		path := packagetest.Real(t, format.Deb, deb.Write, "1.2.3", change)
 		out, err := exec.Command(lintian, "--allow-root", "--no-cfg", "--display-info", "--pedantic", path).CombinedOutput()
 		t.Logf("lintian of %s: %v\n%s", name, err, out)
 		if found := regexp.MustCompile(`(?m)^[EW]: .*$`).FindAll(out, -1); len(found) > 0 {

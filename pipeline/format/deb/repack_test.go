@@ -5,12 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/format/nfpm/nfpmtest"
+	"github.com/slipway-build/slipway/pipeline/fixture/packagetest"
 )
 
 // What the library might write broken is an error, and no panic.
 func TestRepackBroken(t *testing.T) {
-	b := nfpmtest.Bytes(t, Write, nfpmtest.Package(t, "1.2.3", nfpmtest.Files(nfpmtest.Program(100))))
+	b := packagetest.Bytes(t, Write, packagetest.Package(t, "1.2.3", packagetest.Files(packagetest.Program(100))))
 	plain := bytes.Replace(b, []byte("data.tar.gz"), []byte("data.tar   "), 1)
 	if _, err := repack(plain, time.Unix(0, 0), 1); err != nil {
 		t.Fatal(err)

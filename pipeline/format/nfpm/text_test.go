@@ -6,10 +6,10 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/packagetest"
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/format/nfpm"
-	"github.com/slipway-build/slipway/pipeline/format/nfpm/nfpmtest"
 )
 
 func TestWrap(t *testing.T) {
@@ -67,7 +67,7 @@ func TestChanges(t *testing.T) {
 		{"- \n-\n1. \n", []string{"1."}},
 		{"- a\r\n- b\r\n", []string{"a", "b"}},
 	} {
-		p := nfpmtest.Package(t, "1.2.3", nil)
+		p := packagetest.Package(t, "1.2.3", nil)
 		p.Changes = tt.changes
 		if got := nfpm.Changes(p); !slices.Equal(got, tt.want) {
 			t.Errorf("%q is %q, want %q", tt.changes, got, tt.want)
@@ -80,7 +80,7 @@ func FuzzChanges(f *testing.F) {
 	f.Add("## 1.2.3\n\n- one\n  more\n\n# \n- \n")
 	f.Add("0. \n* *\n")
 	f.Fuzz(func(t *testing.T, changes string) {
-		p := nfpmtest.Package(t, "1.2.3", nil)
+		p := packagetest.Package(t, "1.2.3", nil)
 		p.Changes = changes
 		points := nfpm.Changes(p)
 		if len(points) == 0 {
@@ -98,7 +98,7 @@ func FuzzChanges(f *testing.F) {
 }
 
 func TestUnits(t *testing.T) {
-	p := nfpmtest.Package(t, "1.2.3", nil)
+	p := packagetest.Package(t, "1.2.3", nil)
 	for name, text := range map[string]string{
 		"usr/lib/systemd/system/b.service":     "[Service]\n[Install]\r\n",
 		"usr/lib/systemd/system/a.timer":       "[Install]",

@@ -4,12 +4,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/format/nfpm/nfpmtest"
+	"github.com/slipway-build/slipway/pipeline/fixture/packagetest"
 )
 
 // What the library might write broken is an error, and no panic.
 func TestRepackBroken(t *testing.T) {
-	b := nfpmtest.Bytes(t, Write, nfpmtest.Package(t, "1.2.3", nfpmtest.Files(nfpmtest.Program(100))))
+	b := packagetest.Bytes(t, Write, packagetest.Package(t, "1.2.3", packagetest.Files(packagetest.Program(100))))
 	if _, err := repack(b, time.Unix(0, 0), nil); err != nil {
 		t.Fatal(err)
 	}

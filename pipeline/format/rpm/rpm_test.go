@@ -19,9 +19,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/packagetest"
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
-	"github.com/slipway-build/slipway/pipeline/format/nfpm/nfpmtest"
 	"github.com/slipway-build/slipway/pipeline/format/rpm"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
@@ -215,29 +215,29 @@ func listing(t testing.TB, b []byte) string {
 }
 
 func TestGolden(t *testing.T) {
-	p := nfpmtest.Package(t, "1.2.3", nfpmtest.Files(nfpmtest.Program(100_000)))
+	p := packagetest.Package(t, "1.2.3", packagetest.Files(packagetest.Program(100_000)))
 	p.Depends, p.Recommends = []string{"ca-certificates", "git >= 2.30", "(a or b)"}, []string{"less"}
 	p.Suggests, p.Conflicts, p.Provides, p.Replaces = []string{"vim"}, []string{"other < 2"}, []string{"thing = 1"}, []string{"old"}
-	b := nfpmtest.Bytes(t, rpm.Write, p)
-	nfpmtest.Golden(t, "full", b, listing(t, b))
+	b := packagetest.Bytes(t, rpm.Write, p)
+	packagetest.Golden(t, "full", b, listing(t, b))
 
-	least := nfpmtest.Package(t, "1.2.4-snapshot.5.g0123456789ab", nfpmtest.Files(nfpmtest.Program(1000)))
-	nfpmtest.Least(&least)
+	least := packagetest.Package(t, "1.2.4-snapshot.5.g0123456789ab", packagetest.Files(packagetest.Program(1000)))
+	packagetest.Least(&least)
 	least.Maintainer = "Tool Authors"
 	least.Platform = artifact.Platform{OS: "linux", Arch: "arm"}
-	b = nfpmtest.Bytes(t, rpm.Write, least)
-	nfpmtest.Golden(t, "least", b, listing(t, b))
+	b = packagetest.Bytes(t, rpm.Write, least)
+	packagetest.Golden(t, "least", b, listing(t, b))
 }
 
-func TestIndependence(t *testing.T) { nfpmtest.Independent(t, rpm.Write) }
+func TestIndependence(t *testing.T) { packagetest.Independent(t, rpm.Write) }
 
 func TestRefusals(t *testing.T) {
-	nfpmtest.Refused(t, rpm.Write, map[string]func(*format.Package){
+	packagetest.Refused(t, rpm.Write, map[string]func(*format.Package){
 		"package tool: rpm has no name for darwin/arm64; leave the platform out": func(p *format.Package) {
 			p.Platform = artifact.Platform{OS: "darwin", Arch: "arm64"}
 		},
 		"package tool: version 1.2.3-1: rpm sorts words before numbers, and SemVer numbers before words; write a word and then numbers, as in rc.1": func(p *format.Package) {
-			p.Version = nfpmtest.Package(t, "1.2.3-1", nil).Version
+			p.Version = packagetest.Package(t, "1.2.3-1", nil).Version
 		},
 		`package tool: "a b" is no relation of rpm, such as name or name >= 1.2`:    func(p *format.Package) { p.Depends = []string{"a b"} },
 		`package tool: "a => 1" is no relation of rpm, such as name or name >= 1.2`: func(p *format.Package) { p.Conflicts = []string{"a => 1"} },
@@ -252,9 +252,9 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestRPM(t *testing.T) {
-	tool := nfpmtest.Tool(t, "rpm", "rpm")
-	path := nfpmtest.Real(t, format.RPM, rpm.Write, "1.2.3-rc.1")
-	out := nfpmtest.Run(t, tool, "-qpil", "--scripts", "--changelog", "--provides", path)
+	tool := packagetest.Tool(t, "rpm", "rpm")
+	path := packagetest.Real(t, format.RPM, rpm.Write, "1.2.3-rc.1")
+	out := packagetest.Run(t, tool, "-qpil", "--scripts", "--changelog", "--provides", path)
 	t.Logf("\n%s", out)
 	for _, want := range []string{
 		"Version     : 1.2.3~rc.1\n", "Release     : 1\n", "Architecture: x86_64\n", "Build Host  : localhost\n", "\n/usr/bin/tool\n",
@@ -265,13 +265,13 @@ func TestRPM(t *testing.T) {
 			t.Errorf("rpm -qpil has no %q", want)
 		}
 	}
-	if out := nfpmtest.Run(t, tool, "-Kv", "--nosignature", path); strings.Contains(out, "BAD") || strings.Contains(out, "NOT OK") {
+	if out := packagetest.Run(t, tool, "-Kv", "--nosignature", path); strings.Contains(out, "BAD") || strings.Contains(out, "NOT OK") {
 		t.Errorf("rpm -K says\n%s", out)
 	} else {
 		t.Log(out)
 	}
 	for flag, want := range map[string]string{"-qpd": "/usr/share/doc/tool/README.md\n/usr/share/man/man1/tool.1.gz\n", "-qpc": "/etc/tool/tool.conf\n", "-qpL": "/usr/share/licenses/tool/LICENSE\n/usr/share/licenses/tool/NOTICE\n"} {
-		if got := nfpmtest.Run(t, tool, flag, path); got != want {
+		if got := packagetest.Run(t, tool, flag, path); got != want {
 			t.Errorf("rpm %s says\n%swant\n%s", flag, got, want)
 		}
 	}
@@ -279,9 +279,9 @@ func TestRPM(t *testing.T) {
 
 // What rpm2cpio and cpio unpack is what was packed.
 func TestCpio(t *testing.T) {
-	convert, cpio := nfpmtest.Tool(t, "rpm2cpio", "rpm2cpio"), nfpmtest.Tool(t, "cpio", "cpio")
+	convert, cpio := packagetest.Tool(t, "rpm2cpio", "rpm2cpio"), packagetest.Tool(t, "cpio", "cpio")
 	var archived bytes.Buffer
-	c := exec.Command(convert, nfpmtest.Real(t, format.RPM, rpm.Write, "1.2.3"))
+	c := exec.Command(convert, packagetest.Real(t, format.RPM, rpm.Write, "1.2.3"))
 	c.Stdout = &archived
 	if err := c.Run(); err != nil {
 		t.Fatal(err)
@@ -294,11 +294,11 @@ func TestCpio(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Logf("\n%s", out)
-	if b, err := os.ReadFile(filepath.Join(dir, "usr/lib/systemd/system/tool.service")); err != nil || string(b) != nfpmtest.Service {
+	if b, err := os.ReadFile(filepath.Join(dir, "usr/lib/systemd/system/tool.service")); err != nil || string(b) != packagetest.Service {
 		t.Errorf("the unit is %q: %v", b, err)
 	}
 	if runtime.GOARCH == "amd64" && runtime.GOOS == "linux" {
-		if out := nfpmtest.Run(t, filepath.Join(dir, "usr/bin/tool")); out != "tool 1.2.3\n" {
+		if out := packagetest.Run(t, filepath.Join(dir, "usr/bin/tool")); out != "tool 1.2.3\n" {
 			t.Errorf("the program prints %q", out)
 		}
 	}
@@ -306,21 +306,21 @@ func TestCpio(t *testing.T) {
 
 // A package is installed into an empty root, upgraded and erased, with its scripts.
 func TestInstall(t *testing.T) {
-	tool := nfpmtest.Tool(t, "rpm", "rpm")
+	tool := packagetest.Tool(t, "rpm", "rpm")
 	if os.Geteuid() != 0 || runtime.GOARCH != "amd64" {
 		t.Skip("rpm --root needs root on amd64")
 	}
 	root := t.TempDir()
 	run := func(args ...string) string {
-		return nfpmtest.Run(t, tool, append([]string{"--root", root, "--nodeps", "--noscripts"}, args...)...)
+		return packagetest.Run(t, tool, append([]string{"--root", root, "--nodeps", "--noscripts"}, args...)...)
 	}
 	conf := filepath.Join(root, "etc/tool/tool.conf")
-	run("--install", nfpmtest.Real(t, format.RPM, rpm.Write, "1.2.3-rc.1"))
+	run("--install", packagetest.Real(t, format.RPM, rpm.Write, "1.2.3-rc.1"))
 	if err := os.WriteFile(conf, []byte("changed\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run("--upgrade", nfpmtest.Real(t, format.RPM, rpm.Write, "1.2.3"))
-	if out := nfpmtest.Run(t, filepath.Join(root, "usr/bin/tool")); out != "tool 1.2.3\n" {
+	run("--upgrade", packagetest.Real(t, format.RPM, rpm.Write, "1.2.3"))
+	if out := packagetest.Run(t, filepath.Join(root, "usr/bin/tool")); out != "tool 1.2.3\n" {
 		t.Errorf("the upgraded program prints %q", out)
 	}
 	if b, err := os.ReadFile(conf); err != nil || string(b) != "changed\n" {
@@ -340,8 +340,8 @@ func TestInstall(t *testing.T) {
 
 // The scriptlets succeed where there is no systemd, in all that rpm calls them for.
 func TestScripts(t *testing.T) {
-	shell := nfpmtest.Tool(t, "dash", "dash")
-	tags, _ := read(t, nfpmtest.Bytes(t, rpm.Write, nfpmtest.Package(t, "1.2.3", nfpmtest.Files(nfpmtest.Program(10)))))
+	shell := packagetest.Tool(t, "dash", "dash")
+	tags, _ := read(t, packagetest.Bytes(t, rpm.Write, packagetest.Package(t, "1.2.3", packagetest.Files(packagetest.Program(10)))))
 	for tag, counts := range map[int][]string{1024: {"1", "2"}, 1025: {"0", "1"}, 1026: {"0", "1"}} {
 		for _, n := range counts {
 			c := exec.Command(shell, "-eu", "-c", tags[tag][0], "scriptlet", n)
@@ -354,9 +354,9 @@ func TestScripts(t *testing.T) {
 }
 
 func TestRpmlint(t *testing.T) {
-	tool := nfpmtest.Tool(t, "rpmlint", "rpmlint")
-	for name, change := range map[string]func(*format.Package){"full": func(*format.Package) {}, "least": nfpmtest.Least} {
-		path := nfpmtest.Real(t, format.RPM, rpm.Write, "1.2.3", change)
+	tool := packagetest.Tool(t, "rpmlint", "rpmlint")
+	for name, change := range map[string]func(*format.Package){"full": func(*format.Package) {}, "least": packagetest.Least} {
+		path := packagetest.Real(t, format.RPM, rpm.Write, "1.2.3", change)
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

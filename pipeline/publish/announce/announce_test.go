@@ -18,13 +18,13 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/releasetest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/announce"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 const secretPath = "/services/T0CANARY/B0CANARY/canary%2Ftoken"
@@ -38,7 +38,7 @@ func must(t testing.TB, err error) {
 
 // stand is a webhook behind faults.
 type stand struct {
-	faults *publishtest.Faults
+	faults *fixture.Faults
 	url    string // of the webhook
 	host   string
 
@@ -49,7 +49,7 @@ type stand struct {
 
 func newStand(t testing.TB) *stand {
 	t.Helper()
-	s := &stand{faults: &publishtest.Faults{}}
+	s := &stand{faults: &fixture.Faults{}}
 	base := s.faults.Serve(t, "webhook", s)
 	s.url, s.host = base+secretPath+"?thread=canary-thread", strings.TrimPrefix(base, "http://")
 	return s
@@ -216,30 +216,30 @@ func TestEscaped(t *testing.T) {
 // Whatever happens to the one request, nothing is posted twice; and where the webhook certainly took nothing, the next
 // run posts it.
 func TestEveryFault(t *testing.T) {
-	for f, want := range map[publishtest.Fault]struct {
+	for f, want := range map[fixture.Fault]struct {
 		posted int // after the first run
 		then   int // after the second
 	}{
-		publishtest.None:         {1, 1},
-		publishtest.Kill:         {0, 0},
-		publishtest.KillAfter:    {1, 1},
-		publishtest.BadGateway:   {0, 0},
-		publishtest.BadAfter:     {1, 1},
-		publishtest.TooMany:      {1, 1}, // it was sent again at once
-		publishtest.Unavailable:  {0, 0},
-		publishtest.Reset:        {0, 0},
-		publishtest.Lost:         {1, 1},
-		publishtest.Cut:          {1, 1},
-		publishtest.Unauthorized: {0, 1},
+		fixture.None:         {1, 1},
+		fixture.Kill:         {0, 0},
+		fixture.KillAfter:    {1, 1},
+		fixture.BadGateway:   {0, 0},
+		fixture.BadAfter:     {1, 1},
+		fixture.TooMany:      {1, 1}, // it was sent again at once
+		fixture.Unavailable:  {0, 0},
+		fixture.Reset:        {0, 0},
+		fixture.Lost:         {1, 1},
+		fixture.Cut:          {1, 1},
+		fixture.Unauthorized: {0, 1},
 	} {
 		rel := open(t, "", "1.2.3")
 		s := newStand(t)
 		j := journal(t, rel)
 		ctx, cancel := context.WithCancel(t.Context())
-		s.faults.Kill, s.faults.Rule = cancel, publishtest.Nth(1, f)
+		s.faults.Kill, s.faults.Rule = cancel, fixture.Nth(1, f)
 		_, err := s.publish(ctx, t, rel, setting{journal: j})
 		cancel()
-		if f == publishtest.Unauthorized && fault.CodeOf(err) != fault.Credentials {
+		if f == fixture.Unauthorized && fault.CodeOf(err) != fault.Credentials {
 			t.Errorf("%s: %v", f, err)
 		}
 		if s.count() != want.posted {
@@ -251,7 +251,7 @@ func TestEveryFault(t *testing.T) {
 			t.Errorf("%s, and again: %d messages, want %d: %v", f, s.count(), want.then, err)
 		}
 		it := result.Outcomes[0].Items[0]
-		seen := f == publishtest.None || f == publishtest.TooMany || f == publishtest.Unauthorized
+		seen := f == fixture.None || f == fixture.TooMany || f == fixture.Unauthorized
 		if seen != (it.State == publish.Same) || !seen && (it.State != publish.Kept || !strings.Contains(it.Detail, "perhaps arrived")) {
 			t.Errorf("%s, and again: it is %s: %s", f, it.State, it.Detail)
 		}
@@ -379,9 +379,9 @@ func TestCanary(t *testing.T) {
 		}
 		d := s.destination(t, rel, setting{kind: kind, journal: j})
 		add(fmt.Sprintf("%v %+v %#v", d, d, d))
-		for _, f := range []publishtest.Fault{publishtest.Reset, publishtest.BadGateway, publishtest.Unauthorized} {
+		for _, f := range []fixture.Fault{fixture.Reset, fixture.BadGateway, fixture.Unauthorized} {
 			s.faults.Forget()
-			s.faults.Rule = publishtest.Nth(1, f)
+			s.faults.Rule = fixture.Nth(1, f)
 			result, err := s.publish(t.Context(), t, rel, setting{kind: kind, journal: j, again: true})
 			add(err)
 			add(fmt.Sprintf("%+v", result))

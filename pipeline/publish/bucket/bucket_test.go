@@ -15,17 +15,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/buckettest"
+	"github.com/slipway-build/slipway/pipeline/fixture/releasetest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/bucket"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/buckettest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 const (
@@ -44,14 +44,14 @@ func must(t testing.TB, err error) {
 // stand is a bucket behind faults.
 type stand struct {
 	*buckettest.Bucket
-	faults *publishtest.Faults
+	faults *fixture.Faults
 	url    string
 }
 
 func newStand(t testing.TB, o buckettest.Options) *stand {
 	t.Helper()
 	o.AccessKey, o.SecretKey, o.SessionToken, o.Region, o.Public = accessKey, secretKey, session, "eu-test-1", true
-	s := &stand{Bucket: buckettest.New(o), faults: &publishtest.Faults{}}
+	s := &stand{Bucket: buckettest.New(o), faults: &fixture.Faults{}}
 	s.url = s.faults.Serve(t, "bucket", s)
 	return s
 }
@@ -120,7 +120,7 @@ func TestPublish(t *testing.T) {
 			if !strings.Contains(state, `Cache-Control="public, max-age=31536000, immutable" Content-Type="application/gzip" X-Amz-Meta-Sha256="`) || strings.Contains(state, "report.html") {
 				t.Errorf("it is\n%s", state)
 			}
-			puts := publishtest.Changes(s.faults.Seen())
+			puts := fixture.Changes(s.faults.Seen())
 			if last := puts[len(puts)-1]; !strings.HasSuffix(last, "/release.json") || !strings.HasSuffix(puts[len(puts)-2], "/SHA256SUMS") {
 				t.Errorf("last comes %s", last)
 			}
@@ -131,8 +131,8 @@ func TestPublish(t *testing.T) {
 			}
 			s.faults.Forget()
 			result, err = s.publish(t.Context(), t, rel, o)
-			if err != nil || result.Changed || len(publishtest.Changes(s.faults.Seen())) > 0 {
-				t.Errorf("a second time: changed %v, %v, %q", result.Changed, err, publishtest.Changes(s.faults.Seen()))
+			if err != nil || result.Changed || len(fixture.Changes(s.faults.Seen())) > 0 {
+				t.Errorf("a second time: changed %v, %v, %q", result.Changed, err, fixture.Changes(s.faults.Seen()))
 			}
 		})
 	}
@@ -176,13 +176,13 @@ func TestDryRun(t *testing.T) {
 				told = append(told, r.Method+" "+strings.TrimPrefix(r.URL, s.url))
 			}})
 			must(t, err)
-			if s.State() != was || len(publishtest.Changes(s.faults.Seen())) > 0 {
+			if s.State() != was || len(fixture.Changes(s.faults.Seen())) > 0 {
 				t.Fatal("a dry run changed something")
 			}
 			s.faults.Forget()
 			_, err = s.publish(t.Context(), t, rel, setting{})
 			must(t, err)
-			did := publishtest.Changes(s.faults.Seen())
+			did := fixture.Changes(s.faults.Seen())
 			slices.Sort(told)
 			slices.Sort(did)
 			if !slices.Equal(told, did) || len(did) == 0 {
@@ -234,8 +234,8 @@ func TestTaken(t *testing.T) {
 			if strings.Contains(name, "false") {
 				return // that shows when it is read back
 			}
-			if s.State() != was || len(publishtest.Changes(s.faults.Seen())) > 0 {
-				t.Errorf("something was changed: %q", publishtest.Changes(s.faults.Seen()))
+			if s.State() != was || len(fixture.Changes(s.faults.Seen())) > 0 {
+				t.Errorf("something was changed: %q", fixture.Changes(s.faults.Seen()))
 			}
 		})
 	}
@@ -255,11 +255,11 @@ func TestRace(t *testing.T) {
 	} {
 		s := newStand(t, buckettest.Options{})
 		key := "hello/1.2.3/" + tt.path
-		s.faults.Rule = func(_ int, _ string, r *http.Request) publishtest.Fault {
+		s.faults.Rule = func(_ int, _ string, r *http.Request) fixture.Fault {
 			if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/"+key) {
 				s.Put(key, tt.body(), nil)
 			}
-			return publishtest.None
+			return fixture.None
 		}
 		_, err := s.publish(t.Context(), t, rel, setting{})
 		if fault.CodeOf(err) != tt.want {
@@ -282,7 +282,7 @@ func TestSignedLater(t *testing.T) {
 	s.faults.Forget()
 	_, err = s.publish(t.Context(), t, rel, setting{})
 	must(t, err)
-	signed, puts := s.State(), publishtest.Changes(s.faults.Seen())
+	signed, puts := s.State(), fixture.Changes(s.faults.Seen())
 	for line := range strings.Lines(unsigned) {
 		if !strings.Contains(signed, line) {
 			t.Errorf("there is no %s any more", line)
@@ -345,25 +345,25 @@ func TestEveryFault(t *testing.T) {
 	_, err := clean.publish(t.Context(), t, rel, setting{})
 	must(t, err)
 	n, want := len(clean.faults.Seen()), clean.State()
-	step := publishtest.Stride(7)
-	for k, f := range []publishtest.Fault{
-		publishtest.Kill, publishtest.KillAfter, publishtest.BadGateway, publishtest.BadAfter, publishtest.TooMany, publishtest.Unavailable,
-		publishtest.Reset, publishtest.Lost, publishtest.Cut, publishtest.Unauthorized,
+	step := fixture.Stride(7)
+	for k, f := range []fixture.Fault{
+		fixture.Kill, fixture.KillAfter, fixture.BadGateway, fixture.BadAfter, fixture.TooMany, fixture.Unavailable,
+		fixture.Reset, fixture.Lost, fixture.Cut, fixture.Unauthorized,
 	} {
 		for i := 1 + k%step; i <= n; i += step {
 			s := newStand(t, buckettest.Options{})
 			ctx, cancel := context.WithCancel(t.Context())
 			var over atomic.Bool // requests of a run that was killed may still arrive
-			s.faults.Kill, s.faults.Rule = cancel, func(n int, service string, r *http.Request) publishtest.Fault {
+			s.faults.Kill, s.faults.Rule = cancel, func(n int, service string, r *http.Request) fixture.Fault {
 				if over.Load() {
-					return publishtest.None
+					return fixture.None
 				}
-				return publishtest.Nth(i, f)(n, service, r)
+				return fixture.Nth(i, f)(n, service, r)
 			}
 			_, err := s.publish(ctx, t, rel, setting{})
 			cancel()
 			over.Store(true)
-			killed := f == publishtest.Kill || f == publishtest.KillAfter
+			killed := f == fixture.Kill || f == fixture.KillAfter
 			if err == nil && s.State() != want {
 				t.Fatalf("%s at request %d: it succeeded with another state", f, i)
 			}
@@ -390,14 +390,14 @@ func TestBodyIsSentAgain(t *testing.T) {
 	s := newStand(t, buckettest.Options{})
 	var mu sync.Mutex
 	tries := map[string]int{}
-	s.faults.Rule = func(_ int, _ string, r *http.Request) publishtest.Fault {
+	s.faults.Rule = func(_ int, _ string, r *http.Request) fixture.Fault {
 		if r.Method != http.MethodPut {
-			return publishtest.None
+			return fixture.None
 		}
 		mu.Lock()
 		defer mu.Unlock()
 		tries[r.URL.Path]++
-		return []publishtest.Fault{publishtest.None, publishtest.Unavailable, publishtest.TooMany, publishtest.BadAfter, publishtest.None}[tries[r.URL.Path]]
+		return []fixture.Fault{fixture.None, fixture.Unavailable, fixture.TooMany, fixture.BadAfter, fixture.None}[tries[r.URL.Path]]
 	}
 	d := s.destination(t, rel, setting{})
 	must(t, d.Stage(t.Context()))
@@ -453,7 +453,7 @@ func TestRefusedForTheMoment(t *testing.T) {
 	b := newStand(t, buckettest.Options{})
 	var mu sync.Mutex
 	tried := map[string]bool{}
-	s := &stand{Bucket: b.Bucket, faults: &publishtest.Faults{}}
+	s := &stand{Bucket: b.Bucket, faults: &fixture.Faults{}}
 	s.url = s.faults.Serve(t, "bucket", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		first := r.Method == http.MethodPut && len(tried) < 2 && !tried[r.URL.Path]

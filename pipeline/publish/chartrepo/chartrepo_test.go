@@ -20,21 +20,21 @@ import (
 	"helm.sh/helm/v3/pkg/getter"
 	"helm.sh/helm/v3/pkg/repo"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
+	"github.com/slipway-build/slipway/pipeline/fixture/releasetest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/chartrepo"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/gittest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // stand is a git repository behind faults.
 type stand struct {
 	*gittest.Repo
-	faults *publishtest.Faults
+	faults *fixture.Faults
 	url    string
 	token  string
 	work   string                       // for what is temporary; empty once everything is over
@@ -44,7 +44,7 @@ type stand struct {
 
 func newStand(t testing.TB) *stand {
 	t.Helper()
-	s := &stand{Repo: gittest.New(t), faults: &publishtest.Faults{}, token: gittest.Token, work: t.TempDir()}
+	s := &stand{Repo: gittest.New(t), faults: &fixture.Faults{}, token: gittest.Token, work: t.TempDir()}
 	s.url = s.faults.Serve(t, "git", s)
 	t.Cleanup(func() {
 		if left, err := os.ReadDir(s.work); err != nil || len(left) > 0 {
@@ -461,14 +461,14 @@ func (r *recorder) Begin(q wire.Request) (func(string), error) {
 // moved has somebody push to the branch at each of the first pushes, after it was looked at and before it arrives.
 func (s *stand) moved(times int) {
 	pushed := 0
-	s.faults.Set(func(_ int, _ string, r *http.Request) publishtest.Fault {
+	s.faults.Set(func(_ int, _ string, r *http.Request) fixture.Fault {
 		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") && pushed < times {
 			pushed++
 			index, _ := s.File("gh-pages", "index.yaml")
 			added := fmt.Sprintf("  other%d: [{name: other%[1]d, version: 1.0.0}]\n  zebra:\n", pushed)
 			s.Commit("gh-pages", map[string]string{"index.yaml": strings.Replace(index, "  zebra:\n", added, 1)})
 		}
-		return publishtest.None
+		return fixture.None
 	})
 }
 
@@ -513,11 +513,11 @@ func TestMoved(t *testing.T) {
 	s := newStand(t)
 	s.Commit("gh-pages", map[string]string{"index.yaml": theirs})
 	once := sync.OnceFunc(func() { s.Commit("gh-pages", map[string]string{"x": "y"}) })
-	s.faults.Set(func(_ int, _ string, r *http.Request) publishtest.Fault {
+	s.faults.Set(func(_ int, _ string, r *http.Request) fixture.Fault {
 		if r.URL.Query().Get("service") == "git-receive-pack" {
 			once()
 		}
-		return publishtest.None
+		return fixture.None
 	})
 	if items, err := s.destination(t, rel).Look(t.Context(), publish.Listed); err != nil || items[0].State != publish.Missing || len(s.Log("gh-pages")) != 2 {
 		t.Errorf("%v, %v", items, err)
@@ -528,11 +528,11 @@ func TestMoved(t *testing.T) {
 func TestTakenMeanwhile(t *testing.T) {
 	s := newStand(t)
 	s.Commit("gh-pages", map[string]string{"index.yaml": theirs})
-	s.faults.Set(func(_ int, _ string, r *http.Request) publishtest.Fault {
+	s.faults.Set(func(_ int, _ string, r *http.Request) fixture.Fault {
 		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") {
 			s.Commit("gh-pages", map[string]string{"hello-1.2.3.tgz": "other bytes"})
 		}
-		return publishtest.None
+		return fixture.None
 	})
 	_, err := s.publish(t, releasetest.Open(t, verifytest.Options{}), publish.Options{})
 	if got, _ := s.File("gh-pages", "hello-1.2.3.tgz"); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), "taken meanwhile") || got != "other bytes" {
@@ -628,13 +628,13 @@ func TestEveryFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, want := len(clean.faults.Seen()), clean.State()
-	step := publishtest.Stride(26)
-	for f := publishtest.Kill; f <= publishtest.Unauthorized; f++ {
+	step := fixture.Stride(26)
+	for f := fixture.Kill; f <= fixture.Unauthorized; f++ {
 		for i := 1 + 2*int(f)%step; i <= n; i += step {
 			s := make()
 			ctx, cancel := context.WithCancel(t.Context())
 			s.faults.Kill = cancel
-			s.faults.Set(publishtest.Nth(i, f))
+			s.faults.Set(fixture.Nth(i, f))
 			_, err := s.run(ctx, t, rel, publish.Options{Rounds: 1})
 			if code := fault.CodeOf(err); err != nil && code != fault.Transient && code != fault.Credentials && ctx.Err() == nil {
 				t.Errorf("%s at request %d: %v", f, i, err)

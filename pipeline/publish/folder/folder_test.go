@@ -20,17 +20,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/releasetest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/folder"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/serve"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // The environment of a test's child, which publishes and ends itself at one of its changes.
@@ -408,7 +408,7 @@ func TestKilled(t *testing.T) {
 			_, err := run(t.Context(), destination(t, folder.Options{Release: rel, Root: clean, Recorder: all}), false)
 			must(t, err)
 			want := state(t, clean)
-			for n := 1; n <= len(all.seen); n += publishtest.Stride(5) {
+			for n := 1; n <= len(all.seen); n += fixture.Stride(5) {
 				for _, when := range []string{strconv.Itoa(n), strconv.Itoa(n) + "+"} {
 					root := t.TempDir()
 					start(root)

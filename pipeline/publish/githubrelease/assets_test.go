@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish/githubrelease"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 func sum(s string) [32]byte { return sha256.Sum256([]byte(s)) }

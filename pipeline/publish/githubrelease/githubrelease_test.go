@@ -15,14 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/githubtest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/githubrelease"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/githubtest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // commit is what the releases of verifytest are made from.
@@ -33,7 +33,7 @@ type rig struct {
 	t      *testing.T
 	hub    *githubtest.Hub
 	repo   *githubtest.Repo
-	faults *publishtest.Faults
+	faults *fixture.Faults
 	hosts  githubtest.Hosts
 	token  string
 	o      githubrelease.Options
@@ -44,7 +44,7 @@ type rig struct {
 
 func newRig(t *testing.T, rel publish.Release) *rig {
 	t.Helper()
-	r := &rig{t: t, hub: githubtest.New(), faults: &publishtest.Faults{}, token: githubtest.Token}
+	r := &rig{t: t, hub: githubtest.New(), faults: &fixture.Faults{}, token: githubtest.Token}
 	r.repo = r.hub.Add("example/hello", map[string]string{"README.md": "# Hello\n"})
 	r.hosts = githubtest.Hosts{
 		API: r.faults.Serve(t, "api", r.hub), Uploads: r.faults.Serve(t, "uploads", r.hub),
@@ -736,10 +736,10 @@ func TestEveryFault(t *testing.T) {
 		counted.run()
 		n := len(counted.faults.Seen())
 		t.Logf("%s: %d requests", name, n)
-		step := publishtest.Stride(3)
-		for k, f := range []publishtest.Fault{
-			publishtest.Kill, publishtest.KillAfter, publishtest.BadGateway, publishtest.BadAfter, publishtest.TooMany, publishtest.Unavailable,
-			publishtest.Reset, publishtest.Lost, publishtest.Cut, publishtest.Unauthorized,
+		step := fixture.Stride(3)
+		for k, f := range []fixture.Fault{
+			fixture.Kill, fixture.KillAfter, fixture.BadGateway, fixture.BadAfter, fixture.TooMany, fixture.Unavailable,
+			fixture.Reset, fixture.Lost, fixture.Cut, fixture.Unauthorized,
 		} {
 			t.Run(name+", "+f.String(), func(t *testing.T) {
 				for i := 1 + k%step; i <= n; i += step {
@@ -753,19 +753,19 @@ func TestEveryFault(t *testing.T) {
 }
 
 // oneFault publishes with a fault at the request with the number, and again without.
-func (r *rig) oneFault(i int, f publishtest.Fault, want string) {
+func (r *rig) oneFault(i int, f fixture.Fault, want string) {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	defer cancel()
 	r.faults.Kill = cancel
-	r.faults.Set(func(k int, _ string, _ *http.Request) publishtest.Fault {
+	r.faults.Set(func(k int, _ string, _ *http.Request) fixture.Fault {
 		switch {
 		case k == i:
 			return f
-		case k > i && (f == publishtest.Kill || f == publishtest.KillAfter):
-			return publishtest.Kill
+		case k > i && (f == fixture.Kill || f == fixture.KillAfter):
+			return fixture.Kill
 		}
-		return publishtest.None
+		return fixture.None
 	})
 	_, err := r.publish(ctx, false)
 	if code := fault.CodeOf(err); err != nil && code != fault.Transient && code != fault.Credentials && !errors.Is(err, context.Canceled) {

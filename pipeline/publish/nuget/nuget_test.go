@@ -10,14 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/nugettest"
+	"github.com/slipway-build/slipway/pipeline/fixture/releasetest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/nuget"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/nugettest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 const key = "0b1e2d3c"
@@ -26,7 +26,7 @@ const key = "0b1e2d3c"
 type rig struct {
 	t      *testing.T
 	feed   *nugettest.Feed
-	faults *publishtest.Faults
+	faults *fixture.Faults
 	url    string
 	key    string
 	rel    publish.Release
@@ -34,7 +34,7 @@ type rig struct {
 }
 
 func newRig(t *testing.T, rel publish.Release) *rig {
-	r := &rig{t: t, feed: &nugettest.Feed{Key: key}, faults: &publishtest.Faults{}, key: key, rel: rel}
+	r := &rig{t: t, feed: &nugettest.Feed{Key: key}, faults: &fixture.Faults{}, key: key, rel: rel}
 	r.url = r.faults.Serve(t, "feed", r.feed)
 	return r
 }
@@ -297,13 +297,13 @@ func TestFaults(t *testing.T) {
 		if requests < 3 {
 			t.Fatalf("a run makes %d requests", requests)
 		}
-		for f := publishtest.Kill; f <= publishtest.Unauthorized; f++ {
+		for f := fixture.Kill; f <= fixture.Unauthorized; f++ {
 			for n := 1; n <= requests; n++ {
 				r := newRig(t, rel)
 				r.feed.Moderated = moderated
 				ctx, cancel := context.WithCancel(t.Context())
 				r.faults.Kill = cancel
-				r.faults.Rule = publishtest.Nth(n, f)
+				r.faults.Rule = fixture.Nth(n, f)
 				_, first := r.run(ctx)
 				cancel()
 				if code := fault.CodeOf(first); first != nil && ctx.Err() == nil && code != fault.Transient && code != fault.Credentials {

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/oidctest"
 	"github.com/slipway-build/slipway/pipeline/publish/policy"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/oidctest"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 

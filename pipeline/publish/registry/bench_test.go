@@ -14,9 +14,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/registrytest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/registrytest"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // BenchmarkPush puts the same image and chart into an empty registry in this process: with the destination, and with the

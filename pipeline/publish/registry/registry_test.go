@@ -12,27 +12,27 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/registrytest"
+	"github.com/slipway-build/slipway/pipeline/fixture/releasetest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/registrytest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/registry"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // stand is a registry behind faults.
 type stand struct {
 	*registrytest.Registry
-	faults *publishtest.Faults
+	faults *fixture.Faults
 	host   string
 }
 
 func newStand(t testing.TB, o registrytest.Options) *stand {
 	t.Helper()
-	s := &stand{Registry: registrytest.New(o), faults: &publishtest.Faults{}}
+	s := &stand{Registry: registrytest.New(o), faults: &fixture.Faults{}}
 	s.host = strings.TrimPrefix(s.faults.Serve(t, "registry", s), "http://")
 	return s
 }
@@ -108,8 +108,8 @@ func TestPublish(t *testing.T) {
 			}
 			s.faults.Forget()
 			result, err := s.publish(t, rel, setting{})
-			if err != nil || result.Changed || len(publishtest.Changes(s.faults.Seen())) > 0 {
-				t.Errorf("a second time: changed %v, %v, %q", result.Changed, err, publishtest.Changes(s.faults.Seen()))
+			if err != nil || result.Changed || len(fixture.Changes(s.faults.Seen())) > 0 {
+				t.Errorf("a second time: changed %v, %v, %q", result.Changed, err, fixture.Changes(s.faults.Seen()))
 			}
 		})
 	}
@@ -150,14 +150,14 @@ func TestDryRun(t *testing.T) {
 		if _, err := s.publish(t, rel, setting{dryRun: func(r wire.Request) { told = append(told, r.Method+" "+strings.TrimPrefix(r.URL, "http://"+s.host)) }}); err != nil {
 			t.Fatal(err)
 		}
-		if s.State() != empty || len(publishtest.Changes(s.faults.Seen())) > 0 {
+		if s.State() != empty || len(fixture.Changes(s.faults.Seen())) > 0 {
 			t.Fatalf("a dry run changed something: %s", s.State())
 		}
 		s.faults.Forget()
 		if _, err := s.publish(t, rel, setting{}); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := normal(told), normal(publishtest.Changes(s.faults.Seen())); !slices.Equal(got, want) {
+		if got, want := normal(told), normal(fixture.Changes(s.faults.Seen())); !slices.Equal(got, want) {
 			t.Errorf("a dry run tells of %d requests and the real one makes %d:\n%s", len(got), len(want), differ(got, want))
 		}
 	}
@@ -219,8 +219,8 @@ func TestTaken(t *testing.T) {
 	if _, err = s.publish(t, other, setting{}); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), "1.2.3-alpine is taken") {
 		t.Errorf("other bytes under the same name: %v", err)
 	}
-	if s.State() != before || len(publishtest.Changes(s.faults.Seen())) > 0 {
-		t.Errorf("something was changed: %q", publishtest.Changes(s.faults.Seen()))
+	if s.State() != before || len(fixture.Changes(s.faults.Seen())) > 0 {
+		t.Errorf("something was changed: %q", fixture.Changes(s.faults.Seen()))
 	}
 }
 
@@ -304,7 +304,7 @@ func TestMalformedDigest(t *testing.T) {
 			inner.ServeHTTP(w, r)
 		})), "http://")
 		_, err := s.publish(t, rel, setting{})
-		if fault.CodeOf(err) != fault.Transient || !strings.Contains(fmt.Sprint(err), "lower-case hex digits") || len(publishtest.Changes(s.faults.Seen())) > 0 {
+		if fault.CodeOf(err) != fault.Transient || !strings.Contains(fmt.Sprint(err), "lower-case hex digits") || len(fixture.Changes(s.faults.Seen())) > 0 {
 			t.Errorf("%.20s: %v", bad, err)
 		}
 	}
@@ -344,14 +344,14 @@ func TestEveryFault(t *testing.T) {
 		}
 		n := len(clean.faults.Seen())
 		want := clean.State()
-		for _, f := range []publishtest.Fault{
-			publishtest.BadGateway, publishtest.BadAfter, publishtest.TooMany, publishtest.Unavailable, publishtest.Reset,
-			publishtest.Lost, publishtest.Cut, publishtest.Unauthorized,
+		for _, f := range []fixture.Fault{
+			fixture.BadGateway, fixture.BadAfter, fixture.TooMany, fixture.Unavailable, fixture.Reset,
+			fixture.Lost, fixture.Cut, fixture.Unauthorized,
 		} {
-			step := publishtest.Stride(43)
+			step := fixture.Stride(43)
 			for i := 1; i <= n; i += step {
 				s := newStand(t, o)
-				s.faults.Set(publishtest.Nth(i, f))
+				s.faults.Set(fixture.Nth(i, f))
 				_, err := s.publish(t, rel, setting{})
 				if err == nil && s.State() != want {
 					t.Fatalf("%s at request %d: it succeeded with another state", f, i)

@@ -10,21 +10,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/releasetest"
+	"github.com/slipway-build/slipway/pipeline/fixture/snaptest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/snaptest"
 	"github.com/slipway-build/slipway/pipeline/publish/snapstore"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // rig is a store, a release and what stands between them.
 type rig struct {
 	t           *testing.T
 	store       *snaptest.Store
-	faults      *publishtest.Faults
+	faults      *fixture.Faults
 	rel         publish.Release
 	channels    []string
 	credentials string
@@ -34,7 +34,7 @@ type rig struct {
 }
 
 func newRig(t *testing.T, rel publish.Release) *rig {
-	r := &rig{t: t, store: &snaptest.Store{Name: "hello", Slow: 2, PageSize: 1}, faults: &publishtest.Faults{}, rel: rel}
+	r := &rig{t: t, store: &snaptest.Store{Name: "hello", Slow: 2, PageSize: 1}, faults: &fixture.Faults{}, rel: rel}
 	r.credentials = r.store.Credentials()
 	r.options = snapstore.Options{
 		Release: rel, Credentials: func() string { return r.credentials },
@@ -344,13 +344,13 @@ func TestUploadedBefore(t *testing.T) {
 		r := newRig(t, releasetest.Open(t, verifytest.Options{}))
 		r.store.Slow = slow
 		pushes := 0
-		r.faults.Rule = func(_ int, _ string, req *http.Request) publishtest.Fault {
+		r.faults.Rule = func(_ int, _ string, req *http.Request) fixture.Fault {
 			if req.URL.Path == "/dev/api/snap-push/" {
 				if pushes++; pushes == 2 { // after the question whether it would be taken
-					return publishtest.Lost
+					return fixture.Lost
 				}
 			}
-			return publishtest.None
+			return fixture.None
 		}
 		_, err := r.run(t.Context())
 		for range 5 {
@@ -444,11 +444,11 @@ func TestExpiresMidway(t *testing.T) {
 	want := clean.store.State()
 	for n := 1; n <= len(clean.faults.Seen()); n++ {
 		r := newRig(t, rel)
-		r.faults.Rule = func(i int, _ string, _ *http.Request) publishtest.Fault {
+		r.faults.Rule = func(i int, _ string, _ *http.Request) fixture.Fault {
 			if i == n {
 				r.store.Expire()
 			}
-			return publishtest.None
+			return fixture.None
 		}
 		if _, err := r.run(t.Context()); err != nil || r.store.State() != want {
 			t.Errorf("at request %d: %v, the store has\n%s", n, err, r.store.State())
@@ -484,12 +484,12 @@ func TestFaults(t *testing.T) {
 		if requests < 20 {
 			t.Fatalf("a run makes %d requests", requests)
 		}
-		for f := publishtest.Kill; f <= publishtest.Unauthorized; f++ {
-			for n := 1 + int(f)%publishtest.Stride(4); n <= requests; n += publishtest.Stride(4) {
+		for f := fixture.Kill; f <= fixture.Unauthorized; f++ {
+			for n := 1 + int(f)%fixture.Stride(4); n <= requests; n += fixture.Stride(4) {
 				r := setup()
 				ctx, cancel := context.WithCancel(t.Context())
 				r.faults.Kill = cancel
-				r.faults.Rule = publishtest.Nth(n, f)
+				r.faults.Rule = fixture.Nth(n, f)
 				_, first := r.run(ctx)
 				killed := ctx.Err() != nil
 				cancel()

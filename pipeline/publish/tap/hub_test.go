@@ -5,7 +5,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/githubtest"
+	"github.com/slipway-build/slipway/pipeline/fixture/githubtest"
 )
 
 // hub is a GitHub with a tap, a bucket, an empty repository, winget's, and forks of that: example's, which is up to date,

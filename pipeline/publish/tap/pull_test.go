@@ -5,12 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
+	"github.com/slipway-build/slipway/pipeline/fixture/releasetest"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/tap"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 const (

@@ -10,16 +10,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/githubtest"
+	"github.com/slipway-build/slipway/pipeline/fixture/releasetest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/githubtest"
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest/releasetest"
 	"github.com/slipway-build/slipway/pipeline/publish/tap"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/version"
-	"github.com/slipway-build/slipway/pipeline/verify/verifytest"
 )
 
 // The files of a release in a tap, a bucket and a fork of winget's repository.
@@ -37,7 +37,7 @@ var (
 type rig struct {
 	t      *testing.T
 	hub    *hub
-	faults *publishtest.Faults
+	faults *fixture.Faults
 	url    string
 	token  string
 	o      tap.Options
@@ -47,7 +47,7 @@ type rig struct {
 // newRig has a tap, a bucket, and winget's repository with a fork, each with a commit.
 func newRig(t *testing.T, o tap.Options) *rig {
 	t.Helper()
-	r := &rig{t: t, hub: newHub(t), faults: &publishtest.Faults{}, token: githubtest.Token, o: o}
+	r := &rig{t: t, hub: newHub(t), faults: &fixture.Faults{}, token: githubtest.Token, o: o}
 	r.url = r.faults.Serve(t, "github", r.hub)
 	if r.o.Kind == "" {
 		r.o.Kind = tap.Homebrew
@@ -378,12 +378,12 @@ func TestConflict(t *testing.T) {
 // before calls f once, before the first request that matches gets to GitHub.
 func (r *rig) before(method, suffix string, f func()) {
 	done := false
-	r.faults.Set(func(_ int, _ string, req *http.Request) publishtest.Fault {
+	r.faults.Set(func(_ int, _ string, req *http.Request) fixture.Fault {
 		if !done && req.Method == method && strings.HasSuffix(req.URL.Path, suffix) {
 			done = true
 			f()
 		}
-		return publishtest.None
+		return fixture.None
 	})
 }
 
@@ -617,11 +617,11 @@ func TestFaults(t *testing.T) {
 				t.Fatalf("a run makes %d requests", len(requests))
 			}
 			t.Logf("a run makes %d requests", len(requests))
-			obeyed := []publishtest.Fault{publishtest.KillAfter, publishtest.BadAfter, publishtest.Lost}
-			for f := publishtest.Kill; f <= publishtest.Unauthorized; f++ {
+			obeyed := []fixture.Fault{fixture.KillAfter, fixture.BadAfter, fixture.Lost}
+			for f := fixture.Kill; f <= fixture.Unauthorized; f++ {
 				for i, request := range requests {
 					n := i + 1
-					if (n+int(f))%publishtest.Stride(3) != 0 {
+					if (n+int(f))%fixture.Stride(3) != 0 {
 						continue
 					}
 					if slices.Contains(obeyed, f) && !request.Changes() {
@@ -630,7 +630,7 @@ func TestFaults(t *testing.T) {
 					r := rigged()
 					ctx, cancel := context.WithCancel(t.Context())
 					r.faults.Kill = cancel
-					r.faults.Set(publishtest.Nth(n, f))
+					r.faults.Set(fixture.Nth(n, f))
 					_, first := r.publish(ctx, false)
 					killed := ctx.Err() != nil
 					cancel()

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/publish/publishtest"
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -66,10 +66,10 @@ func send(t *testing.T, tr *wire.Transport, ctx context.Context, method, url str
 // What is refused after an attempt that was perhaps obeyed may be what that attempt did.
 func TestRefusedAfterwards(t *testing.T) {
 	for _, c := range []struct {
-		fault publishtest.Fault
+		fault fixture.Fault
 		code  fault.Code
-	}{{publishtest.None, fault.Conflict}, {publishtest.TooMany, fault.Conflict}, {publishtest.BadAfter, fault.Transient}, {publishtest.Lost, fault.Transient}} {
-		f := &publishtest.Faults{Rule: publishtest.Nth(1, c.fault)}
+	}{{fixture.None, fault.Conflict}, {fixture.TooMany, fault.Conflict}, {fixture.BadAfter, fault.Transient}, {fixture.Lost, fault.Transient}} {
+		f := &fixture.Faults{Rule: fixture.Nth(1, c.fault)}
 		base := f.Serve(t, "remote", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) }))
 		req, err := http.NewRequestWithContext(t.Context(), "PUT", base, strings.NewReader("body"))
 		if err != nil {
@@ -107,27 +107,27 @@ func TestSignedURL(t *testing.T) {
 // What is made again is what ends in the same state, and what certainly was not obeyed.
 func TestRepetitions(t *testing.T) {
 	for _, c := range []struct {
-		fault    publishtest.Fault
+		fault    fixture.Fault
 		method   string
 		repeated bool
 	}{
-		{publishtest.BadGateway, "GET", true},
-		{publishtest.BadGateway, "PUT", true},
-		{publishtest.BadAfter, "PUT", true},
-		{publishtest.BadGateway, "DELETE", true},
-		{publishtest.BadGateway, "POST", false},
-		{publishtest.BadGateway, "PATCH", false},
-		{publishtest.Lost, "PUT", true},
-		{publishtest.Lost, "POST", false},
-		{publishtest.Reset, "POST", false},
-		{publishtest.Reset, "GET", true},
-		{publishtest.TooMany, "POST", true},
-		{publishtest.TooMany, "PATCH", true},
-		{publishtest.Unavailable, "POST", false},
-		{publishtest.Unavailable, "PUT", true},
-		{publishtest.Unauthorized, "PUT", false},
+		{fixture.BadGateway, "GET", true},
+		{fixture.BadGateway, "PUT", true},
+		{fixture.BadAfter, "PUT", true},
+		{fixture.BadGateway, "DELETE", true},
+		{fixture.BadGateway, "POST", false},
+		{fixture.BadGateway, "PATCH", false},
+		{fixture.Lost, "PUT", true},
+		{fixture.Lost, "POST", false},
+		{fixture.Reset, "POST", false},
+		{fixture.Reset, "GET", true},
+		{fixture.TooMany, "POST", true},
+		{fixture.TooMany, "PATCH", true},
+		{fixture.Unavailable, "POST", false},
+		{fixture.Unavailable, "PUT", true},
+		{fixture.Unauthorized, "PUT", false},
 	} {
-		f, r, w := &publishtest.Faults{Rule: publishtest.Nth(1, c.fault)}, &remote{}, &waits{}
+		f, r, w := &fixture.Faults{Rule: fixture.Nth(1, c.fault)}, &remote{}, &waits{}
 		tr := wire.New(wire.Options{Sleep: w.sleep})
 		status, err := send(t, tr, t.Context(), c.method, f.Serve(t, "remote", r))
 		if again := len(f.Seen()) == 2; again != c.repeated {
@@ -140,7 +140,7 @@ func TestRepetitions(t *testing.T) {
 		}
 	}
 	// Whoever makes a request may know better.
-	f := &publishtest.Faults{Rule: publishtest.Nth(1, publishtest.Lost)}
+	f := &fixture.Faults{Rule: fixture.Nth(1, fixture.Lost)}
 	if _, err := send(t, wire.New(wire.Options{Sleep: (&waits{}).sleep}), wire.Repeating(t.Context()), "POST", f.Serve(t, "remote", &remote{})); err != nil || len(f.Seen()) != 2 {
 		t.Errorf("a POST that may be repeated: %d requests, %v", len(f.Seen()), err)
 	}
@@ -270,7 +270,7 @@ func (r *recorder) Begin(q wire.Request) (func(string), error) {
 
 // Each request that changes something is noted before it goes out, each time, without what may be a secret.
 func TestRecord(t *testing.T) {
-	f, r := &publishtest.Faults{Rule: publishtest.Nth(2, publishtest.BadGateway)}, &recorder{}
+	f, r := &fixture.Faults{Rule: fixture.Nth(2, fixture.BadGateway)}, &recorder{}
 	base := f.Serve(t, "remote", &remote{})
 	tr := wire.New(wire.Options{Recorder: r, Sleep: (&waits{}).sleep})
 	if _, err := send(t, tr, t.Context(), "GET", base); err != nil {
@@ -291,7 +291,7 @@ func TestRecord(t *testing.T) {
 }
 
 func TestDryRun(t *testing.T) {
-	f := &publishtest.Faults{}
+	f := &fixture.Faults{}
 	base := f.Serve(t, "remote", &remote{})
 	var told []string
 	tr := wire.New(wire.Options{
@@ -313,7 +313,7 @@ func TestDryRun(t *testing.T) {
 }
 
 func TestSent(t *testing.T) {
-	f, n := &publishtest.Faults{Rule: publishtest.Nth(1, publishtest.BadAfter)}, int64(0)
+	f, n := &fixture.Faults{Rule: fixture.Nth(1, fixture.BadAfter)}, int64(0)
 	tr := wire.New(wire.Options{Sent: func(k int64) { n += k }, Sleep: (&waits{}).sleep})
 	if _, err := send(t, tr, t.Context(), "PUT", f.Serve(t, "remote", &remote{})); err != nil || n != 8 {
 		t.Errorf("%d bytes of two attempts with 4 each, %v", n, err)

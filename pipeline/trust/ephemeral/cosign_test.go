@@ -21,9 +21,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/keylesstest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/trust/keyless"
-	"github.com/slipway-build/slipway/pipeline/trust/keyless/keylesstest"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 

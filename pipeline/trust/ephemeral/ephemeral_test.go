@@ -14,11 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/keylesstest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/ephemeral"
 	"github.com/slipway-build/slipway/pipeline/trust/keyless"
-	"github.com/slipway-build/slipway/pipeline/trust/keyless/keylesstest"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
