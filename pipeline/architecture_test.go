@@ -32,7 +32,7 @@ var districts = map[string]string{
 	"config":    "images release",
 	"serve":     "release trust",
 	"format":    "release", "trust": "release", "present": "release", "source": "release",
-	"release": "",
+	"release": "", "internal": "",
 	"fixture": "build format publish release trust",
 }
 
@@ -97,6 +97,8 @@ var rooms = map[string]string{
 	"format/snap":     "format format/archive format/squashfs",
 	"format/squashfs": "format/archive release/artifact",
 	"format/winget":   "format release/artifact",
+
+	"internal/canonjson": "",
 
 	"plan": "config format images release/artifact release/artifacthub release/fault release/notes release/version source " +
 		"trust/signature",
