@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -47,22 +46,47 @@ type shipment struct {
 	choices publishChoices
 	tell    func(wire.Request) // of a dry run; nil for one that is not
 
-	where      []string // every place that it goes to, for the policies
-	registries []*registry.Destination
-	hub        *githubrelease.Destination
-	list       []publish.Target
-	missing    []string // environment variables with secrets that are not there
+	where   []string // every place that it goes to, for the policies
+	list    []publish.Target
+	missing []string // environment variables with secrets that are not there
 }
 
 // meter counts the bytes that were sent to a destination.
 type meter = *atomic.Int64
 
-// targets are all destinations. What lacks is told at once.
+// destination is what a key of the configuration below publish makes of it.
+type destination struct {
+	key string
+	// snapshots says that several releases without a tag can be there.
+	snapshots bool
+	// add adds a target to the shipment for each place that the key names, if the release has something for it.
+	add func(*shipment) error
+}
+
+// destinations are all that a release may go to. A test holds them to the keys of the configuration and to the rooms
+// below pipeline/publish.
+var destinations = []destination{
+	{"registries", true, (*shipment).toRegistries},
+	{"folder", true, (*shipment).toFolder},
+	{"bucket", true, (*shipment).toBucket},
+	{"github", false, (*shipment).toGitHub},
+	{"charts", false, (*shipment).toChartRepository},
+	{"homebrew", false, toTap(tap.Homebrew)},
+	{"scoop", false, toTap(tap.Scoop)},
+	{"winget", false, toTap(tap.Winget)},
+	{"chocolatey", false, (*shipment).toChocolatey},
+	{"snap", false, (*shipment).toSnapStore},
+	{"announce", false, (*shipment).announce},
+}
+
+// targets are all destinations. What is missing is said at once.
 func (s *shipment) targets() ([]publish.Target, error) {
-	for _, add := range []func() error{
-		s.toRegistries, s.toFolder, s.toBucket, s.toGitHub, s.toChartRepository, s.toTaps, s.toChocolatey, s.toSnapStore, s.announce,
-	} {
-		if err := add(); err != nil {
+	snapshot := s.rel.Manifest.Tag == ""
+	for _, d := range destinations {
+		if snapshot && !d.snapshots {
+			continue
+		}
+		if err := d.add(s); err != nil {
 			return nil, err
 		}
 	}
@@ -112,17 +136,16 @@ func network() *http.Transport {
 
 // toRegistries adds a destination for each registry.
 func (s *shipment) toRegistries() error {
-	for _, host := range registry.Hosts(s.rel.Manifest, s.to.Targets) {
+	for _, host := range registry.Hosts(s.rel.Manifest, s.to.Registries.Targets) {
 		auth, err := s.registryAuth(host)
 		if err != nil {
 			return err
 		}
 		t, m := s.transport(host, registry.Simulate)
-		d, err := registry.New(registry.Options{Release: s.rel, Transport: t, Host: host, Repositories: s.to.Targets, Auth: auth})
+		d, err := registry.New(registry.Options{Release: s.rel, Transport: t, Host: host, Repositories: s.to.Registries.Targets, Auth: auth})
 		if err != nil {
 			return err
 		}
-		s.registries = append(s.registries, d)
 		s.add(host, host, publish.Registries, d, m)
 	}
 	return nil
@@ -133,7 +156,7 @@ func (s *shipment) toFolder() error {
 	if s.to.Folder == "" {
 		return nil
 	}
-	root, err := filepath.Abs(s.to.Folder)
+	root, err := filepath.Abs(string(s.to.Folder))
 	if err != nil {
 		return fault.New(fault.Usage, err)
 	}
@@ -173,8 +196,8 @@ func (s *shipment) toBucket() error {
 
 // toGitHub adds the release on GitHub.
 func (s *shipment) toGitHub() error {
-	address := s.to.GitHubRepository(s.config.Project)
-	if address == "" || s.isSnapshot() {
+	address := s.to.GitHub.RepositoryOf(s.config.Project)
+	if address == "" {
 		return nil
 	}
 	repo, err := onGitHub(address, s.to.GitHub.API)
@@ -193,7 +216,6 @@ func (s *shipment) toGitHub() error {
 	if err != nil {
 		return err
 	}
-	s.hub = d
 	s.add("github", repo.api, publish.Releases, d, m)
 	return nil
 }
@@ -201,7 +223,7 @@ func (s *shipment) toGitHub() error {
 // toChartRepository adds a chart repository in a branch.
 func (s *shipment) toChartRepository() error {
 	c := s.to.Charts
-	if c.Git == "" || s.isSnapshot() || len(s.rel.Manifest.Charts) == 0 {
+	if c.Git == "" || len(s.rel.Manifest.Charts) == 0 {
 		return nil
 	}
 	name := "charts"
@@ -232,21 +254,20 @@ func (s *shipment) toChartRepository() error {
 	return nil
 }
 
-// toTaps adds the repositories that package managers read.
-func (s *shipment) toTaps() error {
-	committer, email := s.committer()
-	taps := s.to.Taps()
-	for _, kind := range slices.Sorted(maps.Keys(taps)) {
-		c := taps[kind]
-		if s.isSnapshot() || !tap.Applies(s.rel.Manifest, tap.Kind(kind), false) {
-			continue
+// toTap adds the repository that a package manager reads.
+func toTap(kind tap.Kind) func(*shipment) error {
+	return func(s *shipment) error {
+		c, ok := s.to.Taps()[string(kind)]
+		if !ok || !tap.Applies(s.rel.Manifest, kind, false) {
+			return nil
 		}
 		repo, err := onGitHub(c.Repository, c.API)
 		if err != nil {
 			return err
 		}
+		committer, email := s.committer()
 		o := tap.Options{
-			Release: s.rel, API: repo.api, Kind: tap.Kind(kind), Owner: repo.owner, Repo: repo.name, Branch: c.Branch, Folder: c.Folder,
+			Release: s.rel, API: repo.api, Kind: kind, Owner: repo.owner, Repo: repo.name, Branch: c.Branch, Folder: c.Folder,
 			Committer: committer, Email: email, PullRequest: c.PullRequest == "always",
 		}
 		if o.PullRequest && c.Upstream != "" {
@@ -256,9 +277,9 @@ func (s *shipment) toTaps() error {
 			}
 			o.Upstream = upstream.owner + "/" + upstream.name
 		}
-		for _, name := range s.proposals(tap.Kind(kind), o.PullRequest) {
+		for _, name := range s.proposals(kind, o.PullRequest) {
 			o.Package = name
-			title := strings.TrimSpace(kind + " " + name)
+			title := strings.TrimSpace(string(kind) + " " + name)
 			var m meter
 			o.Transport, m = s.transport(title, tap.Simulate, s.github(repo.api, c.Token))
 			d, err := tap.New(o)
@@ -267,8 +288,8 @@ func (s *shipment) toTaps() error {
 			}
 			s.add(title, repo.api, publish.Managers, d, m)
 		}
+		return nil
 	}
-	return nil
 }
 
 // proposals are the packages that are proposed one by one, as the repository of winget has it: by their names, or "" for
@@ -331,9 +352,6 @@ func (s *shipment) committer() (name, email string) {
 
 // announce adds those who are told once everything is public.
 func (s *shipment) announce() error {
-	if s.isSnapshot() {
-		return nil
-	}
 	for i, c := range s.to.Announce {
 		name := fmt.Sprintf("announcement %d (%s)", i+1, c.Kind)
 		webhook := s.secret(c.URL)
@@ -357,7 +375,7 @@ func (s *shipment) announce() error {
 // links are where those who are told of a release read on.
 func (s *shipment) links() []announce.Link {
 	var out []announce.Link
-	if repo := s.to.GitHubRepository(s.config.Project); repo != "" {
+	if repo := s.to.GitHub.RepositoryOf(s.config.Project); repo != "" {
 		out = append(out, announce.Link{Name: "Release", URL: strings.TrimSuffix(repo, ".git") + "/releases/tag/" + s.rel.Manifest.Tag})
 	}
 	if home := s.config.Project.Homepage; home != "" {
@@ -369,7 +387,7 @@ func (s *shipment) links() []announce.Link {
 // toChocolatey adds a NuGet feed.
 func (s *shipment) toChocolatey() error {
 	c := s.to.Chocolatey
-	if c.Push == "" || s.isSnapshot() || !s.has("nupkg") {
+	if c.Push == "" || !s.has("nupkg") {
 		return nil
 	}
 	key := s.secret(cmp.Or(c.Key, "CHOCOLATEY_API_KEY"))
@@ -389,7 +407,7 @@ func (s *shipment) toSnapStore() error {
 	if s.rel.Manifest.Version.IsStable() {
 		channels = c.Channels
 	}
-	if len(channels) == 0 || s.isSnapshot() || !s.has("snap") {
+	if len(channels) == 0 || !s.has("snap") {
 		return nil
 	}
 	t, m := s.transport("snap store", snapstore.Simulate)
@@ -403,10 +421,6 @@ func (s *shipment) toSnapStore() error {
 	s.add("snap store", cmp.Or(c.API, "https://dashboard.snapcraft.io"), publish.Managers, d, m)
 	return nil
 }
-
-// isSnapshot tells whether the release is of a commit without a tag, which only goes to where several of them can be:
-// registries, folders and buckets.
-func (s *shipment) isSnapshot() bool { return s.rel.Manifest.Tag == "" }
 
 // has tells whether the release has a package or a recipe of the format.
 func (s *shipment) has(format string) bool {
@@ -473,18 +487,25 @@ func (s *shipment) Has(ctx context.Context, reference string) (bool, error) {
 	return err == nil, wire.Fault(err)
 }
 
+// versioned is a destination that knows which versions it has.
+type versioned interface {
+	Versions(context.Context) ([]version.Version, error)
+}
+
+var (
+	_ versioned = (*registry.Destination)(nil)
+	_ versioned = (*githubrelease.Destination)(nil)
+)
+
 // released are the versions that were published before.
 func (s *shipment) released(ctx context.Context) ([]version.Version, error) {
 	var all []version.Version
-	for _, d := range s.registries {
-		found, err := d.Versions(ctx)
-		if err != nil {
-			return nil, err
+	for _, t := range s.list {
+		d, ok := t.Destination.(versioned)
+		if !ok {
+			continue
 		}
-		all = append(all, found...)
-	}
-	if s.hub != nil {
-		found, err := s.hub.Versions(ctx)
+		found, err := d.Versions(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -40,15 +41,35 @@ func TestPublishErrors(t *testing.T) {
 }
 
 func TestPublishTargets(t *testing.T) {
-	p := Publish{Registries: map[string][]string{"ghcr.io/owner": {"ghcr.io/owner", "docker.io/them"}, "ghcr.io/owner/charts": {"example.com/c"}}}
+	p := Publish{Registries: Registries{"ghcr.io/owner": {"ghcr.io/owner", "docker.io/them"}, "ghcr.io/owner/charts": {"example.com/c"}}}
 	for repository, want := range map[string][]string{
 		"ghcr.io/owner/tool":        {"ghcr.io/owner/tool", "docker.io/them/tool"},
 		"ghcr.io/owner/charts/tool": {"example.com/c/tool"},
 		"ghcr.io/ownership/tool":    {"ghcr.io/ownership/tool"},
 		"ghcr.io/owner":             {"ghcr.io/owner", "docker.io/them"},
 	} {
-		if got := p.Targets(repository); !slices.Equal(got, want) {
+		if got := p.Registries.Targets(repository); !slices.Equal(got, want) {
 			t.Errorf("%s goes to %q, want %q", repository, got, want)
+		}
+	}
+}
+
+// settings are the keys below publish that are about all destinations.
+var settings = []string{"committer", "candidate", "issuer"}
+
+func TestEveryDestination(t *testing.T) {
+	var keys []string
+	for _, d := range (Publish{}).destinations() {
+		keys = append(keys, d.key)
+	}
+	for key := range fields(reflect.TypeFor[Publish]()) {
+		if slices.Contains(keys, key) == slices.Contains(settings, key) {
+			t.Errorf("%s below publish is neither of Publish.destinations nor a setting, or both", key)
+		}
+	}
+	for _, key := range keys {
+		if _, ok := fields(reflect.TypeFor[Publish]())[key]; !ok {
+			t.Errorf("Publish.destinations has %s, and Publish no such key", key)
 		}
 	}
 }
