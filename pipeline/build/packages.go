@@ -52,7 +52,7 @@ func (b *builder) carrier(ctx context.Context, p plan.Package, c plan.Carrier) e
 		}
 		one := format.Package{
 			Meta: b.meta(p), Platform: c.Platform, Files: files, Depends: p.Depends[c.Format],
-			Section: p.Section, Changes: b.changes(),
+			Section: p.Section, Changes: b.changes(), Scratch: b.stage.dir,
 		}
 		one.Name = c.Name
 		if p.Snap != nil {

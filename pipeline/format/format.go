@@ -60,6 +60,7 @@ type Package struct {
 	Changes                                                      string   // what is new, in plain text or Markdown; may be empty
 	Confine                                                      string   // confinement of a snap: strict, classic, devmode; "" is strict
 	Plugs                                                        []string // interfaces of a snap
+	Scratch                                                      string   // folder that what writes the package keeps its data in meanwhile; "" is the system's
 }
 
 // Download is an archive of the release, as people fetch it.

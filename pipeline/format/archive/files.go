@@ -73,7 +73,8 @@ func (f File) Path() string { return f.path }
 // Open reads the file's contents.
 func (f File) Open() (io.ReadCloser, error) { return f.open() }
 
-func (f File) mode() os.FileMode {
+// Mode is 0755 for what is executable, else 0644.
+func (f File) Mode() os.FileMode {
 	if f.Exec {
 		return 0o755
 	}
@@ -94,9 +95,9 @@ func sorted(files []File) ([]File, error) {
 	return files, nil
 }
 
-// copyTo writes exactly Size bytes of the file: one that shrinks or grows while it is read is an error, since its
+// CopyTo writes exactly Size bytes of the file: one that shrinks or grows while it is read is an error, since its
 // header is written already.
-func (f File) copyTo(w io.Writer) error {
+func (f File) CopyTo(w io.Writer) error {
 	r, err := f.open()
 	if err != nil {
 		return fmt.Errorf("packing %s: %w", f.Name, err)

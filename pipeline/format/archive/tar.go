@@ -28,7 +28,7 @@ func Tar(w io.Writer, files []File, t time.Time) error {
 			Typeflag: tar.TypeReg,
 			Name:     f.Name,
 			Size:     f.Size,
-			Mode:     int64(f.mode()),
+			Mode:     int64(f.Mode()),
 			ModTime:  t.UTC().Truncate(time.Second),
 			Format:   tar.FormatUSTAR,
 		}
@@ -38,7 +38,7 @@ func Tar(w io.Writer, files []File, t time.Time) error {
 		if err := tw.WriteHeader(h); err != nil {
 			return fmt.Errorf("packing %s: %w", f.Name, err)
 		}
-		if err := f.copyTo(tw); err != nil {
+		if err := f.CopyTo(tw); err != nil {
 			return err
 		}
 	}

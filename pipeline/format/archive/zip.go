@@ -26,12 +26,12 @@ func Zip(w io.Writer, files []File, t time.Time) error {
 	zw := zip.NewWriter(w)
 	for _, f := range files {
 		h := &zip.FileHeader{Name: f.Name, Method: zip.Deflate, Modified: t}
-		h.SetMode(f.mode())
+		h.SetMode(f.Mode())
 		entry, err := zw.CreateHeader(h)
 		if err != nil {
 			return fmt.Errorf("packing %s: %w", f.Name, err)
 		}
-		if err := f.copyTo(entry); err != nil {
+		if err := f.CopyTo(entry); err != nil {
 			return err
 		}
 	}

@@ -1,9 +1,6 @@
 // Package deb writes packages for dpkg: Debian, Ubuntu and their children.
 //
-// The library that lays them out compresses with the standard library's gzip, whose output changes between Go versions.
-// Here it leaves the data as it is, and both tars are compressed by the pinned compressor and put into a container of
-// our own writing. The compression is gzip: every dpkg reads it, dpkg of Debian 11 reads no zstd, and xz takes ten times
-// as long to write.
+// The compression is gzip: every dpkg reads it, dpkg of Debian 11 reads no zstd, and xz takes ten times as long to write.
 //
 // A package follows Debian's policy as far as a checker sees: manual pages and the changelog are compressed, the licence
 // is in a machine-readable copyright file, units are enabled and restarted by Debian's own helpers, and what is on
@@ -22,12 +19,14 @@ import (
 	"text/template"
 	"time"
 
-	"github.com/goreleaser/nfpm/v2/deb"
-
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
-	"github.com/slipway-build/slipway/pipeline/format/nfpm"
+	"github.com/slipway-build/slipway/pipeline/format/payload"
+	"github.com/slipway-build/slipway/pipeline/format/spool"
 )
+
+// formatVersion is of deb(5).
+const formatVersion = "2.0\n"
 
 // width is how many characters a line of a description or of a changelog has at most, less its indentation.
 const width = 74
@@ -38,81 +37,81 @@ func Write(w io.Writer, p format.Package) (err error) {
 	if strings.Contains(p.Name, "_") {
 		return fmt.Errorf("package %.60q: the name of a deb has no underscore; write a hyphen (https://www.debian.org/doc/debian-policy/ch-controlfields.html#source)", p.Name)
 	}
-	b, err := nfpm.New(format.Deb, p)
+	names, err := payload.Check(format.Deb, p)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	b.Info.Description = synopsis(p.Summary) + "\n" + extended(p)
-	b.Info.Priority = "optional"
-	if b.Info.Section == "" {
-		b.Info.Section = "utils"
-	}
-	b.Info.Deb.Compression = "none"
-	if err := add(b, p); err != nil {
-		return err
-	}
-	if err := scripts(b, p); err != nil {
-		return err
-	}
-	plain, err := b.Pack(deb.Default)
+	files, err := files(p, names.Version)
 	if err != nil {
 		return err
 	}
-	out, err := repack(plain, b.Info.MTime, b.Install())
+	tree, err := payload.Tree(p, files)
+	if err != nil {
+		return err
+	}
+	scripts, err := scripts(p)
+	if err != nil {
+		return err
+	}
+	// The control files are in front of the data, and have the digests of it.
+	data, err := spool.New(p.Scratch)
 	if err != nil {
 		return fmt.Errorf("package %s: %w", p.Name, err)
 	}
-	if _, err := w.Write(out); err != nil {
-		return fmt.Errorf("writing deb: %w", err)
+	defer func() { err = errors.Join(err, data.Close()) }()
+	size, sums, err := writeData(data, tree, p.Time)
+	if err != nil {
+		return err
+	}
+	head, err := controlTar(append([]text{
+		{"control", 0o644, control(p, names, installed(tree))},
+		{"md5sums", 0o644, sums},
+		{"conffiles", 0o644, conffiles(tree)},
+	}, scripts...), p.Time)
+	if err != nil {
+		return fmt.Errorf("package %s: %w", p.Name, err)
+	}
+	ar := newContainer(w, p.Time)
+	ar.member("debian-binary", int64(len(formatVersion)), strings.NewReader(formatVersion))
+	ar.member("control.tar.gz", int64(len(head)), bytes.NewReader(head))
+	ar.member("data.tar.gz", size, data)
+	if ar.err != nil {
+		return fmt.Errorf("writing deb: %w", ar.err)
 	}
 	return nil
 }
 
-// add adds the files of the package, and those that Debian's policy wants besides.
-func add(b *nfpm.Builder, p format.Package) error {
-	var texts []string
-	for _, f := range p.Files {
-		kind, err := nfpm.File, error(nil)
-		switch f.Role {
-		case format.Program:
-			f.File = f.WithExec()
-		case format.License:
-			text, err := nfpm.Read(f.File)
+// files are the files of the package, and those that Debian's policy wants besides.
+func files(p format.Package, version string) ([]format.File, error) {
+	all, err := payload.Files(p)
+	if err != nil {
+		return nil, err
+	}
+	var licenses []string
+	var files []format.File
+	for _, f := range all {
+		if f.Role == format.License {
+			text, err := payload.Read(f.File)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if isLicense(f.Name) { // its place is the copyright file
-				texts = append(texts, string(text))
+				licenses = append(licenses, string(text))
 				continue
 			}
-		case format.Manual:
-			f.File, err = nfpm.Manual(f.File)
-		case format.Config:
-			kind = nfpm.Config
 		}
-		if err != nil {
-			return err
-		}
-		if err := b.Add(f.File, kind); err != nil {
-			return err
-		}
+		files = append(files, f)
 	}
 	doc := "usr/share/doc/" + p.Name + "/"
-	changes, err := nfpm.Gzip(archive.Bytes(doc+"changelog", changelog(p, b.Info.Version)))
+	changes, err := payload.Gzip(archive.Bytes(doc+"changelog", changelog(p, version)))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, f := range []archive.File{
-		changes,
-		archive.Bytes(doc+"copyright", copyright(p, texts)),
-		archive.Bytes("usr/share/lintian/overrides/"+p.Name, overrides(p)),
-	} {
-		if err := b.Add(f, nfpm.File); err != nil {
-			return err
-		}
-	}
-	return nil
+	return append(files,
+		format.File{File: changes, Role: format.Document},
+		format.File{File: archive.Bytes(doc+"copyright", copyright(p, licenses)), Role: format.Document},
+		format.File{File: archive.Bytes("usr/share/lintian/overrides/"+p.Name, overrides(p)), Role: format.Data},
+	), nil
 }
 
 // synopsis is a summary without what Debian wants no synopsis to have: an article at its begin, a full stop at its end
@@ -132,7 +131,7 @@ func synopsis(s string) string {
 func extended(p format.Package) string {
 	text := p.Description
 	if synopsis(text) == synopsis(p.Summary) {
-		names := nfpm.Programs(p)
+		names := payload.Programs(p)
 		for i, name := range names {
 			names[i] = path.Base(name)
 		}
@@ -145,7 +144,7 @@ func extended(p format.Package) string {
 			text = "This package contains the programs " + strings.Join(names, ", ") + "."
 		}
 	}
-	return strings.Join(nfpm.Wrap(text, width), "\n")
+	return strings.Join(payload.Wrap(text, width), "\n")
 }
 
 // changelog is Debian's of a native package, with one entry
@@ -153,8 +152,8 @@ func extended(p format.Package) string {
 func changelog(p format.Package, version string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s (%s) unstable; urgency=medium\n\n", p.Name, version)
-	for _, change := range nfpm.Changes(p) {
-		for i, line := range nfpm.Wrap(change, width) {
+	for _, change := range payload.Changes(p) {
+		for i, line := range payload.Wrap(change, width) {
 			lead := "    "
 			if i == 0 {
 				lead = "  * "
@@ -173,7 +172,7 @@ func changelog(p format.Package, version string) []byte {
 // overrides tell Debian's checker what is on purpose (https://lintian.debian.org/manual/index.html).
 func overrides(p format.Package) []byte {
 	var b strings.Builder
-	if programs := nfpm.Programs(p); len(programs) > 0 {
+	if programs := payload.Programs(p); len(programs) > 0 {
 		b.WriteString("# A Go program is linked statically, so that it runs on every distribution.\n")
 		for _, name := range programs {
 			fmt.Fprintf(&b, "%s: statically-linked-binary [%s]\n", p.Name, name)
@@ -201,26 +200,24 @@ var scriptsText string
 
 var scriptsTemplate = template.Must(template.New("scripts").Parse(scriptsText))
 
-// scripts adds the maintainer scripts that units need. They do what Debian's packages do with their units
+// scripts are the maintainer scripts that units need. They do what Debian's packages do with their units
 // (https://manpages.debian.org/deb-systemd-helper.1p), and nothing where there is no systemd.
-func scripts(b *nfpm.Builder, p format.Package) error {
-	units, err := nfpm.UnitsOf(p)
+func scripts(p format.Package) ([]text, error) {
+	units, err := payload.UnitsOf(p)
 	if err != nil || len(units.All) == 0 {
-		return err
+		return nil, err
 	}
-	set := func(name string, to *string) error {
-		var text bytes.Buffer
-		if err := scriptsTemplate.ExecuteTemplate(&text, name, units); err != nil {
-			return err
-		}
-		var err error
-		*to, err = b.Text(text.Bytes())
-		return err
-	}
+	names := []string{"postinst", "postrm"}
 	if len(units.Enabled) > 0 {
-		if err := set("prerm", &b.Info.Scripts.PreRemove); err != nil {
-			return err
-		}
+		names = append(names, "prerm")
 	}
-	return errors.Join(set("postinst", &b.Info.Scripts.PostInstall), set("postrm", &b.Info.Scripts.PostRemove))
+	var all []text
+	for _, name := range names {
+		var b bytes.Buffer
+		if err := scriptsTemplate.ExecuteTemplate(&b, name, units); err != nil {
+			return nil, err
+		}
+		all = append(all, text{name, 0o755, b.Bytes()})
+	}
+	return all, nil
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/nfpm"
+	"github.com/slipway-build/slipway/pipeline/format/payload"
 )
 
 // buildHost is what every package says it was built on: which machine it was does not matter, and must not show.
@@ -41,7 +42,7 @@ func Write(w io.Writer, p format.Package) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 	b.Info.Release = format.RPMRelease
-	b.Info.Description = strings.Join(nfpm.Wrap(p.Description, width), "\n")
+	b.Info.Description = strings.Join(payload.Wrap(p.Description, width), "\n")
 	if b.Info.License == "" {
 		b.Info.License = "NOASSERTION" // the tag is obligatory; so SPDX calls what is not known
 	}
@@ -211,8 +212,8 @@ func changelog(b *nfpm.Builder, p format.Package) error {
 		Changes  []change `json:"changes"`
 	}
 	e := entry{Semver: b.Info.Version + "-" + format.RPMRelease, Date: b.Info.MTime.Format("2006-01-02T15:04:05Z"), Packager: p.Maintainer}
-	for _, s := range nfpm.Changes(p) {
-		e.Changes = append(e.Changes, change{strings.Join(nfpm.Wrap(s, width-2), "\n  ")})
+	for _, s := range payload.Changes(p) {
+		e.Changes = append(e.Changes, change{strings.Join(payload.Wrap(s, width-2), "\n  ")})
 	}
 	text, err := json.Marshal([]entry{e})
 	if err != nil {

@@ -1,4 +1,4 @@
-package nfpm
+package payload
 
 import (
 	"regexp"

@@ -1,4 +1,4 @@
-package nfpm_test
+package payload_test
 
 import (
 	"slices"
@@ -9,7 +9,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fixture/packagetest"
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
-	"github.com/slipway-build/slipway/pipeline/format/nfpm"
+	"github.com/slipway-build/slipway/pipeline/format/payload"
 )
 
 func TestWrap(t *testing.T) {
@@ -27,7 +27,7 @@ func TestWrap(t *testing.T) {
 		{"one\n\n\n  \ntwo", 10, []string{"one", "", "two"}},
 		{"has:\n- one\n  more\n* two\n3. three", 100, []string{"has:", "- one more", "* two", "3. three"}},
 	} {
-		if got := nfpm.Wrap(tt.text, tt.width); !slices.Equal(got, tt.want) {
+		if got := payload.Wrap(tt.text, tt.width); !slices.Equal(got, tt.want) {
 			t.Errorf("%q in %d is %q, want %q", tt.text, tt.width, got, tt.want)
 		}
 	}
@@ -37,7 +37,7 @@ func FuzzWrap(f *testing.F) {
 	f.Add("one two\n\n- three", 5)
 	f.Add("\n\n\n", 0)
 	f.Fuzz(func(t *testing.T, text string, width int) {
-		lines := nfpm.Wrap(text, width)
+		lines := payload.Wrap(text, width)
 		if got, want := strings.Fields(strings.Join(lines, " ")), strings.Fields(text); !slices.Equal(got, want) {
 			t.Fatalf("the words %q became %q", want, got)
 		}
@@ -69,7 +69,7 @@ func TestChanges(t *testing.T) {
 	} {
 		p := packagetest.Package(t, "1.2.3", nil)
 		p.Changes = tt.changes
-		if got := nfpm.Changes(p); !slices.Equal(got, tt.want) {
+		if got := payload.Changes(p); !slices.Equal(got, tt.want) {
 			t.Errorf("%q is %q, want %q", tt.changes, got, tt.want)
 		}
 	}
@@ -82,7 +82,7 @@ func FuzzChanges(f *testing.F) {
 	f.Fuzz(func(t *testing.T, changes string) {
 		p := packagetest.Package(t, "1.2.3", nil)
 		p.Changes = changes
-		points := nfpm.Changes(p)
+		points := payload.Changes(p)
 		if len(points) == 0 {
 			t.Error("there is no point")
 		}
@@ -90,7 +90,7 @@ func FuzzChanges(f *testing.F) {
 			if strings.TrimSpace(s) != s || s == "" || strings.ContainsAny(s, "\n\r") {
 				t.Errorf("%q is no point", s)
 			}
-			if len(nfpm.Wrap(s, 70)) == 0 {
+			if len(payload.Wrap(s, 70)) == 0 {
 				t.Errorf("%q has no lines", s)
 			}
 		}
@@ -109,7 +109,7 @@ func TestUnits(t *testing.T) {
 	} {
 		p.Files = append(p.Files, format.File{File: archive.Bytes(name, []byte(text)), Role: format.Unit})
 	}
-	u, err := nfpm.UnitsOf(p)
+	u, err := payload.UnitsOf(p)
 	if err != nil {
 		t.Fatal(err)
 	}
