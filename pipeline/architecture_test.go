@@ -26,10 +26,10 @@ var districts = map[string]string{
 	"build":     "format images plan present release trust verify",
 	"plan":      "config format images release source trust",
 	"reproduce": "format release source trust verify",
-	"scaffold":  "config images release",
+	"scaffold":  "config images internal release",
 	"publish":   "present release trust",
 	"verify":    "format release trust",
-	"config":    "images release",
+	"config":    "images internal release",
 	"serve":     "release trust",
 	"format":    "release", "trust": "release", "present": "release", "source": "release",
 	"release": "", "internal": "",
@@ -65,7 +65,7 @@ var rooms = map[string]string{
 		"release/artifact release/fault release/manifest release/provenance release/version reproduce scaffold source " +
 		"trust/ephemeral trust/keyless trust/sign trust/signature verify",
 
-	"config": "images release/artifact",
+	"config": "images internal/yamldoc release/artifact",
 
 	"fixture":              "",
 	"fixture/buckettest":   "",
@@ -101,6 +101,7 @@ var rooms = map[string]string{
 	"format/winget":   "format release/artifact",
 
 	"internal/canonjson": "",
+	"internal/yamldoc":   "",
 
 	"plan": "config format images release/artifact release/artifacthub release/fault release/notes release/version source " +
 		"trust/signature",
@@ -132,7 +133,7 @@ var rooms = map[string]string{
 	"reproduce": "format/compare release/artifact release/fault release/manifest release/provenance release/version source " +
 		"trust/signature verify",
 
-	"scaffold": "config images release/artifact release/fault",
+	"scaffold": "config images internal/yamldoc release/artifact release/fault",
 
 	"serve": "release/artifact release/fault release/manifest release/version trust/ledger trust/signature",
 

@@ -8,6 +8,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/images"
+	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -43,7 +45,7 @@ type Config struct {
 	Mirrors  map[string]string `yaml:"mirrors" doc:"Registry to read bases from instead of another, by the host it stands in for. The digest decides what is accepted." example:"docker.io: mirror.example.com/hub"`
 	Test     Test              `yaml:"test" doc:"What the test command runs."`
 
-	where positions
+	where yamldoc.Positions
 }
 
 // Project names what is released.
@@ -188,7 +190,7 @@ var (
 func Parse(name string, b []byte) (Config, error) {
 	var c Config
 	var err error
-	if c.where, err = parse(name, b, &c); err != nil {
+	if c.where, err = yamldoc.Decode(name, b, &c); err != nil {
 		return Config{}, err
 	}
 	if err := c.validate(); err != nil {
@@ -199,11 +201,11 @@ func Parse(name string, b []byte) (Config, error) {
 
 // At is the position of a key, as file:line:column; of its nearest parent where the file has no such key. A key is
 // written as binaries[0].main.
-func (c Config) At(key string) string { return c.where.at(key) }
+func (c Config) At(key string) string { return c.where.At(key) }
 
 // validate reports what is well-formed but cannot be meant.
 func (c Config) validate() error {
-	v := validator{problems{where: c.where}}
+	v := validator{yamldoc.NewProblems(c.where)}
 	v.project(c.Project)
 	v.match("go", c.Go, goRelease, "a Go release such as 1.26.8")
 	v.binaries(c.Binaries)
@@ -215,13 +217,13 @@ func (c Config) validate() error {
 	v.images(c.Images, c.binaryNames())
 	for _, d := range sortedKeys(c.Bases) {
 		if _, ok := images.ByName(d); !ok {
-			v.at("bases."+d, "there is no distribution %q%s", d, didYouMean(d, images.Names()))
+			v.At("bases."+d, "there is no distribution %q%s", d, yamldoc.DidYouMean(d, images.Names()))
 		}
 		v.match("bases."+d, c.Bases[d], baseRef, "an image with its registry and tag, such as docker.io/library/alpine:3.22")
 	}
 	for _, host := range sortedKeys(c.Mirrors) {
 		if host == "index.docker.io" {
-			v.at("mirrors."+host, "write docker.io")
+			v.At("mirrors."+host, "write docker.io")
 		}
 		v.match("mirrors."+host, host, registryHost, "the host of a registry")
 		v.match("mirrors."+host, c.Mirrors[host], registryRef, "a registry, optionally with a path")
@@ -234,22 +236,26 @@ func (c Config) validate() error {
 	v.signing(c.Signing)
 	v.publish("publish", c.Publish)
 	v.test(c.Test)
-	return v.err()
+	return v.Err()
 }
 
 // validator collects what cannot be meant.
-type validator struct{ problems }
+type validator struct{ *yamldoc.Problems }
+
+func join(key, name string) string { return strings.TrimPrefix(key+"."+name, ".") }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func (v *validator) match(key, value string, re *regexp.Regexp, want string) {
 	if value != "" && !re.MatchString(value) {
-		v.at(key, "%.60q is not %s", value, want)
+		v.At(key, "%.60q is not %s", value, want)
 	}
 }
 
 // local checks a path in the repository.
 func (v *validator) local(key, value string) {
 	if err := checkLocal(value); err != nil {
-		v.at(key, "%w", err)
+		v.At(key, "%w", err)
 	}
 }
 
@@ -265,11 +271,11 @@ func checkLocal(value string) error {
 func (v *validator) pattern(key, value string) {
 	switch _, err := path.Match(value, ""); {
 	case value == "":
-		v.at(key, "the pattern is empty")
+		v.At(key, "the pattern is empty")
 	case err != nil:
-		v.at(key, "%.60q: %w", value, err)
+		v.At(key, "%.60q: %w", value, err)
 	case strings.Contains(value, "**"):
-		v.at(key, "%.60q: ** is not supported; a * stops at the next /", value)
+		v.At(key, "%.60q: ** is not supported; a * stops at the next /", value)
 	default:
 		v.local(key, wildcards.ReplaceAllString(value, "x"))
 	}
@@ -278,14 +284,14 @@ func (v *validator) pattern(key, value string) {
 // absolute checks a path in an image.
 func (v *validator) absolute(key, value string) {
 	if value != "" && (!path.IsAbs(value) || value == "/" || artifact.CheckPath(value[1:]) != nil) {
-		v.at(key, "%.60q is not a clean absolute path in the image", value)
+		v.At(key, "%.60q is not a clean absolute path in the image", value)
 	}
 }
 
 // unlinked refuses a file that would take the place of a link that the base has.
 func (v *validator) unlinked(key, value string) {
 	if top, _, _ := strings.Cut(strings.TrimPrefix(value, "/"), "/"); slices.Contains(linkedFolders, top) {
-		v.at(key, "/%s is a link in some distributions, and a file below it would take the link's place; use /usr/%s or /usr/local/%[1]s", top, top)
+		v.At(key, "/%s is a link in some distributions, and a file below it would take the link's place; use /usr/%s or /usr/local/%[1]s", top, top)
 	}
 }
 
@@ -293,7 +299,7 @@ func (v *validator) unlinked(key, value string) {
 func (v *validator) template(key string, t Template, local ...string) {
 	for _, name := range t.names() {
 		if slices.Contains(localValues, name) && !slices.Contains(local, name) {
-			v.at(key, "template %.60q: there is no value .%s here", string(t), name)
+			v.At(key, "template %.60q: there is no value .%s here", string(t), name)
 			return
 		}
 	}
@@ -302,7 +308,7 @@ func (v *validator) template(key string, t Template, local ...string) {
 func (v *validator) project(p Project) {
 	v.match("project.name", p.Name, projectName, "lower-case letters and digits with single . _ or - between")
 	if err := artifact.CheckPath(p.Name); err != nil && projectName.MatchString(p.Name) {
-		v.at("project.name", "%w", err)
+		v.At("project.name", "%w", err)
 	}
 	v.match("project.repository", p.Repository, httpURL, "an http or https URL")
 	v.match("project.homepage", p.Homepage, httpURL, "an http or https URL")
@@ -316,12 +322,12 @@ func (v *validator) binaries(all []Binary) {
 	for i, b := range all {
 		key := fmt.Sprintf("binaries[%d]", i)
 		if !programName.MatchString(b.Name) || artifact.CheckPath(b.Name) != nil {
-			v.at(key+".name", "%.60q is not the name of a program: letters, digits and . _ + -", b.Name)
+			v.At(key+".name", "%.60q is not the name of a program: letters, digits and . _ + -", b.Name)
 		} else if strings.EqualFold(path.Ext(b.Name), ".exe") {
-			v.at(key+".name", "%q: leave the ending to the target; programs for Windows get it", b.Name)
+			v.At(key+".name", "%q: leave the ending to the target; programs for Windows get it", b.Name)
 		}
 		if j, ok := names[strings.ToLower(b.Name)]; ok {
-			v.at(key+".name", "%q is the name of binaries[%d] too (letter case does not count)", b.Name, j)
+			v.At(key+".name", "%q is the name of binaries[%d] too (letter case does not count)", b.Name, j)
 		}
 		names[strings.ToLower(b.Name)] = i
 		v.local(key+".main", b.Main)
@@ -334,24 +340,24 @@ func (v *validator) binaries(all []Binary) {
 		for j, f := range b.Ldflags {
 			at := fmt.Sprintf("%s.ldflags[%d]", key, j)
 			if strings.HasPrefix(strings.TrimSpace(f), "-X") {
-				v.at(at, "%.60q: set string variables under vars", f)
+				v.At(at, "%.60q: set string variables under vars", f)
 			} else if !slices.Contains(linkerFlags, f) {
-				v.at(at, "%.60q is not one of the linker flags that keep a build reproducible: %s", f, strings.Join(linkerFlags, " "))
+				v.At(at, "%.60q is not one of the linker flags that keep a build reproducible: %s", f, strings.Join(linkerFlags, " "))
 			}
 		}
 		for j, tag := range b.Tags {
 			if !buildTag.MatchString(tag) {
-				v.at(fmt.Sprintf("%s.tags[%d]", key, j), "%.60q is not one build tag", tag)
+				v.At(fmt.Sprintf("%s.tags[%d]", key, j), "%.60q is not one build tag", tag)
 			}
 		}
 		for _, name := range sortedKeys(b.Env) {
 			if !slices.Contains(buildEnv, name) {
-				v.at(key+".env."+name, "%s may not be set; these may: %s", name, strings.Join(buildEnv, " "))
+				v.At(key+".env."+name, "%s may not be set; these may: %s", name, strings.Join(buildEnv, " "))
 			}
 		}
 		v.match(key+".builder", b.Builder, pinnedRef, "an image with @sha256:<digest>")
 		if len(b.Platforms()) == 0 {
-			v.at(key, "every target of %.60s is excluded", b.Name)
+			v.At(key, "every target of %.60s is excluded", b.Name)
 		}
 	}
 }
@@ -359,27 +365,27 @@ func (v *validator) binaries(all []Binary) {
 func (v *validator) images(all []Image, binaries []string) {
 	repositories := map[string]int{}
 	for i, im := range all {
-		key, before := fmt.Sprintf("images[%d]", i), len(v.list)
+		key, before := fmt.Sprintf("images[%d]", i), v.Len()
 		v.match(key+".repository", im.Repository, repositoryRef, "a registry and a path in lower case without a tag")
 		if j, ok := repositories[im.Repository]; ok {
-			v.at(key+".repository", "%.60q is the repository of images[%d] too", im.Repository, j)
+			v.At(key+".repository", "%.60q is the repository of images[%d] too", im.Repository, j)
 		}
 		repositories[im.Repository] = i
 		if im.Binary != "" && !slices.Contains(binaries, im.Binary) {
-			v.at(key+".binary", "there is no binary %.60q%s", im.Binary, didYouMean(im.Binary, binaries))
+			v.At(key+".binary", "there is no binary %.60q%s", im.Binary, yamldoc.DidYouMean(im.Binary, binaries))
 		}
 		if im.Default != "" && len(im.Distros) > 0 && !slices.Contains(im.Distros, im.Default) {
-			v.at(key+".default", "%q is not among the distros of this image: %s", im.Default, strings.Join(im.Distros, " "))
+			v.At(key+".default", "%q is not among the distros of this image: %s", im.Default, strings.Join(im.Distros, " "))
 		}
 		for j, d := range im.Distros {
 			if slices.Contains(im.Distros[:j], d) {
-				v.at(fmt.Sprintf("%s.distros[%d]", key, j), "%q is named twice", d)
+				v.At(fmt.Sprintf("%s.distros[%d]", key, j), "%q is named twice", d)
 			}
 		}
 		for j, p := range im.Ports {
 			number, _, _ := strings.Cut(p, "/")
 			if n, err := strconv.Atoi(number); !portNumber.MatchString(p) || err != nil || n < 1 || n > 65535 {
-				v.at(fmt.Sprintf("%s.ports[%d]", key, j), "%.60q is not a port such as 8080 or 53/udp", p)
+				v.At(fmt.Sprintf("%s.ports[%d]", key, j), "%.60q is not a port such as 8080 or 53/udp", p)
 			}
 		}
 		v.absolute(key+".path", im.Path)
@@ -399,18 +405,18 @@ func (v *validator) images(all []Image, binaries []string) {
 			paths = append(paths, strings.TrimPrefix(to, "/"))
 		}
 		// Each path alone is fine, or reported already.
-		if err := artifact.CheckPaths(paths); err != nil && len(v.list) == before {
-			v.at(key+".files", "%w", err)
+		if err := artifact.CheckPaths(paths); err != nil && v.Len() == before {
+			v.At(key+".files", "%w", err)
 		}
 		for _, name := range sortedKeys(im.Env) {
 			if name == "" || strings.ContainsAny(name, "= \t\n") {
-				v.at(key+".env."+name, "%q is not the name of a variable", name)
+				v.At(key+".env."+name, "%q is not the name of a variable", name)
 			}
 		}
 		for _, name := range sortedKeys(im.Labels) {
 			at := key + ".labels." + name
 			if name == "" {
-				v.at(at, "a label has a name")
+				v.At(at, "a label has a name")
 			}
 			v.template(at, im.Labels[name], "Distro")
 		}
@@ -425,7 +431,7 @@ func (v *validator) charts(all []Chart, project string) {
 		v.match(key+".repository", ch.Repository, repositoryRef, "a registry and a path in lower case without a tag")
 		name := ch.Name(project)
 		if j, ok := names[strings.ToLower(name)]; ok {
-			v.at(key+".path", "%.60q is the name of charts[%d] too, and its file would be", name, j)
+			v.At(key+".path", "%.60q is the name of charts[%d] too, and its file would be", name, j)
 		}
 		names[strings.ToLower(name)] = i
 		for _, a := range sortedKeys(ch.Annotations) {
@@ -438,16 +444,16 @@ func (v *validator) test(t Test) {
 	v.match("test.builder", t.Builder, pinnedRef, "an image with @sha256:<digest>")
 	for i, p := range t.Packages {
 		if p == "" || strings.HasPrefix(p, "-") {
-			v.at(fmt.Sprintf("test.packages[%d]", i), "%.60q is a flag, not a package", p)
+			v.At(fmt.Sprintf("test.packages[%d]", i), "%.60q is a flag, not a package", p)
 		}
 	}
 	for i, f := range t.Flags {
 		name := strings.TrimLeft(f, "-")
 		switch {
 		case !strings.HasPrefix(f, "-"):
-			v.at(fmt.Sprintf("test.flags[%d]", i), "%.60q is not a flag; write a flag and its value as one, such as -run=TestName", f)
+			v.At(fmt.Sprintf("test.flags[%d]", i), "%.60q is not a flag; write a flag and its value as one, such as -run=TestName", f)
 		case strings.HasPrefix(name, "exec") || strings.HasPrefix(name, "toolexec"):
-			v.at(fmt.Sprintf("test.flags[%d]", i), "%.60q would run another program", f)
+			v.At(fmt.Sprintf("test.flags[%d]", i), "%.60q would run another program", f)
 		}
 	}
 }

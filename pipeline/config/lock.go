@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/slipway-build/slipway/images"
+	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -21,7 +22,7 @@ type Lock struct {
 	Bases   map[string]Base `yaml:"bases" doc:"Base images by distribution."`
 	Charts  []Dependency    `yaml:"charts" doc:"Charts that the project's charts depend on."`
 
-	where positions
+	where yamldoc.Positions
 }
 
 // Toolchain is a Go release and the checksums of its module golang.org/toolchain, as the Go checksum database has them
@@ -53,7 +54,7 @@ var goModuleSum = regexp.MustCompile(`^h1:[A-Za-z0-9+/]{43}=$`)
 func ParseLock(name string, b []byte) (Lock, error) {
 	var l Lock
 	var err error
-	if l.where, err = parse(name, b, &l); err != nil {
+	if l.where, err = yamldoc.Decode(name, b, &l); err != nil {
 		return Lock{}, err
 	}
 	if err := l.validate(); err != nil {
@@ -63,49 +64,49 @@ func ParseLock(name string, b []byte) (Lock, error) {
 }
 
 // At is the position of a key; see Config.At.
-func (l Lock) At(key string) string { return l.where.at(key) }
+func (l Lock) At(key string) string { return l.where.At(key) }
 
 func (l Lock) validate() error {
-	p := problems{where: l.where}
+	p := yamldoc.NewProblems(l.where)
 	if !goRelease.MatchString(l.Go.Version) {
-		p.at("go.version", "%.60q is not a Go release such as 1.26.8", l.Go.Version)
+		p.At("go.version", "%.60q is not a Go release such as 1.26.8", l.Go.Version)
 	}
 	for _, host := range sortedKeys(l.Go.Sums) {
 		system, arch, _ := strings.Cut(host, "-")
 		if _, err := artifact.ParsePlatform(system + "/" + arch); err != nil {
-			p.at("go.sums."+host, "%.60q is not a host such as linux-amd64", host)
+			p.At("go.sums."+host, "%.60q is not a host such as linux-amd64", host)
 		}
 		if !goModuleSum.MatchString(l.Go.Sums[host]) {
-			p.at("go.sums."+host, "%.60q is not a checksum of the form h1:<44 characters>", l.Go.Sums[host])
+			p.At("go.sums."+host, "%.60q is not a checksum of the form h1:<44 characters>", l.Go.Sums[host])
 		}
 	}
 	for _, name := range sortedKeys(l.Bases) {
 		if _, ok := images.ByName(name); !ok {
-			p.at("bases."+name, "there is no distribution %.60q%s", name, didYouMean(name, images.Names()))
+			p.At("bases."+name, "there is no distribution %.60q%s", name, yamldoc.DidYouMean(name, images.Names()))
 		}
 		b := l.Bases[name]
 		if !baseRef.MatchString(b.Image) {
-			p.at("bases."+name+".image", "%.60q is not an image with its registry and tag", b.Image)
+			p.At("bases."+name+".image", "%.60q is not an image with its registry and tag", b.Image)
 		}
 		for i, pl := range b.Platforms {
 			if slices.Contains(b.Platforms[:i], pl) {
-				p.at(fmt.Sprintf("bases.%s.platforms[%d]", name, i), "%s is named twice", pl)
+				p.At(fmt.Sprintf("bases.%s.platforms[%d]", name, i), "%s is named twice", pl)
 			}
 		}
 	}
 	for i, c := range l.Charts {
 		key := fmt.Sprintf("charts[%d]", i)
 		if err := checkLocal(c.Chart); err != nil {
-			p.at(key+".chart", "%w", err)
+			p.At(key+".chart", "%w", err)
 		}
 		if artifact.CheckPath(c.Name) != nil || strings.Contains(c.Name, "/") {
-			p.at(key+".name", "%.60q is not the name of a chart", c.Name)
+			p.At(key+".name", "%.60q is not the name of a chart", c.Name)
 		}
 		if artifact.CheckPath(c.Version) != nil || strings.Contains(c.Version, "/") {
-			p.at(key+".version", "%.60q is not the version of a chart", c.Version)
+			p.At(key+".version", "%.60q is not the version of a chart", c.Version)
 		}
 	}
-	return p.err()
+	return p.Err()
 }
 
 // Encode returns the bytes of slipway.lock: keys in a fixed order, so that a difference in version control is a

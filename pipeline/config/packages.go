@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -166,38 +167,38 @@ func (v *validator) packages(c Config) {
 		name := p.PackageName(c.Project.Name)
 		v.match(key+".name", p.Name, projectName, "lower-case letters and digits with single . _ or - between")
 		if j, ok := names[name]; ok {
-			v.at(key+".name", "%q is the name of packages[%d] too", name, j)
+			v.At(key+".name", "%q is the name of packages[%d] too", name, j)
 		}
 		names[name] = i
 		for j, f := range p.Formats {
 			if slices.Contains(p.Formats[:j], f) {
-				v.at(fmt.Sprintf("%s.formats[%d]", key, j), "%q is named twice", f)
+				v.At(fmt.Sprintf("%s.formats[%d]", key, j), "%q is named twice", f)
 			}
 		}
 		for j, b := range p.Binaries {
 			if !slices.Contains(binaries, b) {
-				v.at(fmt.Sprintf("%s.binaries[%d]", key, j), "there is no binary %.60q%s", b, didYouMean(b, binaries))
+				v.At(fmt.Sprintf("%s.binaries[%d]", key, j), "there is no binary %.60q%s", b, yamldoc.DidYouMean(b, binaries))
 			} else if slices.Contains(p.Binaries[:j], b) {
-				v.at(fmt.Sprintf("%s.binaries[%d]", key, j), "%q is named twice", b)
+				v.At(fmt.Sprintf("%s.binaries[%d]", key, j), "%q is named twice", b)
 			}
 		}
 		v.match(key+".maintainer", p.Maintainer, maintainer, "a name, with an address in angle brackets behind it")
 		v.line(key+".summary", p.Summary)
 		if n := len([]rune(p.Summary)); n > maxSummary {
-			v.at(key+".summary", "it has %d characters and may have %d", n, maxSummary)
+			v.At(key+".summary", "it has %d characters and may have %d", n, maxSummary)
 		}
 		v.match(key+".section", p.Section, sectionName, "a section of Debian's archive such as utils")
 		for j, m := range p.Manuals {
 			at := fmt.Sprintf("%s.manuals[%d]", key, j)
 			v.pattern(at, m)
 			if !manualName.MatchString(m) {
-				v.at(at, "%.60q does not end in the section of the manual, as in tool.1", m)
+				v.At(at, "%.60q does not end in the section of the manual, as in tool.1", m)
 			}
 		}
 		for _, shell := range sortedKeys(p.Completions) {
 			at := key + ".completions." + shell
 			if !slices.Contains(shells, shell) {
-				v.at(at, "there is no shell %q%s; these are known: %s", shell, didYouMean(shell, shells), strings.Join(shells, " "))
+				v.At(at, "there is no shell %q%s; these are known: %s", shell, yamldoc.DidYouMean(shell, shells), strings.Join(shells, " "))
 			}
 			v.local(at, p.Completions[shell])
 		}
@@ -205,7 +206,7 @@ func (v *validator) packages(c Config) {
 			at := fmt.Sprintf("%s.units[%d]", key, j)
 			v.local(at, u)
 			if !unitName.MatchString(u) {
-				v.at(at, "%.60q is not the name of a unit such as tool.service", u)
+				v.At(at, "%.60q is not the name of a unit such as tool.service", u)
 			}
 		}
 		var paths []string
@@ -217,16 +218,16 @@ func (v *validator) packages(c Config) {
 			paths = append(paths, strings.TrimPrefix(to, "/"))
 		}
 		if err := artifact.CheckPaths(paths); err != nil {
-			v.at(key+".files", "%w", err)
+			v.At(key+".files", "%w", err)
 		}
 		for _, f := range sortedKeys(p.Depends) {
 			at := key + ".depends." + f
 			if !slices.Contains(dependFormats, f) {
-				v.at(at, "there is no such format%s; these are known: %s", didYouMean(f, dependFormats), strings.Join(dependFormats, " "))
+				v.At(at, "there is no such format%s; these are known: %s", yamldoc.DidYouMean(f, dependFormats), strings.Join(dependFormats, " "))
 			}
 			for j, d := range p.Depends[f] {
 				if r, ok := relations[f]; ok && !r.pattern.MatchString(d) {
-					v.at(fmt.Sprintf("%s[%d]", at, j), "%.60q is no relation of %s; write one such as %s", d, f, r.example)
+					v.At(fmt.Sprintf("%s[%d]", at, j), "%.60q is no relation of %s; write one such as %s", d, f, r.example)
 				}
 			}
 		}
@@ -255,7 +256,7 @@ func (v *validator) fetching(c Config, key string, p Package) {
 	}
 	for _, f := range FetchingFormats {
 		if len(p.Formats) == 0 || slices.Contains(p.Formats, f) {
-			v.at(key+".formats", "%s fetches the archives of the release, and nothing says from where: set download, or name only formats that carry their files: deb, rpm, apk, snap", f)
+			v.At(key+".formats", "%s fetches the archives of the release, and nothing says from where: set download, or name only formats that carry their files: deb, rpm, apk, snap", f)
 			return
 		}
 	}
@@ -264,7 +265,7 @@ func (v *validator) fetching(c Config, key string, p Package) {
 // line refuses text of several lines.
 func (v *validator) line(key, value string) {
 	if strings.ContainsAny(value, "\n\r\x00") {
-		v.at(key, "%.60q has more than one line", value)
+		v.At(key, "%.60q has more than one line", value)
 	}
 }
 
@@ -283,7 +284,7 @@ var downloadURL = regexp.MustCompile(`^(?:https://[^\s/]+|http://(?:localhost|12
 func (v *validator) notes(n Notes) {
 	v.local("notes.changelog", n.Changelog)
 	if n.From == "commits" && n.Changelog != "" {
-		v.at("notes.changelog", "from: commits leaves it aside; take one of the two out")
+		v.At("notes.changelog", "from: commits leaves it aside; take one of the two out")
 	}
 }
 
@@ -306,14 +307,14 @@ var address = regexp.MustCompile(`^[^<>@\s]+@[^<>@\s]+$`)
 func (v *validator) signing(s Signing) {
 	v.local("signing.key", s.Key)
 	if s.Key != "" && path.Clean(s.Key) == "." {
-		v.at("signing.key", "name a file")
+		v.At("signing.key", "name a file")
 	}
 	if s.Key != "" && s.Identity != "" {
-		v.at("signing.identity", "a release is signed with a key or with an identity; take one of the two out")
+		v.At("signing.identity", "a release is signed with a key or with an identity; take one of the two out")
 	}
 	v.match("signing.identity", s.Identity, httpsURL, "the https URL of a workflow")
 	v.match("signing.issuer", s.Issuer, downloadURL, "an https URL")
 	if s.Issuer != "" && s.Identity == "" {
-		v.at("signing.issuer", "it vouches for an identity, and none is named")
+		v.At("signing.issuer", "it vouches for an identity, and none is named")
 	}
 }

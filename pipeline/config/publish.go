@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 )
 
 // Publish says where a release goes. Secrets are never here: where one is needed, the name of an environment variable is.
@@ -40,13 +42,13 @@ var (
 // itself.
 func ParsePublish(name string, b []byte) (Publish, error) {
 	var p Publish
-	where, err := parse(name, b, &p)
+	where, err := yamldoc.Decode(name, b, &p)
 	if err != nil {
 		return Publish{}, err
 	}
-	v := validator{problems{where: where}}
+	v := validator{yamldoc.NewProblems(where)}
 	v.publish("", p)
-	return p, v.err()
+	return p, v.Err()
 }
 
 // destination is what a key below publish says of one kind of place that a release goes to.
@@ -112,7 +114,7 @@ func (c Config) Destinations(repositories []string) []Destination {
 // shown.
 func (v *validator) variable(key, name string) {
 	if name != "" && !variableName.MatchString(name) {
-		v.at(key, "this is not the name of an environment variable, such as TOOL_TOKEN; a secret does not belong into this file")
+		v.At(key, "this is not the name of an environment variable, such as TOOL_TOKEN; a secret does not belong into this file")
 	}
 }
 
@@ -123,7 +125,7 @@ func (v *validator) web(key, value string) {
 	}
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Host)) {
-		v.at(key, "%.80q is not an https URL", value)
+		v.At(key, "%.80q is not an https URL", value)
 	}
 }
 
@@ -240,7 +242,7 @@ type Tap struct {
 
 func (t Tap) check(v *validator, at string) {
 	if t.Repository == "" && t != (Tap{}) {
-		v.at(at, "repository is missing: URL of the repository")
+		v.At(at, "repository is missing: URL of the repository")
 	}
 	v.web(at+".repository", t.Repository)
 	v.web(at+".upstream", t.Upstream)
@@ -323,7 +325,7 @@ type Bucket struct {
 
 func (b Bucket) check(v *validator, at string) {
 	if b.Bucket == "" && b != (Bucket{}) {
-		v.at(at, "bucket is missing: name of the bucket")
+		v.At(at, "bucket is missing: name of the bucket")
 	}
 	v.match(at+".bucket", b.Bucket, bucketName, "the name of a bucket")
 	v.web(at+".endpoint", b.Endpoint)

@@ -62,13 +62,17 @@ func TestEveryDestination(t *testing.T) {
 	for _, d := range (Publish{}).destinations() {
 		keys = append(keys, d.key)
 	}
-	for key := range fields(reflect.TypeFor[Publish]()) {
+	known := map[string]bool{}
+	for f := range reflect.TypeFor[Publish]().Fields() {
+		known[f.Tag.Get("yaml")] = true
+	}
+	for key := range known {
 		if slices.Contains(keys, key) == slices.Contains(settings, key) {
 			t.Errorf("%s below publish is neither of Publish.destinations nor a setting, or both", key)
 		}
 	}
 	for _, key := range keys {
-		if _, ok := fields(reflect.TypeFor[Publish]())[key]; !ok {
+		if !known[key] {
 			t.Errorf("Publish.destinations has %s, and Publish no such key", key)
 		}
 	}

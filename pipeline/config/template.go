@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 )
 
 // Template is text with values of the release in it: {{ .Version }} or {{ lower .Project }}. It is data and nothing
@@ -100,7 +102,7 @@ func (t Template) expand(lookup func(string) string) (string, error) {
 			if len(words) == 1 && !isValue {
 				return "", fmt.Errorf("template %.60q: there is no function %.60q and nothing to call: templates are data; values are .%s", string(t), words[0], strings.Join(names, " ."))
 			}
-			return "", fmt.Errorf("template %.60q: there is no value %.60q%s; values are .%s", string(t), words[len(words)-1], didYouMean(name, names), strings.Join(names, " ."))
+			return "", fmt.Errorf("template %.60q: there is no value %.60q%s; values are .%s", string(t), words[len(words)-1], yamldoc.DidYouMean(name, names), strings.Join(names, " ."))
 		}
 		value := lookup(name)
 		if len(words) == 2 {

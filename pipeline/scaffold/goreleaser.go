@@ -1,11 +1,8 @@
 package scaffold
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path"
@@ -17,6 +14,7 @@ import (
 
 	"github.com/slipway-build/slipway/images"
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -81,40 +79,19 @@ func readGoReleaser(name, display string, s *survey) (*goreleaser, error) {
 
 // convert reads the bytes of a .goreleaser.yml, in the syntax of GoReleaser 1 or 2.
 func convert(display string, b []byte, s *survey) (*goreleaser, error) {
-	doc, err := parseYAML(b)
+	doc, err := yamldoc.Document(display, b)
+	if err == nil && doc.Kind != yaml.MappingNode {
+		err = fmt.Errorf("%s:%d:%d: it is not a mapping", display, doc.Line, doc.Column)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", display, err)
+		return nil, err
 	}
 	r := &reader{file: display, survey: s, out: &goreleaser{}, ids: map[string]string{}, archiveIDs: map[string][]string{}, seen: map[string]bool{}}
 	r.top(doc)
 	if r.err != nil {
-		return nil, fmt.Errorf("reading %s: %w", display, r.err)
+		return nil, r.err
 	}
 	return r.out, nil
-}
-
-// parseYAML reads one document whose root is a mapping.
-func parseYAML(b []byte) (root *yaml.Node, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("yaml: %v", p)
-		}
-	}()
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	var doc, more yaml.Node
-	if err := dec.Decode(&doc); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, errors.New("the file is empty")
-		}
-		return nil, err
-	}
-	if err := dec.Decode(&more); err == nil {
-		return nil, fmt.Errorf("line %d: a second document begins here", more.Line)
-	}
-	if len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
-		return nil, errors.New("it is not a mapping")
-	}
-	return doc.Content[0], nil
 }
 
 // visit counts a value and follows its alias; nil where a bound is crossed.
@@ -134,7 +111,7 @@ func (r *reader) visit(n *yaml.Node) *yaml.Node {
 
 func (r *reader) fail(n *yaml.Node, format string, args ...any) {
 	if r.err == nil {
-		r.err = fmt.Errorf("line %d: %w", n.Line, fmt.Errorf(format, args...))
+		r.err = fmt.Errorf("%s: %w", r.at(n), fmt.Errorf(format, args...))
 	}
 }
 

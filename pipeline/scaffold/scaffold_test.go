@@ -197,11 +197,11 @@ func TestRefused(t *testing.T) {
 		{"replace with a line break", program(), func(o *Options) { o.Replace = "../a\nexclude b" }, "replace"},
 		{"no such goreleaser file", program(), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "none.yml") }, "opening the GoReleaser"},
 		{"goreleaser is a folder", program(), func(o *Options) { o.GoReleaser = o.Dir }, "not a regular file"},
-		{"goreleaser is a list", with(program(), "g.yml", "- a\n"), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "reading g.yml: it is not a mapping"},
-		{"goreleaser is not YAML", with(program(), "g.yml", "a: [\n"), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "reading g.yml: yaml: line"},
+		{"goreleaser is a list", with(program(), "g.yml", "- a\n"), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "g.yml:1:1: it is not a mapping"},
+		{"goreleaser is not YAML", with(program(), "g.yml", "a: [\n"), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "g.yml:1:1: not YAML: "},
 		{"goreleaser is empty", with(program(), "g.yml", ""), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "empty"},
 		{"goreleaser is huge", with(program(), "g.yml", "a: "+strings.Repeat("x", maxFileSize)), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "more than"},
-		{"goreleaser is a bomb", with(program(), "g.yml", bomb()), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "reading g.yml: line"},
+		{"goreleaser is a bomb", with(program(), "g.yml", bomb()), func(o *Options) { o.GoReleaser = filepath.Join(o.Dir, "g.yml") }, "g.yml:2:5: the file has more than 50000 values"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,4 +1,11 @@
-package config
+// Package yamldoc reads a YAML document that a person wrote into a Go struct, strictly: whatever does not fit is an error with its
+// place, and all that does not fit is said at once. Keys that the struct does not have, keys that stand twice, tags, merge keys
+// and a second document are refused; a document that would cost far more than its size is, too.
+//
+// A field of the struct has the key in the tag yaml. required:"true" refuses a value that is absent or empty, with the first
+// sentence of the tag doc for a reason; enum:"a,b" lists the values that there are. A type with an UnmarshalText method reads
+// itself. Of the other types string, int, structs, slices of them and maps from strings to them may be used.
+package yamldoc
 
 import (
 	"bytes"
@@ -33,14 +40,14 @@ const (
 // position is a place in a file, both counted from 1.
 type position struct{ line, column int }
 
-// positions are where the keys of a file stand.
-type positions struct {
+// Positions are where the keys of a file stand. A key is written as binaries[0].main.
+type Positions struct {
 	file string
 	keys map[string]position
 }
 
 // of is the position of the key, or of its nearest parent that the file has.
-func (p positions) of(key string) position {
+func (p Positions) of(key string) position {
 	for ; key != ""; key = parent(key) {
 		if pos, ok := p.keys[key]; ok {
 			return pos
@@ -49,7 +56,8 @@ func (p positions) of(key string) position {
 	return position{1, 1}
 }
 
-func (p positions) at(key string) string {
+// At is the position of the key as file:line:column, of its nearest parent where the file has no such key.
+func (p Positions) At(key string) string {
 	pos := p.of(key)
 	return fmt.Sprintf("%s:%d:%d", p.file, pos.line, pos.column)
 }
@@ -59,32 +67,38 @@ func parent(key string) string {
 	return key[:max(strings.LastIndexAny(key, ".["), 0)]
 }
 
-// problems are what is wrong with a file.
-type problems struct {
-	where positions
+// Problems are what is wrong with a file. Whoever has decoded one adds what is well-formed and cannot be meant.
+type Problems struct {
+	where Positions
 	list  []problem
 }
+
+// NewProblems are none yet, in the file that has these positions.
+func NewProblems(where Positions) *Problems { return &Problems{where: where} }
 
 type problem struct {
 	position
 	err error
 }
 
-func (p *problems) full() bool { return len(p.list) >= maxErrors }
+// Len is how many there are, for checks that only make sense where others have passed.
+func (p *Problems) Len() int { return len(p.list) }
 
-func (p *problems) add(pos position, format string, args ...any) {
+func (p *Problems) full() bool { return len(p.list) >= maxErrors }
+
+func (p *Problems) add(pos position, format string, args ...any) {
 	if !p.full() {
 		p.list = append(p.list, problem{pos, fmt.Errorf(format, args...)})
 	}
 }
 
-// at adds a problem with the value of a key.
-func (p *problems) at(key, format string, args ...any) {
+// At adds a problem with the value of a key.
+func (p *Problems) At(key, format string, args ...any) {
 	p.add(p.where.of(key), "%s: %w", key, fmt.Errorf(format, args...))
 }
 
-// err joins the problems in the order of the file.
-func (p *problems) err() error {
+// Err joins the problems in the order of the file, up to 20 of them; nil for none.
+func (p *Problems) Err() error {
 	slices.SortStableFunc(p.list, func(a, b problem) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
 	})
@@ -99,39 +113,44 @@ func (p *problems) err() error {
 	return errors.Join(errs...)
 }
 
-// parse reads one YAML document into v, a pointer to a struct. The positions of its keys are there even beside an error.
-func parse(file string, b []byte, v any) (positions, error) {
-	d := decoder{problems: problems{where: positions{file: file, keys: map[string]position{}}}}
-	err := d.document(b, v)
-	return d.where, err
-}
-
-type decoder struct {
-	problems
-	cost int
-}
-
-func (d *decoder) document(b []byte, v any) error {
-	file := d.where.file
+// Decode reads one document of up to 256 KiB into v, a pointer to a struct. The positions of its keys are there even beside an
+// error, which has one line for each mistake, file:line:column in front of it.
+func Decode(file string, b []byte, v any) (Positions, error) {
+	d := decoder{Problems: Problems{where: Positions{file: file, keys: map[string]position{}}}}
 	if len(b) > maxBytes {
-		return fmt.Errorf("%s:1:1: the file is larger than %d bytes", file, maxBytes)
+		return d.where, fmt.Errorf("%s:1:1: the file is larger than %d bytes", file, maxBytes)
 	}
+	root, err := Document(file, b)
+	if err != nil {
+		return d.where, err
+	}
+	d.value(root, reflect.ValueOf(v).Elem(), "")
+	return d.where, d.Err()
+}
+
+// Document is the root of the one document that b holds, for those who read the files of others, which have keys and forms that
+// Decode refuses. An empty document is an error, as is a second one. Aliases are not followed, so that the caller bounds them.
+func Document(file string, b []byte) (*yaml.Node, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	var doc, more yaml.Node
 	err := decodeNode(dec, &doc)
 	if errors.Is(err, io.EOF) || err == nil && (len(doc.Content) == 0 || isNull(doc.Content[0])) {
-		return fmt.Errorf("%s:1:1: the file is empty", file)
+		return nil, fmt.Errorf("%s:1:1: the file is empty", file)
 	}
 	if err != nil {
-		return syntax(file, err)
+		return nil, syntax(file, err)
 	}
 	if err := decodeNode(dec, &more); err == nil {
-		return fmt.Errorf("%s:%d:%d: a second document begins here; one is allowed", file, more.Line, more.Column)
+		return nil, fmt.Errorf("%s:%d:%d: a second document begins here; one is allowed", file, more.Line, more.Column)
 	} else if !errors.Is(err, io.EOF) {
-		return syntax(file, err)
+		return nil, syntax(file, err)
 	}
-	d.value(doc.Content[0], reflect.ValueOf(v).Elem(), "")
-	return d.err()
+	return doc.Content[0], nil
+}
+
+type decoder struct {
+	Problems
+	cost int
 }
 
 // decodeNode turns the panics that malformed input can cause in a parser into errors.
@@ -250,7 +269,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string) {
 		}
 		v.SetInt(int64(i))
 	default:
-		panic("config: no decoder for " + v.Type().String())
+		panic("yamldoc: no decoder for " + v.Type().String())
 	}
 }
 
@@ -266,7 +285,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, key string) {
 			if key != "" {
 				under = " under " + key
 			}
-			d.report(name, "unknown key %.60q%s%s", name.Value, under, didYouMean(name.Value, sortedKeys(known)))
+			d.report(name, "unknown key %.60q%s%s", name.Value, under, DidYouMean(name.Value, slices.Sorted(maps.Keys(known))))
 			return
 		}
 		given[name.Value] = val
@@ -362,7 +381,7 @@ func (d *decoder) enum(n *yaml.Node, v reflect.Value, allowed []string, key stri
 	}
 	// A value of another type is reported already.
 	if text := fmt.Sprint(v.Interface()); n.Kind == yaml.ScalarNode && text == n.Value && !slices.Contains(allowed, text) {
-		d.report(n, "%s: %.60q is not one of %s%s", key, text, strings.Join(allowed, ", "), didYouMean(text, allowed))
+		d.report(n, "%s: %.60q is not one of %s%s", key, text, strings.Join(allowed, ", "), DidYouMean(text, allowed))
 	}
 }
 
@@ -400,8 +419,8 @@ func kindName(n *yaml.Node) string {
 	}
 }
 
-// didYouMean suggests the nearest of the candidates where one is near enough to be a slip of the hand.
-func didYouMean(word string, candidates []string) string {
+// DidYouMean is `; did you mean "x"?` for the nearest of the candidates, where one is near enough to be a slip of the hand, else "".
+func DidYouMean(word string, candidates []string) string {
 	if len(word) > 64 {
 		return ""
 	}
@@ -437,5 +456,3 @@ func editDistance(a, b string) int {
 	}
 	return row[len(b)]
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
