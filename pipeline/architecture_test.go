@@ -69,6 +69,7 @@ var rooms = map[string]string{
 
 	"fixture":              "",
 	"fixture/buckettest":   "",
+	"fixture/earlier":      "",
 	"fixture/githubtest":   "",
 	"fixture/gittest":      "",
 	"fixture/keylesstest":  "trust/signature",

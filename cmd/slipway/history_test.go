@@ -41,6 +41,10 @@ var history = flag.Bool("history", false, "reproduce a history of five releases 
 // earlierGo is an earlier release of Go than the one that compiles everything else.
 const earlierGo = "1.26.7"
 
+// earlierPipeline is the commit of this repository whose pipeline makes the older releases: the last that wrote plans of the
+// first format, and had its packages elsewhere.
+const earlierPipeline = "0a03cd737ae0bc70ed4868f4ea66137444c4fb1c"
+
 const pipelineModule = "github.com/slipway-build/slipway"
 
 // times is a history: a repository whose releases were made with pipelines, Go releases and bases of their time.
@@ -55,6 +59,7 @@ type times struct {
 	env      []string
 	old, new string            // versions of the pipeline
 	tools    map[string]string // compiled pipelines by version; "" is the one that is pinned now
+	sums     map[string][]byte // go.sum by version of the pipeline
 }
 
 func (h *times) must(err error) {
@@ -82,12 +87,10 @@ func (h *times) write(name, text string) {
 	h.must(os.WriteFile(name, []byte(text), 0o644))
 }
 
-// pipeline puts a version of this very tree, changed as it may have been then, where the Go command finds modules, and
-// returns its name. It ends in a digest: the user's module cache, in which it comes to be for a while, must never see two
-// modules under one name.
-func (h *times) pipeline(version string, edit func(dir string)) string {
+// today writes this very tree to a folder.
+func (h *times) today() string {
 	h.t.Helper()
-	tree := filepath.Join(h.dir, "pipeline-"+version)
+	tree := filepath.Join(h.dir, "today")
 	top, err := filepath.Abs("../..")
 	h.must(err)
 	files := strings.Fields(h.run(top, "git", "ls-files", "--cached", "--others", "--exclude-standard"))
@@ -100,7 +103,31 @@ func (h *times) pipeline(version string, edit func(dir string)) string {
 		h.must(os.MkdirAll(filepath.Dir(filepath.Join(tree, f)), 0o755))
 		h.must(os.WriteFile(filepath.Join(tree, f), b, 0o644))
 	}
-	edit(tree)
+	return tree
+}
+
+// checkout writes the tree of a commit of this repository to a folder. Where the history does not go back to it, the test is
+// skipped.
+func (h *times) checkout(commit string) string {
+	h.t.Helper()
+	cmd := exec.Command("git", "cat-file", "-e", commit+"^{commit}")
+	cmd.Dir = "../.."
+	if out, err := cmd.CombinedOutput(); err != nil {
+		h.t.Skipf("the history does not go back to %.12s, whose pipeline makes the older releases; git fetch --unshallow: %s", commit, out)
+	}
+	tree := filepath.Join(h.dir, "checkout")
+	h.must(os.Mkdir(tree, 0o755))
+	packed := tree + ".tar"
+	h.run("../..", "git", "archive", "--output", packed, commit)
+	h.run(tree, "tar", "-xf", packed)
+	h.must(os.Remove(packed))
+	return tree
+}
+
+// pipeline puts a tree of this repository where the Go command finds modules, and returns the version's name. It ends in a
+// digest: the user's module cache, in which it comes to be for a while, must never see two modules under one name.
+func (h *times) pipeline(version, tree string) string {
+	h.t.Helper()
 	sum, err := dirhash.HashDir(tree, "", dirhash.Hash1)
 	h.must(err)
 	version += "-test." + artifact.Sum([]byte(sum)).Short()
@@ -126,6 +153,8 @@ func (h *times) pipeline(version string, edit func(dir string)) string {
 	h.must(modzip.CreateFromDir(&zip, module.Version{Path: pipelineModule, Version: version}, tree))
 	mod, err := os.ReadFile(filepath.Join(tree, "go.mod"))
 	h.must(err)
+	h.sums[version], err = os.ReadFile(filepath.Join(tree, "go.sum"))
+	h.must(err)
 	h.must(os.WriteFile(filepath.Join(at, version+".zip"), zip.Bytes(), 0o644))
 	h.must(os.WriteFile(filepath.Join(at, version+".mod"), mod, 0o644))
 	h.must(os.WriteFile(filepath.Join(at, version+".info"), fmt.Appendf(nil, `{"Version":%q,"Time":"2026-01-02T03:04:05Z"}`, version), 0o644))
@@ -141,14 +170,12 @@ func (h *times) pin(version string) {
 	h.must(err)
 	text := strings.Replace(string(mod), "module "+pipelineModule+"\n", "module example.com/hello/ci\n", 1) +
 		"\nrequire " + pipelineModule + " " + version + "\n\ntoolchain " + runtime.Version() + "\n"
-	sums, err := os.ReadFile("../../go.sum")
-	h.must(err)
 	zip, err := dirhash.HashZip(at+".zip", dirhash.Hash1)
 	h.must(err)
 	modSum, err := goModSum(mod)
 	h.must(err)
 	h.write("ci/go.mod", text)
-	h.write("ci/go.sum", fmt.Sprintf("%s%s %s %s\n%s %s/go.mod %s\n", sums, pipelineModule, version, zip, pipelineModule, version, modSum))
+	h.write("ci/go.sum", fmt.Sprintf("%s%s %s %s\n%s %s/go.mod %s\n", h.sums[version], pipelineModule, version, zip, pipelineModule, version, modSum))
 	h.write("ci/main.go", "// Command ci releases hello.\npackage main\n\nimport (\n\t\"os\"\n\n\t\""+pipelineModule+"/pipeline/cli\"\n)\n\nfunc main() { os.Exit(cli.Main(os.Args[1:])) }\n")
 	if h.tools[version] == "" {
 		h.tools[version] = filepath.Join(h.dir, "ci-"+version)
@@ -199,7 +226,7 @@ func (h *times) release(version string) {
 
 // newTimes makes five releases: code, Go release, base and pipeline change between them.
 func newTimes(t *testing.T) *times {
-	h := &times{t: t, dir: t.TempDir(), tools: map[string]string{}}
+	h := &times{t: t, dir: t.TempDir(), tools: map[string]string{}, sums: map[string][]byte{}}
 	h.repo, h.releases, h.proxy = filepath.Join(h.dir, "repo"), filepath.Join(h.dir, "releases"), filepath.Join(h.dir, "proxy")
 	for _, d := range []string{h.repo, h.releases, h.proxy} {
 		h.must(os.MkdirAll(d, 0o755))
@@ -223,17 +250,8 @@ func newTimes(t *testing.T) *times {
 	h.must(err)
 	h.must(os.WriteFile(filepath.Join(h.dir, "destinations.yaml"), fmt.Appendf(nil, "github: {release: none}\nfolder: %s\n", h.releases), 0o644))
 
-	h.old = h.pipeline("v0.1.0", func(dir string) { // once it compressed as fast as it could
-		name := filepath.Join(dir, "pipeline", "archive", "tar.go")
-		b, err := os.ReadFile(name)
-		h.must(err)
-		edited := strings.Replace(string(b), "gzip.DefaultCompression", "gzip.BestSpeed", 1)
-		if edited == string(b) {
-			t.Fatal("the earlier pipeline would be the same")
-		}
-		h.must(os.WriteFile(name, []byte(edited), 0o644))
-	})
-	h.new = h.pipeline("v0.2.0", func(string) {})
+	h.old = h.pipeline("v0.1.0", h.checkout(earlierPipeline))
+	h.new = h.pipeline("v0.2.0", h.today())
 
 	config := func(goVersion string) {
 		h.write("slipway.yaml", fmt.Sprintf(`version: 1
