@@ -84,7 +84,7 @@ var rooms = map[string]string{
 		"release/version",
 
 	"format":          "format/archive release/artifact release/version",
-	"format/apk":      "format format/archive format/nfpm",
+	"format/apk":      "format format/archive format/payload format/spool release/artifact",
 	"format/archive":  "release/artifact",
 	"format/brew":     "format release/artifact release/fault",
 	"format/compare":  "format/inspect release/artifact release/fault",

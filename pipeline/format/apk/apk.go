@@ -2,9 +2,6 @@
 // with gzip, one after the other. The first has .PKGINFO, which says what the package is and has the digest of the
 // second, which has the files (https://wiki.alpinelinux.org/wiki/Apk_spec).
 //
-// The library compresses in blocks of one size whatever the number of CPUs, with a compressor that is pinned in go.mod.
-// It leaves the time of the build out, and writes one into the gzip that is none; both are mended here.
-//
 // There is no signature of apk's kind in a package: it is one of a repository's key. Whoever has a repository signs its
 // index; whoever has none verifies the release, and installs with --allow-untrusted.
 package apk
@@ -12,20 +9,18 @@ package apk
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
+	"crypto/sha1" //nolint:gosec // what apk keeps
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
-	"github.com/goreleaser/nfpm/v2/apk"
-	"github.com/klauspost/compress/gzip"
-
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
-	"github.com/slipway-build/slipway/pipeline/format/nfpm"
+	"github.com/slipway-build/slipway/pipeline/format/payload"
+	"github.com/slipway-build/slipway/pipeline/format/spool"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // Write writes the package. The same package gives the same bytes. An error names what cannot be in an apk, and leaves
@@ -34,16 +29,9 @@ import (
 // systemd units are installed as they are, for Alpine has no systemd that would read them, and postmarketOS has.
 // Configuration below /etc is protected by apk itself.
 func Write(w io.Writer, p format.Package) (err error) {
-	b, err := nfpm.New(format.APK, p)
+	names, err := payload.Check(format.APK, p)
 	if err != nil {
 		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	b.Info.Description = strings.TrimRight(p.Summary, ".")
-	// A conflict is a dependency on the other's absence. apk knows no weaker relations.
-	b.Info.Depends = append([]string(nil), p.Depends...)
-	for _, c := range p.Conflicts {
-		b.Info.Depends = append(b.Info.Depends, "!"+c)
 	}
 	for _, of := range [][]string{p.Depends, p.Conflicts, p.Provides, p.Replaces} {
 		for _, r := range of {
@@ -52,91 +40,118 @@ func Write(w io.Writer, p format.Package) (err error) {
 			}
 		}
 	}
-	for _, f := range p.Files {
-		kind, err := nfpm.File, error(nil)
-		switch f.Role {
-		case format.Program:
-			f.File = f.WithExec()
-		case format.License:
-			f.File = nfpm.Licenses(p, f.File)
-		case format.Manual:
-			f.File, err = nfpm.Manual(f.File)
-		case format.Config:
-			kind = nfpm.Config
-		}
-		if err != nil {
-			return err
-		}
-		if err := b.Add(f.File, kind); err != nil {
-			return err
-		}
-	}
-	plain, err := b.Pack(apk.Default)
+	files, err := payload.Files(p)
 	if err != nil {
 		return err
 	}
-	out, err := repack(plain, b.Info.MTime, p.Name)
+	tree, err := payload.Tree(p, payload.Licensed(p, files))
+	if err != nil {
+		return err
+	}
+	data, err := spool.New(p.Scratch)
 	if err != nil {
 		return fmt.Errorf("package %s: %w", p.Name, err)
 	}
-	if _, err := w.Write(out); err != nil {
-		return fmt.Errorf("writing apk: %w", err)
+	defer func() { err = errors.Join(err, data.Close()) }()
+	m := artifact.NewMeter(data)
+	if err := writeData(m, tree, p.Time); err != nil {
+		return err
+	}
+	head, err := first(pkgInfo(p, names, tree, m.Digest()), p.Time)
+	if err != nil {
+		return fmt.Errorf("package %s: %w", p.Name, err)
+	}
+	for _, stream := range []io.WriterTo{bytes.NewReader(head), data} {
+		if _, err := stream.WriteTo(w); err != nil {
+			return fmt.Errorf("writing apk: %w", err)
+		}
 	}
 	return nil
 }
 
-// repack adds to .PKGINFO, which is the first stream's only file, when and from what the package is made, and removes the
-// time from the second stream.
-func repack(plain []byte, t time.Time, origin string) ([]byte, error) {
-	in := bytes.NewReader(plain)
-	zr, err := gzip.NewReader(in)
-	if err != nil {
-		return nil, fmt.Errorf("the library wrote no gzip: %w", err)
-	}
-	zr.Multistream(false)
-	tr := tar.NewReader(zr)
-	h, err := tr.Next()
-	if err != nil {
-		return nil, fmt.Errorf("the library wrote no tar: %w", err)
-	}
-	if h.Name != ".PKGINFO" {
-		return nil, fmt.Errorf("the library wrote %s before .PKGINFO", h.Name)
-	}
-	info, err := io.ReadAll(tr)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := tr.Next(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the library wrote more than .PKGINFO")
-	}
-	if _, err := io.Copy(io.Discard, zr); err != nil {
-		return nil, err
-	}
-	data := bytes.Clone(plain[len(plain)-in.Len():])
-	if len(data) < 10 {
-		return nil, errors.New("the library wrote no second stream")
-	}
-
-	before, digest, ok := bytes.Cut(info, []byte("datahash = "))
-	if was := sha256.Sum256(data); !ok || string(bytes.TrimSpace(digest)) != hex.EncodeToString(was[:]) {
-		return nil, errors.New("the library wrote another digest of the data into .PKGINFO")
-	}
-	clear(data[4:8]) // https://www.rfc-editor.org/rfc/rfc1952#section-2.3
-	info = fmt.Appendf(nil, "%sbuilddate = %d\norigin = %s\ndatahash = %x\n", before, t.Unix(), origin, sha256.Sum256(data))
-	h.ModTime = t
-	h.Size = int64(len(info))
+// first is the first stream: a tar without an end, since the second is to follow as if it were the same.
+func first(info []byte, t time.Time) ([]byte, error) {
 	var out bytes.Buffer
 	zw := archive.Gzip(&out)
 	tw := tar.NewWriter(zw)
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: ".PKGINFO", Mode: 0o600, Size: int64(len(info)), ModTime: seconds(t), Format: tar.FormatUSTAR}
 	if err := tw.WriteHeader(h); err != nil {
 		return nil, err
 	}
 	if _, err := tw.Write(info); err != nil {
 		return nil, err
 	}
-	// The tar has no end, since the second one is to follow as if it were the same.
-	if err := errors.Join(tw.Flush(), zw.Close()); err != nil {
-		return nil, err
-	}
-	return append(out.Bytes(), data...), nil
+	err := errors.Join(tw.Flush(), zw.Close())
+	return out.Bytes(), err
 }
+
+// pkgInfo says what the package is.
+func pkgInfo(p format.Package, names payload.Names, tree []payload.Entry, data artifact.Digest) []byte {
+	var b bytes.Buffer
+	var size int64
+	for _, e := range tree {
+		size += e.Size
+	}
+	field := func(name string, values ...string) {
+		for _, v := range values {
+			if v != "" {
+				fmt.Fprintf(&b, "%s = %s\n", name, v)
+			}
+		}
+	}
+	field("pkgname", p.Name)
+	field("pkgver", names.Version)
+	field("arch", names.Arch)
+	fmt.Fprintf(&b, "size = %d\n", size)
+	fmt.Fprintf(&b, "pkgdesc = %s\n", strings.Trim(strings.TrimRight(p.Summary, "."), " "))
+	field("url", p.Homepage)
+	field("maintainer", p.Maintainer)
+	field("replaces", p.Replaces...)
+	field("provides", p.Provides...)
+	field("depend", p.Depends...)
+	for _, c := range p.Conflicts { // a dependency on the other's absence; apk knows no weaker relations
+		field("depend", "!"+c)
+	}
+	field("license", p.License)
+	fmt.Fprintf(&b, "builddate = %d\n", p.Time.Unix())
+	field("origin", p.Name)
+	field("datahash", data.Hex())
+	return b.Bytes()
+}
+
+// checksum is the key of a PAX record, in which apk finds the digest of a file.
+const checksum = "APK-TOOLS.checksum.SHA1"
+
+// writeData writes the second stream.
+func writeData(w io.Writer, tree []payload.Entry, t time.Time) error {
+	zw := newBlocks(w)
+	tw := tar.NewWriter(zw)
+	for _, e := range tree {
+		h := &tar.Header{Typeflag: tar.TypeDir, Name: e.Name, Mode: int64(e.Mode()), Uname: "root", Gname: "root", ModTime: seconds(t)}
+		if e.Folder {
+			if err := tw.WriteHeader(h); err != nil {
+				return fmt.Errorf("packing %s: %w", e.Name, err)
+			}
+			continue
+		}
+		// The digest is in front of the contents, so a file is read twice.
+		before, written := sha1.New(), sha1.New() //nolint:gosec // what apk keeps
+		if err := e.CopyTo(before); err != nil {
+			return err
+		}
+		h.Typeflag, h.Size, h.Format = tar.TypeReg, e.Size, tar.FormatPAX
+		h.PAXRecords = map[string]string{checksum: fmt.Sprintf("%x", before.Sum(nil))}
+		if err := tw.WriteHeader(h); err != nil {
+			return fmt.Errorf("packing %s: %w", e.Name, err)
+		}
+		if err := e.CopyTo(io.MultiWriter(tw, written)); err != nil {
+			return err
+		}
+		if !bytes.Equal(before.Sum(nil), written.Sum(nil)) {
+			return fmt.Errorf("packing %s: it changed while it was read", e.Name)
+		}
+	}
+	return errors.Join(tw.Close(), zw.Close())
+}
+
+func seconds(t time.Time) time.Time { return time.Unix(t.Unix(), 0) }

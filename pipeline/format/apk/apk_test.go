@@ -117,6 +117,10 @@ func TestGolden(t *testing.T) {
 	least.Platform = artifact.Platform{OS: "linux", Arch: "arm"}
 	b = packagetest.Bytes(t, apk.Write, least)
 	packagetest.Golden(t, "least", b, listing(t, b))
+
+	least.Files = packagetest.Files(packagetest.Program(3<<20 + 123))[:1] // several blocks of the compressor
+	b = packagetest.Bytes(t, apk.Write, least)
+	packagetest.Golden(t, "blocks", b, listing(t, b))
 }
 
 func TestIndependence(t *testing.T) { packagetest.Independent(t, apk.Write) }
