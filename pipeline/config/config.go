@@ -172,6 +172,7 @@ var buildEnv = []string{"GOEXPERIMENT", "GOFIPS140", "GODEBUG"}
 var (
 	projectName   = regexp.MustCompile(`^[a-z0-9]+(?:[._-][a-z0-9]+)*$`)
 	programName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
+	aloneV        = regexp.MustCompile(`(?:^|[^A-Za-z0-9])v$`)
 	linkerVar     = regexp.MustCompile(`^[A-Za-z0-9_./~+-]+\.[A-Za-z_][A-Za-z0-9_]*$`)
 	buildTag      = regexp.MustCompile(`^[A-Za-z0-9_.]+$`)
 	goRelease     = regexp.MustCompile(`^1\.[0-9]{1,3}(?:\.[0-9]{1,3}|rc[0-9]{1,2})$`)
@@ -312,6 +313,10 @@ func (v *validator) project(p Project) {
 	}
 	v.match("project.repository", p.Repository, httpURL, "an http or https URL")
 	v.match("project.homepage", p.Homepage, httpURL, "an http or https URL")
+	// Its tags would be those of the project whose prefix ends before the v, too.
+	if aloneV.MatchString(p.TagPrefix) {
+		v.At("project.tagPrefix", "%.60q: leave the v to the tags, which may have it or not; write %q", p.TagPrefix, strings.TrimSuffix(p.TagPrefix, "v"))
+	}
 	for i, f := range p.Licenses {
 		v.pattern(fmt.Sprintf("project.licenseFiles[%d]", i), f)
 	}

@@ -399,7 +399,7 @@ func (r *reader) metadata(value func(string) *yaml.Node) {
 	}
 	if n := value("monorepo"); n != nil {
 		if prefix := r.get(n, "tag_prefix"); prefix != nil && plainPrefix.MatchString(text(prefix)) {
-			r.out.tagPrefix = text(prefix)
+			r.out.tagPrefix = vOfTags.ReplaceAllString(text(prefix), "$1")
 		} else if prefix != nil {
 			r.note(prefix, "monorepo.tag_prefix: it is left out; set project.tagPrefix, and the tags of the workflow")
 		}
@@ -421,6 +421,9 @@ func (r *reader) translate(t *translator, n *yaml.Node, s string) (config.Templa
 	}
 	return out, err
 }
+
+// vOfTags is the v of v1.2.3 at the end of a prefix, which is not a part of it here.
+var vOfTags = regexp.MustCompile(`(^|[._/-])v$`)
 
 // levelKeys are the keys of a build that choose instruction sets.
 var levelKeys = []string{"goarm", "goamd64", "go386", "goarm64", "gomips", "goppc64", "goriscv64"}

@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +29,8 @@ type Options struct {
 	// Dir is any folder of the work tree; "" is the current one.
 	Dir string
 	// Ref is what the run was started for, refs/tags/v1.2.3 or v1.2.3, and chooses between several tags on one
-	// commit. A tag that is not on the commit is an error. What is no tag (refs/heads/main, main) is ignored.
+	// commit. A tag that is not on the commit is an error, and so is one that names no version. What is no tag
+	// (refs/heads/main, main) is ignored, and so is the version of another project, such as api/v1.2.3.
 	Ref string
 	// AllowDirty accepts changes that are in no commit, submodules at other commits included.
 	AllowDirty bool
@@ -155,7 +157,7 @@ func (o Options) wanted() (string, error) {
 	if tag, ok := strings.CutPrefix(o.Ref, tagRefs); ok {
 		return tag, checkName("tag", tag)
 	}
-	if _, ok := parseTag(o.Ref, o.TagPrefix); ok {
+	if _, ok := ParseTag(o.Ref, o.TagPrefix); ok {
 		return o.Ref, nil
 	}
 	return "", nil
@@ -197,7 +199,8 @@ func (r repo) commit(ctx context.Context, id string) (tree string, when time.Tim
 
 const tagRefs = "refs/tags/"
 
-func parseTag(name, prefix string) (version.Version, bool) {
+// ParseTag is the version that a tag names, and whether it names one of the project whose tags begin with prefix.
+func ParseTag(name, prefix string) (version.Version, bool) {
 	rest, ok := strings.CutPrefix(name, prefix)
 	if !ok {
 		return version.Version{}, false
@@ -214,7 +217,7 @@ func (s *Source) readTags(ctx context.Context, r repo, prefix, wanted string) er
 	}
 	var all []Tag
 	for name, commit := range commits {
-		if v, ok := parseTag(name, prefix); ok {
+		if v, ok := ParseTag(name, prefix); ok {
 			all = append(all, Tag{name, v, commit})
 		}
 	}
@@ -248,6 +251,9 @@ func (s *Source) readTags(ctx context.Context, r repo, prefix, wanted string) er
 		if i := slices.IndexFunc(here, func(t Tag) bool { return t.Name == wanted }); i >= 0 {
 			s.tagged(here[i], fmt.Sprintf("tag %s is on this commit and is what the run was started for", wanted))
 			return nil
+		}
+		if _, ok := ParseTag(path.Base(wanted), ""); !ok {
+			return fault.Errorf(fault.Git, "tag %s, which the run was started for, names no version: a version is tagged %sv1.2.3", show(wanted), prefix)
 		}
 	}
 	switch n := len(here); n {
@@ -369,6 +375,15 @@ func VerifyTag(ctx context.Context, dir, tag, commit string) error {
 func Root(ctx context.Context, dir string) (string, error) {
 	r, err := open(ctx, dir)
 	return r.dir, err
+}
+
+// Head is the commit that is checked out in the work tree that dir is in; "" where there is none yet.
+func Head(ctx context.Context, dir string) (string, error) {
+	r, err := open(ctx, dir)
+	if err != nil {
+		return "", err
+	}
+	return r.resolve(ctx, "HEAD")
 }
 
 // Has tells whether the repository has a commit.

@@ -29,6 +29,7 @@ func TestReadTags(t *testing.T) {
 		tag, last   string
 		commits     int
 		why         string
+		since       string // looked at where it is said
 	}{
 		{name: "no tag", version: "0.0.1-snapshot.3.g...", commits: 3, why: "no version tag is in the history of this commit, which has 3 commits"},
 		{name: "tag with v", tags: [3]string{2: "v1.2.3"}, version: "1.2.3", tag: "v1.2.3", last: "v1.2.3", why: "tag v1.2.3 is on this commit"},
@@ -73,10 +74,6 @@ func TestReadTags(t *testing.T) {
 			name: "a hostile branch is data", tags: [3]string{2: "v1.2.3"}, ref: `refs/heads/zzz";echo${IFS}hello;#`,
 			version: "1.2.3", tag: "v1.2.3", last: "v1.2.3",
 		},
-		{
-			name: "a tag that is no version does not decide", tags: [3]string{0: "v1.0.0", 2: "nightly"}, ref: "refs/tags/nightly",
-			version: "1.0.1-snapshot.2.g...", last: "v1.0.0", commits: 2,
-		},
 		{name: "with v before without", tags: [3]string{2: "1.2.3 v1.2.3"}, version: "1.2.3", tag: "v1.2.3", last: "v1.2.3"},
 		{name: "without v by ref", tags: [3]string{2: "1.2.3 v1.2.3"}, ref: "1.2.3", version: "1.2.3", tag: "1.2.3", last: "1.2.3"},
 		{
@@ -94,6 +91,18 @@ func TestReadTags(t *testing.T) {
 		{
 			name: "another product's ref", tags: [3]string{0: "cli/v1.2.3", 2: "api/v3.0.0"}, prefix: "cli/", ref: "refs/tags/api/v3.0.0",
 			version: "1.2.4-snapshot.2.g...", last: "cli/v1.2.3", commits: 2,
+		},
+		{
+			name: "another product's ref, where this one has no prefix", tags: [3]string{0: "v1.2.3", 2: "api/v3.0.0"}, ref: "refs/tags/api/v3.0.0",
+			version: "1.2.4-snapshot.2.g...", last: "v1.2.3", commits: 2,
+		},
+		{
+			name: "a prefix that begins another", tags: [3]string{"tool/v1.0.0", "tool/cli/v2.0.0 tool-cli/v4.0.0", "tool/v1.1.0"}, prefix: "tool/",
+			version: "1.1.0", tag: "tool/v1.1.0", last: "tool/v1.1.0", since: "tool/v1.0.0",
+		},
+		{
+			name: "a prefix that another begins", tags: [3]string{"tool/cli/v2.0.0", "tool/v3.0.0", "tool/cli/v2.1.0 tool/v1.1.0"}, prefix: "tool/cli/",
+			version: "2.1.0", tag: "tool/cli/v2.1.0", last: "tool/cli/v2.1.0", since: "tool/cli/v2.0.0",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -116,6 +125,9 @@ func TestReadTags(t *testing.T) {
 			}
 			if s.Tag != tt.tag || s.Last != tt.last || s.Commits != tt.commits {
 				t.Errorf("tag %q, last %q, %d commits; want %q, %q, %d", s.Tag, s.Last, s.Commits, tt.tag, tt.last, tt.commits)
+			}
+			if tt.since != "" && s.Since != tt.since {
+				t.Errorf("the notes start from %q, want %q", s.Since, tt.since)
 			}
 			if !strings.Contains(s.Why, tt.why) || s.Why == "" {
 				t.Errorf("why: %q, want %q", s.Why, tt.why)
@@ -277,6 +289,17 @@ func TestReadRefuses(t *testing.T) {
 			g.commit("two")
 			return source.Options{Ref: "refs/tags/nightly"}
 		}, []string{"nightly", "HEAD~1", "HEAD"}},
+		{"tag without version", func(g *gitRepo) source.Options {
+			g.commit("one")
+			g.git("tag", "v1.0.0")
+			g.git("tag", "nightly")
+			return source.Options{Ref: "refs/tags/nightly"}
+		}, []string{"nightly", "no version", " v1.2.3"}},
+		{"tag of the project without version", func(g *gitRepo) source.Options {
+			g.commit("one")
+			g.git("tag", "cli/v1.2")
+			return source.Options{Ref: "refs/tags/cli/v1.2", TagPrefix: "cli/"}
+		}, []string{"cli/v1.2", "no version", " cli/v1.2.3"}},
 		{"tag not there", func(g *gitRepo) source.Options {
 			g.commit("one")
 			return source.Options{Ref: "v1.0.0"}
