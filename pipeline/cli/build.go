@@ -126,7 +126,7 @@ func (a *app) planCommand() *cobra.Command {
 				_, err = a.stdout.Write(b)
 				return err
 			}
-			return pl.Table(a.stdout)
+			return pl.Table(a.stdout, p.config.Publish.Destinations(p.config.Project, pl.Repositories()))
 		},
 	}
 	c.planFlags(cmd)
@@ -514,7 +514,7 @@ func (a *app) testCommand() *cobra.Command {
 					return err
 				}
 				defer func() { err = errors.Join(err, end()) }()
-				return e.Test(ctx, tree, pl.Test, a.stdout)
+				return e.Test(ctx, tree, plan.NewTest(p.config.Test), a.stdout)
 			})
 		},
 	}

@@ -91,17 +91,14 @@ func (v *validator) publish(prefix string, p Publish) {
 	v.web(join(prefix, "issuer"), p.Issuer)
 }
 
-// Destination is a place that a release goes to, for whoever reads a plan.
-type Destination struct {
-	Kind  string `json:"kind"`
-	Where string `json:"where"`
-}
+// Destination is a place that a release goes to, for people.
+type Destination struct{ Kind, Where string }
 
-// Destinations are all places that a release goes to, given the repositories of its images and charts.
-func (c Config) Destinations(repositories []string) []Destination {
-	out := []Destination{}
-	for _, d := range c.Publish.destinations() {
-		for _, where := range d.where(c.Project, repositories) {
+// Destinations are all places that a release of a project goes to, given the repositories of its images and charts.
+func (p Publish) Destinations(of Project, repositories []string) []Destination {
+	var out []Destination
+	for _, d := range p.destinations() {
+		for _, where := range d.where(of, repositories) {
 			if place := (Destination{d.kind, where}); where != "" && !slices.Contains(out, place) {
 				out = append(out, place)
 			}

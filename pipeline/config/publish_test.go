@@ -91,7 +91,7 @@ publish:
 		t.Fatal(err)
 	}
 	var got []string
-	for _, d := range c.Destinations([]string{"ghcr.io/owner/tool", "ghcr.io/owner/tool"}) {
+	for _, d := range c.Publish.Destinations(c.Project, []string{"ghcr.io/owner/tool", "ghcr.io/owner/tool"}) {
 		got = append(got, d.Kind+" "+d.Where)
 	}
 	want := []string{

@@ -1,9 +1,9 @@
 // Package plan says what a release will consist of, before anything is built.
 //
 // A plan is a pure function of the commit with the tags in its history, slipway.yaml and slipway.lock: every output by
-// name, every input by digest, every destination. Its canonical JSON has a digest, which the manifest of the release carries; equal digests mean
-// equal releases. What depends on the day, such as whether a version is the highest that was ever released, is no part
-// of a plan.
+// name and every input by digest. Its canonical JSON has a digest, which the manifest of the release carries; equal digests
+// mean equal releases. What no byte of a release depends on is not part of a plan: where it goes, what its tests are, or
+// whether its version is the highest that was ever released.
 package plan
 
 import (
@@ -30,7 +30,7 @@ import (
 )
 
 // Schema names the format of a plan.
-const Schema = "slipway.plan/v1"
+const Schema = "slipway.plan/v2"
 
 // Plan is everything that a build makes.
 type Plan struct {
@@ -57,9 +57,7 @@ type Plan struct {
 	Hub           *Hub             `json:"artifactHub,omitempty"`
 	Provenance    string           `json:"provenance"`
 	Signing       *Signing         `json:"signing,omitempty"`
-	Destinations  []Destination    `json:"destinations"`
 	Licenses      []string         `json:"licenses"` // patterns of the licence files
-	Test          Test             `json:"test"`
 }
 
 // Project is what the release says of the project.
@@ -93,9 +91,6 @@ type Signing struct {
 	Identity  string          `json:"identity,omitempty"`
 	Issuer    string          `json:"issuer,omitempty"`
 }
-
-// Destination is a place that the release goes to.
-type Destination = config.Destination
 
 // Toolchain is the Go release that compiles and the checksums of its module by host, such as linux-amd64.
 type Toolchain struct {
@@ -186,9 +181,18 @@ type ChartDependency struct {
 
 // Test is what the test command runs.
 type Test struct {
-	Packages []string `json:"packages"`
-	Flags    []string `json:"flags,omitempty"`
-	Builder  string   `json:"builder,omitempty"` // image to run them in, by digest
+	Packages []string
+	Flags    []string
+	Builder  string // image to run them in, by digest
+}
+
+// NewTest is what a project's configuration says of its tests: all packages, where it names none.
+func NewTest(c config.Test) Test {
+	t := Test{Packages: c.Packages, Flags: c.Flags, Builder: c.Builder}
+	if len(t.Packages) == 0 {
+		t.Packages = []string{"./..."}
+	}
+	return t
 }
 
 // Options narrow or relax a plan for use on one machine. Each of them marks the release as unpublishable.
@@ -244,16 +248,12 @@ func (p planner) plan() (Plan, error) {
 		Project:    p.project(),
 		Toolchain:  Toolchain{Version: p.lock.Go.Version, Sums: p.lock.Go.Sums},
 		Licenses:   pr.Licenses,
-		Test:       Test{Packages: p.cfg.Test.Packages, Flags: p.cfg.Test.Flags, Builder: p.cfg.Test.Builder},
 		Images:     []Image{},
 		Charts:     []Chart{},
 		Inputs:     []artifact.Input{},
 	}
 	if len(out.Licenses) == 0 {
 		out.Licenses = []string{"LICENSE*", "LICENCE*", "COPYING*", "NOTICE*"}
-	}
-	if len(out.Test.Packages) == 0 {
-		out.Test.Packages = []string{"./..."}
 	}
 	if p.src.Dirty {
 		out.Unpublishable = append(out.Unpublishable, "it was built from a dirty tree")
@@ -324,16 +324,6 @@ func (p planner) plan() (Plan, error) {
 	if out.Signing, err = p.signing(); err != nil {
 		return Plan{}, err
 	}
-	var repositories []string
-	for _, im := range out.Images {
-		repositories = append(repositories, im.Repository)
-	}
-	for _, c := range out.Charts {
-		if c.Repository != "" {
-			repositories = append(repositories, c.Repository)
-		}
-	}
-	out.Destinations = p.cfg.Destinations(repositories)
 	if err := p.checkPaths(out); err != nil {
 		return Plan{}, err
 	}
@@ -820,6 +810,20 @@ func (p planner) checkPaths(out Plan) error {
 		}
 	}
 	return nil
+}
+
+// Repositories are those of the images and charts.
+func (p Plan) Repositories() []string {
+	var all []string
+	for _, im := range p.Images {
+		all = append(all, im.Repository)
+	}
+	for _, c := range p.Charts {
+		if c.Repository != "" {
+			all = append(all, c.Repository)
+		}
+	}
+	return all
 }
 
 // Encode returns the canonical bytes of the plan: two-space indentation, map keys sorted, one newline at the end.

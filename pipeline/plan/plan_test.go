@@ -126,7 +126,7 @@ func TestGolden(t *testing.T) {
 		t.Errorf("the plan does not survive JSON: %v\n%s", err, again)
 	}
 	var table bytes.Buffer
-	if err := p.Table(&table); err != nil {
+	if err := p.Table(&table, c.Publish.Destinations(c.Project, p.Repositories())); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "plan.txt.golden", table.Bytes())
@@ -155,6 +155,23 @@ func TestPurity(t *testing.T) {
 		edit(&other)
 		if got := digest(t, make1(t, other, c, l, plan.Options{})); got != want {
 			t.Errorf("%s changes the plan", what)
+		}
+	}
+	// Whoever publishes it to wherever, a release is the same bytes.
+	place := config.Registries{"ghcr.io": {"docker.io/mirror"}}
+	for what, edit := range map[string]func(c *config.Config){
+		"nowhere to go":            func(c *config.Config) { c.Publish = config.Publish{} },
+		"another registry":         func(c *config.Config) { c.Publish.Registries = place },
+		"another GitHub":           func(c *config.Config) { c.Publish.GitHub.Repository = "https://github.com/other/releases" },
+		"somebody who is told":     func(c *config.Config) { c.Publish.Announce = config.Announcements{{Kind: "slack", URL: "HOOK"}} },
+		"a policy of publishing":   func(c *config.Config) { c.Publish.Candidate = "required" },
+		"what the test command is": func(c *config.Config) { c.Test = config.Test{Packages: []string{"./x"}, Flags: []string{"-short"}} },
+	} {
+		other, lock := fixture(t)
+		edit(&other)
+		p := make1(t, src, other, lock, plan.Options{})
+		if b, err := p.Encode(); err != nil || artifact.Sum(b) != want {
+			t.Errorf("%s changes the plan: %v", what, err)
 		}
 	}
 	for what, edit := range map[string]func(s *source.Source, c *config.Config, l *config.Lock){

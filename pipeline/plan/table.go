@@ -6,10 +6,12 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/slipway-build/slipway/pipeline/config"
 )
 
-// Table writes the plan for people.
-func (p Plan) Table(out io.Writer) error {
+// Table writes the plan for people, with the places that the release goes to, which are not part of it.
+func (p Plan) Table(out io.Writer, destinations []config.Destination) error {
 	digest, err := p.Digest()
 	if err != nil {
 		return err
@@ -86,8 +88,8 @@ func (p Plan) Table(out io.Writer) error {
 		fmt.Fprintf(w, "  notes\t%s\tsince %s\n", p.Notes.Path, since)
 		fmt.Fprintf(w, "  provenance\t%s\n", p.Provenance)
 	}
-	section("published to", len(p.Destinations))
-	for _, d := range p.Destinations {
+	section("published to", len(destinations))
+	for _, d := range destinations {
 		fmt.Fprintf(w, "  %s\t%s\n", d.Kind, d.Where)
 	}
 	if s := p.Signing; s != nil {
