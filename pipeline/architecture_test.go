@@ -22,17 +22,17 @@ const module = "github.com/slipway-build/slipway/"
 // goes down only. One that is here and not in the code is removed here, so that this table is the picture of the code.
 var districts = map[string]string{
 	"ci": "cli", "images": "release", "cmd": "release reproduce scaffold serve trust verify",
-	"cli":       "build config images plan present publish release reproduce scaffold source trust verify",
-	"build":     "format images plan present release trust verify",
-	"plan":      "config format images release source trust",
-	"reproduce": "format release source trust verify",
+	"cli":       "build config images internal plan present publish release reproduce scaffold source trust verify",
+	"build":     "format images internal plan present release trust verify",
+	"plan":      "config format images internal release source trust",
+	"reproduce": "format internal release source trust verify",
 	"scaffold":  "config images internal release",
-	"publish":   "present release trust",
+	"publish":   "internal present release trust",
 	"verify":    "format release trust",
 	"config":    "images internal release",
 	"serve":     "release trust",
-	"format":    "release", "trust": "release", "present": "release", "source": "release",
-	"release": "", "internal": "",
+	"format":    "release", "trust": "internal release", "present": "internal release", "source": "release",
+	"release": "internal", "internal": "",
 	"fixture": "build format publish release trust",
 }
 
@@ -51,21 +51,21 @@ var rooms = map[string]string{
 		"format/winget plan present/progress present/report release/artifact release/fault release/manifest " +
 		"release/provenance trust/signature verify",
 	"build/certs":         "",
-	"build/chart":         "format/archive release/artifact release/fault",
+	"build/chart":         "format/archive internal/canonjson release/artifact release/fault",
 	"build/engine":        "plan release/fault",
 	"build/engine/dagger": "build/certs build/engine plan release/fault",
 	"build/engine/host":   "build/engine plan release/fault",
 	"build/oci":           "build/certs format/archive images plan release/artifact release/fault",
-	"build/sbom":          "build/sbom/osdb release/artifact",
+	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
 	"build/sbom/osdb":     "",
 
-	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config images plan " +
-		"present/progress present/report publish publish/announce publish/bucket publish/chartrepo publish/folder " +
+	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config images internal/canonjson " +
+		"plan present/progress present/report publish publish/announce publish/bucket publish/chartrepo publish/folder " +
 		"publish/githubrelease publish/nuget publish/policy publish/registry publish/snapstore publish/tap publish/wire " +
 		"release/artifact release/fault release/manifest release/provenance release/version reproduce scaffold source " +
 		"trust/ephemeral trust/keyless trust/sign trust/signature verify",
 
-	"config": "images internal/yamldoc release/artifact",
+	"config": "images internal/canonjson internal/yamldoc release/artifact",
 
 	"fixture":              "",
 	"fixture/buckettest":   "",
@@ -104,14 +104,15 @@ var rooms = map[string]string{
 	"internal/canonjson": "",
 	"internal/yamldoc":   "",
 
-	"plan": "config format images release/artifact release/artifacthub release/fault release/notes release/version source " +
-		"trust/signature",
+	"plan": "config format images internal/canonjson release/artifact release/artifacthub release/fault release/notes " +
+		"release/version source trust/signature",
 
 	"present/progress": "",
-	"present/report":   "release/artifact release/manifest",
+	"present/report":   "internal/canonjson release/artifact release/manifest",
 
-	"publish":               "present/progress publish/wire release/artifact release/fault release/manifest trust/signature",
-	"publish/announce":      "publish publish/wire release/artifact release/fault",
+	"publish": "internal/canonjson present/progress publish/wire release/artifact release/fault release/manifest " +
+		"trust/signature",
+	"publish/announce":      "internal/canonjson publish publish/wire release/artifact release/fault",
 	"publish/bucket":        "publish publish/wire release/artifact release/fault trust/signature",
 	"publish/chartrepo":     "publish publish/wire release/artifact release/fault release/manifest",
 	"publish/folder":        "publish publish/wire release/artifact release/fault release/manifest trust/signature",
@@ -128,11 +129,11 @@ var rooms = map[string]string{
 	"release/fault":       "",
 	"release/manifest":    "release/artifact release/version",
 	"release/notes":       "release/version",
-	"release/provenance":  "release/artifact",
+	"release/provenance":  "internal/canonjson release/artifact",
 	"release/version":     "",
 
-	"reproduce": "format/compare release/artifact release/fault release/manifest release/provenance release/version source " +
-		"trust/signature verify",
+	"reproduce": "format/compare internal/canonjson release/artifact release/fault release/manifest release/provenance " +
+		"release/version source trust/signature verify",
 
 	"scaffold": "config images internal/yamldoc release/artifact release/fault",
 
@@ -141,10 +142,10 @@ var rooms = map[string]string{
 	"source": "release/fault release/version",
 
 	"trust/ephemeral": "release/fault trust/keyless trust/signature",
-	"trust/keyless":   "release/artifact release/fault trust/signature",
-	"trust/ledger":    "release/artifact release/fault release/version",
+	"trust/keyless":   "internal/canonjson release/artifact release/fault trust/signature",
+	"trust/ledger":    "internal/canonjson release/artifact release/fault release/version",
 	"trust/sign":      "release/artifact release/fault release/manifest release/provenance trust/signature",
-	"trust/signature": "release/artifact release/manifest",
+	"trust/signature": "internal/canonjson release/artifact release/manifest",
 
 	"verify": "format format/inspect release/artifact release/fault release/manifest release/provenance trust/keyless " +
 		"trust/signature",

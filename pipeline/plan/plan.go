@@ -7,9 +7,7 @@
 package plan
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/slipway-build/slipway/images"
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/artifacthub"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -828,12 +827,7 @@ func (p Plan) Repositories() []string {
 
 // Encode returns the canonical bytes of the plan: two-space indentation, map keys sorted, one newline at the end.
 func (p Plan) Encode() ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	err := enc.Encode(p)
-	return b.Bytes(), err
+	return canonjson.Indent(p)
 }
 
 // Digest is the digest of the canonical bytes.

@@ -1,11 +1,10 @@
 package publish
 
 import (
-	"bytes"
-	"encoding/json"
 	"os"
 	"path/filepath"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
@@ -31,18 +30,15 @@ func NewReceipts(rel Release, result Result) Receipts {
 
 // Write puts receipts.json beside the manifest, whole or not at all.
 func (r Receipts) Write(dir string) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(r); err != nil {
+	b, err := canonjson.Indent(r)
+	if err != nil {
 		return err
 	}
 	name := filepath.Join(dir, filepath.FromSlash(ReceiptsName))
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(name+".new", b.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(name+".new", b, 0o644); err != nil {
 		return err
 	}
 	return os.Rename(name+".new", name)

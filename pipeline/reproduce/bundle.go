@@ -1,7 +1,6 @@
 package reproduce
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -249,7 +249,7 @@ func (r *run) bases(dir string) error {
 		var said struct {
 			MediaType string `json:"mediaType"`
 		}
-		if err := json.Unmarshal(raw, &said); err != nil {
+		if err := canonjson.DecodeOpen(raw, &said); err != nil {
 			return fmt.Errorf("keeping base %s: %w", in.Name, err)
 		}
 		index.Manifests = append(index.Manifests, descriptor{said.MediaType, d, int64(len(raw)), map[string]string{"org.opencontainers.image.ref.name": in.Name}})
@@ -334,9 +334,7 @@ func (o Options) fromBundle(ctx context.Context) (Options, error) {
 // parseBundle reads bundle.json from outside.
 func parseBundle(raw []byte) (bundle, error) {
 	var b bundle
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&b); err != nil {
+	if err := canonjson.Decode(raw, &b); err != nil {
 		return b, fault.Errorf(fault.Mismatch, "reading: %w", err)
 	}
 	switch {

@@ -2,7 +2,6 @@ package chart
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +12,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	helmyaml "sigs.k8s.io/yaml"
+
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 )
 
 var (
@@ -275,10 +276,6 @@ func (e *editor) apply() ([]byte, error) {
 
 // quote is s as a double-quoted scalar, which every YAML version reads as that text: JSON is one.
 func quote(s string) string {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	// Encoding a string into memory has no error.
-	_ = enc.Encode(s)
-	return strings.TrimSuffix(b.String(), "\n")
+	b, _ := canonjson.Encode(s) // of a string: there is no error
+	return string(b)
 }

@@ -1,8 +1,6 @@
 package sbom
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,6 +9,7 @@ import (
 	"github.com/spdx/tools-golang/spdx/v2/common"
 	spdx "github.com/spdx/tools-golang/spdx/v2/v2_3"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -67,14 +66,11 @@ func SPDX(d Document) ([]byte, error) {
 			w.relate(from, common.TypeRelationshipDependsOn, ids[to])
 		}
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(doc); err != nil {
+	b, err := canonjson.Indent(doc)
+	if err != nil {
 		return nil, fmt.Errorf("describing %s: %w", d.Subject.Name, err)
 	}
-	return b.Bytes(), nil
+	return b, nil
 }
 
 // withoutFiles leaves out the files that are no programs: a package with files must have a verification code over all of

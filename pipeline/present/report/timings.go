@@ -1,11 +1,12 @@
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
+
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 )
 
 // TimingsName is the name of the file in dist/ that Timings are written to.
@@ -91,12 +92,7 @@ func (t Timings) Encode(totals Totals) ([]byte, error) {
 	for _, s := range t.sorted() {
 		out.Steps = append(out.Steps, step{s.Step, s.Group, s.State, s.Start.Milliseconds(), s.End.Milliseconds()})
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	err := enc.Encode(out)
-	return b.Bytes(), err
+	return canonjson.Indent(out)
 }
 
 // RunTimes reads from timings.json when the build began and ended; zero times where it does not say.

@@ -12,7 +12,6 @@ package announce
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -248,10 +248,8 @@ func (d *Destination) request(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(content); err != nil {
+	body, err := canonjson.Encode(content)
+	if err != nil {
 		return nil, err
 	}
 	visible := url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/"}
@@ -260,7 +258,7 @@ func (d *Destination) request(ctx context.Context) (*http.Request, error) {
 		// (https://docs.discord.com/developers/resources/webhook#execute-webhook).
 		visible.RawQuery = "wait=true"
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, visible.String(), bytes.NewReader(body.Bytes()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, visible.String(), bytes.NewReader(append(body, '\n')))
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,6 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -29,6 +28,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -157,7 +157,7 @@ func Statement(f Facts) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing provenance: %w", err)
 	}
-	return encode(d)
+	return canonjson.Indent(d)
 }
 
 func (f Facts) document() (Document, error) {
@@ -295,16 +295,14 @@ func parse(b []byte) (Document, error) {
 	if len(b) > maxStatement {
 		return Document{}, fmt.Errorf("more than %d bytes", maxStatement)
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
 	var d Document
-	if err := dec.Decode(&d); err != nil {
+	if err := canonjson.Decode(b, &d); err != nil {
 		return Document{}, err
 	}
 	if err := d.check(); err != nil {
 		return Document{}, err
 	}
-	canonical, err := encode(d)
+	canonical, err := canonjson.Indent(d)
 	if err != nil {
 		return Document{}, err
 	}
@@ -390,7 +388,7 @@ func WithMetadata(statement []byte, m Metadata) ([]byte, error) {
 	if err := d.check(); err != nil {
 		return nil, fmt.Errorf("writing provenance: %w", err)
 	}
-	return encode(d)
+	return canonjson.Indent(d)
 }
 
 // Equal tells why a signed statement is not the unsigned one with the metadata of a run; nil means that it is.
@@ -407,7 +405,7 @@ func Equal(signed, unsigned []byte) error {
 		return errors.New("the unsigned statement has the metadata of a run")
 	}
 	s.Predicate.Run.Metadata, s.Predicate.Run.Byproducts = nil, nil
-	b, err := encode(s)
+	b, err := canonjson.Indent(s)
 	if err != nil {
 		return err
 	}
@@ -436,15 +434,4 @@ func difference(s, u Document) string {
 
 func same(a, b []Resource) bool {
 	return slices.EqualFunc(a, b, func(a, b Resource) bool { return a.Name == b.Name && a.URI == b.URI && key(a) == key(b) })
-}
-
-// encode is the canonical JSON of a statement: two-space indentation, keys of structs in their order, keys of maps sorted, a
-// newline at the end.
-func encode(d any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	err := enc.Encode(d)
-	return b.Bytes(), err
 }

@@ -2,14 +2,13 @@ package provenance
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -75,7 +74,7 @@ func (s Summary) Statement() ([]byte, error) {
 	if err := d.check(); err != nil {
 		return nil, fmt.Errorf("writing verdict: %w", err)
 	}
-	return encode(d)
+	return canonjson.Indent(d)
 }
 
 // ParseSummary reads a verdict from outside. It is bounded and complete, and it is in the bytes that Statement writes.
@@ -85,18 +84,13 @@ func ParseSummary(b []byte) (Summary, error) {
 		return s, fmt.Errorf("reading verdict: more than %d bytes", maxStatement)
 	}
 	var d summary
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&d); err != nil {
+	if err := canonjson.Decode(b, &d); err != nil {
 		return s, fmt.Errorf("reading verdict: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return s, errors.New("reading verdict: something follows it")
 	}
 	if err := d.check(); err != nil {
 		return s, fmt.Errorf("reading verdict: %w", err)
 	}
-	if canonical, err := encode(d); err != nil || !bytes.Equal(canonical, b) {
+	if canonical, err := canonjson.Indent(d); err != nil || !bytes.Equal(canonical, b) {
 		return s, errors.New("reading verdict: not in its canonical form, so two readers may see two verdicts")
 	}
 	p := d.Predicate

@@ -66,10 +66,10 @@ func TestSummaryRefused(t *testing.T) {
 		"a short digest":     {strings.Repeat("b", 64), "bb", "is not named by a SHA-256"},
 		"a subject twice":    {"archives/tool.tar.gz", "release.json", "comes twice"},
 		"a time in a zone":   {"10:00:00Z", "10:00:00+01:00", "is no time in UTC"},
-		"a key that is more": {`"slsaVersion"`, `"more": 1, "slsaVersion"`, "unknown field"},
-		"a key twice":        {`"verificationResult": "PASSED"`, `"verificationResult": "FAILED", "verificationResult": "PASSED"`, "canonical form"},
-		"another letter":     {`"verificationResult"`, `"VerificationResult"`, "canonical form"},
-		"something behind":   {"\n}\n", "\n}\n{}", "something follows it"},
+		"a key that is more": {`"slsaVersion"`, `"more": 1, "slsaVersion"`, `key "more" is unknown`},
+		"a key twice":        {`"verificationResult": "PASSED"`, `"verificationResult": "FAILED", "verificationResult": "PASSED"`, "comes twice"},
+		"another letter":     {`"verificationResult"`, `"VerificationResult"`, `has to be spelled "verificationResult"`},
+		"something behind":   {"\n}\n", "\n}\n{}", "something after the JSON document"},
 		"the end cut off":    {"\n}\n", "", "reading verdict"},
 	} {
 		b := strings.Replace(string(good), tt.from, tt.to, 1)

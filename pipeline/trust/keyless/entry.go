@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
@@ -111,7 +111,7 @@ func (r record) check(e signature.LogEntry) error {
 	switch r.kind {
 	case kindHashedRekord:
 		var b rekordBody
-		if err := json.Unmarshal(e.CanonicalizedBody, &b); err != nil {
+		if err := canonjson.DecodeOpen(e.CanonicalizedBody, &b); err != nil {
 			return fmt.Errorf("reading the log's entry: %w", err)
 		}
 		got = record{b.Kind, digest(b.Spec.Data.Hash), b.Spec.Signature.Content, b.Spec.Signature.PublicKey.Content}
@@ -119,7 +119,7 @@ func (r record) check(e signature.LogEntry) error {
 		body = b
 	default:
 		var b dsseBody
-		if err := json.Unmarshal(e.CanonicalizedBody, &b); err != nil {
+		if err := canonjson.DecodeOpen(e.CanonicalizedBody, &b); err != nil {
 			return fmt.Errorf("reading the log's entry: %w", err)
 		}
 		if len(b.Spec.Signatures) != 1 {
@@ -133,7 +133,10 @@ func (r record) check(e signature.LogEntry) error {
 		b.APIVersion, b.Spec.PayloadHash = kindVersion, sha256Value
 		body = b
 	}
+	canonical, err := canonjson.Encode(body)
 	switch {
+	case err != nil:
+		return fmt.Errorf("writing the log's entry again: %w", err)
 	case got.kind != r.kind:
 		return fmt.Errorf("the log's entry is of kind %.40q and is called %s", got.kind, r.kind)
 	case got.digest != r.digest:
@@ -142,7 +145,7 @@ func (r record) check(e signature.LogEntry) error {
 		return errors.New("the log's entry is about another signature")
 	case got.certificate != r.certificate:
 		return errors.New("the log's entry is about another certificate")
-	case !bytes.Equal(canonical(body), e.CanonicalizedBody):
+	case !bytes.Equal(canonical, e.CanonicalizedBody):
 		return errors.New("the log's entry is not written in the one canonical way")
 	}
 	return nil
@@ -172,7 +175,10 @@ func (r TrustedRoot) checkEntry(e signature.LogEntry, proven bool) error {
 	case !log.valid.contains(time.Unix(e.IntegratedTime, 0)):
 		return fmt.Errorf("the entry is of %s, when log %x was not to be believed", stamp(time.Unix(e.IntegratedTime, 0)), log.id)
 	}
-	message := canonical(promised{e.CanonicalizedBody, e.IntegratedTime, hex.EncodeToString(e.LogID.KeyID), e.LogIndex})
+	message, err := canonjson.Encode(promised{e.CanonicalizedBody, e.IntegratedTime, hex.EncodeToString(e.LogID.KeyID), e.LogIndex})
+	if err != nil {
+		return fmt.Errorf("writing the log's promise again: %w", err)
+	}
 	if log.key.Verify(message, e.InclusionPromise.SignedEntryTimestamp) != nil {
 		return errors.New("the log has not signed this entry with this time and place (its inclusion promise does not hold)")
 	}

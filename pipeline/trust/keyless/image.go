@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
@@ -46,7 +47,7 @@ func ParseLogEntry(s string) (signature.LogEntry, error) {
 	if len(s) > 2*maxBody {
 		return signature.LogEntry{}, fmt.Errorf("reading the log's entry: more than %d bytes", 2*maxBody)
 	}
-	if err := decode([]byte(s), &b); err != nil {
+	if err := canonjson.Decode([]byte(s), &b); err != nil {
 		return signature.LogEntry{}, fmt.Errorf("reading the log's entry: %w", err)
 	}
 	id, err := hex.DecodeString(b.Payload.LogID)

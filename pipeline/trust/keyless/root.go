@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
@@ -121,7 +122,7 @@ func parseRoot(b []byte) (TrustedRoot, error) {
 		return TrustedRoot{}, fmt.Errorf("more than %d bytes", maxRoot)
 	}
 	var f rootFile
-	if err := decode(b, &f); err != nil {
+	if err := canonjson.Decode(b, &f); err != nil {
 		return TrustedRoot{}, err
 	}
 	switch {

@@ -9,13 +9,13 @@ package ledger
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
@@ -117,10 +117,8 @@ func parseLine(line []byte) (Entry, error) {
 	if len(line) > maxLine {
 		return Entry{}, fmt.Errorf("the line has more than %d bytes", maxLine)
 	}
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.DisallowUnknownFields()
 	var e Entry
-	if err := dec.Decode(&e); err != nil {
+	if err := canonjson.Decode(line, &e); err != nil {
 		return Entry{}, fmt.Errorf("reading entry: %w", err)
 	}
 	if e.Schema != Schema {
@@ -218,13 +216,11 @@ func blank(r rune) bool {
 // encode is the line of an entry, without its newline. A text in it needs no escapes but those for the quote and the
 // backslash.
 func (e Entry) encode() ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(e); err != nil {
+	line, err := canonjson.Encode(e)
+	if err != nil {
 		return nil, fmt.Errorf("writing entry: %w", err)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return line, nil
 }
 
 // Append is the ledger with an entry at its end. Schema and Prev are set, the time is cut to whole seconds, and texts

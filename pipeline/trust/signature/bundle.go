@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -145,7 +146,7 @@ func ParseBundle(b []byte) (Bundle, error) {
 		return Bundle{}, fmt.Errorf("reading bundle: more than %d bytes", maxBundle)
 	}
 	var out Bundle
-	if err := unmarshal(b, &out); err != nil {
+	if err := canonjson.Decode(b, &out); err != nil {
 		return Bundle{}, fmt.Errorf("reading bundle: %w", err)
 	}
 	if err := out.check(); err != nil {
@@ -160,7 +161,7 @@ func (b Bundle) Encode() ([]byte, error) {
 	if err := b.check(); err != nil {
 		return nil, fmt.Errorf("writing bundle: %w", err)
 	}
-	return marshal(b)
+	return canonjson.Encode(b)
 }
 
 func (b Bundle) check() error {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
@@ -177,7 +178,7 @@ func (im Image) Payload() ([]byte, error) {
 	p.Critical.Image.Digest = string(im.Digest)
 	p.Critical.Type = payloadType
 	p.Optional = im.claims()
-	return marshal(p)
+	return canonjson.Encode(p)
 }
 
 // Statement is what is signed in cosign's newer form.
@@ -185,7 +186,7 @@ func (im Image) Statement() ([]byte, error) {
 	if err := im.Check(); err != nil {
 		return nil, err
 	}
-	return marshal(statement{
+	return canonjson.Encode(statement{
 		Type:          statementType,
 		Subject:       []subject{{Name: im.Repository, Digest: map[string]string{"sha256": im.Digest.Hex()}, Annotations: im.claims()}},
 		PredicateType: signPredicate,
@@ -232,7 +233,7 @@ func ClassicObject(im Image, sig []byte, annotations map[string]string) (Object,
 		return Object{}, err
 	}
 	const never = "0001-01-01T00:00:00Z"
-	config, err := marshal(imageConfig{
+	config, err := canonjson.Encode(imageConfig{
 		Created: never,
 		History: []history{{Created: never}},
 		RootFS:  rootFS{Type: "layers", DiffIDs: []artifact.Digest{artifact.Sum(p)}},
@@ -245,7 +246,7 @@ func ClassicObject(im Image, sig []byte, annotations map[string]string) (Object,
 	for k, v := range annotations {
 		layer.Annotations[k] = v
 	}
-	manifest, err := marshal(imageManifest{
+	manifest, err := canonjson.Encode(imageManifest{
 		SchemaVersion: 2,
 		MediaType:     ManifestMediaType,
 		Config:        describe(configMediaType, config),
@@ -268,7 +269,7 @@ func ReferrerObject(im Image, b Bundle) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
-	manifest, err := marshal(imageManifest{
+	manifest, err := canonjson.Encode(imageManifest{
 		SchemaVersion: 2,
 		MediaType:     ManifestMediaType,
 		ArtifactType:  BundleMediaType,
@@ -372,7 +373,7 @@ func readManifest(b []byte) (imageManifest, error) {
 	if len(b) > maxManifest {
 		return m, fmt.Errorf("reading signature: a manifest of more than %d bytes", maxManifest)
 	}
-	if err := unmarshal(b, &m); err != nil {
+	if err := canonjson.Decode(b, &m); err != nil {
 		return m, fmt.Errorf("reading signature: %w", err)
 	}
 	if m.SchemaVersion != 2 || m.MediaType != ManifestMediaType {
@@ -442,7 +443,7 @@ func (im Image) CheckPayload(b []byte) error {
 		return err
 	}
 	var p payload
-	if err := unmarshal(b, &p); err != nil {
+	if err := canonjson.Decode(b, &p); err != nil {
 		return fmt.Errorf("reading signed payload: %w", err)
 	}
 	if p.Critical.Type != payloadType {
@@ -457,7 +458,7 @@ func (im Image) CheckStatement(b []byte) error {
 		return err
 	}
 	var s statement
-	if err := unmarshal(b, &s); err != nil {
+	if err := canonjson.Decode(b, &s); err != nil {
 		return fmt.Errorf("reading signed statement: %w", err)
 	}
 	switch {

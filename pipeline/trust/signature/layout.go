@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -44,7 +45,7 @@ func Layout(objects []Object) (map[string][]byte, error) {
 	slices.SortFunc(index.Manifests, func(a, b descriptor) int {
 		return strings.Compare(a.Annotations[refName], b.Annotations[refName])
 	})
-	b, err := marshal(index)
+	b, err := canonjson.Encode(index)
 	files[indexFile] = b
 	return files, err
 }
@@ -72,7 +73,7 @@ func OpenLayout(fsys fs.FS) ([]Entry, Fetch, error) {
 		return nil, nil, fmt.Errorf("reading signatures: %w", err)
 	}
 	var index imageIndex
-	if err := unmarshal(b, &index); err != nil {
+	if err := canonjson.Decode(b, &index); err != nil {
 		return nil, nil, fmt.Errorf("reading signatures: %s: %w", indexFile, err)
 	}
 	if index.SchemaVersion != 2 || index.MediaType != IndexMediaType || len(index.Manifests) > maxObjects {

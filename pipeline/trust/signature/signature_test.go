@@ -513,7 +513,7 @@ func TestParseBundleRefuses(t *testing.T) {
 		"same key":        {strings.Replace(good, media, media+","+media, 1), `key "mediaType" comes twice`},
 		"same key deeper": {strings.Replace(good, `"algorithm":`, `"algorithm":"","algorithm":`, 1), `key "algorithm" comes twice`},
 		"same, escaped":   {strings.Replace(good, media, media+`,"media\u0054ype":"x"`, 1), `key "mediaType" comes twice`},
-		"letter case":     {strings.Replace(good, `"mediaType"`, `"mediatype"`, 1), `key "mediatype" is unknown`},
+		"letter case":     {strings.Replace(good, `"mediaType"`, `"mediatype"`, 1), `key "mediatype" has to be spelled "mediaType"`},
 		"snake case":      {strings.Replace(good, `"mediaType"`, `"media_type"`, 1), `key "media_type" is unknown`},
 		"unknown key":     {strings.Replace(good, media, media+`,"extra":1`, 1), `key "extra" is unknown`},
 		"unknown deeper":  {strings.Replace(good, `"algorithm":`, `"salt":"","algorithm":`, 1), `key "salt" is unknown`},
