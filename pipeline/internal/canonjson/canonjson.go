@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -25,21 +24,21 @@ const maxDepth = 32
 // Decode reads one JSON document into v, a pointer. It refuses what readers may disagree on, at every level: a key that v does
 // not know or that is spelled in another letter case, two keys that are equal when letter case is folded, text that is not
 // UTF-8, half a surrogate pair, nesting of more than 32 levels, and anything after the document. The caller bounds the size
-// of b.
+// of b. A struct that has a field of the type Unknown gets the keys of the outermost object there that it does not know; what
+// is in them has to have one reading as well.
 func Decode(b []byte, v any) error { return decode(b, v, true) }
 
-// DecodeOpen is Decode for a document in a format that may have grown: keys that v does not know are allowed, though what is
-// in them has to have one reading as well. A struct that has a field of the type Unknown gets them there. The keys of a map
-// whose elements have a type of their own, such as map[string]string, are data: they may differ in letter case alone.
+// DecodeOpen is Decode for a document in a format of others, which has keys that v does not know by right. They are allowed
+// everywhere and lost. The keys of a map whose elements have a type of their own, such as map[string]string, are data: they
+// may differ in letter case alone.
 func DecodeOpen(b []byte, v any) error { return decode(b, v, false) }
 
 func decode(b []byte, v any, strict bool) error {
 	if !utf8.Valid(b) {
 		return errors.New("the JSON document is not UTF-8")
 	}
-	t := reflect.TypeOf(v)
 	s := scanner{b: b, strict: strict}
-	if err := s.value(t, 0); err != nil {
+	if err := s.value(reflect.TypeOf(v), 0); err != nil {
 		return err
 	}
 	if s.space(); s.at < len(b) {
@@ -48,10 +47,10 @@ func decode(b []byte, v any, strict bool) error {
 	if err := json.Unmarshal(b, v); err != nil {
 		return err
 	}
-	if strict || !keeps(t) {
-		return nil
+	if keeper := unknownOf(reflect.ValueOf(v)); strict && keeper.IsValid() {
+		keeper.Set(reflect.ValueOf(s.unknown))
 	}
-	return keep(reflect.ValueOf(v), b)
+	return nil
 }
 
 // scanner goes over a document once and stops at what has two readings. What is not JSON it may let pass: encoding/json
@@ -60,6 +59,8 @@ type scanner struct {
 	b      []byte
 	at     int
 	strict bool
+
+	unknown Unknown
 }
 
 // value passes one value that is to become a t; nil stands for a value of which the keys are not known.
@@ -134,13 +135,14 @@ func (s *scanner) object(t reflect.Type, depth int) error {
 			seen = map[string]string{}
 		}
 		seen[folded] = key
-		elem := t
+		elem, kept := t, false
 		if known != nil {
 			f, ok := known.named[key]
 			if !ok && known.folded[folded] != "" {
 				return fmt.Errorf("key %.60q has to be spelled %q", key, known.folded[folded])
 			}
-			if !ok && s.strict {
+			kept = !ok && s.strict && depth == 0 && known.unknown != nil
+			if !ok && s.strict && !kept {
 				return fmt.Errorf("key %.60q is unknown", key)
 			}
 			elem = f.Type
@@ -151,7 +153,13 @@ func (s *scanner) object(t reflect.Type, depth int) error {
 			return fmt.Errorf("invalid character %q after key %.60q", c, key)
 		}
 		s.at++
-		return s.value(elem, depth+1)
+		s.space()
+		from := s.at
+		err = s.value(elem, depth+1)
+		if kept {
+			s.unknown = append(s.unknown, Member{key, bytes.Clone(s.b[from:s.at])})
+		}
+		return err
 	})
 }
 
@@ -268,13 +276,35 @@ func smallest(r rune) rune {
 // the keys of maps sorted, and no newline.
 func Encode(v any) ([]byte, error) {
 	b, err := encode(v)
-	if err != nil || v == nil || !keeps(reflect.TypeOf(v)) {
+	if err != nil || v == nil {
 		return b, err
 	}
-	var out bytes.Buffer
-	if err := join(&out, reflect.ValueOf(v), b); err != nil {
-		return nil, err
+	keeper := unknownOf(reflect.ValueOf(v))
+	if !keeper.IsValid() || keeper.Len() == 0 {
+		return b, nil
 	}
+	known, seen := fieldsOf(shape(reflect.TypeOf(v))), map[string]bool{}
+	out := bytes.NewBuffer(bytes.TrimSuffix(b, []byte("}")))
+	for _, m := range keeper.Interface().(Unknown) {
+		folded := fold(m.Key)
+		if known.folded[folded] != "" || seen[folded] {
+			return nil, fmt.Errorf("writing %T: unknown key %.60q is there already", v, m.Key)
+		}
+		seen[folded] = true
+		key, err := encode(m.Key)
+		if err != nil {
+			return nil, err
+		}
+		value, err := encode(m.Value)
+		if err != nil {
+			return nil, err
+		}
+		if out.Len() > 1 {
+			out.WriteByte(',')
+		}
+		fmt.Fprintf(out, "%s:%s", key, value)
+	}
+	out.WriteByte('}')
 	return out.Bytes(), nil
 }
 
@@ -301,144 +331,23 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// Unknown are the keys of an object that its struct does not know, with their values. The field has the tag json:"-".
-// They are kept for whoever passes the document on; nothing may be decided by them.
-type Unknown map[string]json.RawMessage
+// Unknown are the members of an object that its struct does not know, in their order. The field has the tag json:"-". They are
+// kept for whoever passes the document on; nothing may be decided by them.
+type Unknown []Member
 
-// keep puts the unknown keys of the document b into v, which was read from it.
-func keep(v reflect.Value, b []byte) error {
+// Member is a key with its value, as it was written.
+type Member struct {
+	Key   string
+	Value json.RawMessage
+}
+
+// unknownOf is where the struct behind v keeps its unknown keys; not valid for a v that does not.
+func unknownOf(v reflect.Value) reflect.Value {
 	for v.Kind() == reflect.Pointer && !v.IsNil() {
 		v = v.Elem()
 	}
-	if !keeps(v.Type()) || b[0] == 'n' {
-		return nil
+	if v.Kind() != reflect.Struct || shape(v.Type()) == nil || fieldsOf(v.Type()).unknown == nil {
+		return reflect.Value{}
 	}
-	switch v.Kind() {
-	case reflect.Struct:
-		known := fieldsOf(v.Type())
-		unknown := Unknown{}
-		err := each(b, func(key string, raw json.RawMessage) error {
-			f, ok := known.named[key]
-			if !ok {
-				unknown[key] = raw
-				return nil
-			}
-			return keep(v.FieldByIndex(f.Index), raw)
-		})
-		if known.unknown != nil && len(unknown) > 0 {
-			v.FieldByIndex(known.unknown).Set(reflect.ValueOf(unknown))
-		}
-		return err
-	case reflect.Slice, reflect.Array:
-		i := 0
-		return each(b, func(_ string, raw json.RawMessage) error {
-			i++
-			return keep(v.Index(i-1), raw)
-		})
-	case reflect.Map:
-		return each(b, func(key string, raw json.RawMessage) error {
-			k := reflect.ValueOf(key).Convert(v.Type().Key())
-			elem := reflect.New(v.Type().Elem()).Elem() // what is in a map cannot be changed in place
-			elem.Set(v.MapIndex(k))
-			err := keep(elem, raw)
-			v.SetMapIndex(k, elem)
-			return err
-		})
-	}
-	return nil
-}
-
-// join writes b, the JSON of v, with the unknown keys in it.
-func join(out *bytes.Buffer, v reflect.Value, b []byte) error {
-	for v.Kind() == reflect.Pointer && !v.IsNil() {
-		v = v.Elem()
-	}
-	if !keeps(v.Type()) || b[0] == 'n' {
-		out.Write(b)
-		return nil
-	}
-	first, i := true, 0
-	member := func(key string, elem reflect.Value, raw []byte) error {
-		if !first {
-			out.WriteByte(',')
-		}
-		first = false
-		if v.Kind() == reflect.Struct || v.Kind() == reflect.Map {
-			name, err := encode(key)
-			if err != nil {
-				return err
-			}
-			out.Write(name)
-			out.WriteByte(':')
-		}
-		return join(out, elem, raw)
-	}
-	out.WriteByte(b[0])
-	err := each(b, func(key string, raw json.RawMessage) error {
-		switch v.Kind() {
-		case reflect.Struct:
-			return member(key, v.FieldByIndex(fieldsOf(v.Type()).named[key].Index), raw)
-		case reflect.Map:
-			return member(key, v.MapIndex(reflect.ValueOf(key).Convert(v.Type().Key())), raw)
-		}
-		i++
-		return member("", v.Index(i-1), raw)
-	})
-	if err != nil {
-		return err
-	}
-	if v.Kind() == reflect.Struct && fieldsOf(v.Type()).unknown != nil {
-		known := fieldsOf(v.Type())
-		unknown := v.FieldByIndex(known.unknown).Interface().(Unknown)
-		for _, key := range sortedKeys(unknown) {
-			if name := known.folded[fold(key)]; name != "" {
-				return fmt.Errorf("writing %T: unknown key %.60q is %q", v.Interface(), key, name)
-			}
-			raw, err := encode(unknown[key])
-			if err != nil {
-				return err
-			}
-			if err := member(key, reflect.ValueOf(unknown[key]), raw); err != nil {
-				return err
-			}
-		}
-	}
-	out.WriteByte(b[len(b)-1])
-	return nil
-}
-
-func sortedKeys(u Unknown) []string {
-	keys := make([]string, 0, len(u))
-	for key := range u {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// each calls one for every member of an object or a list, in their order.
-func each(b []byte, one func(key string, raw json.RawMessage) error) error {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	open, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	for dec.More() {
-		var key string
-		if open == json.Delim('{') {
-			token, err := dec.Token()
-			if err != nil {
-				return err
-			}
-			key, _ = token.(string)
-		}
-		var raw json.RawMessage
-		if err := dec.Decode(&raw); err != nil {
-			return err
-		}
-		if err := one(key, raw); err != nil {
-			return err
-		}
-	}
-	return nil
+	return v.FieldByIndex(fieldsOf(v.Type()).unknown)
 }

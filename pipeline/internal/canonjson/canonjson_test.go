@@ -23,7 +23,6 @@ type image struct {
 	Raws        map[string]json.RawMessage `json:"raws,omitempty"`
 	Time        time.Time                  `json:"time,omitzero"`
 	Plain       string
-	Unknown     canonjson.Unknown `json:"-"`
 	hidden      string
 }
 
@@ -32,9 +31,8 @@ type head struct {
 }
 
 type layer struct {
-	Size    int64             `json:"size"`
-	Next    *layer            `json:"next,omitempty"`
-	Unknown canonjson.Unknown `json:"-"`
+	Size int64  `json:"size"`
+	Next *layer `json:"next,omitempty"`
 }
 
 func TestDecode(t *testing.T) {
@@ -49,7 +47,6 @@ func TestDecode(t *testing.T) {
 		"unknown deeper":         {`{"layers":[{"size":1,"extra":1}]}`, `key "extra" is unknown`, ""},
 		"unknown in a map":       {`{"parts":{"a":{"extra":1}}}`, `key "extra" is unknown`, ""},
 		"unexported":             {`{"hidden":"x"}`, `key "hidden" is unknown`, ""},
-		"the keeper":             {`{"Unknown":{}}`, `key "Unknown" is unknown`, ""},
 		"twice":                  {`{"layers":[],"layers":[]}`, `key "layers" comes twice`, `key "layers" comes twice`},
 		"twice, escaped":         {`{"layers":[],"\u006cayers":[]}`, `key "layers" comes twice`, `key "layers" comes twice`},
 		"twice, deeper":          {`{"layers":[{"size":1,"size":2}]}`, `key "size" comes twice`, `key "size" comes twice`},
@@ -139,28 +136,55 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// grown keeps what a later version wrote.
+type grown struct {
+	head
+	Layers  []layer           `json:"layers,omitempty"`
+	Unknown canonjson.Unknown `json:"-"`
+}
+
 // TestUnknown passes a document of a later version on.
 func TestUnknown(t *testing.T) {
-	in := `{"later":{"z":1,"a":[1.50]},"kind":"x","layers":[{"size":1,"b":"<\u00e9>"},{"size":2}],"config":{"next":{"size":4,"c":null},"size":3},"parts":{"p":{"d":0,"size":5}},"pair":[{"size":6},{"size":7,"e":{}}],"Plain":"y","also":true}`
-	var im image
-	if err := canonjson.DecodeOpen([]byte(in), &im); err != nil {
+	in := `{"kind":"x", "layers":[{"size":1}],"later": {"z":1, "a":[1.50]},"also":true,"<":null}`
+	var g grown
+	if err := canonjson.Decode([]byte(in), &g); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(im.Unknown["later"]); got != `{"z":1,"a":[1.50]}` || len(im.Unknown) != 2 || len(im.Layers[1].Unknown) != 0 || string(im.Config.Next.Unknown["c"]) != "null" {
-		t.Errorf("kept %q", im.Unknown)
+	if len(g.Unknown) != 3 || g.Unknown[0].Key != "later" || string(g.Unknown[0].Value) != `{"z":1, "a":[1.50]}` {
+		t.Errorf("kept %s", g.Unknown)
 	}
-	b, err := canonjson.Encode(im)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := `{"kind":"x","layers":[{"size":1,"b":"<\u00e9>"},{"size":2}],"config":{"size":3,"next":{"size":4,"c":null}},"parts":{"p":{"size":5,"d":0}},"pair":[{"size":6},{"size":7,"e":{}}],"Plain":"y","also":true,"later":{"z":1,"a":[1.50]}}`
-	if string(b) != want {
-		t.Errorf("Encode:\n%s, want\n%s", b, want)
-	}
-	for _, key := range []string{"layers", "Layers", "layer\u017f"} {
-		if _, err := canonjson.Encode(image{Unknown: canonjson.Unknown{key: json.RawMessage("[]")}}); err == nil {
-			t.Errorf("%s is written as an unknown key", key)
+	want := `{"kind":"x","layers":[{"size":1}],"later":{"z":1,"a":[1.50]},"also":true,"<":null}`
+	for _, v := range []any{g, &g} {
+		if b, err := canonjson.Encode(v); err != nil || string(b) != want {
+			t.Errorf("Encode: %v\n%s, want\n%s", err, b, want)
 		}
+	}
+	if b, err := canonjson.Encode(grown{Unknown: g.Unknown[1:2]}); err != nil || string(b) != `{"also":true}` {
+		t.Errorf("nothing but an unknown key is written as %s, %v", b, err)
+	}
+	if err := canonjson.Decode([]byte(`{"kind":"y"}`), &g); err != nil || len(g.Unknown) != 0 {
+		t.Errorf("of a document without any, %s is kept, %v", g.Unknown, err)
+	}
+	for doc, want := range map[string]string{
+		`{"layers":[{"size":1,"later":1}]}`: `key "later" is unknown`,
+		`{"later":1,"Later":2}`:             `key "later" comes twice, also as "Later"`,
+		`{"later":{"a":1,"A":2}}`:           `key "a" comes twice, also as "A"`,
+		`{"Layers":[]}`:                     `has to be spelled "layers"`,
+		`{"Unknown":[]}`:                    "",
+		`null`:                              "",
+	} {
+		if err := canonjson.Decode([]byte(doc), &grown{}); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", doc, err, want)
+		}
+	}
+	for _, key := range []string{"layers", "Layers", "layer\u017f", "kind"} {
+		if b, err := canonjson.Encode(grown{Unknown: canonjson.Unknown{{Key: key, Value: json.RawMessage("[]")}}}); err == nil {
+			t.Errorf("%s is written as an unknown key: %s", key, b)
+		}
+	}
+	twice := canonjson.Unknown{{Key: "a", Value: json.RawMessage("1")}, {Key: "A", Value: json.RawMessage("2")}}
+	if b, err := canonjson.Encode(grown{Unknown: twice}); err == nil {
+		t.Errorf("two unknown keys that are one are written: %s", b)
 	}
 }
 
@@ -213,6 +237,18 @@ func FuzzDecode(f *testing.F) {
 		} else if canonjson.Decode([]byte(doc), &open) == nil {
 			t.Errorf("Decode reads %q and DecodeOpen does not", doc)
 		}
+		var kept grown
+		if canonjson.Decode([]byte(doc), &kept) != nil {
+			return
+		}
+		b, err := canonjson.Encode(kept)
+		if err != nil {
+			t.Fatalf("%q cannot be passed on: %v", doc, err)
+		}
+		var again grown
+		if err := canonjson.Decode(b, &again); err != nil || len(again.Unknown) != len(kept.Unknown) {
+			t.Errorf("%q is passed on as %s: %v", doc, b, err)
+		}
 	})
 }
 
@@ -222,11 +258,8 @@ func same(t *testing.T, doc string, got image) {
 	if err := json.Unmarshal([]byte(doc), &plain); err != nil {
 		t.Fatalf("encoding/json refuses %q: %v", doc, err)
 	}
-	without := got
-	without.Unknown, without.Layers, without.Config, without.Parts, without.Pair = nil, nil, nil, nil, [2]layer{}
-	plain.Layers, plain.Config, plain.Parts, plain.Pair = nil, nil, nil, [2]layer{}
-	if !reflect.DeepEqual(without, plain) {
-		t.Errorf("%q is read as %+v, by encoding/json as %+v", doc, without, plain)
+	if !reflect.DeepEqual(got, plain) {
+		t.Errorf("%q is read as %+v, by encoding/json as %+v", doc, got, plain)
 	}
 	b, err := canonjson.Encode(got)
 	if err != nil {

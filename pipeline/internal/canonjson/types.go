@@ -67,30 +67,3 @@ func fieldsOf(t reflect.Type) *fields {
 	cache.Store(t, f)
 	return f
 }
-
-// keeps reports whether a value of the type can hold unknown keys.
-func keeps(t reflect.Type) bool { return keepsBelow(t, map[reflect.Type]bool{}) }
-
-func keepsBelow(t reflect.Type, seen map[reflect.Type]bool) bool {
-	if t = shape(t); t == nil || seen[t] {
-		return false
-	}
-	seen[t] = true
-	switch t.Kind() {
-	case reflect.Map:
-		return t.Key().Kind() == reflect.String && keepsBelow(t.Elem(), seen)
-	case reflect.Slice, reflect.Array:
-		return keepsBelow(t.Elem(), seen)
-	case reflect.Struct:
-		f := fieldsOf(t)
-		if f.unknown != nil {
-			return true
-		}
-		for _, field := range f.named {
-			if keepsBelow(field.Type, seen) {
-				return true
-			}
-		}
-	}
-	return false
-}
