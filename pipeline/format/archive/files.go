@@ -25,7 +25,6 @@ type File struct {
 	Exec bool   // mode 0755 instead of 0644
 	Size int64  // bytes
 	open func() (io.ReadCloser, error)
-	path string // on disk, or ""
 }
 
 // Bytes is a file with the given contents, which the caller does not change afterwards.
@@ -44,7 +43,7 @@ func Disk(name, path string) (File, error) {
 	if !info.Mode().IsRegular() {
 		return File{}, fmt.Errorf("%s is not a regular file", path)
 	}
-	return File{Name: name, Size: info.Size(), path: path, open: func() (io.ReadCloser, error) { return os.Open(path) }}, nil
+	return File{Name: name, Size: info.Size(), open: func() (io.ReadCloser, error) { return os.Open(path) }}, nil
 }
 
 // Tree is a regular file of a tree, read when the archive is written. Links are followed as long as they stay in the
@@ -66,9 +65,6 @@ func (f File) WithExec() File {
 	f.Exec = true
 	return f
 }
-
-// Path is where the file is on disk; "" where it is in memory or in a tree.
-func (f File) Path() string { return f.path }
 
 // Open reads the file's contents.
 func (f File) Open() (io.ReadCloser, error) { return f.open() }

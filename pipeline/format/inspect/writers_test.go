@@ -62,10 +62,12 @@ func release(t testing.TB, program []byte) format.Package {
 	}
 }
 
-var packers = []struct {
+type packer struct {
 	name, format string
 	write        func(io.Writer, format.Package) error
-}{
+}
+
+var packers = []packer{
 	{"deb", inspect.Deb, deb.Write},
 	{"rpm", inspect.RPM, rpm.Write},
 	{"apk", inspect.APK, apk.Write},
@@ -223,10 +225,7 @@ func TestTime(t *testing.T) {
 		t.Skip("packs 10 MB ten times")
 	}
 	p := release(t, program(t))
-	all := append(packers[:len(packers):len(packers)], []struct {
-		name, format string
-		write        func(io.Writer, format.Package) error
-	}{
+	all := append(packers[:len(packers):len(packers)], []packer{
 		{"tar.gz", inspect.TarGz, func(w io.Writer, p format.Package) error {
 			return archive.TarGz(w, []archive.File{p.Files[0].File}, commitTime)
 		}},

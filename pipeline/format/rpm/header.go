@@ -4,13 +4,82 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"slices"
 )
 
-// The tags that are written anew (https://rpm.org/docs/latest/manual/tags.html), and those of the signature header that
-// have the same numbers as others (https://rpm.org/docs/latest/manual/signatures_digests.html).
+// The tags of a header (https://rpm.org/docs/latest/manual/tags.html).
+const (
+	tagI18NTable         = 100
+	tagName              = 1000
+	tagVersion           = 1001
+	tagRelease           = 1002
+	tagSummary           = 1004
+	tagDescription       = 1005
+	tagBuildTime         = 1006
+	tagBuildHost         = 1007
+	tagSize              = 1009
+	tagVendor            = 1011
+	tagLicense           = 1014
+	tagPackager          = 1015
+	tagGroup             = 1016
+	tagURL               = 1020
+	tagOS                = 1021
+	tagArch              = 1022
+	tagPost              = 1024
+	tagPreRemove         = 1025
+	tagPostRemove        = 1026
+	tagFileSizes         = 1028
+	tagFileModes         = 1030
+	tagFileDeviceOf      = 1033 // of a device file
+	tagFileTimes         = 1034
+	tagFileDigests       = 1035
+	tagFileLinks         = 1036
+	tagFileFlags         = 1037
+	tagFileUsers         = 1039
+	tagFileGroups        = 1040
+	tagSourceRPM         = 1044
+	tagFileVerify        = 1045
+	tagProvideName       = 1047
+	tagRequireSense      = 1048
+	tagRequireName       = 1049
+	tagRequireVersion    = 1050
+	tagConflictSense     = 1053
+	tagConflictName      = 1054
+	tagConflictVersion   = 1055
+	tagChangelogTime     = 1080
+	tagChangelogName     = 1081
+	tagChangelogText     = 1082
+	tagPostProgram       = 1086
+	tagPreRemoveProgram  = 1087
+	tagPostRemoveProgram = 1088
+	tagObsoleteName      = 1090
+	tagFileDevices       = 1095 // on which the file is
+	tagFileInodes        = 1096
+	tagFileLanguages     = 1097
+	tagProvideSense      = 1112
+	tagProvideVersion    = 1113
+	tagObsoleteSense     = 1114
+	tagObsoleteVersion   = 1115
+	tagDirIndexes        = 1116
+	tagBaseNames         = 1117
+	tagDirNames          = 1118
+	tagPayloadFormat     = 1124
+	tagPayloadCompressor = 1125
+	tagPayloadFlags      = 1126
+	tagFileDigestAlgos   = 5011
+	tagRecommendName     = 5046
+	tagRecommendVersion  = 5047
+	tagRecommendSense    = 5048
+	tagSuggestName       = 5049
+	tagSuggestVersion    = 5050
+	tagSuggestSense      = 5051
+	tagPayloadDigest     = 5092
+	tagPayloadDigestAlgo = 5093
+	tagPayloadDigestAlt  = 5097 // of what is not compressed
+)
+
+// The regions, and the tags of the signature header, some of which have the numbers of others
+// (https://rpm.org/docs/latest/manual/signatures_digests.html).
 const (
 	regionSignature = 62
 	regionMain      = 63
@@ -18,23 +87,15 @@ const (
 	sigSHA256      = 273
 	sigSize        = 1000
 	sigPayloadSize = 1007
-
-	tagRequireFlags     = 1048
-	tagRequireName      = 1049
-	tagRequireVersion   = 1050
-	tagPayloadDigest    = 5092
-	tagPayloadDigestAlt = 5097
 )
 
 // The types of values (https://rpm.org/docs/latest/manual/format_header.html).
 const (
 	typeInt16       = 3
 	typeInt32       = 4
-	typeInt64       = 5
 	typeString      = 6
 	typeBinary      = 7
 	typeStringArray = 8
-	typeI18N        = 9
 )
 
 // value is one of a header.
@@ -43,62 +104,8 @@ type value struct {
 	data             []byte
 }
 
-var errHeader = errors.New("the library wrote a header that is none")
-
 // headerMagic begins a header: three bytes, a version, and four that are reserved.
 var headerMagic = []byte{0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0}
-
-// readHeader reads a header without its region, and returns what follows it.
-func readHeader(b []byte, region int) ([]value, []byte, error) {
-	if len(b) < 16 || !bytes.Equal(b[:8], headerMagic) {
-		return nil, nil, errHeader
-	}
-	count, size := int(binary.BigEndian.Uint32(b[8:])), int(binary.BigEndian.Uint32(b[12:]))
-	if count > len(b)/16 || 16+16*count+size > len(b) {
-		return nil, nil, errHeader
-	}
-	index, store, rest := b[16:16+16*count], b[16+16*count:16+16*count+size], b[16+16*count+size:]
-	var all []value
-	for ; len(index) > 0; index = index[16:] {
-		v := value{tag: int(binary.BigEndian.Uint32(index)), kind: int(binary.BigEndian.Uint32(index[4:])), count: int(binary.BigEndian.Uint32(index[12:]))}
-		if v.tag == region {
-			continue
-		}
-		offset := int(binary.BigEndian.Uint32(index[8:]))
-		if offset > len(store) {
-			return nil, nil, errHeader
-		}
-		n, ok := v.length(store[offset:])
-		if !ok {
-			return nil, nil, errHeader
-		}
-		v.data = store[offset : offset+n]
-		all = append(all, v)
-	}
-	return all, rest, nil
-}
-
-// length is how many of the bytes are the value's.
-func (v value) length(b []byte) (int, bool) {
-	n := 0
-	switch v.kind {
-	case typeInt16, typeInt32, typeInt64:
-		n = v.count * v.align()
-	case typeBinary:
-		n = v.count
-	case typeString, typeStringArray, typeI18N:
-		for range v.count {
-			i := bytes.IndexByte(b[n:], 0)
-			if i < 0 {
-				return 0, false
-			}
-			n += i + 1
-		}
-	default:
-		return 0, false
-	}
-	return n, n <= len(b)
-}
 
 // align is what the offset of a value has to be a multiple of.
 func (v value) align() int {
@@ -107,8 +114,6 @@ func (v value) align() int {
 		return 2
 	case typeInt32:
 		return 4
-	case typeInt64:
-		return 8
 	}
 	return 1
 }
@@ -141,18 +146,14 @@ func writeHeader(values []value, region int) []byte {
 	return append(append(out, index...), store...)
 }
 
-// set replaces a value, or adds it.
-func set(values []value, v value) []value {
-	values = slices.DeleteFunc(values, func(o value) bool { return o.tag == v.tag })
-	return append(values, v)
-}
+func text(tag int, s string) value { return value{tag, typeString, 1, append([]byte(s), 0)} }
 
-func texts(tag, kind int, all ...string) value {
+func texts(tag int, all ...string) value {
 	var data []byte
 	for _, s := range all {
 		data = append(append(data, s...), 0)
 	}
-	return value{tag, kind, len(all), data}
+	return value{tag, typeStringArray, len(all), data}
 }
 
 func numbers(tag int, all ...uint32) value {
@@ -163,54 +164,21 @@ func numbers(tag int, all ...uint32) value {
 	return value{tag, typeInt32, len(all), data}
 }
 
-// stringsOf are the strings of a value, none where the header has not got it.
-func stringsOf(values []value, tag int) []string {
-	for _, v := range values {
-		if v.tag == tag {
-			var all []string
-			for s := range bytes.SplitSeq(bytes.TrimSuffix(v.data, []byte{0}), []byte{0}) {
-				all = append(all, string(s))
-			}
-			return all
-		}
+func shorts(tag int, all ...uint16) value {
+	var data []byte
+	for _, n := range all {
+		data = binary.BigEndian.AppendUint16(data, n)
 	}
-	return nil
+	return value{tag, typeInt16, len(all), data}
 }
 
-func numbersOf(values []value, tag int) []uint32 {
-	for _, v := range values {
-		if v.tag == tag {
-			var all []uint32
-			for i := 0; i+4 <= len(v.data); i += 4 {
-				all = append(all, binary.BigEndian.Uint32(v.data[i:]))
-			}
-			return all
-		}
-	}
-	return nil
-}
-
-// requirement is a dependency as a header has it.
-type requirement struct {
-	name, version string
-	flags         uint32
-}
-
-// require adds dependencies to a header, whose dependencies are sorted by name, as those that rpmbuild makes.
-func require(values []value, more []requirement) ([]value, error) {
-	names, versions, flags := stringsOf(values, tagRequireName), stringsOf(values, tagRequireVersion), numbersOf(values, tagRequireFlags)
-	if len(names) != len(versions) || len(names) != len(flags) {
-		return nil, fmt.Errorf("the library wrote %d names, %d versions and %d flags of dependencies", len(names), len(versions), len(flags))
-	}
-	for i := range names {
-		more = append(more, requirement{names[i], versions[i], flags[i]})
-	}
-	slices.SortStableFunc(more, func(a, b requirement) int { return cmp.Compare(a.name, b.name) })
-	names, versions, flags = nil, nil, nil
-	for _, r := range more {
-		names, versions, flags = append(names, r.name), append(versions, r.version), append(flags, r.flags)
-	}
-	values = set(values, texts(tagRequireName, typeStringArray, names...))
-	values = set(values, texts(tagRequireVersion, typeStringArray, versions...))
-	return set(values, numbers(tagRequireFlags, flags...)), nil
+// lead begins an rpm. Nobody reads more of it than the first bytes
+// (https://rpm.org/docs/latest/manual/format_lead.html).
+func lead(name string) []byte {
+	b := []byte{0xed, 0xab, 0xee, 0xdb, 3, 0, 0, 0, 0, 1} // magic, version 3.0, a binary package, of some machine
+	var field [66]byte
+	copy(field[:len(field)-1], name)
+	b = append(b, field[:]...)
+	b = append(b, 0, 1, 0, 5) // of some system; signed by a header
+	return append(b, make([]byte, 16)...)
 }

@@ -1,132 +1,137 @@
 package rpm
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"strconv"
+	"path"
+	"slices"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
+	"github.com/slipway-build/slipway/pipeline/format/payload"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
-// leadSize is how long the lead is, which begins an rpm and which nobody reads.
-const leadSize = 96
-
-// repack writes an rpm anew that the library made, with what rpmbuild does and the library does not:
-//
-//   - Files in the payload have a dot in front. Without it, whoever unpacks the payload by rpm2cpio and cpio, as rpmlint
-//     does, overwrites the files of the machine. They have their time there, too.
-//   - The size of the payload is the archive's, which rpm2cpio compares.
-//   - The package asks for the features of rpm and for the shell that it needs.
-//
-// The payload is compressed here; it comes uncompressed in the library's gzip.
-func repack(plain []byte, t time.Time, needs []requirement) ([]byte, error) {
-	if len(plain) < leadSize {
-		return nil, errors.New("the library wrote no rpm")
-	}
-	signature, rest, err := readHeader(plain[leadSize:], regionSignature)
-	if err != nil {
-		return nil, fmt.Errorf("reading the signature: %w", err)
-	}
-	rest = rest[min(len(rest), padding(len(plain)-len(rest))):]
-	main, payload, err := readHeader(rest, regionMain)
-	if err != nil {
-		return nil, err
-	}
-	zr, err := gzip.NewReader(bytes.NewReader(payload))
-	if err != nil {
-		return nil, fmt.Errorf("reading the payload: %w", err)
-	}
-	files, err := io.ReadAll(zr)
-	if err != nil {
-		return nil, fmt.Errorf("reading the payload: %w", err)
-	}
-	if files, err = prefix(files, t); err != nil {
-		return nil, err
-	}
-	var compressed bytes.Buffer
-	zw := archive.Gzip(&compressed)
-	if _, err := zw.Write(files); err != nil {
-		return nil, err
-	}
-	if err := zw.Close(); err != nil {
-		return nil, err
-	}
-
-	if main, err = require(main, needs); err != nil {
-		return nil, err
-	}
-	main = set(main, texts(tagPayloadDigest, typeStringArray, sum(compressed.Bytes())))
-	main = set(main, texts(tagPayloadDigestAlt, typeStringArray, sum(files)))
-	header := writeHeader(main, regionMain)
-
-	signature = set(signature, texts(sigSHA256, typeString, sum(header)))
-	signature = set(signature, numbers(sigSize, uint32(len(header)+compressed.Len()))) //nolint:gosec // bounded by the builder
-	signature = set(signature, numbers(sigPayloadSize, uint32(len(files))))            //nolint:gosec // bounded by the builder
-
-	out := append(plain[:leadSize:leadSize], writeHeader(signature, regionSignature)...)
-	out = append(out, make([]byte, padding(len(out)))...)
-	return append(append(out, header...), compressed.Bytes()...), nil
-}
-
-// padding is how many bytes are missing to a multiple of eight.
-func padding(n int) int { return -n & 7 }
-
-func sum(b []byte) string {
-	s := sha256.Sum256(b)
-	return hex.EncodeToString(s[:])
-}
-
-// A header of cpio's new format is of 13 numbers in 8 hexadecimal digits behind a magic
-// (https://manpages.debian.org/cpio.5).
+// The types of files in a mode, as Unix has them.
 const (
-	cpioMagic  = "070701"
-	cpioHeader = len(cpioMagic) + 13*8
-	cpioEnd    = "TRAILER!!!"
-	cpioTime   = 5
-	cpioSize   = 6
-	cpioName   = 11
+	typeFolder  = 0o040000
+	typeRegular = 0o100000
 )
 
-// prefix writes a cpio archive anew, with a dot in front of all names and a time.
-func prefix(b []byte, t time.Time) ([]byte, error) {
-	broken := errors.New("the library wrote no cpio archive")
-	out := bytes.NewBuffer(make([]byte, 0, len(b)+1024))
-	for {
-		if len(b) < cpioHeader || string(b[:len(cpioMagic)]) != cpioMagic {
-			return nil, broken
-		}
-		field := func(i int) []byte { return b[len(cpioMagic)+8*i:][:8] }
-		size, err := strconv.ParseInt(string(field(cpioSize)), 16, 64)
-		length, err2 := strconv.ParseInt(string(field(cpioName)), 16, 64)
-		if err != nil || err2 != nil {
-			return nil, broken
-		}
-		// A name ends in a zero; it and the contents are padded to a multiple of four.
-		start := (int64(cpioHeader) + length + 3) &^ 3
-		end := start + (size+3)&^3
-		if length < 2 || end > int64(len(b)) {
-			return nil, broken
-		}
-		name := string(b[cpioHeader : int64(cpioHeader)+length-1])
-		if name == cpioEnd {
-			out.Write(b[:end])
-			return out.Bytes(), nil
-		}
-		name = "." + name
-		header := bytes.Clone(b[:cpioHeader])
-		copy(header[len(cpioMagic)+8*cpioTime:], fmt.Sprintf("%08X", uint32(t.Unix()))) //nolint:gosec // before 2106
-		copy(header[len(cpioMagic)+8*cpioName:], fmt.Sprintf("%08X", len(name)+1))
-		out.Write(header)
-		out.WriteString(name)
-		out.Write(make([]byte, 1+(-(cpioHeader+len(name)+1)&3)))
-		out.Write(b[start:end])
-		b = b[end:]
+// mode is of an entry with its type, and links are how many names it has.
+func mode(e payload.Entry) (mode, links uint16) {
+	if e.Folder {
+		return typeFolder | uint16(e.Mode()), 2
 	}
+	return typeRegular | uint16(e.Mode()), 1
+}
+
+// writePayload writes the files to w as a compressed cpio archive. It returns what passed into the compressor, and the
+// digests of the files by their places.
+func writePayload(w io.Writer, tree []payload.Entry, t time.Time) (plain *artifact.Meter, digests []string, err error) {
+	zw := archive.Gzip(w)
+	plain = artifact.NewMeter(zw)
+	digests = make([]string, len(tree))
+	for i, e := range tree {
+		m, links := mode(e)
+		// A dot is in front of names: without it, whoever unpacks the payload by rpm2cpio and cpio, as rpmlint does,
+		// overwrites the files of the machine.
+		if err := cpioHeader(plain, i+1, "./"+e.Name, m, links, t.Unix(), e.Size); err != nil {
+			return nil, nil, err
+		}
+		if e.Folder {
+			continue
+		}
+		content := artifact.NewMeter(plain)
+		if err := e.CopyTo(content); err != nil {
+			return nil, nil, err
+		}
+		if _, err := plain.Write(make([]byte, -e.Size&3)); err != nil {
+			return nil, nil, err
+		}
+		digests[i] = content.Digest().Hex()
+	}
+	if err := cpioHeader(plain, 0, "TRAILER!!!", 0, 1, 0, 0); err != nil {
+		return nil, nil, err
+	}
+	return plain, digests, zw.Close()
+}
+
+// cpioHeader writes a header of cpio's new format: a magic, 13 numbers of 8 hexadecimal digits, and the name with a zero,
+// filled up to a multiple of four (https://manpages.debian.org/cpio.5).
+func cpioHeader(w io.Writer, inode int, name string, mode, links uint16, mtime, size int64) error {
+	h := fmt.Sprintf("070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00",
+		inode, mode, 0, 0, links, mtime, size, 0, 0, 0, 0, len(name)+1, 0, name)
+	_, err := io.WriteString(w, h+"\x00\x00\x00"[:-len(h)&3])
+	return err
+}
+
+// The flags of files (https://github.com/rpm-software-management/rpm/blob/master/include/rpm/rpmfiles.h).
+const (
+	flagConfig, flagDoc, flagNoReplace, flagLicense = 1 << 0, 1 << 1, 1 << 4, 1 << 7
+)
+
+var flags = map[format.Role]uint32{
+	format.Config: flagConfig | flagNoReplace, format.License: flagLicense, format.Document: flagDoc, format.Manual: flagDoc,
+}
+
+const (
+	algoSHA256 = 8
+	folderSize = 4096      // that a folder takes on most disks
+	verifyAll  = 1<<32 - 1 // what rpm --verify compares
+)
+
+// filesOf is what the header has of the files, a column for each thing. Sizes and times are of 32 bits, as payload.Tree and
+// payload.Check have them.
+func filesOf(tree []payload.Entry, digests []string, t time.Time) []value {
+	var total int64
+	var dirs []string
+	places := map[string]uint32{} // in dirs
+	dirIndexes := make([]uint32, len(tree))
+	for i, e := range tree {
+		total += e.Size
+		dir, _ := path.Split("/" + e.Name)
+		if _, ok := places[dir]; !ok {
+			places[dir] = uint32(len(dirs)) //nolint:gosec // a place in a list
+			dirs = append(dirs, dir)
+		}
+		dirIndexes[i] = places[dir]
+	}
+	all := func(n uint32) []uint32 { return slices.Repeat([]uint32{n}, len(tree)) }
+	root := slices.Repeat([]string{"root"}, len(tree))
+	none := make([]string, len(tree))
+	return []value{
+		numbers(tagSize, uint32(total)), //nolint:gosec // see above
+		texts(tagBaseNames, column(tree, func(_ int, e payload.Entry) string { return path.Base(e.Name) })...),
+		numbers(tagDirIndexes, dirIndexes...),
+		texts(tagDirNames, dirs...),
+		numbers(tagFileSizes, column(tree, func(_ int, e payload.Entry) uint32 {
+			if e.Folder {
+				return folderSize
+			}
+			return uint32(e.Size) //nolint:gosec // see above
+		})...),
+		shorts(tagFileModes, column(tree, func(_ int, e payload.Entry) uint16 { m, _ := mode(e); return m })...),
+		texts(tagFileUsers, root...),
+		texts(tagFileGroups, root...),
+		numbers(tagFileTimes, all(uint32(t.Unix()))...), //nolint:gosec // see above
+		texts(tagFileDigests, digests...),
+		numbers(tagFileDigestAlgos, all(algoSHA256)...),
+		texts(tagFileLinks, none...),
+		numbers(tagFileFlags, column(tree, func(_ int, e payload.Entry) uint32 { return flags[e.Role] })...),
+		numbers(tagFileVerify, all(verifyAll)...),
+		numbers(tagFileInodes, column(tree, func(i int, _ payload.Entry) uint32 { return uint32(i + 1) })...), //nolint:gosec // a place in a list
+		numbers(tagFileDevices, all(1)...),
+		shorts(tagFileDeviceOf, slices.Repeat([]uint16{1}, len(tree))...),
+		texts(tagFileLanguages, none...),
+	}
+}
+
+func column[T any](tree []payload.Entry, of func(int, payload.Entry) T) []T {
+	out := make([]T, len(tree))
+	for i, e := range tree {
+		out[i] = of(i, e)
+	}
+	return out
 }

@@ -1,8 +1,7 @@
 // Package rpm writes packages for rpm: Fedora, Red Hat Enterprise Linux, SUSE and their children.
 //
-// What the library makes is read and written anew, for it leaves out some of what rpmbuild does; see repack. The payload
-// is compressed with gzip, by the compressor that is pinned in go.mod. Every rpm reads it; zstd would shut out those of
-// Amazon Linux 2 and CentOS 7.
+// The payload is compressed with gzip, by the compressor that is pinned in go.mod. Every rpm reads it; zstd would shut out
+// those of Amazon Linux 2 and CentOS 7.
 //
 // Scripts do what Fedora's macros do: a unit that is new follows the distribution's presets, is not started, and is
 // started anew by an upgrade if it runs (https://docs.fedoraproject.org/en-US/packaging-guidelines/Scriptlets/#_systemd).
@@ -10,21 +9,19 @@ package rpm
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 	"text/template"
 
-	"github.com/goreleaser/nfpm/v2/rpm"
-
 	"github.com/slipway-build/slipway/pipeline/format"
-	"github.com/slipway-build/slipway/pipeline/format/nfpm"
 	"github.com/slipway-build/slipway/pipeline/format/payload"
+	"github.com/slipway-build/slipway/pipeline/format/spool"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // buildHost is what every package says it was built on: which machine it was does not matter, and must not show.
@@ -36,136 +33,114 @@ const width = 78
 // Write writes the package. The same package gives the same bytes. An error names what cannot be in an rpm, and leaves
 // nothing written unless w itself fails.
 func Write(w io.Writer, p format.Package) (err error) {
-	b, err := nfpm.New(format.RPM, p)
+	names, err := payload.Check(format.RPM, p)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	b.Info.Release = format.RPMRelease
-	b.Info.Description = strings.Join(payload.Wrap(p.Description, width), "\n")
-	if b.Info.License == "" {
-		b.Info.License = "NOASSERTION" // the tag is obligatory; so SPDX calls what is not known
-	}
-	b.Info.RPM.Summary = strings.TrimRight(p.Summary, ".")
-	b.Info.RPM.BuildHost = buildHost
-	b.Info.RPM.Group = "Applications/System"
-	b.Info.RPM.Compression = "gzip:0"
-	if err := relations(p); err != nil {
-		return err
-	}
-	if err := add(b, p); err != nil {
-		return err
-	}
-	if err := scripts(b, p); err != nil {
-		return err
-	}
-	if err := changelog(b, p); err != nil {
-		return err
-	}
-	plain, err := b.Pack(rpm.DefaultRPM)
+	tree, err := tree(p)
 	if err != nil {
 		return err
 	}
-	out, err := repack(plain, b.Info.MTime, needs(b, p))
+	scripts, needs, err := scripts(p)
+	if err != nil {
+		return err
+	}
+	related, err := relations(p, names, needs)
+	if err != nil {
+		return err
+	}
+	// The header is in front of the payload, and has the digests of it.
+	data, err := spool.New(p.Scratch)
 	if err != nil {
 		return fmt.Errorf("package %s: %w", p.Name, err)
 	}
-	if _, err := w.Write(out); err != nil {
-		return fmt.Errorf("writing rpm: %w", err)
+	defer func() { err = errors.Join(err, data.Close()) }()
+	compressed := artifact.NewMeter(data)
+	plain, digests, err := writePayload(compressed, tree, p.Time)
+	if err != nil {
+		return err
+	}
+
+	header := slices.Concat(
+		about(p, names), filesOf(tree, digests, p.Time), scripts, related, changelog(p, full(names)),
+		[]value{
+			texts(tagPayloadDigest, compressed.Digest().Hex()),
+			numbers(tagPayloadDigestAlgo, algoSHA256),
+			texts(tagPayloadDigestAlt, plain.Digest().Hex()),
+		},
+	)
+	main := writeHeader(header, regionMain)
+	signature := writeHeader([]value{
+		text(sigSHA256, artifact.Sum(main).Hex()),
+		numbers(sigSize, uint32(int64(len(main))+compressed.Size())), //nolint:gosec // bounded by payload.Tree
+		numbers(sigPayloadSize, uint32(plain.Size())),                //nolint:gosec // bounded by payload.Tree
+	}, regionSignature)
+	front := append(lead(p.Name+"-"+full(names)), signature...)
+	front = append(front, make([]byte, -len(front)&7)...) // the signature ends at a multiple of eight bytes
+	for _, part := range []io.WriterTo{bytes.NewReader(front), bytes.NewReader(main), data} {
+		if _, err := part.WriteTo(w); err != nil {
+			return fmt.Errorf("writing rpm: %w", err)
+		}
 	}
 	return nil
 }
 
-// relations refuses what the library would write down wrong: it ends a name at the first space, and takes an unknown
-// operator for part of a version.
-func relations(p format.Package) error {
-	for _, of := range [][]string{p.Depends, p.Recommends, p.Suggests, p.Conflicts, p.Provides, p.Replaces} {
-		for _, r := range of {
-			words := strings.Fields(r)
-			rich := strings.HasPrefix(r, "(") && strings.HasSuffix(r, ")")
-			plain := len(words) == 1 && !strings.ContainsAny(r, "<=>")
-			compared := len(words) == 3 && slices.Contains([]string{"<", "<=", "=", ">=", ">"}, words[1])
-			if !rich && !plain && !compared {
-				return fmt.Errorf("package %s: %q is no relation of rpm, such as name or name >= 1.2", p.Name, r)
-			}
-		}
+// full is the version with the release, as everything outside of the package names it.
+func full(names payload.Names) string { return names.Version + "-" + format.RPMRelease }
+
+// about is what the package says of itself. Times are of 32 bits, as payload.Check has them.
+func about(p format.Package, names payload.Names) []value {
+	description := payload.Wrap(p.Description, width)
+	values := []value{
+		text(tagI18NTable, "C"),
+		text(tagName, p.Name),
+		text(tagVersion, names.Version),
+		text(tagRelease, format.RPMRelease),
+		text(tagSummary, cmp.Or(strings.TrimRight(p.Summary, "."), description[0])),
+		text(tagDescription, strings.Join(description, "\n")),
+		numbers(tagBuildTime, uint32(p.Time.Unix())), //nolint:gosec // see above
+		text(tagBuildHost, buildHost),
+		text(tagLicense, cmp.Or(p.License, "NOASSERTION")), // obligatory; so SPDX calls what is not known
+		text(tagPackager, p.Maintainer),
+		text(tagGroup, "Applications/System"),
+		text(tagOS, "linux"),
+		text(tagArch, names.Arch),
+		text(tagSourceRPM, p.Name+"-"+full(names)+".src.rpm"), // without one it would be taken for source
+		text(tagPayloadFormat, "cpio"),
+		text(tagPayloadCompressor, "gzip"),
+		text(tagPayloadFlags, "9"), // of the compressor; readers ignore it
 	}
-	return nil
+	if p.Vendor != "" {
+		values = append(values, text(tagVendor, p.Vendor))
+	}
+	if p.Homepage != "" {
+		values = append(values, text(tagURL, p.Homepage))
+	}
+	return values
 }
 
-// The senses of a dependency (https://github.com/rpm-software-management/rpm/blob/master/include/rpm/rpmds.h).
-const (
-	senseLess, senseEqual                      = 1 << 1, 1 << 3
-	senseInterpreter                           = 1 << 8
-	sensePost, sensePreRemove, sensePostRemove = 1 << 10, 1 << 11, 1 << 12
-	senseRPM                                   = 1 << 24
-)
-
-// needs are the dependencies that rpmbuild finds out itself: on features of rpm, each with the version that first had
-// it, and on what runs the scripts.
-func needs(b *nfpm.Builder, p format.Package) []requirement {
-	feature := func(name, version string) requirement {
-		return requirement{"rpmlib(" + name + ")", version, senseRPM | senseLess | senseEqual}
+// tree is the files of the package, and the folders that are its own, so that they go when it goes. Names of folders have
+// no slash at their end here.
+func tree(p format.Package) ([]payload.Entry, error) {
+	files, err := payload.Files(p)
+	if err != nil {
+		return nil, err
 	}
-	all := []requirement{
-		feature("CompressedFileNames", "3.0.4-1"), feature("FileDigests", "4.6.0-1"), feature("PayloadFilesHavePrefix", "4.0-1"),
+	all, err := payload.Tree(p, payload.Licensed(p, files))
+	if err != nil {
+		return nil, err
 	}
-	if strings.Contains(b.Info.Version, "~") {
-		all = append(all, feature("TildeInVersions", "4.10.0-1"))
-	}
-	if slices.ContainsFunc(slices.Concat(p.Depends, p.Recommends, p.Suggests, p.Conflicts), func(r string) bool { return r[0] == '(' }) {
-		all = append(all, feature("RichDependencies", "4.12.0-1"))
-	}
-	for _, s := range []struct {
-		script string
-		sense  uint32
-	}{
-		{b.Info.Scripts.PostInstall, sensePost}, {b.Info.Scripts.PreRemove, sensePreRemove}, {b.Info.Scripts.PostRemove, sensePostRemove},
-	} {
-		if s.script != "" {
-			all = append(all, requirement{"/bin/sh", "", senseInterpreter | s.sense})
+	var out []payload.Entry
+	for _, e := range all {
+		if e.Name = strings.TrimSuffix(e.Name, "/"); !e.Folder || own(p.Name, e.Name) {
+			out = append(out, e)
 		}
 	}
-	return all
+	slices.SortFunc(out, func(a, b payload.Entry) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
 }
 
-// add adds the files of the package, and the folders that are its own, so that they go when it goes.
-func add(b *nfpm.Builder, p format.Package) error {
-	folders := map[string]bool{}
-	for _, f := range p.Files {
-		kind, err := nfpm.File, error(nil)
-		switch f.Role {
-		case format.Program:
-			f.File = f.WithExec()
-		case format.License:
-			f.File, kind = nfpm.Licenses(p, f.File), nfpm.License
-		case format.Document:
-			kind = nfpm.Doc
-		case format.Manual:
-			f.File, err = nfpm.Manual(f.File)
-			kind = nfpm.Doc
-		case format.Config:
-			kind = nfpm.Config
-		}
-		if err != nil {
-			return err
-		}
-		if err := b.Add(f.File, kind); err != nil {
-			return err
-		}
-		for dir := path.Dir(f.Name); dir != "."; dir = path.Dir(dir) {
-			if own(p.Name, dir) {
-				folders[dir] = true
-			}
-		}
-	}
-	for dir := range folders {
-		b.Folder(dir)
-	}
-	return nil
-}
-
-// own tells whether a folder is the package's: one that has its name, or is in such a one.
+// own reports whether a folder is the package's: one that has its name, or is in such a one.
 func own(name, dir string) bool { return slices.Contains(strings.Split(dir, "/"), name) }
 
 //go:embed scripts.tmpl
@@ -173,52 +148,48 @@ var scriptsText string
 
 var scriptsTemplate = template.Must(template.New("scripts").Parse(scriptsText))
 
-// scripts adds the scriptlets that units need. They never fail, and do nothing where there is no systemd.
-func scripts(b *nfpm.Builder, p format.Package) error {
-	units, err := nfpm.UnitsOf(p)
+// shell runs the scriptlets.
+const shell = "/bin/sh"
+
+// scripts are the scriptlets that units need, and what they depend on. They never fail, and do nothing where there is no
+// systemd.
+func scripts(p format.Package) (all []value, needs []relation, err error) {
+	units, err := payload.UnitsOf(p)
 	if err != nil || len(units.All) == 0 {
-		return err
+		return nil, nil, err
 	}
 	for _, s := range []struct {
-		name string
-		to   *string
+		name         string // of the template
+		tag, program int
+		sense        uint32
 	}{
-		{"post", &b.Info.Scripts.PostInstall}, {"preun", &b.Info.Scripts.PreRemove}, {"postun", &b.Info.Scripts.PostRemove},
+		{"post", tagPost, tagPostProgram, sensePost},
+		{"preun", tagPreRemove, tagPreRemoveProgram, sensePreRemove},
+		{"postun", tagPostRemove, tagPostRemoveProgram, sensePostRemove},
 	} {
-		var text bytes.Buffer
-		if err := scriptsTemplate.ExecuteTemplate(&text, s.name, units); err != nil {
-			return err
+		var b bytes.Buffer
+		if err := scriptsTemplate.ExecuteTemplate(&b, s.name, units); err != nil {
+			return nil, nil, err
 		}
-		body := bytes.TrimSpace(text.Bytes())
-		if len(body) == 0 {
+		body := strings.TrimSpace(b.String())
+		if body == "" {
 			continue
 		}
-		if *s.to, err = b.Text(append(body, '\n')); err != nil {
-			return err
-		}
+		all = append(all, text(s.tag, body+"\n"), text(s.program, shell))
+		needs = append(needs, relation{shell, "", senseInterpreter | s.sense})
 	}
-	return nil
+	return all, needs, nil
 }
 
-// changelog adds one entry. The library reads it from a file of YAML, which JSON is.
-func changelog(b *nfpm.Builder, p format.Package) error {
-	type change struct {
-		Note string `json:"note"`
-	}
-	type entry struct {
-		Semver   string   `json:"semver"`
-		Date     string   `json:"date"`
-		Packager string   `json:"packager"`
-		Changes  []change `json:"changes"`
-	}
-	e := entry{Semver: b.Info.Version + "-" + format.RPMRelease, Date: b.Info.MTime.Format("2006-01-02T15:04:05Z"), Packager: p.Maintainer}
+// changelog is one entry.
+func changelog(p format.Package, version string) []value {
+	var points []string
 	for _, s := range payload.Changes(p) {
-		e.Changes = append(e.Changes, change{strings.Join(payload.Wrap(s, width-2), "\n  ")})
+		points = append(points, "- "+strings.Join(payload.Wrap(s, width-2), "\n  "))
 	}
-	text, err := json.Marshal([]entry{e})
-	if err != nil {
-		return err
+	return []value{
+		numbers(tagChangelogTime, uint32(p.Time.Unix())), //nolint:gosec // before 2106
+		texts(tagChangelogName, p.Maintainer+" - "+version),
+		texts(tagChangelogText, strings.Join(points, "\n")),
 	}
-	b.Info.Changelog, err = b.Text(text)
-	return err
 }
