@@ -26,10 +26,10 @@ var districts = map[string]string{
 	"build":     "format images internal plan present release trust verify",
 	"plan":      "config format images internal release source trust",
 	"reproduce": "format internal release source trust verify",
-	"scaffold":  "config images internal release",
-	"publish":   "internal present release trust",
+	"scaffold":  "config format images internal release",
+	"publish":   "format internal present release trust",
 	"verify":    "format release trust",
-	"config":    "images internal release",
+	"config":    "format images internal release",
 	"serve":     "release trust",
 	"format":    "release", "trust": "internal release", "present": "internal release", "source": "release",
 	"release": "internal", "internal": "",
@@ -46,9 +46,8 @@ var rooms = map[string]string{
 	"cmd/slipway": "release/artifact release/fault reproduce scaffold serve trust/ledger trust/sign trust/signature verify",
 	"images":      "release/artifact",
 
-	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/apk format/archive " +
-		"format/brew format/deb format/nupkg format/rpm format/scoop format/script format/snap format/squashfs " +
-		"format/winget plan present/progress present/report release/artifact release/fault release/manifest " +
+	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive " +
+		"format/writers plan present/progress present/report release/artifact release/fault release/manifest " +
 		"release/provenance trust/signature verify",
 	"build/certs":         "",
 	"build/chart":         "format/archive internal/canonjson release/artifact release/fault",
@@ -65,7 +64,7 @@ var rooms = map[string]string{
 		"release/artifact release/fault release/manifest release/provenance release/version reproduce scaffold source " +
 		"trust/ephemeral trust/keyless trust/sign trust/signature verify",
 
-	"config": "images internal/canonjson internal/yamldoc release/artifact",
+	"config": "format images internal/canonjson internal/yamldoc release/artifact",
 
 	"fixture":              "",
 	"fixture/buckettest":   "",
@@ -79,15 +78,14 @@ var rooms = map[string]string{
 	"fixture/registrytest": "",
 	"fixture/releasetest":  "fixture/verifytest publish trust/sign",
 	"fixture/snaptest":     "",
-	"fixture/verifytest": "build/sbom format format/apk format/archive format/brew format/deb format/nupkg format/rpm format/scoop " +
-		"format/script format/snap format/squashfs format/winget release/artifact release/manifest release/provenance " +
+	"fixture/verifytest": "build/sbom format format/archive format/writers release/artifact release/manifest release/provenance " +
 		"release/version",
 
-	"format":          "format/archive release/artifact release/version",
+	"format":          "format/archive release/artifact release/manifest release/version",
 	"format/apk":      "format format/archive format/payload format/spool release/artifact",
 	"format/archive":  "release/artifact",
 	"format/brew":     "format release/artifact release/fault",
-	"format/compare":  "format/inspect release/artifact release/fault",
+	"format/compare":  "format format/inspect release/artifact release/fault",
 	"format/deb":      "format format/archive format/payload format/spool release/artifact",
 	"format/inspect":  "release/artifact release/fault",
 	"format/nupkg":    "format format/archive",
@@ -99,6 +97,7 @@ var rooms = map[string]string{
 	"format/spool":    "",
 	"format/squashfs": "format/archive release/artifact",
 	"format/winget":   "format release/artifact",
+	"format/writers":  "format format/apk format/brew format/deb format/nupkg format/rpm format/scoop format/script format/snap format/squashfs format/winget",
 
 	"internal/canonjson": "",
 	"internal/yamldoc":   "",
@@ -115,12 +114,12 @@ var rooms = map[string]string{
 	"publish/bucket":        "publish publish/wire release/artifact release/fault trust/signature",
 	"publish/chartrepo":     "publish publish/wire release/artifact release/fault release/manifest",
 	"publish/folder":        "publish publish/wire release/artifact release/fault release/manifest trust/signature",
-	"publish/githubrelease": "publish publish/wire release/artifact release/fault release/manifest release/version trust/signature",
-	"publish/nuget":         "publish publish/wire release/artifact release/fault release/manifest",
+	"publish/githubrelease": "format publish publish/wire release/artifact release/fault release/manifest release/version trust/signature",
+	"publish/nuget":         "format publish publish/wire release/artifact release/fault release/manifest",
 	"publish/policy":        "publish/wire release/artifact release/fault release/manifest release/version",
 	"publish/registry":      "publish publish/wire release/artifact release/fault release/manifest release/version trust/signature",
-	"publish/snapstore":     "publish publish/wire release/artifact release/fault release/manifest release/version",
-	"publish/tap":           "publish publish/wire release/artifact release/fault release/manifest release/version",
+	"publish/snapstore":     "format publish publish/wire release/artifact release/fault release/manifest release/version",
+	"publish/tap":           "format publish publish/wire release/artifact release/fault release/manifest release/version",
 	"publish/wire":          "release/fault",
 
 	"release/artifact":    "",
@@ -131,10 +130,10 @@ var rooms = map[string]string{
 	"release/provenance":  "internal/canonjson release/artifact",
 	"release/version":     "",
 
-	"reproduce": "format/compare internal/canonjson release/artifact release/fault release/manifest release/provenance " +
+	"reproduce": "format format/compare internal/canonjson release/artifact release/fault release/manifest release/provenance " +
 		"release/version source trust/signature verify",
 
-	"scaffold": "config images internal/yamldoc release/artifact release/fault",
+	"scaffold": "config format images internal/yamldoc release/artifact release/fault",
 
 	"serve": "release/artifact release/fault release/manifest release/version trust/ledger trust/signature",
 

@@ -1,7 +1,7 @@
 package build
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,17 +11,8 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/format"
-	"github.com/slipway-build/slipway/pipeline/format/apk"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
-	"github.com/slipway-build/slipway/pipeline/format/brew"
-	"github.com/slipway-build/slipway/pipeline/format/deb"
-	"github.com/slipway-build/slipway/pipeline/format/nupkg"
-	"github.com/slipway-build/slipway/pipeline/format/rpm"
-	"github.com/slipway-build/slipway/pipeline/format/scoop"
-	"github.com/slipway-build/slipway/pipeline/format/script"
-	"github.com/slipway-build/slipway/pipeline/format/snap"
-	"github.com/slipway-build/slipway/pipeline/format/squashfs"
-	"github.com/slipway-build/slipway/pipeline/format/winget"
+	"github.com/slipway-build/slipway/pipeline/format/writers"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -57,33 +48,14 @@ func (b *builder) carrier(ctx context.Context, p plan.Package, c plan.Carrier) e
 		one.Name = c.Name
 		if p.Snap != nil {
 			one.Confine, one.Plugs = p.Snap.Confinement, p.Snap.Plugs
+			one.Compression, one.NoServices = p.Snap.Compression, p.Snap.NoServices
 		}
-		size, err := b.write(c.Path, artifact.Package, func(w io.Writer) error {
-			switch c.Format {
-			case format.Deb.Name:
-				return deb.Write(w, one)
-			case format.RPM.Name:
-				return rpm.Write(w, one)
-			case format.APK.Name:
-				return apk.Write(w, one)
-			case format.Snap.Name:
-				return snap.Write(w, one, snap.Options{Compression: squashfs.Compression(p.Snap.Compression), NoServices: p.Snap.NoServices})
-			}
-			return fmt.Errorf("there is no format %q", c.Format)
-		})
+		size, err := b.write(c.Path, artifact.Package, func(w io.Writer) error { return writers.Package(w, c.Format, one) })
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", path.Base(c.Path), err)
 		}
 		return artifact.FormatSize(size), nil
 	})
-}
-
-// zshFolder is where zsh looks for the completions that packages bring: Debian's in a folder of its own.
-func zshFolder(name string) string {
-	if name == format.Deb.Name {
-		return "usr/share/zsh/vendor-completions"
-	}
-	return "usr/share/zsh/site-functions"
 }
 
 // placed is a file of the tree and where a package puts it.
@@ -124,13 +96,14 @@ func (b *builder) placement(p plan.Package, c plan.Carrier) ([]placed, error) {
 		}
 	}
 	program := path.Base(c.Binaries[0])
+	f, _ := format.Find(c.Format)
 	for _, shell := range slices.Sorted(maps.Keys(p.Completions)) {
 		var to string
 		switch shell {
 		case "bash":
 			to = "usr/share/bash-completion/completions/" + program
 		case "zsh":
-			to = zshFolder(c.Format) + "/_" + program
+			to = cmp.Or(f.Zsh, "usr/share/zsh/site-functions") + "/_" + program
 		case "fish":
 			to = "usr/share/fish/vendor_completions.d/" + program + ".fish"
 		default:
@@ -194,7 +167,11 @@ func (b *builder) recipes(ctx context.Context) ([]manifest.Recipe, error) {
 				return nil, err
 			}
 			err := b.Tracker.Run("write "+r.Format+" "+r.Name, "pack", func() (string, error) {
-				files, err := b.recipe(p, r)
+				value, err := b.recipe(p, r)
+				if err != nil {
+					return "", fmt.Errorf("packages: %s: %s: %w", p.Name, r.Format, err)
+				}
+				files, err := writers.Recipe(r.Format, r.Path, value)
 				if err != nil {
 					return "", fmt.Errorf("packages: %s: %s: %w", p.Name, r.Format, err)
 				}
@@ -218,43 +195,6 @@ func (b *builder) recipes(ctx context.Context) ([]manifest.Recipe, error) {
 		}
 	}
 	return out, nil
-}
-
-// recipe returns the files of a recipe by their paths in dist/.
-func (b *builder) recipe(p plan.Package, r plan.Recipe) (map[string][]byte, error) {
-	value, err := b.recipeValue(p, r)
-	if err != nil {
-		return nil, err
-	}
-	one := func(content []byte, err error) (map[string][]byte, error) {
-		return map[string][]byte{r.Path: content}, err
-	}
-	switch r.Format {
-	case format.Nupkg.Name:
-		license, err := b.licenseText()
-		if err != nil {
-			return nil, err
-		}
-		var buf bytes.Buffer
-		err = nupkg.Write(&buf, value, b.nupkgOptions(p, license))
-		return one(buf.Bytes(), err)
-	case "formula":
-		return one(brew.Formula(value, brew.Options{}))
-	case "cask":
-		return one(brew.Cask(value, brew.Options{}))
-	case "scoop":
-		return one(scoop.Manifest(value, scoop.Options{}))
-	case "winget":
-		files, err := winget.Manifests(value, b.wingetOptions(p, r))
-		placed := map[string][]byte{}
-		for name, content := range files {
-			placed[path.Join(r.Path, name)] = content
-		}
-		return placed, err
-	case "script":
-		return one(script.Install(value, b.scriptOptions()))
-	}
-	return nil, fmt.Errorf("there is no format %q", r.Format)
 }
 
 // changes are what is new, a point in each line.
@@ -286,42 +226,33 @@ func (b *builder) pages() (license, issues string) {
 	return license, repository + "/issues"
 }
 
-func (b *builder) nupkgOptions(p plan.Package, license []byte) nupkg.Options {
-	o := nupkg.Options{Tags: p.Tags, License: license, ReleaseNotes: b.Plan.Notes.Markdown}
-	o.LicenseURL, o.BugTrackerURL = b.pages()
-	return o
-}
-
-func (b *builder) wingetOptions(p plan.Package, r plan.Recipe) winget.Options {
-	o := winget.Options{Identifier: r.Name, Tags: p.Tags, ReleaseNotes: b.changes()}
-	o.LicenseURL, o.SupportURL = b.pages()
-	return o
-}
-
-// scriptOptions are where the install script finds what signs the release.
-func (b *builder) scriptOptions() script.Options {
+// signatures are where the install script finds what signs the release.
+func (b *builder) signatures() format.Signatures {
 	s := b.Plan.Signing
 	if s == nil {
-		return script.Options{}
+		return format.Signatures{}
 	}
 	sums := strings.TrimSuffix(b.Plan.Download, "/") + "/" + manifest.ChecksumsName
-	return script.Options{
-		Checksums: sums, Bundle: sums + signature.Suffix, PublicKey: s.PublicKey,
-		Identity: s.Identity, Issuer: s.Issuer, Logged: s.Identity != "",
+	return format.Signatures{
+		Checksums: sums, Bundle: sums + signature.Suffix, PublicKey: s.PublicKey, Identity: s.Identity, Issuer: s.Issuer,
 	}
 }
 
-// recipeValue is what a recipe says, with the digests of the archives.
-func (b *builder) recipeValue(p plan.Package, r plan.Recipe) (format.Recipe, error) {
-	value := format.Recipe{Meta: b.meta(p), Completions: p.Completions, Test: p.Test}
+// recipe is what a recipe says, with the digests of the archives.
+func (b *builder) recipe(p plan.Package, r plan.Recipe) (format.Recipe, error) {
+	value := format.Recipe{
+		Meta: b.meta(p), Completions: p.Completions, Test: p.Test, ID: r.Name, Tags: p.Tags,
+		Notes: b.Plan.Notes.Markdown, Changes: b.changes(), Signatures: b.signatures(),
+	}
+	value.LicenseURL, value.IssuesURL = b.pages()
 	if tag, repository := b.Plan.Tag, b.github(); tag != "" && repository != "" {
 		value.ReleaseURL = repository + "/releases/tag/" + tag
 		value.NotesURL = value.ReleaseURL
 	}
-	if r.Format == format.Nupkg.Name {
-		value.Name = r.Name
-	}
 	var err error
+	if value.LicenseText, err = b.licenseText(); err != nil {
+		return format.Recipe{}, err
+	}
 	if value.Manuals, err = b.match(p.Manuals); err != nil {
 		return format.Recipe{}, fault.New(fault.Usage, err)
 	}

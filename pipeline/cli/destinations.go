@@ -32,7 +32,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish/tap"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
@@ -277,7 +276,7 @@ func toTap(kind tap.Kind) func(*shipment) error {
 			}
 			o.Upstream = upstream.owner + "/" + upstream.name
 		}
-		for _, name := range s.proposals(kind, o.PullRequest) {
+		for _, name := range tap.Proposals(s.rel.Manifest, kind, o.PullRequest) {
 			o.Package = name
 			title := strings.TrimSpace(string(kind) + " " + name)
 			var m meter
@@ -290,21 +289,6 @@ func toTap(kind tap.Kind) func(*shipment) error {
 		}
 		return nil
 	}
-}
-
-// proposals are the packages that are proposed one by one, as the repository of winget has it: by their names, or "" for
-// all at once.
-func (s *shipment) proposals(kind tap.Kind, pullRequest bool) []string {
-	var names []string
-	for _, r := range s.rel.Manifest.Recipes {
-		if r.Format == "winget" && !slices.Contains(names, r.Name) {
-			names = append(names, r.Name)
-		}
-	}
-	if kind != tap.Winget || !pullRequest || len(names) < 2 {
-		return []string{""}
-	}
-	return names
 }
 
 // github is the credential for an API of GitHub.
@@ -387,7 +371,7 @@ func (s *shipment) links() []announce.Link {
 // toChocolatey adds a NuGet feed.
 func (s *shipment) toChocolatey() error {
 	c := s.to.Chocolatey
-	if c.Push == "" || !s.has("nupkg") {
+	if c.Push == "" || !nuget.Applies(s.rel.Manifest) {
 		return nil
 	}
 	key := s.secret(cmp.Or(c.Key, "CHOCOLATEY_API_KEY"))
@@ -407,7 +391,7 @@ func (s *shipment) toSnapStore() error {
 	if s.rel.Manifest.Version.IsStable() {
 		channels = c.Channels
 	}
-	if len(channels) == 0 || !s.has("snap") {
+	if len(channels) == 0 || !snapstore.Applies(s.rel.Manifest) {
 		return nil
 	}
 	t, m := s.transport("snap store", snapstore.Simulate)
@@ -420,13 +404,6 @@ func (s *shipment) toSnapStore() error {
 	}
 	s.add("snap store", cmp.Or(c.API, "https://dashboard.snapcraft.io"), publish.Managers, d, m)
 	return nil
-}
-
-// has tells whether the release has a package or a recipe of the format.
-func (s *shipment) has(format string) bool {
-	m := s.rel.Manifest
-	return slices.ContainsFunc(m.Packages, func(p manifest.Package) bool { return p.Format == format }) ||
-		slices.ContainsFunc(m.Recipes, func(r manifest.Recipe) bool { return r.Format == format })
 }
 
 // hostOf is the host of a URL of the configuration, which is known to be one.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
@@ -16,7 +17,7 @@ import (
 // Package is one program, or several that belong together, as package managers install it.
 type Package struct {
 	Name        string              `yaml:"name" doc:"Name of the package, in lower case. Default: the project's."`
-	Formats     []string            `yaml:"formats" enum:"deb,rpm,apk,snap,nupkg,formula,cask,scoop,winget,script" doc:"Formats to make. Default: all that the targets of the binaries have a use for."`
+	Formats     []string            `yaml:"formats" doc:"Formats to make. Default: all that the targets of the binaries have a use for."`
 	Binaries    []string            `yaml:"binaries" doc:"Binaries in the package. Default: all."`
 	Maintainer  string              `yaml:"maintainer" doc:"Who answers for the package. Debian wants a name and an address. Default: the vendor, with the noreply address of the owner where the repository is on GitHub." example:"The Tool Authors <tool@example.com>"`
 	Summary     string              `yaml:"summary" doc:"One line of at most 78 characters without a full stop. Default: the project's description, cut."`
@@ -26,7 +27,7 @@ type Package struct {
 	Completions map[string]string   `yaml:"completions" doc:"Completion scripts in the repository by shell: bash, zsh, fish, powershell." example:"bash: completions/tool.bash"`
 	Units       []string            `yaml:"units" doc:"Units of systemd, as paths in the repository." example:"packaging/tool.service"`
 	Files       map[string]string   `yaml:"files" doc:"Files of the repository to install, by absolute path. What is below /etc is kept when its user changed it." example:"/etc/tool/config.yaml: config.sample.yaml"`
-	Depends     map[string][]string `yaml:"depends" doc:"Packages that this one needs, by format: deb, rpm, apk." example:"deb: [ca-certificates]"`
+	Depends     map[string][]string `yaml:"depends" doc:"Packages that this one needs, by format: {related}." example:"deb: [ca-certificates]"`
 	Test        []string            `yaml:"test" doc:"Arguments with which the program prints its version. Default: --version." example:"version"`
 	Snap        Snap                `yaml:"snap" doc:"What only snaps have."`
 	Nupkg       Nupkg               `yaml:"nupkg" doc:"What only Chocolatey packages have."`
@@ -87,24 +88,7 @@ type Signing struct {
 }
 
 // dependFormats are the formats whose packages name others that they need.
-var dependFormats = []string{"deb", "rpm", "apk"}
-
-// FetchingFormats are those that fetch the archives of the release, so that a URL of these must be known.
-var FetchingFormats = []string{"nupkg", "formula", "cask", "scoop", "winget", "script"}
-
-// relations are how each format names a package that it needs
-// (https://www.debian.org/doc/debian-policy/ch-relationships.html,
-// https://rpm-software-management.github.io/rpm/manual/dependencies.html, https://wiki.alpinelinux.org/wiki/APKBUILD_Reference#depends).
-var relations = map[string]struct {
-	pattern *regexp.Regexp
-	example string
-}{
-	"deb": {regexp.MustCompile(`^` + debRelation + `(?: \| ` + debRelation + `)*$`), "tool, or tool (>= 1.2)"},
-	"rpm": {regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9._+/-]*(?:\([A-Za-z0-9._:+-]*\))*(?: (?:<|<=|=|>=|>) [A-Za-z0-9._+~^:-]+)?$`), "tool, or tool >= 1.2"},
-	"apk": {regexp.MustCompile(`^!?[a-z0-9][A-Za-z0-9._+:-]*(?:(?:<|<=|=|>=|>|~)[A-Za-z0-9._~-]+)?$`), "tool, or tool>=1.2"},
-}
-
-const debRelation = `[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?(?: \((?:<<|<=|=|>=|>>) [A-Za-z0-9.+~:-]+\))?`
+var dependFormats = format.Where(func(f format.Format) bool { return f.Relation != nil })
 
 // shells are those that a completion script may be for.
 var shells = []string{"bash", "zsh", "fish", "powershell"}
@@ -134,6 +118,11 @@ func (c Config) DownloadFolder() Template {
 		return ""
 	}
 	return Template(strings.TrimSuffix(strings.TrimSuffix(c.Project.Repository, "/"), ".git") + "/releases/download/{{ .Tag }}")
+}
+
+// ID is the name that the package has in a format of which it has a section; "" where none is said.
+func (p Package) ID(name string) string {
+	return map[string]string{format.Snap.Name: p.Snap.Name, format.Nupkg.Name: p.Nupkg.ID, format.Winget.Name: p.Winget.ID}[name]
 }
 
 // PackageName is the name of the package.
@@ -171,7 +160,10 @@ func (v *validator) packages(c Config) {
 		}
 		names[name] = i
 		for j, f := range p.Formats {
-			if slices.Contains(p.Formats[:j], f) {
+			if _, ok := format.Find(f); !ok {
+				all := format.Where(nil)
+				v.At(fmt.Sprintf("%s.formats[%d]", key, j), "%.60q is not one of %s%s", f, strings.Join(all, ", "), yamldoc.DidYouMean(f, all))
+			} else if slices.Contains(p.Formats[:j], f) {
 				v.At(fmt.Sprintf("%s.formats[%d]", key, j), "%q is named twice", f)
 			}
 		}
@@ -182,68 +174,92 @@ func (v *validator) packages(c Config) {
 				v.At(fmt.Sprintf("%s.binaries[%d]", key, j), "%q is named twice", b)
 			}
 		}
-		v.match(key+".maintainer", p.Maintainer, maintainer, "a name, with an address in angle brackets behind it")
-		v.line(key+".summary", p.Summary)
-		if n := len([]rune(p.Summary)); n > maxSummary {
-			v.At(key+".summary", "it has %d characters and may have %d", n, maxSummary)
-		}
-		v.match(key+".section", p.Section, sectionName, "a section of Debian's archive such as utils")
-		for j, m := range p.Manuals {
-			at := fmt.Sprintf("%s.manuals[%d]", key, j)
-			v.pattern(at, m)
-			if !manualName.MatchString(m) {
-				v.At(at, "%.60q does not end in the section of the manual, as in tool.1", m)
-			}
-		}
-		for _, shell := range sortedKeys(p.Completions) {
-			at := key + ".completions." + shell
-			if !slices.Contains(shells, shell) {
-				v.At(at, "there is no shell %q%s; these are known: %s", shell, yamldoc.DidYouMean(shell, shells), strings.Join(shells, " "))
-			}
-			v.local(at, p.Completions[shell])
-		}
-		for j, u := range p.Units {
-			at := fmt.Sprintf("%s.units[%d]", key, j)
-			v.local(at, u)
-			if !unitName.MatchString(u) {
-				v.At(at, "%.60q is not the name of a unit such as tool.service", u)
-			}
-		}
-		var paths []string
-		for _, to := range sortedKeys(p.Files) {
-			at := key + ".files." + to
-			v.absolute(at, to)
-			v.unlinked(at, to)
-			v.local(at, p.Files[to])
-			paths = append(paths, strings.TrimPrefix(to, "/"))
-		}
-		if err := artifact.CheckPaths(paths); err != nil {
-			v.At(key+".files", "%w", err)
-		}
+		v.described(key, p)
+		v.installed(key, p)
 		for _, f := range sortedKeys(p.Depends) {
-			at := key + ".depends." + f
-			if !slices.Contains(dependFormats, f) {
-				v.At(at, "there is no such format%s; these are known: %s", yamldoc.DidYouMean(f, dependFormats), strings.Join(dependFormats, " "))
-			}
-			for j, d := range p.Depends[f] {
-				if r, ok := relations[f]; ok && !r.pattern.MatchString(d) {
-					v.At(fmt.Sprintf("%s[%d]", at, j), "%.60q is no relation of %s; write one such as %s", d, f, r.example)
-				}
-			}
+			v.depends(key+".depends."+f, f, p.Depends[f])
 		}
 		for j, a := range p.Test {
 			v.line(fmt.Sprintf("%s.test[%d]", key, j), a)
 		}
-		v.match(key+".snap.name", p.Snap.Name, snapName, "a name for the Snap Store: lower-case letters, digits and single dashes")
-		for j, plug := range p.Snap.Plugs {
-			v.match(fmt.Sprintf("%s.snap.plugs[%d]", key, j), plug, snapName, "the name of an interface such as network")
-		}
-		v.match(key+".nupkg.id", p.Nupkg.ID, nupkgID, "an identifier: letters and digits with single . _ or - between")
-		for j, tag := range p.Nupkg.Tags {
-			v.match(fmt.Sprintf("%s.nupkg.tags[%d]", key, j), tag, nupkgID, "one word")
-		}
+		v.snap(key+".snap", p.Snap)
+		v.nupkg(key+".nupkg", p.Nupkg)
 		v.match(key+".winget.id", p.Winget.ID, wingetID, "publisher and name with a dot between, such as Example.Tool")
 		v.fetching(c, key, p)
+	}
+}
+
+// described checks what a package says of itself in every format.
+func (v *validator) described(key string, p Package) {
+	v.match(key+".maintainer", p.Maintainer, maintainer, "a name, with an address in angle brackets behind it")
+	v.line(key+".summary", p.Summary)
+	if n := len([]rune(p.Summary)); n > maxSummary {
+		v.At(key+".summary", "it has %d characters and may have %d", n, maxSummary)
+	}
+	v.match(key+".section", p.Section, sectionName, "a section of Debian's archive such as utils")
+}
+
+// installed checks what a package installs besides its programs.
+func (v *validator) installed(key string, p Package) {
+	for j, m := range p.Manuals {
+		at := fmt.Sprintf("%s.manuals[%d]", key, j)
+		v.pattern(at, m)
+		if !manualName.MatchString(m) {
+			v.At(at, "%.60q does not end in the section of the manual, as in tool.1", m)
+		}
+	}
+	for _, shell := range sortedKeys(p.Completions) {
+		at := key + ".completions." + shell
+		if !slices.Contains(shells, shell) {
+			v.At(at, "there is no shell %q%s; these are known: %s", shell, yamldoc.DidYouMean(shell, shells), strings.Join(shells, " "))
+		}
+		v.local(at, p.Completions[shell])
+	}
+	for j, u := range p.Units {
+		at := fmt.Sprintf("%s.units[%d]", key, j)
+		v.local(at, u)
+		if !unitName.MatchString(u) {
+			v.At(at, "%.60q is not the name of a unit such as tool.service", u)
+		}
+	}
+	var paths []string
+	for _, to := range sortedKeys(p.Files) {
+		at := key + ".files." + to
+		v.absolute(at, to)
+		v.unlinked(at, to)
+		v.local(at, p.Files[to])
+		paths = append(paths, strings.TrimPrefix(to, "/"))
+	}
+	if err := artifact.CheckPaths(paths); err != nil {
+		v.At(key+".files", "%w", err)
+	}
+}
+
+// depends checks the packages that one of a format needs.
+func (v *validator) depends(key, name string, needs []string) {
+	if !slices.Contains(dependFormats, name) {
+		v.At(key, "there is no such format%s; these are known: %s", yamldoc.DidYouMean(name, dependFormats), strings.Join(dependFormats, " "))
+		return
+	}
+	f, _ := format.Find(name)
+	for j, d := range needs {
+		if !f.Relation.Pattern.MatchString(d) {
+			v.At(fmt.Sprintf("%s[%d]", key, j), "%.60q is no relation of %s; write one such as %s", d, name, f.Relation.Example)
+		}
+	}
+}
+
+func (v *validator) snap(key string, s Snap) {
+	v.match(key+".name", s.Name, snapName, "a name for the Snap Store: lower-case letters, digits and single dashes")
+	for j, plug := range s.Plugs {
+		v.match(fmt.Sprintf("%s.plugs[%d]", key, j), plug, snapName, "the name of an interface such as network")
+	}
+}
+
+func (v *validator) nupkg(key string, n Nupkg) {
+	v.match(key+".id", n.ID, nupkgID, "an identifier: letters and digits with single . _ or - between")
+	for j, tag := range n.Tags {
+		v.match(fmt.Sprintf("%s.tags[%d]", key, j), tag, nupkgID, "one word")
 	}
 }
 
@@ -254,9 +270,11 @@ func (v *validator) fetching(c Config, key string, p Package) {
 	if c.DownloadFolder() != "" {
 		return
 	}
-	for _, f := range FetchingFormats {
+	carry := format.Where(func(f format.Format) bool { return f.Carries })
+	for _, f := range format.Where(func(f format.Format) bool { return !f.Carries }) {
 		if len(p.Formats) == 0 || slices.Contains(p.Formats, f) {
-			v.At(key+".formats", "%s fetches the archives of the release, and nothing says from where: set download, or name only formats that carry their files: deb, rpm, apk, snap", f)
+			v.At(key+".formats", "%s fetches the archives of the release, and nothing says from where: set download, or name only formats that carry their files: %s",
+				f, strings.Join(carry, ", "))
 			return
 		}
 	}

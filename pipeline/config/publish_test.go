@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/format"
 )
 
 func TestPublishErrors(t *testing.T) {
@@ -74,6 +76,11 @@ func TestEveryDestination(t *testing.T) {
 	for _, key := range keys {
 		if !known[key] {
 			t.Errorf("Publish.destinations has %s, and Publish no such key", key)
+		}
+	}
+	for _, f := range format.All {
+		if f.Goes != "" && !slices.Contains(keys, f.Goes) {
+			t.Errorf("the format %s goes to %s, which is not a destination", f.Name, f.Goes)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/slipway-build/slipway/images"
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
@@ -118,10 +119,26 @@ func schemaOf(t reflect.Type) map[string]any {
 	}
 }
 
+// enumOf are the values that a field or an item of it may have; nil for any.
+func enumOf(t reflect.Type, f reflect.StructField) []string {
+	switch enum := f.Tag.Get("enum"); {
+	case t == reflect.TypeFor[Package]() && f.Name == "Formats":
+		return format.Where(nil)
+	case enum != "":
+		return strings.Split(enum, ",")
+	}
+	return nil
+}
+
+// docOf is what a field means. Formats whose packages have relations are in their table.
+func docOf(f reflect.StructField) string {
+	return strings.ReplaceAll(f.Tag.Get("doc"), "{related}", strings.Join(dependFormats, ", "))
+}
+
 func fieldSchema(t reflect.Type, f reflect.StructField) map[string]any {
 	key := t.Name() + "." + f.Name
 	p := schemaOf(f.Type)
-	p["description"] = f.Tag.Get("doc")
+	p["description"] = docOf(f)
 	// Of a list or a map it is the items that are restricted.
 	item := p
 	for _, of := range []string{"items", "additionalProperties"} {
@@ -141,9 +158,9 @@ func fieldSchema(t reflect.Type, f reflect.StructField) map[string]any {
 	if v := values[key]; v != nil {
 		item["enum"] = v
 	}
-	if enum := f.Tag.Get("enum"); enum != "" {
+	if enum := enumOf(t, f); enum != nil {
 		var all []any
-		for v := range strings.SplitSeq(enum, ",") {
+		for _, v := range enum {
 			if f.Type.Kind() == reflect.Int {
 				all = append(all, json.Number(v))
 			} else {
@@ -205,9 +222,8 @@ func Reference() string {
 			if name == "" {
 				continue
 			}
-			doc := literal.ReplaceAllString(f.Tag.Get("doc"), "`$0`")
-			if enum := f.Tag.Get("enum"); enum != "" {
-				values := strings.Split(enum, ",")
+			doc := literal.ReplaceAllString(docOf(f), "`$0`")
+			if values := enumOf(section.t, f); values != nil {
 				of := "One of"
 				if len(values) == 1 {
 					of = "Always"

@@ -2,6 +2,7 @@ package format
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/release/version"
@@ -19,9 +20,14 @@ import (
 // SemVer sorts snapshot after rc; that matters, since the snapshots after 1.3.0-rc.1 are of 1.3.0. The commit is left
 // out. Metadata in numbers is p: 1.2.3+4 is 1.2.3_p4-r0. What else SemVer has cannot be written so that it sorts.
 // 1.2.3-rc1 and 1.2.3-rc.1 are equal.
-var APK = Format{Name: "apk", Arch: apkArches.name, Version: apkVersion, File: func(name, version, arch string) string {
-	return name + "_" + version + "_" + arch + ".apk"
-}}
+var APK = Format{
+	Name: "apk", Carries: true, Ending: ".apk", Arch: apkArches.name, Version: apkVersion, Unfit: tooShort,
+	Path: func(n Names) string { return "packages/" + n.Name + "_" + n.Version + "_" + n.Arch + ".apk" },
+	// https://wiki.alpinelinux.org/wiki/APKBUILD_Reference#depends
+	Relation: &Grammar{
+		regexp.MustCompile(`^!?[a-z0-9][A-Za-z0-9._+:-]*(?:(?:<|<=|=|>=|>|~)[A-Za-z0-9._~-]+)?$`), "tool, or tool>=1.2",
+	},
+}
 
 // apkArches are the architectures that Alpine has or had in the last years (https://alpinelinux.org/releases/). Its armhf
 // is ARMv6 with a floating point unit, which is what GOARM=6 is.

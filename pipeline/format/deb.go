@@ -22,9 +22,27 @@ import (
 // of commits, whose order means nothing.
 //
 // The name of the file has a dot for the tilde: GitHub renames assets so, and silently.
-var Deb = Format{Name: "deb", Arch: debArches.name, Version: debVersion, File: func(name, version, arch string) string {
-	return name + "_" + fileVersion(version) + "_" + arch + ".deb"
-}}
+var Deb = Format{
+	Name: "deb", Carries: true, Ending: ".deb", Arch: debArches.name, Version: debVersion, Unfit: tooShort,
+	Path: func(n Names) string {
+		return "packages/" + n.Name + "_" + fileVersion(n.Version) + "_" + n.Arch + ".deb"
+	},
+	// https://www.debian.org/doc/debian-policy/ch-relationships.html
+	Relation: &Grammar{
+		regexp.MustCompile(`^` + debRelation + `(?: \| ` + debRelation + `)*$`), "tool, or tool (>= 1.2)",
+	},
+	Zsh: "usr/share/zsh/vendor-completions",
+}
+
+const debRelation = `[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?(?: \((?:<<|<=|=|>=|>>) [A-Za-z0-9.+~:-]+\))?`
+
+// tooShort is why a name is none for a distribution: all of them ask for two characters.
+func tooShort(f Facts) string {
+	if len(f.Name) < 2 {
+		return "the name is too short; set name"
+	}
+	return ""
+}
 
 // debArches are the names of https://manpages.debian.org/dpkg-architecture.1 (those of Debian and of its ports).
 //

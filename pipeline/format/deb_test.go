@@ -272,7 +272,7 @@ func TestPackageFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := tt.f.File("tool", v, "x"); got != tt.want {
+		if got := tt.f.Path(format.Names{Name: "tool", Version: v, Arch: "x"}); got != "packages/"+tt.want {
 			t.Errorf("%s %s is %s, want %s", tt.f.Name, tt.v, got, tt.want)
 		}
 	}

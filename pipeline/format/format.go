@@ -60,6 +60,8 @@ type Package struct {
 	Changes                                                      string   // what is new, in plain text or Markdown; may be empty
 	Confine                                                      string   // confinement of a snap: strict, classic, devmode; "" is strict
 	Plugs                                                        []string // interfaces of a snap
+	Compression                                                  string   // of a snap's file system: xz or zstd; "" is xz
+	NoServices                                                   bool     // leaves the units out of a snap
 	Scratch                                                      string   // folder that what writes the package keeps its data in meanwhile; "" is the system's
 }
 
@@ -83,17 +85,21 @@ type Recipe struct {
 	Test        []string          // arguments for a program that show that it works; such as --version
 	ReleaseURL  string            // page of this release, or ""
 	NotesURL    string            // page of the release notes, or ""
+	ID          string            // what the format calls the package
+	Tags        []string          // words to find it by
+	LicenseText []byte            // in UTF-8; nil where there is none
+	LicenseURL  string            // page of the licence, or ""
+	IssuesURL   string            // page of the issues, or ""
+	Notes       string            // what is new, in Markdown
+	Changes     string            // the same in plain text, a line for each
+	Signatures  Signatures
 }
 
-// Format is a format of packages that carry their files.
-type Format struct {
-	// Name of the format, which is also the ending of its files: deb.
-	Name string
-	// Arch is the format's name for a platform; false where it has none.
-	Arch func(artifact.Platform) (string, bool)
-	// Version is the format's way to write a version, so that it sorts as SemVer does. An error says what cannot be
-	// written.
-	Version func(version.Version) (string, error)
-	// File is the name of the file. Version and architecture are in the format's own words.
-	File func(name, version, arch string) string
+// Signatures are where the signature of a release's checksums is and who made it: the holder of PublicKey, or Identity
+// by the word of Issuer. All is "" where a release is not signed.
+type Signatures struct {
+	Checksums        string // URL of SHA256SUMS
+	Bundle           string // URL of the Sigstore bundle that signs it
+	PublicKey        string // PEM
+	Identity, Issuer string // of a certificate, whose signatures are in a transparency log
 }

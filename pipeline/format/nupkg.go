@@ -18,8 +18,7 @@ import (
 )
 
 // Nupkg is the format of Chocolatey packages. One package serves all of Windows and carries no program: it fetches the
-// release's own zips. So Arch names no architecture, it only tells for which platforms such a package can fetch:
-// Chocolatey knows 32 and 64 bits, and arm64 runs the program of amd64 by emulation
+// release's own zips. Chocolatey knows 32 and 64 bits, and arm64 runs the program of amd64 by emulation
 // (https://docs.chocolatey.org/en-us/create/functions/install-chocolateyzippackage/).
 //
 // Versions are written so that every feed and client takes them and sorts them as SemVer does, old ones included. Those
@@ -34,12 +33,18 @@ import (
 // What cannot be written: a prerelease that is longer or begins with a digit or hyphen, and numbers above 2^31-1 in
 // front of it.
 var Nupkg = Format{
-	Name: "nupkg",
-	Arch: func(p artifact.Platform) (string, bool) {
-		return "", p.OS == "windows" && (p.Arch == "386" || p.Arch == "amd64")
+	Name: "nupkg", Ending: ".nupkg", Offered: true, Goes: "chocolatey", Arch: windows, Version: nupkgVersion,
+	Path: func(n Names) string { return "packages/" + n.Name + "." + n.Version + ".nupkg" },
+	Choose: func(p artifact.Platform) string {
+		if p.OS == "windows" && (p.Arch == "386" || p.Arch == "amd64") {
+			return p.String()
+		}
+		return ""
 	},
-	Version: nupkgVersion,
-	File:    func(name, version, _ string) string { return name + "." + version + ".nupkg" },
+	Inner: &Inner{Script: "tools/chocolateyinstall.ps1", Sums: func(name string) bool {
+		ext := strings.ToLower(path.Ext(name))
+		return ext == ".ps1" || ext == ".psm1" || path.Base(name) == "VERIFICATION.txt"
+	}},
 }
 
 const (

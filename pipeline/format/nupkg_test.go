@@ -164,14 +164,14 @@ func FuzzNupkgVersion(f *testing.F) {
 func TestNupkgFormat(t *testing.T) {
 	var served []string
 	for _, p := range artifact.Platforms() {
-		if _, ok := format.Nupkg.Arch(p); ok {
+		if format.Nupkg.Choose(p) != "" {
 			served = append(served, p.String())
 		}
 	}
 	if got := strings.Join(served, " "); got != "windows/386 windows/386/softfloat windows/386/sse2 windows/amd64 windows/amd64/v1 windows/amd64/v2 windows/amd64/v3 windows/amd64/v4" {
 		t.Errorf("packages serve %s", got)
 	}
-	if got := format.Nupkg.File("tool", "1.2.3-rc-0001", ""); got != "tool.1.2.3-rc-0001.nupkg" {
+	if got := format.Nupkg.Path(format.Names{Name: "tool", Version: "1.2.3-rc-0001"}); got != "packages/tool.1.2.3-rc-0001.nupkg" {
 		t.Errorf("the file is %s", got)
 	}
 	for _, id := range []string{"tool", "t", "tool.core", "tool-cli_2", strings.Repeat("a", 100)} {

@@ -2,6 +2,7 @@ package format
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/release/version"
@@ -16,9 +17,17 @@ import (
 // that 1.2.3~rc.1 and 1.2.3~rc1 are equal, and metadata behind a prerelease would be more of the prerelease.
 //
 // The name of the file has a dot for the tilde: GitHub renames assets so, and silently.
-var RPM = Format{Name: "rpm", Arch: rpmArches.name, Version: rpmVersion, File: func(name, version, arch string) string {
-	return name + "-" + fileVersion(version) + "-" + RPMRelease + "." + arch + ".rpm"
-}}
+var RPM = Format{
+	Name: "rpm", Carries: true, Ending: ".rpm", Arch: rpmArches.name, Version: rpmVersion, Revision: RPMRelease, Unfit: tooShort,
+	Path: func(n Names) string {
+		return "packages/" + n.Name + "-" + fileVersion(n.Version) + "-" + RPMRelease + "." + n.Arch + ".rpm"
+	},
+	// https://rpm-software-management.github.io/rpm/manual/dependencies.html
+	Relation: &Grammar{
+		regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9._+/-]*(?:\([A-Za-z0-9._:+-]*\))*(?: (?:<|<=|=|>=|>) [A-Za-z0-9._+~^:-]+)?$`),
+		"tool, or tool >= 1.2",
+	},
+}
 
 // RPMRelease is the release of every RPM package: a version is packed once.
 const RPMRelease = "1"

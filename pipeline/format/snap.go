@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/version"
@@ -20,9 +21,42 @@ import (
 // snapd numbers what it installs and never sorts versions. A version that it accepts, of at most 32 characters, is
 // written as it is. Of one that is longer, or ends in a hyphen, the first 19 characters are kept, and after a ~, which
 // no SemVer has, come the first 12 digits of the SHA-256 of the whole.
-var Snap = Format{Name: "snap", Arch: snapArch, Version: snapVersion, File: func(name, version, arch string) string {
-	return name + "_" + version + "_" + arch + ".snap"
-}}
+var Snap = Format{
+	Name: "snap", Carries: true, Ending: ".snap", Goes: "snap", Arch: snapArch, Version: snapVersion, Unfit: unsnapped,
+	Path: func(n Names) string { return "packages/" + n.Name + "_" + n.Version + "_" + n.Arch + ".snap" },
+}
+
+var snapApp = regexp.MustCompile(`^[a-zA-Z0-9](?:-?[a-zA-Z0-9])*$`)
+
+// maxSnapTitle is the longest title in the Snap Store, in characters.
+const maxSnapTitle = 40
+
+func unsnapped(f Facts) string {
+	if f.ID == "" && SnapName(f.Name) == "" {
+		return "its name is none for a snap; set snap.name"
+	}
+	if len([]rune(f.Title)) > maxSnapTitle {
+		return fmt.Sprintf("the title is longer than %d characters; set project.title", maxSnapTitle)
+	}
+	for _, b := range f.Programs {
+		if !snapApp.MatchString(b) {
+			return b + " cannot be the name of an app; those are letters, digits and single hyphens"
+		}
+	}
+	return ""
+}
+
+var hyphens = regexp.MustCompile(`[^a-z0-9]+`)
+
+// SnapName is a name as the Snap Store takes it, with at least one letter; "" where none of it is left.
+func SnapName(s string) string {
+	s = hyphens.ReplaceAllString(strings.ToLower(s), "-")
+	s = strings.Trim(s[:min(len(s), 40)], "-")
+	if len(s) < 2 || !strings.ContainsAny(s, "abcdefghijklmnopqrstuvwxyz") {
+		return ""
+	}
+	return s
+}
 
 // snapArches are snapd's names, each with the variants that everything of that name can run; "" always is one
 // (https://github.com/canonical/snapd/blob/master/arch/arch.go).
@@ -65,17 +99,4 @@ func snapVersion(v version.Version) (string, error) {
 		return "", fmt.Errorf("version %s cannot be written as a snap's", v)
 	}
 	return s, nil
-}
-
-// Channels are the risk levels that a version is released to, the riskiest first: all of them for a stable version, and
-// those that take a snap of grade devel for a prerelease or a snapshot (https://snapcraft.io/docs/channels).
-func Channels(v version.Version) []string {
-	switch {
-	case v.IsZero():
-		return nil
-	case v.IsStable():
-		return []string{"edge", "beta", "candidate", "stable"}
-	default:
-		return []string{"edge", "beta"}
-	}
 }

@@ -2,7 +2,6 @@ package format_test
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -56,7 +55,7 @@ func TestSnapVersion(t *testing.T) {
 	if _, err := format.Snap.Version(version.Version{}); err == nil {
 		t.Error("no version is written as a version")
 	}
-	if got := format.Snap.File("tool", "1.2.3", "armhf"); got != "tool_1.2.3_armhf.snap" {
+	if got := format.Snap.Path(format.Names{Name: "tool", Version: "1.2.3", Arch: "armhf"}); got != "packages/tool_1.2.3_armhf.snap" {
 		t.Errorf("the file is %s", got)
 	}
 }
@@ -87,24 +86,4 @@ func FuzzSnapVersion(f *testing.F) {
 			t.Errorf("%s and %s both become %s", in[0], in[1], out[0])
 		}
 	})
-}
-
-func TestChannels(t *testing.T) {
-	for in, want := range map[string][]string{
-		"1.2.3":                           {"edge", "beta", "candidate", "stable"},
-		"1.2.3+build":                     {"edge", "beta", "candidate", "stable"},
-		"1.2.3-rc.1":                      {"edge", "beta"},
-		"1.2.3-snapshot.12.gabcdef012345": {"edge", "beta"},
-	} {
-		v, err := version.Parse(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := format.Channels(v); !slices.Equal(got, want) {
-			t.Errorf("%s goes to %v, want %v", in, got, want)
-		}
-	}
-	if got := format.Channels(version.Version{}); got != nil {
-		t.Errorf("no version goes to %v", got)
-	}
 }

@@ -7,7 +7,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/format"
@@ -70,36 +69,6 @@ type SBOM struct {
 	Path     string            `json:"path"` // without .cdx.json or .spdx.json
 }
 
-// carriers are the formats of packages that carry their files, in the order of the plan.
-var carriers = []format.Format{format.Deb, format.RPM, format.APK, format.Snap}
-
-// fetchers say which archives a format has a use for and where its recipe is put.
-var fetchers = []struct {
-	format string
-	uses   func(artifact.Platform) bool
-	path   func(name, version string) string
-}{
-	{"nupkg", windows, func(name, version string) string { return "packages/" + format.Nupkg.File(name, version, "") }},
-	{"formula", brewed, func(name, _ string) string { return "packages/homebrew/Formula/" + name + ".rb" }},
-	{"cask", brewed, func(name, _ string) string { return "packages/homebrew/Casks/" + name + ".rb" }},
-	{"scoop", windows, func(name, _ string) string { return "packages/scoop/" + name + ".json" }},
-	{"winget", windows, func(name, _ string) string { return "packages/winget/" + name }},
-	{"script", unix, func(name, _ string) string { return "packages/" + name + "-install.sh" }},
-}
-
-// windows are the platforms of Windows that package managers there know.
-func windows(p artifact.Platform) bool { return p.OS == "windows" && p.Variant == "" }
-
-// brewed are the platforms that Homebrew runs on (https://docs.brew.sh/Support-Tiers).
-func brewed(p artifact.Platform) bool {
-	return (p.OS == "darwin" || p.OS == "linux") && (p.Arch == "amd64" || p.Arch == "arm64") && p.Variant == ""
-}
-
-// unix are the platforms that a shell script installs on.
-func unix(p artifact.Platform) bool {
-	return p.OS != "windows" && p.OS != "plan9" && (p.Variant == "" || p.Arch == "arm")
-}
-
 func (p planner) packages(out Plan) ([]Package, error) {
 	all := []Package{}
 	for i, c := range p.cfg.Packages {
@@ -114,12 +83,50 @@ func (p planner) packages(out Plan) ([]Package, error) {
 }
 
 func (p planner) pkg(key string, c config.Package, out Plan) (Package, error) {
-	name := c.PackageName(p.cfg.Project.Name)
-	description := cmp.Or(c.Description, out.Project.Description)
+	built := p.described(c, out)
+	programs := c.Binaries
+	if len(programs) == 0 {
+		for _, b := range p.cfg.Binaries {
+			programs = append(programs, b.Name)
+		}
+	}
+	binaries := together(out.Binaries, programs)
+	for _, f := range format.All {
+		if len(c.Formats) > 0 && !slices.Contains(c.Formats, f.Name) {
+			continue
+		}
+		name := f.NameOf(format.Facts{Name: built.Name, ID: c.ID(f.Name), Title: out.Project.Title, Vendor: out.Project.Vendor})
+		made, err := 0, error(nil)
+		if f.Carries {
+			made, err = p.carriers(&built, f, name, binaries)
+		} else {
+			made, err = p.recipe(&built, f, name, binaries, out.Archives)
+		}
+		if err != nil {
+			return Package{}, fmt.Errorf("%s: %s: %s: %w; take %s out of formats", p.cfg.At(key+".formats"), key, f.Name, err, f.Name)
+		}
+		// A format that was named is wanted, unless the plan was narrowed.
+		if made == 0 && len(c.Formats) > 0 && len(p.o.Targets) == 0 {
+			suitable := "one such as windows/amd64, darwin/arm64 or linux/amd64"
+			if f.Carries {
+				suitable = "one such as linux/amd64"
+			}
+			return Package{}, fmt.Errorf("%s: %s: %s has no use for any target of %s; add %s or take %s out of formats",
+				p.cfg.At(key+".formats"), key, f.Name, strings.Join(programs, ", "), suitable, f.Name)
+		}
+		if made > 0 {
+			built.special(f, c)
+		}
+	}
+	return built, nil
+}
+
+// described is the package without what it is made as.
+func (p planner) described(c config.Package, out Plan) Package {
 	built := Package{
-		Name:        name,
+		Name:        c.PackageName(p.cfg.Project.Name),
 		Summary:     cmp.Or(c.Summary, summary(cmp.Or(p.cfg.Project.Description, c.Description, out.Project.Title))),
-		Description: description,
+		Description: cmp.Or(c.Description, out.Project.Description),
 		Maintainer:  cmp.Or(c.Maintainer, maintainer(out.Project.Vendor, p.cfg.Project.Repository)),
 		Section:     cmp.Or(c.Section, "utils"),
 		Manuals:     c.Manuals,
@@ -134,99 +141,42 @@ func (p planner) pkg(key string, c config.Package, out Plan) (Package, error) {
 	if len(built.Test) == 0 {
 		built.Test = []string{"--version"}
 	}
-	wanted := c.Binaries
-	if len(wanted) == 0 {
-		for _, b := range p.cfg.Binaries {
-			wanted = append(wanted, b.Name)
-		}
-	}
-	// A platform has a use for the package if it has every binary of it.
-	byPlatform := map[artifact.Platform][]string{}
-	for _, b := range out.Binaries {
-		if slices.Contains(wanted, b.Name) {
-			byPlatform[b.Platform] = append(byPlatform[b.Platform], b.Path)
-		}
-	}
-	maps.DeleteFunc(byPlatform, func(_ artifact.Platform, paths []string) bool { return len(paths) < len(wanted) })
-	platforms := slices.SortedFunc(maps.Keys(byPlatform), artifact.Platform.Compare)
-
-	named := func(format string) bool { return len(c.Formats) == 0 || slices.Contains(c.Formats, format) }
-	// empty is what to do where a format would have nothing: an error where it was asked for.
-	empty := func(format, what string) error {
-		if len(c.Formats) == 0 || len(p.o.Targets) > 0 {
-			return nil
-		}
-		return fmt.Errorf("%s: %s: %s has no use for any target of %s; add %s or take %s out of formats",
-			p.cfg.At(key+".formats"), key, format, strings.Join(wanted, ", "), what, format)
-	}
-	for _, f := range carriers {
-		if !named(f.Name) {
-			continue
-		}
-		files, err := p.carriers(key, f, c, name, platforms, byPlatform)
-		if err != nil {
-			return Package{}, err
-		}
-		if len(files) == 0 {
-			if err := empty(f.Name, "one such as linux/amd64"); err != nil {
-				return Package{}, err
-			}
-		}
-		built.Carriers = append(built.Carriers, files...)
-		if f.Name == format.Snap.Name && len(files) > 0 {
-			built.Snap = &Snap{
-				Confinement: cmp.Or(c.Snap.Confinement, "strict"), Plugs: c.Snap.Plugs,
-				Compression: cmp.Or(c.Snap.Compression, "xz"), NoServices: c.Snap.Services == "none",
-			}
-			if len(built.Snap.Plugs) == 0 && built.Snap.Confinement != "classic" { // which confines nothing
-				built.Snap.Plugs = []string{"home", "network"}
-			}
-		}
-	}
-	for _, f := range fetchers {
-		if !named(f.format) {
-			continue
-		}
-		r := Recipe{Format: f.format, Name: name, Version: p.src.Version.String()}
-		for _, a := range out.Archives {
-			if slices.Contains(platforms, a.Platform) && f.uses(a.Platform) {
-				r.Archives = append(r.Archives, a.Path)
-			}
-		}
-		if len(r.Archives) == 0 {
-			if err := empty(f.format, "one such as windows/amd64, darwin/arm64 or linux/amd64"); err != nil {
-				return Package{}, err
-			}
-			continue
-		}
-		switch f.format {
-		case format.Nupkg.Name:
-			var err error
-			r.Name = cmp.Or(c.Nupkg.ID, name)
-			if r.Version, err = format.Nupkg.Version(p.src.Version); err != nil {
-				return Package{}, fmt.Errorf("%s: %s: %s: %w", p.cfg.At(key+".formats"), key, f.format, err)
-			}
-			built.Tags = c.Nupkg.Tags
-		case "winget":
-			r.Name = cmp.Or(c.Winget.ID, identifier(out.Project.Vendor)+"."+identifier(out.Project.Title))
-		}
-		r.Path = f.path(r.Name, r.Version)
-		if f.format == "script" && name == p.cfg.Project.Name {
-			r.Path = "packages/install.sh"
-		}
-		built.Recipes = append(built.Recipes, r)
-	}
-	return built, nil
+	return built
 }
 
-// carriers are the packages of one format. Of two platforms that the format has one name for, the first is taken.
-func (p planner) carriers(key string, f format.Format, c config.Package, name string, platforms []artifact.Platform, binaries map[artifact.Platform][]string) ([]Carrier, error) {
-	var out []Carrier
-	if f.Name == format.Snap.Name {
-		name = cmp.Or(c.Snap.Name, name)
+// special adds what only packages of one format have.
+func (p *Package) special(f format.Format, c config.Package) {
+	switch f.Name {
+	case format.Snap.Name:
+		p.Snap = &Snap{
+			Confinement: cmp.Or(c.Snap.Confinement, "strict"), Plugs: c.Snap.Plugs,
+			Compression: cmp.Or(c.Snap.Compression, "xz"), NoServices: c.Snap.Services == "none",
+		}
+		if len(p.Snap.Plugs) == 0 && p.Snap.Confinement != "classic" { // which confines nothing
+			p.Snap.Plugs = []string{"home", "network"}
+		}
+	case format.Nupkg.Name:
+		p.Tags = c.Nupkg.Tags
 	}
+}
+
+// together are the paths of binaries by platform, for the platforms that have all of the named ones.
+func together(binaries []Binary, names []string) map[artifact.Platform][]string {
+	all := map[artifact.Platform][]string{}
+	for _, b := range binaries {
+		if slices.Contains(names, b.Name) {
+			all[b.Platform] = append(all[b.Platform], b.Path)
+		}
+	}
+	maps.DeleteFunc(all, func(_ artifact.Platform, paths []string) bool { return len(paths) < len(names) })
+	return all
+}
+
+// carriers adds the packages of a format that carry their files and says how many these are. Of two platforms that the
+// format has one name for, the first is taken.
+func (p planner) carriers(to *Package, f format.Format, name string, binaries map[artifact.Platform][]string) (int, error) {
 	seen := map[string]bool{}
-	for _, pl := range platforms {
+	for _, pl := range slices.SortedFunc(maps.Keys(binaries), artifact.Platform.Compare) {
 		arch, ok := f.Arch(pl)
 		if !ok || seen[arch] {
 			continue
@@ -234,14 +184,34 @@ func (p planner) carriers(key string, f format.Format, c config.Package, name st
 		seen[arch] = true
 		v, err := f.Version(p.src.Version)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %s: %w; take %s out of formats", p.cfg.At(key+".formats"), key, f.Name, err, f.Name)
+			return 0, err
 		}
-		out = append(out, Carrier{
-			Format: f.Name, Name: name, Version: v, Architecture: arch, Platform: pl,
-			Path: "packages/" + f.File(name, v, arch), Binaries: binaries[pl],
+		to.Carriers = append(to.Carriers, Carrier{
+			Format: f.Name, Name: name, Version: v, Architecture: arch, Platform: pl, Binaries: binaries[pl],
+			Path: f.Path(format.Names{Project: p.cfg.Project.Name, Name: name, Version: v, Arch: arch}),
 		})
 	}
-	return out, nil
+	return len(seen), nil
+}
+
+// recipe adds the recipe of a format and says how many archives it fetches; without any there is none.
+func (p planner) recipe(to *Package, f format.Format, name string, binaries map[artifact.Platform][]string, archives []Archive) (int, error) {
+	r := Recipe{Format: f.Name, Name: name}
+	for _, a := range archives {
+		if binaries[a.Platform] != nil && f.Suits(a.Platform) {
+			r.Archives = append(r.Archives, a.Path)
+		}
+	}
+	if len(r.Archives) == 0 {
+		return 0, nil
+	}
+	var err error
+	if r.Version, err = f.Version(p.src.Version); err != nil {
+		return 0, err
+	}
+	r.Path = f.Path(format.Names{Project: p.cfg.Project.Name, Name: name, Version: r.Version})
+	to.Recipes = append(to.Recipes, r)
+	return len(r.Archives), nil
 }
 
 // maintainer is the vendor, with the address that GitHub gives the owner of a repository there
@@ -270,16 +240,6 @@ func summary(description string) string {
 		s = strings.TrimRight(s, " ,;:.-")
 	}
 	return s
-}
-
-// identifier is text without what an identifier of winget may not have.
-func identifier(s string) string {
-	return cmp.Or(strings.Map(func(r rune) rune {
-		if r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-') {
-			return r
-		}
-		return -1
-	}, s), "Unknown")
 }
 
 // sboms are the bills of materials: of every binary, of every archive, and of every image for each of its platforms.

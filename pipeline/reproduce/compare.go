@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/compare"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -189,7 +190,7 @@ func (c *comparison) file(name string) error {
 	want := c.published[name]
 	row := Row{Path: name, Kind: string(want.Kind), Verdict: Pass, Published: c.p.seen[name], Rebuilt: c.rebuilt[name].Digest}
 	switch {
-	case row.Published == "" && c.p.downloads && !c.p.rel.Offered(want):
+	case row.Published == "" && c.p.downloads && !format.Offered(c.p.rel, want):
 		row.Published, row.Claimed = want.Digest, true
 		row.Detail = "by its digest in " + manifest.FileName + ": this place does not offer it"
 		if row.Published != row.Rebuilt {

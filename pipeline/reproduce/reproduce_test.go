@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -327,7 +328,7 @@ func onGitHub(t *testing.T, dist, repo, tag string) http.Handler {
 	must(t, err)
 	assets := map[string]string{manifest.FileName: manifest.FileName, manifest.ChecksumsName: manifest.ChecksumsName}
 	for _, f := range m.Files {
-		if m.Offered(f) {
+		if format.Offered(m, f) {
 			assets[path.Base(f.Path)] = f.Path
 		}
 	}

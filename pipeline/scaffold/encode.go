@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -162,11 +163,11 @@ func encodePackages(w *writer, all []config.Package) {
 		w.line(0, "# Install packages, and what Homebrew, Scoop, winget and Chocolatey read:")
 		w.line(0, "# packages:")
 		w.line(0, "#   - name: name")
-		w.line(0, "#     formats: [%s]", strings.Join(allFormats, ", "))
+		w.line(0, "#     formats: [%s]", strings.Join(format.Where(nil), ", "))
 		return
 	}
 	if slices.ContainsFunc(all, func(p config.Package) bool { return len(p.Formats) == 0 }) {
-		w.line(0, "# What people install: %s,", strings.Join(allFormats, ", "))
+		w.line(0, "# What people install: %s,", strings.Join(format.Where(nil), ", "))
 		w.line(0, "# unless formats names some of them. A program that does not know --version has test: [version] or the like.")
 	} else {
 		w.line(0, "# What people install. A program that does not know --version has test: [version] or the like.")

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -47,9 +48,8 @@ func (r *reader) packages(value func(string) *yaml.Node) {
 				r.offer(names[0], "metadata.maintainers", p, func(p *config.Package) { p.Maintainer = m })
 			}
 		}
-		slices.SortFunc(p.Formats, func(a, b string) int {
-			return cmp.Compare(slices.Index(allFormats, a), slices.Index(allFormats, b))
-		})
+		order := format.Where(nil)
+		slices.SortFunc(p.Formats, func(a, b string) int { return cmp.Compare(slices.Index(order, a), slices.Index(order, b)) })
 	}
 }
 
@@ -250,11 +250,13 @@ func (r *reader) nfpm(n *yaml.Node) {
 	p, _ := r.pkg("nfpms", n, false, false)
 	var made []string
 	for _, f := range r.items(r.get(n, "formats")) {
-		if name := text(f); slices.Contains([]string{"deb", "rpm", "apk"}, name) {
+		if name := text(f); slices.Contains(distributions(), name) {
 			p.format(name)
 			made = append(made, name)
 		} else {
-			r.note(f, "nfpms.formats: %s is not made; deb, rpm and apk are", clip(name))
+			all := distributions()
+			last := len(all) - 1
+			r.note(f, "nfpms.formats: %s is not made; %s and %s are", clip(name), strings.Join(all[:last], ", "), all[last])
 		}
 	}
 	r.say(r.get(n, "maintainer"), "nfpms.maintainer", p, func(p *config.Package) *string { return &p.Maintainer })
@@ -430,7 +432,7 @@ var rubyTest = regexp.MustCompile(`(?:"#\{bin\}/[^"\s]+((?:\s+[^"\s#]+)*)"|\bbin
 // brew converts a formula.
 func (r *reader) brew(n *yaml.Node) {
 	p, _ := r.pkg("brews", n, true, false)
-	p.format("formula")
+	p.format(format.Formula.Name)
 	if test := r.get(n, "test"); text(test) != "" {
 		r.formulaTest(p, test)
 	}
@@ -470,7 +472,7 @@ var caskInstead = map[string]string{
 // cask converts a cask.
 func (r *reader) cask(n *yaml.Node) {
 	p, _ := r.pkg("homebrew_casks", n, true, false)
-	p.format("cask")
+	p.format(format.Cask.Name)
 	archived := func(v *yaml.Node, what string, add func(*config.Package, string)) {
 		name := path.Clean(cmp.Or(r.plain(v, what), "."))
 		if name == "." {
@@ -505,7 +507,7 @@ func (r *reader) cask(n *yaml.Node) {
 // scoop converts a manifest for Scoop.
 func (r *reader) scoop(n *yaml.Node) {
 	p, _ := r.pkg("scoops", n, true, false)
-	p.format("scoop")
+	p.format(format.Scoop.Name)
 	r.download("scoops.url_template", r.get(n, "url_template"))
 	const noScripts = "scripts are not carried over: nothing of the project runs while it is installed"
 	r.leftovers("scoops", n, "name ids homepage description license url_template", map[string]string{"pre_install": noScripts, "post_install": noScripts})
@@ -523,7 +525,7 @@ func (r *reader) snapcraft(n *yaml.Node) {
 		return
 	}
 	p, name := r.pkg("snapcrafts", n, false, true)
-	p.format("snap")
+	p.format(format.Snap.Name)
 	if name = plainName(name); name != p.Name {
 		r.offer(n, "snapcrafts.name", p, func(p *config.Package) { p.Snap.Name = name })
 	}
@@ -573,7 +575,7 @@ func (r *reader) plugs(p *importedPackage, n *yaml.Node) {
 // chocolatey converts a package for Chocolatey.
 func (r *reader) chocolatey(n *yaml.Node) {
 	p, name := r.pkg("chocolateys", n, true, true)
-	p.format("nupkg")
+	p.format(format.Nupkg.Name)
 	if name != p.Name {
 		r.offer(n, "chocolateys.name", p, func(p *config.Package) { p.Nupkg.ID = name })
 	}
@@ -598,7 +600,7 @@ func (r *reader) chocolatey(n *yaml.Node) {
 // winget converts a manifest for winget.
 func (r *reader) winget(n *yaml.Node) {
 	p, name := r.pkg("winget", n, true, true)
-	p.format("winget")
+	p.format(format.Winget.Name)
 	id := r.plain(r.get(n, "package_identifier"), "winget.package_identifier")
 	publisher := r.plain(r.get(n, "publisher"), "winget.publisher")
 	if id == "" && publisher != "" {

@@ -2,7 +2,6 @@ package scaffold
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"path"
 	"regexp"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -142,9 +142,6 @@ func (s *survey) changelogAt(name string) {
 	}
 }
 
-// allFormats are the formats of packages, in the order of the documentation.
-var allFormats = []string{"deb", "rpm", "apk", "snap", "nupkg", "formula", "cask", "scoop", "winget", "script"}
-
 // importedPackage is a package as the imported file has it.
 type importedPackage struct {
 	config.Package
@@ -164,7 +161,7 @@ func (p *proposal) packages(imported *goreleaser) {
 		p.pkg(*w, len(wanted) == 1, imported == nil)
 	}
 	if slices.ContainsFunc(p.config.Packages, func(c config.Package) bool {
-		return !strings.Contains(c.Maintainer, "<") && (len(c.Formats) == 0 || slices.Contains(c.Formats, "deb"))
+		return !strings.Contains(c.Maintainer, "<") && (len(c.Formats) == 0 || slices.Contains(c.Formats, format.Deb.Name))
 	}) {
 		p.note("packages: Debian wants to know who answers for a package, as Name <address>: write it under maintainer. Until then the vendor stands there")
 	}
@@ -175,9 +172,9 @@ func (p *proposal) pkg(w importedPackage, only, everything bool) {
 	c := w.Package
 	formats := c.Formats
 	if everything {
-		formats = allFormats
+		formats = format.Where(nil)
 	}
-	distributed := slices.ContainsFunc(formats, func(f string) bool { return slices.Contains([]string{"deb", "rpm", "apk"}, f) })
+	distributed := slices.ContainsFunc(distributions(), func(f string) bool { return slices.Contains(formats, f) })
 	c.Name = cmp.Or(c.Name, p.config.Project.Name)
 	if distributed && strings.Contains(c.Name, "_") {
 		c.Name = strings.ReplaceAll(c.Name, "_", "-")
@@ -207,13 +204,13 @@ func (p *proposal) pkg(w importedPackage, only, everything bool) {
 	if len(c.Formats) == 0 {
 		return
 	}
-	if slices.Contains(c.Formats, "snap") {
-		if c.Snap.Name == "" && snapName(c.Name) != c.Name {
-			c.Snap.Name = snapName(c.Name)
+	if slices.Contains(c.Formats, format.Snap.Name) {
+		if name := format.SnapName(c.Name); c.Snap.Name == "" && name != c.Name {
+			c.Snap.Name = name
 		}
 		p.services(w.at, &c, names)
 	}
-	if everything && len(c.Formats) == len(allFormats) {
+	if everything && len(c.Formats) == len(format.All) {
 		c.Formats = nil
 	}
 	files := c.Files
@@ -328,19 +325,19 @@ func (p *proposal) possible(at string, c config.Package, formats, names []string
 	}
 	var out, reasons []string
 	without := map[string][]string{}
-	for _, f := range allFormats {
-		if !slices.Contains(formats, f) {
+	for _, f := range format.All {
+		if !slices.Contains(formats, f.Name) {
 			continue
 		}
 		why := p.unfit(f, c, platforms, names)
 		if why == "" {
-			out = append(out, f)
+			out = append(out, f.Name)
 			continue
 		}
 		if without[why] == nil {
 			reasons = append(reasons, why)
 		}
-		without[why] = append(without[why], f)
+		without[why] = append(without[why], f.Name)
 	}
 	for _, why := range reasons {
 		p.note("%s: %s is made without %s: %s", at, c.Name, strings.Join(without[why], ", "), why)
@@ -362,70 +359,26 @@ func (p *proposal) together(names []string) []artifact.Platform {
 	return slices.SortedFunc(maps.Keys(count), artifact.Platform.Compare)
 }
 
-// useful tells whether a format has a use for a platform. Of Linux it knows what every format has a name for.
-func useful(format string, p artifact.Platform) bool {
-	plain := p.Variant == ""
-	switch format {
-	case "deb", "rpm", "apk", "snap":
-		common := []string{"386", "amd64", "arm", "arm64", "ppc64le", "riscv64", "s390x"}
-		return p.OS == "linux" && slices.Contains(common, p.Arch) && (plain || p.Arch == "arm" && (p.Variant == "v6" || p.Variant == "v7"))
-	case "nupkg", "scoop", "winget":
-		return p.OS == "windows" && plain
-	case "formula", "cask":
-		return (p.OS == "darwin" || p.OS == "linux") && (p.Arch == "amd64" || p.Arch == "arm64") && plain
-	}
-	return p.OS != "windows" && p.OS != "plan9" && (plain || p.Arch == "arm")
+// distributions are the formats of distributions, whose packages name others.
+func distributions() []string {
+	return format.Where(func(f format.Format) bool { return f.Relation != nil })
 }
-
-var (
-	snapApp        = regexp.MustCompile(`^[a-zA-Z0-9](?:-?[a-zA-Z0-9])*$`)
-	wingetPart     = regexp.MustCompile(`[^A-Za-z0-9-]`)
-	lowerCaseFirst = regexp.MustCompile(`^[a-z]`)
-)
-
-// Bounds of the Snap Store and of winget, in characters.
-const (
-	maxSnapTitle  = 40
-	maxWingetPart = 32
-)
 
 // unfit is why the package cannot have a format, and what would change that; "" where it can.
-func (p *proposal) unfit(format string, c config.Package, platforms []artifact.Platform, names []string) string {
+func (p *proposal) unfit(f format.Format, c config.Package, platforms []artifact.Platform, names []string) string {
 	pr := p.config.Project
-	title, vendor := cmp.Or(pr.Title, pr.Name), cmp.Or(pr.Vendor, path.Base(path.Dir(pr.Repository)))
 	switch {
-	case !slices.ContainsFunc(platforms, func(pl artifact.Platform) bool { return useful(format, pl) }):
+	case !slices.ContainsFunc(platforms, f.Suits):
 		return "no target of it has a use for that"
-	case slices.Contains(config.FetchingFormats, format) && p.config.DownloadFolder() == "":
+	case !f.Carries && p.config.DownloadFolder() == "":
 		return "nothing says where the archives of a release are; set download, and name them under formats"
-	case len(c.Name) < 2 && slices.Contains([]string{"deb", "rpm", "apk"}, format):
-		return "the name is too short; set name"
-	case (format == "formula" || format == "cask") && !lowerCaseFirst.MatchString(c.Name):
-		return "names there begin with a letter; set name"
-	case format == "winget" && pr.License == "":
-		return "it wants a licence; set project.license, and name it under formats"
-	case format == "winget" && c.Winget.ID == "" && (len(wingetPart.ReplaceAllString(vendor, "")) > maxWingetPart || len(wingetPart.ReplaceAllString(title, "")) > maxWingetPart):
-		return "its identifier would be too long; set winget.id, and name it under formats"
-	case format == "snap":
-		return p.unsnapped(c, title, names)
+	case f.Unfit == nil:
+		return ""
 	}
-	return ""
-}
-
-// unsnapped is why the package cannot be a snap.
-func (p *proposal) unsnapped(c config.Package, title string, names []string) string {
-	if c.Snap.Name == "" && snapName(c.Name) == "" {
-		return "its name is none for a snap; set snap.name"
-	}
-	if len([]rune(title)) > maxSnapTitle {
-		return fmt.Sprintf("the title is longer than %d characters; set project.title", maxSnapTitle)
-	}
-	for _, b := range names {
-		if !snapApp.MatchString(b) {
-			return b + " cannot be the name of an app; those are letters, digits and single hyphens"
-		}
-	}
-	return ""
+	return f.Unfit(format.Facts{
+		Name: c.Name, ID: c.ID(f.Name), Title: cmp.Or(pr.Title, pr.Name), Vendor: cmp.Or(pr.Vendor, path.Base(path.Dir(pr.Repository))),
+		License: pr.License, Programs: names,
+	})
 }
 
 // services leaves the units out of the snap where snapd has no counterpart of one.
@@ -445,18 +398,6 @@ func (p *proposal) services(at string, c *config.Package, names []string) {
 			return
 		}
 	}
-}
-
-var hyphens = regexp.MustCompile(`[^a-z0-9]+`)
-
-// snapName is a name as the Snap Store takes it, with at least one letter; "" where none of it is left.
-func snapName(s string) string {
-	s = hyphens.ReplaceAllString(strings.ToLower(s), "-")
-	s = strings.Trim(s[:min(len(s), 40)], "-")
-	if len(s) < 2 || !strings.ContainsAny(s, "abcdefghijklmnopqrstuvwxyz") {
-		return ""
-	}
-	return s
 }
 
 // releaseNotes fills in where the notes come from.

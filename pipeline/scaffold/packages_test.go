@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/format"
 )
 
 // adopt runs Init on the smallest program with more files, from a GoReleaser configuration where one is given.
@@ -47,7 +48,7 @@ const (
 
 // leaving is what is made where some formats are not.
 func leaving(formats string) string {
-	return strings.Join(slices.DeleteFunc(slices.Clone(allFormats), func(f string) bool {
+	return strings.Join(slices.DeleteFunc(slices.Clone(format.Where(nil)), func(f string) bool {
 		return slices.Contains(strings.Fields(formats), f)
 	}), " ")
 }
@@ -74,7 +75,8 @@ func TestFormats(t *testing.T) {
 		{"a timer", onGitHub, "", with(service(""), "init/tool.timer", "[Timer]\nOnCalendar=daily\n"), "", "no counterpart of init/tool.timer"},
 		{"a classic snap", onGitHub, "snapcrafts: [{confinement: classic, apps: {tool: {plugs: [home]}}}]", nil, "snap", "its plugs are left out"},
 		{"no format for the targets", onGitHub, "builds: [{goos: [windows]}]\nnfpms: [{formats: [deb, rpm]}]", nil, "none", "without deb, rpm: no target"},
-		{"some formats for the targets", onGitHub, "builds: [{goos: [linux], goarch: [mips]}]\nnfpms: [{formats: [deb]}]\nbrews: [{}]\nscoops: [{}]", nil, "none", "deb, formula, scoop: no target"},
+		{"some formats for the targets", onGitHub, "builds: [{goos: [freebsd], goarch: [amd64]}]\nnfpms: [{formats: [deb]}]\nbrews: [{}]\nscoops: [{}]", nil, "none", "deb, formula, scoop: no target"},
+		{"a format that knows the target", onGitHub, "builds: [{goos: [linux], goarch: [mips]}]\nnfpms: [{formats: [deb, apk]}]", nil, "deb", "without apk: no target"},
 		{"fetched from nowhere", "", "nfpms: [{formats: [deb]}]\nbrews: [{}]\n", nil, "deb", "without formula: nothing says"},
 		{"fetched from a place", "", "brews: [{url_template: 'https://dl.example.com/{{.Version}}/{{.ArtifactName}}'}]\n", nil, "formula", ""},
 		{"no common target", onGitHub, "builds: [{goos: [linux], main: .}, {id: b, binary: b, goos: [windows], main: .}]\nscoops: [{}]", nil, "none", "no target has all of tool, b"},
@@ -110,7 +112,7 @@ func TestPackageNames(t *testing.T) {
 		}
 	}
 	for in, want := range map[string]string{"42": "", "a": "", "A__b": "a-b", strings.Repeat("long-", 8) + "name": strings.Repeat("long-", 7) + "long"} {
-		if got := snapName(in); got != want {
+		if got := format.SnapName(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}

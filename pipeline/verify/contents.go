@@ -105,7 +105,7 @@ func differs(what, got, want string) error {
 // named is the error of a file whose name is not the one that follows from what it is. It is told from the path, since
 // that is what people download.
 func named(p, want string) error {
-	if path.Base(p) != want {
+	if want = path.Base(want); path.Base(p) != want {
 		return fmt.Errorf("the file should be called %s", want)
 	}
 	return nil
@@ -234,15 +234,11 @@ func folder(entries []inspect.Entry) string {
 	return path.Clean(top)
 }
 
-// formats are those of the packages that carry their files.
-var formats = []format.Format{format.Deb, format.RPM, format.APK, format.Snap}
-
 func (d *dist) pkg(p manifest.Package, o opened) (string, error) {
-	i := slices.IndexFunc(formats, func(f format.Format) bool { return f.Name == p.Format })
-	if i < 0 {
+	f, ok := format.Find(p.Format)
+	if !ok || !f.Carries {
 		return "", fmt.Errorf("no package of format %.40q is opened", p.Format)
 	}
-	f := formats[i]
 	v, err := f.Version(d.rel.Version)
 	if err != nil {
 		return "", fmt.Errorf("there is no %s of this release: %w", f.Name, err)
@@ -255,15 +251,15 @@ func (d *dist) pkg(p manifest.Package, o opened) (string, error) {
 	if err := errors.Join(differs("version in "+manifest.FileName, p.Version, v), differs("architecture in "+manifest.FileName, p.Architecture, arch)); err != nil {
 		return "", err
 	}
-	if err := named(p.Path, f.File(p.Name, v, arch)); err != nil {
+	if err := named(p.Path, f.Path(format.Names{Project: d.rel.Name, Name: p.Name, Version: v, Arch: arch})); err != nil {
 		return "", err
 	}
 	facts, err := o.inspect(p.Format, inspect.Options{})
 	if err != nil {
 		return "", err
 	}
-	if f.Name == format.RPM.Name {
-		v += "-" + format.RPMRelease
+	if f.Revision != "" {
+		v += "-" + f.Revision
 	}
 	if err := errors.Join(differs("name", facts.Name, p.Name), differs("version", facts.Version, v), differs("architecture", facts.Architecture, arch)); err != nil {
 		return "", err

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,45 +15,29 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
 
-// chocolateyInstall is the script in a nupkg that fetches.
-const chocolateyInstall = "tools/chocolateyinstall.ps1"
-
-// recipeFormats are the formats of recipes, with the ending of the file that names the archives.
-var recipeFormats = map[string]string{
-	format.Nupkg.Name: ".nupkg",
-	"formula":         ".rb",
-	"cask":            ".rb",
-	"scoop":           ".json",
-	"winget":          ".installer.yaml", // the two beside it say whose and what it is
-	"script":          ".sh",
-}
-
 func (d *dist) recipe(r manifest.Recipe, o opened) (string, error) {
-	ending, ok := recipeFormats[r.Format]
-	if !ok {
+	f, ok := format.Find(r.Format)
+	if !ok || f.Carries {
 		return "", fmt.Errorf("no recipe of format %.40q is opened", r.Format)
 	}
-	v := d.rel.Version.String()
-	if r.Format == format.Nupkg.Name {
-		var err error
-		if v, err = format.Nupkg.Version(d.rel.Version); err != nil {
-			return "", fmt.Errorf("there is no nupkg of this release: %w", err)
-		}
+	v, err := f.Version(d.rel.Version)
+	if err != nil {
+		return "", fmt.Errorf("there is no %s of this release: %w", f.Name, err)
 	}
 	if err := differs("version in "+manifest.FileName, r.Version, v); err != nil {
 		return "", err
 	}
-	fetches := strings.HasSuffix(r.Path, ending)
-	if !fetches && !d.hasInstaller(r, ending) {
-		return "", fmt.Errorf("the file should be called *%s, or there should be one beside it", ending)
+	fetches := strings.HasSuffix(r.Path, f.Ending)
+	if !fetches && !(f.Folder && d.hasInstaller(r, f.Ending)) {
+		return "", fmt.Errorf("the file should be called *%s, or there should be one beside it", f.Ending)
 	}
-	texts := map[string]string{}
-	var err error
-	if r.Format == format.Nupkg.Name {
-		texts, err = d.nupkg(r, v, o)
+	texts, script := map[string]string{}, ""
+	if f.Inner != nil {
+		script = f.Inner.Script
+		texts, err = d.inner(f, r, o)
 	} else {
-		texts[""], err = o.text(maxText)
-		if err == nil && !occurs(texts[""], v) {
+		texts[script], err = o.text(maxText)
+		if err == nil && !occurs(texts[script], v) {
 			err = fmt.Errorf("the version %s is nowhere in it", v)
 		}
 	}
@@ -72,8 +55,8 @@ func (d *dist) recipe(r manifest.Recipe, o opened) (string, error) {
 			if !ok {
 				return "", fmt.Errorf("%s in it is the digest of no archive that it is for", strings.TrimSpace(name+" "+string(sum)))
 			}
-			if name == "" || name == chocolateyInstall {
-				found[d.choice(r.Format, p)] = true
+			if name == script {
+				found[d.choice(f, p)] = true
 			}
 		}
 	}
@@ -81,7 +64,7 @@ func (d *dist) recipe(r manifest.Recipe, o opened) (string, error) {
 		return v, nil
 	}
 	for _, p := range r.Archives {
-		if key := d.choice(r.Format, p); key != "" && !found[key] {
+		if key := d.choice(f, p); key != "" && !found[key] {
 			return "", fmt.Errorf("the digest of %s is not in it", path.Base(p))
 		}
 	}
@@ -91,42 +74,35 @@ func (d *dist) recipe(r manifest.Recipe, o opened) (string, error) {
 	return fmt.Sprintf("%s, archives: %d", v, len(found)), nil
 }
 
-// hasInstaller tells whether the file of the same recipe is there that names the archives.
+// hasInstaller reports whether the file of the same recipe is there that names the archives.
 func (d *dist) hasInstaller(r manifest.Recipe, ending string) bool {
-	return r.Format == "winget" && slices.ContainsFunc(d.rel.Recipes, func(o manifest.Recipe) bool {
+	return slices.ContainsFunc(d.rel.Recipes, func(o manifest.Recipe) bool {
 		return o.Format == r.Format && o.Name == r.Name && path.Dir(o.Path) == path.Dir(r.Path) && strings.HasSuffix(o.Path, ending)
 	})
 }
 
 // choice names what a recipe fetches one archive for: of several with one name it takes one, and of those with none it
 // takes none.
-func (d *dist) choice(name, archive string) string {
+func (d *dist) choice(f format.Format, archive string) string {
 	i := slices.IndexFunc(d.rel.Archives, func(a manifest.Archive) bool { return a.Path == archive })
 	if i < 0 {
 		return archive // which nothing is known of, so the recipe has to have it
 	}
-	p := d.rel.Archives[i].Platform
-	switch name {
-	case format.Nupkg.Name:
-		if _, ok := format.Nupkg.Arch(p); !ok {
-			return ""
-		}
-	case "script":
-		if p.Arch == "arm" {
-			p.Variant = cmp.Or(p.Variant, "v6")
-		}
+	if f.Choose == nil {
+		return d.rel.Archives[i].Platform.String()
 	}
-	return p.String()
+	return f.Choose(d.rel.Archives[i].Platform)
 }
 
-// nupkg opens the package and returns the texts in it that people and Chocolatey take checksums from.
-func (d *dist) nupkg(r manifest.Recipe, v string, o opened) (map[string]string, error) {
-	if err := named(r.Path, format.Nupkg.File(r.Name, v, "")); err != nil {
+// inner opens a recipe that is an archive and returns the texts in it that people and the package manager take checksums
+// from.
+func (d *dist) inner(f format.Format, r manifest.Recipe, o opened) (map[string]string, error) {
+	if err := named(r.Path, f.Path(format.Names{Project: d.rel.Name, Name: r.Name, Version: r.Version})); err != nil {
 		return nil, err
 	}
 	texts := map[string]string{}
-	facts, err := o.inspect(inspect.Nupkg, inspect.Options{Visit: func(e inspect.Entry, r io.Reader) error {
-		if ext := strings.ToLower(path.Ext(e.Name)); ext != ".ps1" && ext != ".psm1" && path.Base(e.Name) != "VERIFICATION.txt" {
+	facts, err := o.inspect(f.Name, inspect.Options{Visit: func(e inspect.Entry, r io.Reader) error {
+		if !f.Inner.Sums(e.Name) {
 			return nil
 		}
 		b, err := io.ReadAll(io.LimitReader(r, maxText+1))
@@ -139,10 +115,10 @@ func (d *dist) nupkg(r manifest.Recipe, v string, o opened) (map[string]string, 
 	if err != nil {
 		return nil, err
 	}
-	if texts[chocolateyInstall] == "" {
-		return nil, fmt.Errorf("it has no %s", chocolateyInstall)
+	if texts[f.Inner.Script] == "" {
+		return nil, fmt.Errorf("it has no %s", f.Inner.Script)
 	}
-	return texts, errors.Join(differs("id", facts.Name, r.Name), differs("version", facts.Version, v))
+	return texts, errors.Join(differs("id", facts.Name, r.Name), differs("version", facts.Version, r.Version))
 }
 
 // checksums are the SHA-256 sums in a text: its words of 64 hex digits, in either letter case.

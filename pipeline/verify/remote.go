@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -220,7 +221,7 @@ func (f *fetcher) release(ctx context.Context, o Options) error {
 	var total int64
 	for _, l := range rel.Files {
 		listed[l.Path] = true
-		if !f.flat || rel.Offered(l) {
+		if !f.flat || format.Offered(rel, l) {
 			wanted = append(wanted, file{l.Path, l.Size, l.Digest})
 		}
 		if l.Size > maxDownload || total+l.Size > maxDownload {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/serve"
@@ -393,7 +394,7 @@ func TestGitHub(t *testing.T) {
 	assets := map[string][]byte{}
 	offer := func(p string) { assets["/owner/hello/releases/download/v1.2.3/"+path.Base(p)] = f.files[p] }
 	for _, l := range m.Files {
-		if m.Offered(l) {
+		if format.Offered(m, l) {
 			offer(l.Path)
 		}
 	}

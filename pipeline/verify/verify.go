@@ -27,6 +27,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -293,7 +294,7 @@ func (d *dist) files() {
 	if d.o.Downloads {
 		files = slices.DeleteFunc(files, func(f artifact.File) bool {
 			_, there := d.present[f.Path]
-			return !there && !d.rel.Offered(f)
+			return !there && !format.Offered(d.rel, f)
 		})
 	}
 	slices.SortStableFunc(files, func(a, b artifact.File) int { return cmp.Compare(b.Size, a.Size) })

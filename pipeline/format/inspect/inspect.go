@@ -39,6 +39,13 @@ const (
 	InToto    = "in-toto"   // a statement, bare or in a DSSE envelope
 )
 
+// readers open the formats.
+var readers = map[string]func(*job) error{
+	Binary: (*job).binary, TarGz: (*job).tarGz, Zip: (*job).zip, Deb: (*job).deb, RPM: (*job).rpm, APK: (*job).apk,
+	Snap: (*job).snap, Nupkg: (*job).nupkg, Chart: (*job).chart,
+	CycloneDX: (*job).cycloneDX, SPDX: (*job).spdx, InToto: (*job).inToto,
+}
+
 // Type is what an entry is.
 type Type byte
 
@@ -133,11 +140,7 @@ type job struct {
 // Open reads a file of the given format to its end and says what is in it. Bytes that are not what they should be are
 // an error with the code fault.Mismatch; an error of r, of the context or of Visit is returned as it is.
 func Open(ctx context.Context, format string, r io.ReaderAt, size int64, o Options) (Facts, error) {
-	open := map[string]func(*job) error{
-		Binary: (*job).binary, TarGz: (*job).tarGz, Zip: (*job).zip, Deb: (*job).deb, RPM: (*job).rpm, APK: (*job).apk,
-		Snap: (*job).snap, Nupkg: (*job).nupkg, Chart: (*job).chart,
-		CycloneDX: (*job).cycloneDX, SPDX: (*job).spdx, InToto: (*job).inToto,
-	}[format]
+	open := readers[format]
 	if open == nil {
 		return Facts{}, fault.Errorf(fault.Bug, "opening a file: no format is called %.40q", format)
 	}

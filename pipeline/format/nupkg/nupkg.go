@@ -171,7 +171,7 @@ func describe(r format.Recipe, o Options) (values, error) {
 		if err != nil {
 			return values{}, err
 		}
-		if _, ok := format.Nupkg.Arch(d.Platform); !ok {
+		if format.Nupkg.Choose(d.Platform) == "" {
 			continue
 		}
 		z := zip{d.URL, d.Digest.Hex(), format.Line(path.Base(u.Path))}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -50,7 +51,7 @@ func Assets(rel publish.Release) ([]Asset, error) {
 	}
 	files := []artifact.File{self, sums}
 	for _, f := range rel.Manifest.Files {
-		if rel.Manifest.Offered(f) {
+		if format.Offered(rel.Manifest, f) {
 			files = append(files, f)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -34,9 +35,6 @@ const (
 	CommunityReads = "https://community.chocolatey.org/api/v2"
 )
 
-// Format is the format of the recipes that go to a feed.
-const Format = "nupkg"
-
 // Bounds of what is read, in bytes.
 const (
 	maxEntry   = 1 << 20
@@ -54,6 +52,14 @@ type Options struct {
 	// Reads is the root of the feed's listing; "" is CommunityReads for Community. Of another source it is the source, with
 	// /api/v2 where that is a host alone.
 	Reads string
+}
+
+// Applies reports whether a release has anything for a feed.
+func Applies(m manifest.Release) bool { return len(recipes(m)) > 0 }
+
+func recipes(m manifest.Release) []manifest.Recipe {
+	_, out := format.Going(m, "chocolatey")
+	return out
 }
 
 // Destination is a feed.
@@ -99,10 +105,7 @@ func New(o Options) (*Destination, error) {
 		}
 		d.reads = reads.String()
 	}
-	for _, r := range o.Release.Manifest.Recipes {
-		if r.Format != Format {
-			continue
-		}
+	for _, r := range recipes(o.Release.Manifest) {
 		p, err := open(o.Release, r)
 		if err != nil {
 			return nil, err

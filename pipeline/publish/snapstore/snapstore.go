@@ -24,6 +24,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -31,9 +32,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 )
-
-// Format is the format of the packages that go to the store.
-const Format = "snap"
 
 // The hosts of the store (https://github.com/canonical/snapcraft/blob/main/snapcraft/store/constants.py), and the one
 // that machines ask for snaps (https://api.snapcraft.io/docs/).
@@ -133,10 +131,7 @@ func New(o Options) (*Destination, error) {
 		Transport:     o.Transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	for _, p := range o.Release.Manifest.Packages {
-		if p.Format != Format {
-			continue
-		}
+	for _, p := range packages(o.Release.Manifest) {
 		s, err := open(o.Release, p)
 		if err != nil {
 			return nil, err
@@ -144,6 +139,14 @@ func New(o Options) (*Destination, error) {
 		d.snaps = append(d.snaps, s)
 	}
 	return d, nil
+}
+
+// Applies reports whether a release has anything for the store.
+func Applies(m manifest.Release) bool { return len(packages(m)) > 0 }
+
+func packages(m manifest.Release) []manifest.Package {
+	out, _ := format.Going(m, "snap")
+	return out
 }
 
 // standard is the channel of a version where nobody names one.

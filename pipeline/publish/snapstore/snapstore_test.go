@@ -14,6 +14,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fixture/releasetest"
 	"github.com/slipway-build/slipway/pipeline/fixture/snaptest"
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/snapstore"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
@@ -115,7 +116,7 @@ func (r *rig) want(what string, got, want []string) {
 func (r *rig) digest(arch string) string {
 	r.t.Helper()
 	for _, p := range r.rel.Manifest.Packages {
-		if p.Format == snapstore.Format && p.Architecture == arch {
+		if p.Format == format.Snap.Name && p.Architecture == arch {
 			f, _ := r.rel.File(p.Path)
 			return string(f.Digest)
 		}
@@ -127,7 +128,7 @@ func (r *rig) digest(arch string) string {
 func (r *rig) content(arch string) []byte {
 	r.t.Helper()
 	for _, p := range r.rel.Manifest.Packages {
-		if p.Format == snapstore.Format && p.Architecture == arch {
+		if p.Format == format.Snap.Name && p.Architecture == arch {
 			b, err := os.ReadFile(r.rel.Path(p.Path))
 			if err != nil {
 				r.t.Fatal(err)
@@ -592,7 +593,7 @@ func TestAnswers(t *testing.T) {
 func TestChangedFile(t *testing.T) {
 	rel := releasetest.Open(t, verifytest.Options{})
 	for _, p := range rel.Manifest.Packages {
-		if p.Format == snapstore.Format {
+		if p.Format == format.Snap.Name {
 			if err := os.WriteFile(rel.Path(p.Path), []byte("changed"), 0o644); err != nil {
 				t.Fatal(err)
 			}

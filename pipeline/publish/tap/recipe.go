@@ -27,15 +27,11 @@ func read(format string, b []byte) (recipe, error) {
 	case !utf8.Valid(b):
 		return recipe{}, errors.New("it is not text in UTF-8")
 	}
-	switch format {
-	case "formula":
-		return readRuby(string(b), formulaHead)
-	case "cask":
-		return readRuby(string(b), caskHead)
-	case "scoop":
-		return readScoop(b)
+	place := places[format]
+	if place.read == nil {
+		return recipe{}, fmt.Errorf("there is no format %q", format)
 	}
-	return recipe{}, fmt.Errorf("there is no format %q", format)
+	return place.read(b)
 }
 
 // How lines of a formula and a cask look. Ruby has other ways to write them; nobody writes recipes in those.
@@ -44,9 +40,13 @@ var (
 	caskHead    = regexp.MustCompile(`^cask ["']([a-z0-9][a-z0-9+._@-]*)["'] do$`)
 	versionLine = regexp.MustCompile(`^version ["']([^"'\\#]*)["']$`)
 	urlLine     = regexp.MustCompile(`^url ["']([^"']*)["']`)
-	// A formula leaves the version out where Homebrew reads it from such a URL; see pack/brew.
+	// A formula leaves the version out where Homebrew reads it from such a URL; see format/brew.
 	gitHubRelease = regexp.MustCompile(`^https://github\.com/[^/]+/[^/]+/releases/download/(?:[rvV]_?)?(\d+(?:\.\d+)+)/[^/]+$`)
 )
+
+func readFormula(b []byte) (recipe, error) { return readRuby(string(b), formulaHead) }
+
+func readCask(b []byte) (recipe, error) { return readRuby(string(b), caskHead) }
 
 // readRuby reads a formula or a cask line by line.
 func readRuby(text string, head *regexp.Regexp) (recipe, error) {

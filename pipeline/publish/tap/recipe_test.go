@@ -93,7 +93,7 @@ func TestReadRecipe(t *testing.T) {
 // golden are the recipes that the packers are tested with.
 func golden(t testing.TB, format, pattern string) map[string][]byte {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join("..", "..", "pack", pattern))
+	names, err := filepath.Glob(filepath.Join("..", "..", "format", pattern))
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no %s: %v", format, err)
 	}

@@ -16,7 +16,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -35,15 +35,12 @@ import (
 // Kind is whose recipes a repository holds.
 type Kind string
 
-// The kinds of repositories.
+// The kinds of repositories, by the keys below publish at which formats go to them.
 const (
 	Homebrew Kind = "homebrew"
 	Scoop    Kind = "scoop"
 	Winget   Kind = "winget"
 )
-
-// formats are the recipes of each kind.
-var formats = map[Kind][]string{Homebrew: {"formula", "cask"}, Scoop: {"scoop"}, Winget: {"winget"}}
 
 // maxRecipe bounds a recipe, in bytes: the largest file whose contents the API tells
 // (https://docs.github.com/rest/repos/contents#get-repository-content).
@@ -89,13 +86,23 @@ func recipes(m manifest.Release, k Kind, prereleases bool) []manifest.Recipe {
 	if !m.Version.IsStable() && !prereleases {
 		return nil
 	}
-	var out []manifest.Recipe
-	for _, r := range m.Recipes {
-		if slices.Contains(formats[k], r.Format) {
-			out = append(out, r)
+	_, out := format.Going(m, string(k))
+	return out
+}
+
+// Proposals are the recipes that go to a repository one by one, by the name to choose them by: those of winget, where
+// they are pull requests, and of every other kind all at once, which is "".
+func Proposals(m manifest.Release, k Kind, pullRequest bool) []string {
+	var names []string
+	for _, r := range recipes(m, k, false) {
+		if !slices.Contains(names, r.Name) {
+			names = append(names, r.Name)
 		}
 	}
-	return out
+	if k != Winget || !pullRequest || len(names) < 2 {
+		return []string{""}
+	}
+	return names
 }
 
 // chosen are the recipes that go.
@@ -139,7 +146,7 @@ func New(o Options) (*Destination, error) {
 		commit: commit{Message: cmp.Or(o.Message, m.Name+" "+m.Version.String())},
 	}
 	d.upstream = d.repo
-	if formats[o.Kind] == nil {
+	if !slices.Contains([]Kind{Homebrew, Scoop, Winget}, o.Kind) {
 		return nil, fault.Errorf(fault.Usage, "there is no repository of recipes of kind %.40q; the kinds are homebrew, scoop and winget", o.Kind)
 	}
 	if !d.repo.valid() {
@@ -233,19 +240,11 @@ func open(rel publish.Release, r manifest.Recipe, folder string) (file, error) {
 	if !utf8.Valid(f.content) {
 		return file{}, fault.Errorf(fault.Mismatch, "%s is not text in UTF-8", r.Path)
 	}
-	switch base := path.Base(r.Path); r.Format {
-	case "formula":
-		f.at = path.Join(folder, "Formula", base)
-	case "cask":
-		f.at = path.Join(folder, "Casks", base)
-	case "scoop":
-		f.at = path.Join(cmp.Or(folder, "bucket"), base)
-	case "winget":
-		_, below, ok := strings.Cut(r.Path, "/manifests/")
-		if !ok {
-			return file{}, fault.Errorf(fault.Mismatch, "%s is not below a folder manifests, as winget has it", r.Path)
-		}
-		f.at = path.Join(folder, "manifests", below)
+	place := places[r.Format]
+	if f.at, err = place.at(folder, r.Path); err != nil {
+		return file{}, fault.New(fault.Mismatch, err)
+	}
+	if place.read == nil {
 		return f, nil
 	}
 	// The next release reads this one, so it is read now.
@@ -352,7 +351,7 @@ func (f file) judge(b blob) (publish.State, string) {
 		return publish.Different, b.odd
 	case string(b.content) == string(f.content):
 		return publish.Same, ""
-	case f.format == "winget":
+	case places[f.format].read == nil:
 		return publish.Different, "it has other bytes, and what is in the folder of a version never changes"
 	}
 	r, err := read(f.format, b.content)

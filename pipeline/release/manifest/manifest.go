@@ -420,18 +420,3 @@ func ParseChecksums(r io.Reader) (map[string]artifact.Digest, error) {
 	}
 	return sums, nil
 }
-
-// Offered tells whether a file is one that people download from a page: archives, packages, charts, bills of materials,
-// provenance, and of the recipes those that are used as they are. Programs are in the archives, images in their
-// registries, other recipes where their package managers look.
-func (r Release) Offered(f artifact.File) bool {
-	switch f.Kind {
-	case artifact.Archive, artifact.Package, artifact.Chart, artifact.SBOM, artifact.Provenance:
-		return true
-	case artifact.Recipe:
-		return slices.ContainsFunc(r.Recipes, func(rec Recipe) bool {
-			return rec.Path == f.Path && (rec.Format == "script" || rec.Format == "nupkg")
-		})
-	}
-	return false
-}
