@@ -89,7 +89,7 @@ func TestNestedModule(t *testing.T) {
 			"go.mod": "module example.com/product\n\ngo 1.26.0\n\nrequire " + oldPath + " " + oldVersion + "\n\nrequire " + modulePath +
 				" v0.0.0\n\nreplace " + modulePath + " => " + filepath.ToSlash(slipway) + "\n",
 			"main.go":    "package main\n\nimport \"" + oldPath + "\"\n\nfunc main() { println(cobra.Age) }\n",
-			"ci/main.go": "package main\n\nimport _ \"" + modulePath + "/pipeline/fault\"\n\nfunc main() {}\n",
+			"ci/main.go": "package main\n\nimport _ \"" + modulePath + "/pipeline/release/fault\"\n\nfunc main() {}\n",
 		})
 		g.run(one, "list", "-deps", "./ci")
 		if got := required(t, filepath.Join(one, "go.mod")); got != needed {
