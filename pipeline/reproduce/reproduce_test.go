@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -15,10 +16,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -37,33 +40,57 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// pipelineSource is a pipeline that is compiled in seconds: it writes the releases that the tests of receivers read. It
-// knows the flags that every pipeline knows, and how to fail.
+// pipelineSource is a pipeline that is compiled in a second, also where its whole standard library has to be: it asks this
+// test binary, WRITER, for the release. What depends on how it was compiled, the clock, it does itself.
 const pipelineSource = `// Command ci is a pipeline for tests; as every pipeline it could call github.com/slipway-build/slipway/pipeline/cli.
 package main
 
 import (
-	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/release/manifest"
-	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 func main() {
+	cmd := exec.Command(WRITER, os.Args[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), "SLIPWAY_TEST_YEAR="+strconv.Itoa(time.Now().Year()))
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		println("slipway:", err.Error())
+		os.Exit(int(fault.Bug))
+	}
+	if cmd.ProcessState.ExitCode() == 100 { // what hangs is to be this process, which is the one that is interrupted
+		time.Sleep(time.Hour)
+	}
+	os.Exit(cmd.ProcessState.ExitCode())
+}
+`
+
+// year is a variable that the pipeline of all projects sets for writeRelease, and nobody else.
+const year = "SLIPWAY_TEST_YEAR"
+
+// writeRelease writes the release that the tests of receivers read, for the pipeline, and returns its exit code. It knows
+// the flags that every pipeline knows, and how to fail.
+func writeRelease(args []string) int {
 	f := flag.NewFlagSet("build", flag.ExitOnError)
 	out, tag, since := f.String("out", "dist", ""), f.String("tag", "", ""), f.String("since", "", "")
 	f.String("progress", "", "")
 	f.String("engine", "auto", "")
 	f.String("bases", "locked", "")
 	f.Bool("no-cache", false, "")
-	f.Parse(os.Args[2:])
-	behave, _ := os.ReadFile("behave")
+	fail := func(code int, err error) int {
+		fmt.Fprintln(os.Stderr, "slipway:", err)
+		return code
+	}
+	_ = f.Parse(args) // it ends the process
+	behave, err := os.ReadFile("behave")
+	if err != nil {
+		return fail(3, err)
+	}
 	text := strings.TrimSpace(string(behave))
 	if after, ok := strings.CutPrefix(text, "after "); ok && os.Getenv("HOME") != "" {
 		// It misbehaves where a rebuild has another time zone, and not where the release was made.
@@ -73,64 +100,57 @@ func main() {
 			text = after
 		}
 	}
-	o := verifytest.Options{Version: strings.TrimPrefix(*tag, "v"), Commit: git("rev-parse", "HEAD"), Tree: git("rev-parse", "HEAD^{tree}")}
-	sec, _ := strconv.ParseInt(git("show", "-s", "--format=%ct", "HEAD"), 10, 64)
-	o.Time = time.Unix(sec, 0).UTC()
+	source, err := exec.Command("git", "show", "-s", "--format=%H %T %ct", "HEAD").Output()
+	if err != nil {
+		return fail(3, err)
+	}
+	var o verifytest.Options
+	var sec int64
+	if _, err := fmt.Sscan(string(source), &o.Commit, &o.Tree, &sec); err != nil {
+		return fail(3, err)
+	}
+	o.Version, o.Time = strings.TrimPrefix(*tag, "v"), time.Unix(sec, 0).UTC()
 	o.EditManifest = func(r *manifest.Release) { r.Since = *since }
-	switch {
-	case text == "base is gone":
+	switch text {
+	case "base is gone":
 		fmt.Fprintln(os.Stderr, "slipway: base docker.io/library/alpine:3.22@sha256:5291 is nowhere to be had; tried\nslipway: cache: not there")
-		os.Exit(6)
-	case text == "hang":
+		return 6
+	case "hang":
 		if _, err := os.Stat(os.Getenv("HANGS")); err != nil { // the first time
-			os.WriteFile(os.Getenv("HANGS"), nil, 0o644)
-			time.Sleep(time.Hour)
+			if err := os.WriteFile(os.Getenv("HANGS"), nil, 0o644); err != nil {
+				return fail(4, err)
+			}
+			return 100
 		}
-	case text == "big":
-		f, err := os.Create(*out + ".partial")
-		for i := 0; err == nil && i < 4096; i++ {
-			_, err = f.Write(make([]byte, 1<<20))
-		}
-		os.Remove(*out + ".partial")
-		fmt.Fprintln(os.Stderr, "slipway:", err)
-		os.Exit(4)
-	case text == "clock":
+	case "clock":
 		o.Edit = func(files map[string][]byte) {
 			for p := range files {
 				if strings.HasPrefix(p, "sbom/") && strings.HasSuffix(p, ".cdx.json") {
-					files[p] = []byte(strings.Replace(string(files[p]), "\"serialNumber\": \"urn:uuid:", fmt.Sprintf("\"serialNumber\": \"urn:uuid:%d", time.Now().Year()), 1))
+					files[p] = []byte(strings.Replace(string(files[p]), `"serialNumber": "urn:uuid:`, `"serialNumber": "urn:uuid:`+os.Getenv(year), 1))
 				}
 			}
 		}
 	}
 	if _, err := verifytest.Write(*out, o); err != nil {
-		fmt.Fprintln(os.Stderr, "slipway:", err)
-		os.Exit(4)
+		return fail(4, err)
 	}
 	switch text {
 	case "no blobs":
-		os.RemoveAll(*out + "/images/blobs")
+		err = os.RemoveAll(*out + "/images/blobs")
 	case "forge": // what is published becomes what is built, which is something else
 		o.Edit = func(files map[string][]byte) {
 			b := files["binaries/hello_linux_amd64/hello"]
 			files["binaries/hello_linux_amd64/hello"] = append(b, 0)
 		}
-		verifytest.Write(*out, o)
-		os.CopyFS(os.Getenv("PUBLISHED")+".new", os.DirFS(*out))
-		os.Rename(os.Getenv("PUBLISHED"), os.Getenv("PUBLISHED")+".old")
-		os.Rename(os.Getenv("PUBLISHED")+".new", os.Getenv("PUBLISHED"))
+		published := os.Getenv("PUBLISHED")
+		_, err = verifytest.Write(*out, o)
+		err = errors.Join(err, os.CopyFS(published+".new", os.DirFS(*out)), os.Rename(published, published+".old"), os.Rename(published+".new", published))
 	}
-}
-
-func git(args ...string) string {
-	out, err := exec.Command("git", args...).Output()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "slipway: git", args, err)
-		os.Exit(3)
+		return fail(4, err)
 	}
-	return strings.TrimSpace(string(out))
+	return 0
 }
-`
 
 // project is a repository with a pipeline of its own, and the releases that it made.
 type project struct {
@@ -143,6 +163,9 @@ type project struct {
 var tool string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(year) != "" {
+		os.Exit(writeRelease(os.Args[2:]))
+	}
 	dir, err := os.MkdirTemp("", "reproduce-*")
 	if err != nil {
 		panic(err)
@@ -169,7 +192,9 @@ func newProject(t *testing.T) *project {
 	dir := t.TempDir()
 	p := &project{t: t, repo: filepath.Join(dir, "repo"), releases: filepath.Join(dir, "releases")}
 	must(t, os.MkdirAll(p.releases, 0o755))
-	p.write("ci/main.go", pipelineSource)
+	writer, err := os.Executable()
+	must(t, err)
+	p.write("ci/main.go", strings.Replace(pipelineSource, "WRITER", strconv.Quote(writer), 1))
 	mod, err := os.ReadFile(filepath.Join(root(t), "go.mod"))
 	must(t, err)
 	// The pipeline's own go.mod pins everything, this tree included: as one of a released version would its proxy's.
@@ -218,7 +243,8 @@ func (p *project) release(version string) string {
 	p.t.Helper()
 	p.git("tag", "v"+version)
 	if _, err := os.Stat(tool); err != nil {
-		cmd := exec.Command("go", "build", "-C", filepath.Join(p.repo, "ci"), "-o", tool, ".")
+		// As a rebuild compiles it, which then finds it compiled.
+		cmd := exec.Command("go", "build", "-C", filepath.Join(p.repo, "ci"), "-buildvcs=false", "-trimpath", "-o", tool, ".")
 		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			p.t.Fatalf("compiling the pipeline: %v\n%s", err, out)
