@@ -28,10 +28,10 @@ var districts = map[string]string{
 	"reproduce": "format internal release source trust verify",
 	"scaffold":  "config format images internal release",
 	"publish":   "format internal present release trust",
-	"verify":    "format release trust",
+	"verify":    "format internal release trust",
 	"config":    "format images internal release",
 	"serve":     "release trust",
-	"format":    "release", "trust": "internal release", "present": "internal release", "source": "release",
+	"format":    "internal release", "trust": "internal release", "present": "internal release", "source": "release",
 	"release": "internal", "internal": "",
 	"fixture": "build format publish release trust",
 }
@@ -54,7 +54,7 @@ var rooms = map[string]string{
 	"build/engine":        "plan release/fault",
 	"build/engine/dagger": "build/certs build/engine plan release/fault",
 	"build/engine/host":   "build/engine plan release/fault",
-	"build/oci":           "build/certs format/archive images plan release/artifact release/fault",
+	"build/oci":           "build/certs format/archive images internal/canonjson plan release/artifact release/fault",
 	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
 	"build/sbom/osdb":     "",
 
@@ -87,7 +87,7 @@ var rooms = map[string]string{
 	"format/brew":     "format release/artifact release/fault",
 	"format/compare":  "format format/inspect release/artifact release/fault",
 	"format/deb":      "format format/archive format/payload format/spool release/artifact",
-	"format/inspect":  "release/artifact release/fault",
+	"format/inspect":  "internal/canonjson release/artifact release/fault",
 	"format/nupkg":    "format format/archive",
 	"format/payload":  "format format/archive release/artifact",
 	"format/rpm":      "format format/archive format/payload format/spool release/artifact",
@@ -116,11 +116,14 @@ var rooms = map[string]string{
 	"publish/folder":        "publish publish/wire release/artifact release/fault release/manifest trust/signature",
 	"publish/githubrelease": "format publish publish/wire release/artifact release/fault release/manifest release/version trust/signature",
 	"publish/nuget":         "format publish publish/wire release/artifact release/fault release/manifest",
-	"publish/policy":        "publish/wire release/artifact release/fault release/manifest release/version",
-	"publish/registry":      "publish publish/wire release/artifact release/fault release/manifest release/version trust/signature",
-	"publish/snapstore":     "format publish publish/wire release/artifact release/fault release/manifest release/version",
-	"publish/tap":           "format publish publish/wire release/artifact release/fault release/manifest release/version",
-	"publish/wire":          "release/fault",
+	"publish/policy":        "internal/canonjson publish/wire release/artifact release/fault release/manifest release/version",
+	"publish/registry": "internal/canonjson publish publish/wire release/artifact release/fault release/manifest " +
+		"release/version trust/signature",
+	"publish/snapstore": "format internal/canonjson publish publish/wire release/artifact release/fault release/manifest " +
+		"release/version",
+	"publish/tap": "format internal/canonjson publish publish/wire release/artifact release/fault release/manifest " +
+		"release/version",
+	"publish/wire": "release/fault",
 
 	"release/artifact":    "",
 	"release/artifacthub": "release/artifact release/notes release/version",
@@ -139,14 +142,14 @@ var rooms = map[string]string{
 
 	"source": "release/fault release/version",
 
-	"trust/ephemeral": "release/fault trust/keyless trust/signature",
+	"trust/ephemeral": "internal/canonjson release/fault trust/keyless trust/signature",
 	"trust/keyless":   "internal/canonjson release/artifact release/fault trust/signature",
 	"trust/ledger":    "internal/canonjson release/artifact release/fault release/version",
-	"trust/sign":      "release/artifact release/fault release/manifest release/provenance trust/signature",
+	"trust/sign":      "internal/canonjson release/artifact release/fault release/manifest release/provenance trust/signature",
 	"trust/signature": "internal/canonjson release/artifact release/manifest",
 
-	"verify": "format format/inspect release/artifact release/fault release/manifest release/provenance trust/keyless " +
-		"trust/signature",
+	"verify": "format format/inspect internal/canonjson release/artifact release/fault release/manifest release/provenance " +
+		"trust/keyless trust/signature",
 }
 
 // heavy are the modules that must not reach the small tool, which is compiled for every target.

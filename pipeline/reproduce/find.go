@@ -3,7 +3,6 @@ package reproduce
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -360,9 +360,13 @@ func onServer(ctx context.Context, at *url.URL) ([]Listed, error) {
 		return nil, err
 	}
 	var said struct {
-		Releases []struct{ Name, Version, Path string } `json:"releases"`
+		Releases []struct {
+			Name    string `json:"name"`
+			Version string `json:"version"`
+			Path    string `json:"path"`
+		} `json:"releases"`
 	}
-	if err := json.Unmarshal(b, &said); err != nil {
+	if err := canonjson.DecodeOpen(b, &said); err != nil {
 		return nil, fault.Errorf(fault.Transient, "%s: reading the list of releases: %w", doc, err)
 	}
 	if len(said.Releases) > maxReleases {
@@ -425,7 +429,7 @@ func onGitHub(ctx context.Context, page *url.URL, getenv func(string) string) ([
 				URL  string `json:"browser_download_url"`
 			} `json:"assets"`
 		}
-		if err := json.Unmarshal(b, &said); err != nil {
+		if err := canonjson.DecodeOpen(b, &said); err != nil {
 			return nil, fault.Errorf(fault.Transient, "%s: reading the list of releases: %w", at, err)
 		}
 		for _, s := range said {

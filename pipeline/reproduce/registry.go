@@ -2,7 +2,6 @@ package reproduce
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/format/compare"
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -108,7 +108,7 @@ func (r *run) findImage(ctx context.Context, name string) (published, error) {
 // annotations are those of an index or a manifest, of its first platform where the index has none.
 func (b *registryBlobs) annotations(raw []byte) (map[string]string, error) {
 	var d document
-	if err := json.Unmarshal(raw, &d); err != nil {
+	if err := canonjson.DecodeOpen(raw, &d); err != nil {
 		return nil, fault.Errorf(fault.Mismatch, "reading its manifest: %w", err)
 	}
 	if d.Annotations[revision] != "" || len(d.Manifests) == 0 {
@@ -119,7 +119,7 @@ func (b *registryBlobs) annotations(raw []byte) (map[string]string, error) {
 		return nil, err
 	}
 	var child document
-	if err := json.Unmarshal(first, &child); err != nil {
+	if err := canonjson.DecodeOpen(first, &child); err != nil {
 		return nil, fault.Errorf(fault.Mismatch, "reading its manifest %s: %w", d.Manifests[0].Digest, err)
 	}
 	return child.Annotations, nil
@@ -354,7 +354,7 @@ func (b *registryBlobs) login(asked string) error {
 		Token  string `json:"token"`
 		Access string `json:"access_token"`
 	}
-	if err := json.Unmarshal(raw, &said); err != nil {
+	if err := canonjson.DecodeOpen(raw, &said); err != nil {
 		return fmt.Errorf("reading the token of %s: %w", b.host, err)
 	}
 	if b.token = said.Token; b.token == "" {

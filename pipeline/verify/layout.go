@@ -2,7 +2,6 @@ package verify
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/format/inspect"
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
@@ -395,7 +395,7 @@ func (l *layout) document(d descriptor, into any) error {
 		err = errors.New("it does not hash to its name")
 	}
 	if err == nil {
-		err = json.Unmarshal(b, into)
+		err = canonjson.DecodeOpen(b, into)
 	}
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", d.Digest, err)
@@ -412,5 +412,5 @@ func (l *layout) decode(name string, into any) error {
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(b, into)
+	return canonjson.DecodeOpen(b, into)
 }

@@ -3,7 +3,6 @@ package oci
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -90,7 +90,7 @@ func (s *Store) base(ctx context.Context, b plan.Base, p artifact.Platform) (Bas
 		}
 	}
 	var m v1.Manifest
-	if err := json.Unmarshal(raw, &m); err != nil {
+	if err := canonjson.DecodeOpen(raw, &m); err != nil {
 		return Base{}, fmt.Errorf("reading manifest %s: %w", digest, err)
 	}
 	configDigest, err := artifact.ParseDigest(m.Config.Digest.String())
@@ -102,7 +102,7 @@ func (s *Store) base(ctx context.Context, b plan.Base, p artifact.Platform) (Bas
 		return Base{}, err
 	}
 	var out Base
-	if err := json.Unmarshal(raw, &out.Config); err != nil {
+	if err := canonjson.DecodeOpen(raw, &out.Config); err != nil {
 		return Base{}, fmt.Errorf("reading config %s: %w", configDigest, err)
 	}
 	if len(out.Config.RootFS.DiffIDs) != len(m.Layers) {
@@ -131,7 +131,7 @@ func (s *Store) base(ctx context.Context, b plan.Base, p artifact.Platform) (Bas
 // Platforms are the platforms of a base that Go builds for, sorted; what Resolve found, for the lock.
 func Platforms(raw []byte) ([]artifact.Platform, error) {
 	var index v1.IndexManifest
-	if err := json.Unmarshal(raw, &index); err != nil {
+	if err := canonjson.DecodeOpen(raw, &index); err != nil {
 		return nil, fmt.Errorf("reading index: %w", err)
 	}
 	var out []artifact.Platform
@@ -168,7 +168,7 @@ func toPlatform(p *v1.Platform) (artifact.Platform, bool) {
 // platformOf finds the manifest of a platform in an index. A manifest that is no index stands for itself.
 func platformOf(raw []byte, digest artifact.Digest, p artifact.Platform) (v1.Descriptor, error) {
 	var index v1.IndexManifest
-	if err := json.Unmarshal(raw, &index); err != nil {
+	if err := canonjson.DecodeOpen(raw, &index); err != nil {
 		return v1.Descriptor{}, fmt.Errorf("reading index %s: %w", digest, err)
 	}
 	if len(index.Manifests) == 0 {

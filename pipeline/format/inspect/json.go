@@ -1,74 +1,25 @@
 package inspect
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // object is an object of JSON. Unlike a struct it tells keys apart by letter case.
 type object map[string]json.RawMessage
 
-// readObject reads one JSON document, an object. Keys that stand twice, also in other letter case, are refused, since
-// readers differ on which of them counts; so is anything behind the object.
+// readObject reads one JSON document that has one reading, an object.
 func readObject(b []byte) (object, error) {
-	if !utf8.Valid(b) {
-		return nil, errors.New("it is not UTF-8")
-	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber()
-	if err := checkJSON(dec, 0); err != nil {
-		return nil, fmt.Errorf("at byte %d: %w", dec.InputOffset(), ends(err))
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("at byte %d: there is more behind the document", dec.InputOffset())
-	}
 	var o object
-	if err := json.Unmarshal(b, &o); err != nil {
-		return nil, err
-	}
-	return o, nil
-}
-
-func checkJSON(dec *json.Decoder, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("nested more than %d deep", maxDepth)
-	}
-	tok, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	delim, ok := tok.(json.Delim)
-	if !ok {
-		return nil
-	}
-	seen := map[string]bool{}
-	for dec.More() {
-		if delim == '{' {
-			tok, err := dec.Token()
-			if err != nil {
-				return err
-			}
-			name, _ := tok.(string)
-			if name = strings.ToLower(name); seen[name] {
-				return fmt.Errorf("the key %.80q stands twice", name)
-			}
-			seen[name] = true
-		}
-		if err := checkJSON(dec, depth+1); err != nil {
-			return err
-		}
-	}
-	_, err = dec.Token()
-	return err
+	err := canonjson.DecodeOpen(b, &o)
+	return o, ends(err)
 }
 
 // text is the text that has the key, or "".

@@ -207,7 +207,7 @@ func (s *scanner) text() (string, error) {
 		return string(raw[1 : len(raw)-1]), nil
 	}
 	if halfPair(raw) {
-		return "", fmt.Errorf("%.60s has half a surrogate pair", raw)
+		return "", fmt.Errorf("half a surrogate pair in the text at byte %d", from) // which may be a secret
 	}
 	var text string
 	err := json.Unmarshal(raw, &text)

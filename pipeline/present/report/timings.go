@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -101,7 +100,7 @@ func RunTimes(b []byte) (start, end time.Time) {
 		Start  time.Time `json:"startedOn"`
 		WallMS int64     `json:"wallMs"`
 	}
-	if err := json.Unmarshal(b, &in); err != nil || in.Start.IsZero() || in.WallMS < 0 {
+	if err := canonjson.DecodeOpen(b, &in); err != nil || in.Start.IsZero() || in.WallMS < 0 {
 		return time.Time{}, time.Time{}
 	}
 	return in.Start, in.Start.Add(time.Duration(in.WallMS) * time.Millisecond)

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -95,7 +95,7 @@ func (o Options) identity(ctx context.Context, raw string) Finding {
 	// From here on what counts is what was signed.
 	var signed claims
 	switch {
-	case json.Unmarshal(keys.payload, &signed) != nil:
+	case canonjson.DecodeOpen(keys.payload, &signed) != nil:
 		return ci.refuse(again, "reading the identity of the workflow: %s", errDamaged)
 	case err != nil:
 		return o.invalid(signed, err)

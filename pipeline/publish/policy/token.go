@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -115,7 +116,7 @@ func (e Environment) ask(ctx context.Context, where, request, audience string) (
 		Value string `json:"value"`
 	}
 	// What json says of an answer may quote it, and it is the token.
-	if err != nil || json.Unmarshal(body, &answer) != nil || answer.Value == "" {
+	if err != nil || canonjson.DecodeOpen(body, &answer) != nil || answer.Value == "" {
 		return "", fault.Errorf(fault.Transient, "asking %s for the identity of the workflow: there is no token in its answer", u.Host)
 	}
 	return answer.Value, nil
@@ -205,7 +206,7 @@ func parseToken(raw string) (algorithm string, c claims, err error) {
 	var said [2]claims
 	for i := range said {
 		b, err := base64.RawURLEncoding.DecodeString(parts[i])
-		if err != nil || json.Unmarshal(b, &said[i]) != nil || said[i] == nil {
+		if err != nil || canonjson.DecodeOpen(b, &said[i]) != nil || said[i] == nil {
 			return "", nil, errDamaged
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -276,7 +277,7 @@ func (c *client) referrers(ctx context.Context, repo string, subject artifact.Di
 	if b == nil {
 		return referrerIndex{SchemaVersion: 2, MediaType: string(types.OCIImageIndex)}, kept, nil
 	}
-	if err := json.Unmarshal(b, &list); err != nil {
+	if err := canonjson.DecodeOpen(b, &list); err != nil {
 		return referrerIndex{}, false, fault.Errorf(fault.Transient, "%s/%s answers with no index of what is attached to %s: %w", c.base.Host, repo, subject.Short(), err)
 	}
 	return list, kept, nil
@@ -316,7 +317,7 @@ func (c *client) tags(ctx context.Context, repo string) ([]string, error) {
 		var page struct {
 			Tags []string `json:"tags"`
 		}
-		if err := json.Unmarshal(b, &page); err != nil {
+		if err := canonjson.DecodeOpen(b, &page); err != nil {
 			return nil, fault.Errorf(fault.Transient, "%s/%s lists its tags in no JSON: %w", c.base.Host, repo, err)
 		}
 		if all = append(all, page.Tags...); len(all) > maxTags {

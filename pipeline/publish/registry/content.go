@@ -16,6 +16,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -167,7 +168,7 @@ func (g gatherer) document(d artifact.Digest, mediaType types.MediaType) (docume
 	out := document{content: c, MediaType: string(mediaType)}
 	if mediaType.IsIndex() {
 		var index v1.IndexManifest
-		if err := json.Unmarshal(b, &index); err != nil {
+		if err := canonjson.DecodeOpen(b, &index); err != nil {
 			return document{}, fmt.Errorf("reading index %s: %w", d, err)
 		}
 		for _, m := range index.Manifests {
@@ -187,7 +188,7 @@ func (g gatherer) document(d artifact.Digest, mediaType types.MediaType) (docume
 		return out, nil
 	}
 	var m v1.Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
+	if err := canonjson.DecodeOpen(b, &m); err != nil {
 		return document{}, fmt.Errorf("reading manifest %s: %w", d, err)
 	}
 	for _, desc := range append([]v1.Descriptor{m.Config}, m.Layers...) {
@@ -448,7 +449,7 @@ func (g gatherer) signatures() error {
 			continue
 		}
 		var m ociManifest
-		if err := json.Unmarshal(e.Manifest, &m); err != nil {
+		if err := canonjson.DecodeOpen(e.Manifest, &m); err != nil {
 			return fault.Errorf(fault.Mismatch, "reading signature %.120q: %w", e.Name, err)
 		}
 		d := document{content: inMemory(e.Manifest), MediaType: string(types.OCIManifestSchema1), Artifact: e.ArtifactType, Notes: m.Annotations}

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -462,7 +463,7 @@ func decode(res *http.Response, out any, want ...int) error {
 	if err != nil || out == nil {
 		return err
 	}
-	if err := json.Unmarshal(b, out); err != nil {
+	if err := canonjson.DecodeOpen(b, out); err != nil {
 		return fault.New(fault.Transient, fmt.Errorf("reading the answer of %s: %w", cmp.Or(res.Request.URL.Host, "the store"), err))
 	}
 	return nil

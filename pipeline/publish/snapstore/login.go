@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -78,7 +79,7 @@ func exported(text string) (root, discharge string, err error) {
 		Type  string          `json:"t"`
 		Value json.RawMessage `json:"v"`
 	}
-	if json.Unmarshal([]byte(text), &typed) != nil {
+	if canonjson.DecodeOpen([]byte(text), &typed) != nil {
 		return "", "", errCredentials
 	}
 	p := typed.pair
@@ -86,7 +87,7 @@ func exported(text string) (root, discharge string, err error) {
 	case "":
 	case "u1-macaroon":
 		p = pair{}
-		if json.Unmarshal(typed.Value, &p) != nil {
+		if canonjson.DecodeOpen(typed.Value, &p) != nil {
 			return "", "", errCredentials
 		}
 	default:

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
@@ -96,7 +97,7 @@ func readRuby(text string, head *regexp.Regexp) (recipe, error) {
 // readScoop reads a Scoop manifest. Many are written with a byte order mark.
 func readScoop(b []byte) (recipe, error) {
 	var m map[string]json.RawMessage
-	if err := json.Unmarshal(bytes.TrimPrefix(b, []byte("\ufeff")), &m); err != nil {
+	if err := canonjson.DecodeOpen(bytes.TrimPrefix(b, []byte("\ufeff")), &m); err != nil {
 		return recipe{}, errors.New("it is no JSON object")
 	}
 	if m["url"] == nil && m["architecture"] == nil {

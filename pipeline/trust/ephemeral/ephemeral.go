@@ -25,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/keyless"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
@@ -319,7 +320,7 @@ func (s *Signer) certify(ctx context.Context) (*credential, error) {
 		return nil, res.refused(fault.Usage, "is it a Fulcio?")
 	}
 	var answer certifyAnswer
-	if err := json.Unmarshal(res.body, &answer); err != nil {
+	if err := canonjson.DecodeOpen(res.body, &answer); err != nil {
 		return nil, res.unreadable(err)
 	}
 	if err := c.accept(append(answer.Embedded.Chain.Certificates, answer.Detached.Chain.Certificates...)); err != nil {

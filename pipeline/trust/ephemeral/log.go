@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/keyless"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
@@ -105,7 +106,7 @@ func (s *Signer) record(ctx context.Context, c *credential, b signature.Bundle) 
 		return signature.LogEntry{}, res.refused(fault.Usage, "is it a Rekor v1?")
 	}
 	var answer map[string]loggedEntry
-	if err := json.Unmarshal(res.body, &answer); err != nil {
+	if err := canonjson.DecodeOpen(res.body, &answer); err != nil {
 		return signature.LogEntry{}, res.unreadable(err)
 	}
 	if len(answer) != 1 {

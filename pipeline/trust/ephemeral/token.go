@@ -3,7 +3,6 @@ package ephemeral
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -125,7 +125,7 @@ func (t *tokens) ask(ctx context.Context) (string, error) {
 		Value string `json:"value"`
 	}
 	// What json says of an answer may quote it, and it is the token.
-	if json.Unmarshal(res.body, &answer) != nil || answer.Value == "" {
+	if canonjson.DecodeOpen(res.body, &answer) != nil || answer.Value == "" {
 		return "", res.unreadable(errors.New("there is no token in it"))
 	}
 	return answer.Value, nil
@@ -150,7 +150,7 @@ func parseToken(raw string) (token, error) {
 		Email    string `json:"email"`
 		Verified any    `json:"email_verified"` // a boolean, or a string of some issuers
 	}
-	if json.Unmarshal(payload, &claims) != nil {
+	if canonjson.DecodeOpen(payload, &claims) != nil {
 		return token{}, errors.New("the token is damaged")
 	}
 	switch {

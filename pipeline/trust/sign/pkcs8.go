@@ -10,12 +10,13 @@ import (
 	"crypto/sha512"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/json"
 	"errors"
 	"hash"
 
 	"golang.org/x/crypto/nacl/secretbox"
 	"golang.org/x/crypto/scrypt"
+
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 )
 
 // Object identifiers of PBES2 (https://www.rfc-editor.org/rfc/rfc8018#appendix-C), of scrypt in it
@@ -236,7 +237,7 @@ type sigstoreKey struct {
 // decryptSigstore opens a key that cosign wrote.
 func decryptSigstore(sealed, passphrase []byte) ([]byte, error) {
 	var k sigstoreKey
-	if json.Unmarshal(sealed, &k) != nil || len(k.Cipher.Nonce) != 24 {
+	if canonjson.DecodeOpen(sealed, &k) != nil || len(k.Cipher.Nonce) != 24 {
 		return nil, errSealed
 	}
 	if k.KDF.Name != "scrypt" || k.Cipher.Name != "nacl/secretbox" {
