@@ -100,6 +100,7 @@ var rooms = map[string]string{
 	"format/writers":  "format format/apk format/brew format/deb format/nupkg format/rpm format/scoop format/script format/snap format/squashfs format/winget",
 
 	"internal/canonjson": "",
+	"internal/schema":    "internal/canonjson",
 	"internal/yamldoc":   "",
 
 	"plan": "config format images internal/canonjson release/artifact release/artifacthub release/fault release/notes " +
@@ -128,7 +129,7 @@ var rooms = map[string]string{
 	"release/artifact":    "",
 	"release/artifacthub": "release/artifact release/notes release/version",
 	"release/fault":       "",
-	"release/manifest":    "release/artifact release/version",
+	"release/manifest":    "internal/canonjson internal/schema release/artifact release/fault release/version",
 	"release/notes":       "release/version",
 	"release/provenance":  "internal/canonjson release/artifact",
 	"release/version":     "",

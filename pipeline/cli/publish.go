@@ -200,10 +200,10 @@ func openRelease(dir string) (publish.Release, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return rel, fault.Errorf(fault.Usage, "%s has no release; the build command makes one", display(dir))
 	}
-	if err != nil {
-		return rel, fault.New(fault.Mismatch, err)
+	if err != nil && fault.CodeOf(err) != fault.Usage { // which is one that only another version reads
+		err = fault.New(fault.Mismatch, err)
 	}
-	return rel, nil
+	return rel, err
 }
 
 // whereTo is the configuration with where a release goes: what a file of its own says, else the configuration.

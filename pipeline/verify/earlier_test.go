@@ -1,10 +1,17 @@
 package verify_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/slipway-build/slipway/pipeline/fixture/earlier"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
@@ -22,5 +29,32 @@ func TestEarlier(t *testing.T) {
 	flip(t, dir, "dist/packages/hello_1.2.3_amd64.deb")
 	if report, err := verify.Dist(t.Context(), filepath.Join(dir, "dist"), verify.Options{Keys: keys}); err == nil || report.Count(verify.Fail) != 1 {
 		t.Errorf("with a changed package: %d checks failed, %v", report.Count(verify.Fail), err)
+	}
+}
+
+// A release that a later minor version made is verified as far as it is known: its bytes and its signatures are whole, and
+// what it says besides is named. One that a reader has to know more of to be right is refused, and is not a mismatch.
+func TestLater(t *testing.T) {
+	dir := release(t, verifytest.Options{Bare: true, EditManifest: func(r *manifest.Release) {
+		r.Minor = 3
+		r.Unknown = canonjson.Unknown{{Key: "shards", Value: json.RawMessage(`[{"of": 4}]`)}, {Key: "rétention\n", Value: json.RawMessage(`"forever"`)}}
+	}})
+	report, err := verify.Dist(t.Context(), dir, verify.Options{})
+	must(t, err)
+	var text bytes.Buffer
+	must(t, report.WriteText(&text))
+	golden(t, "later.txt", text.Bytes())
+
+	replace(t, dir, manifest.FileName, `"minor": 3,`, "\"minor\": 3,\n  \"requires\": [\n    \"shards\"\n  ],")
+	report, err = verify.Dist(t.Context(), dir, verify.Options{})
+	const want = `release.json: reading manifest: it requires "shards", which this version does not know; read it with a newer slipway`
+	if err == nil || err.Error() != want || fault.CodeOf(err) != fault.Usage || report.Verdict != "" {
+		t.Errorf("verdict %q, exit %d: %v", report.Verdict, fault.CodeOf(err), err)
+	}
+
+	dir = release(t, verifytest.Options{Bare: true})
+	replace(t, dir, manifest.FileName, manifest.Schema, "slipway.release/v2")
+	if _, err := verify.Dist(t.Context(), dir, verify.Options{}); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), `schema "slipway.release/v2" is not "slipway.release/v1"`) {
+		t.Errorf("another major version: exit %d: %v", fault.CodeOf(err), err)
 	}
 }

@@ -37,6 +37,8 @@ type Report struct {
 	Commit   string  `json:"commit,omitempty"`
 	Verdict  Verdict `json:"verdict"`
 	Rows     []Row   `json:"rows"`
+	// Notes are what a reader should know, and what changes no verdict.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Count is the number of rows with the verdict.
@@ -75,6 +77,9 @@ func (r Report) WriteText(w io.Writer) error {
 	for _, row := range rows {
 		line := fmt.Sprintf("%s  %-*s  %-*s  %s", row.Verdict, kinds, row.Kind, paths, row.Path, row.Detail)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	for _, note := range r.Notes {
+		b.WriteString("note: " + Printable(note) + "\n")
 	}
 	fmt.Fprintf(&b, "%s: %s", r.Verdict, Printable(strings.TrimSpace(r.Name+" "+r.Version)))
 	if r.Commit != "" {

@@ -113,7 +113,11 @@ func check(ctx context.Context, fsys fs.FS, o Options) (Report, error) {
 	if err := d.walk(); err != nil {
 		return Report{}, err
 	}
-	if d.manifest() {
+	readable, err := d.manifest()
+	if err != nil {
+		return Report{}, err
+	}
+	if readable {
 		d.release()
 		d.checksums()
 		d.unknown()
@@ -186,31 +190,42 @@ func (d *dist) walk() error {
 	})
 }
 
-// manifest reads release.json and tells whether anything can be held against it.
-func (d *dist) manifest() bool {
+// manifest reads release.json and reports whether anything can be held against it. A manifest that another version of this
+// program would read is an error: nothing is wrong with the release for all that can be told.
+func (d *dist) manifest() (bool, error) {
 	const kind = "manifest"
 	raw, err := d.read(manifest.FileName, maxManifest)
 	if err != nil {
 		d.row(Fail, kind, manifest.FileName, "%v", err)
-		return false
+		return false, nil
 	}
 	rel, err := manifest.Decode(bytes.NewReader(raw))
+	if fault.CodeOf(err) == fault.Usage {
+		return false, fmt.Errorf("%s: %w", manifest.FileName, err)
+	}
 	if err != nil {
 		d.row(Fail, kind, manifest.FileName, "%v", err)
-		return false
+		return false, nil
 	}
 	d.raw, d.rel = raw, rel
 	for _, f := range rel.Files {
 		d.listed[f.Path] = f
 	}
 	d.report.Name, d.report.Version, d.report.Commit = rel.Name, rel.Version.String(), rel.Commit
-	// A key that stands twice, or in other letter case, is read by some readers and not by others.
-	if canonical, err := rel.Encode(); err != nil || !bytes.Equal(canonical, raw) {
-		d.row(Fail, kind, manifest.FileName, "not in its canonical form, so two readers may see two releases")
-		return true
+	if n := len(rel.Unknown); n > 0 {
+		const most = 10
+		var keys []string
+		for _, m := range rel.Unknown[:min(n, most)] {
+			keys = append(keys, fmt.Sprintf("%.60q", m.Key))
+		}
+		if n > most {
+			keys = append(keys, fmt.Sprintf("and %d more", n-most))
+		}
+		d.report.Notes = append(d.report.Notes, fmt.Sprintf("%s is of minor version %d, which is later than this program knows; it says what was not looked at: %s",
+			manifest.FileName, rel.Minor, strings.Join(keys, ", ")))
 	}
 	d.row(Pass, kind, manifest.FileName, "")
-	return true
+	return true, nil
 }
 
 // name is what people call the release.

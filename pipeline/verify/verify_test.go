@@ -142,14 +142,26 @@ func TestFaults(t *testing.T) {
 		{
 			name:  "manifest with an unknown field",
 			plant: func(t *testing.T, dir string) { replace(t, dir, manifest.FileName, `"schema"`, `"more": 1, "schema"`) },
-			want:  []string{"FAIL manifest release.json unknown field"},
+			want:  []string{"FAIL manifest release.json key \"more\" is unknown"},
 		},
 		{
 			name: "manifest with a key twice",
 			plant: func(t *testing.T, dir string) {
 				replace(t, dir, manifest.FileName, `"commit":`, `"commit": "another", "commit":`)
 			},
-			want: []string{"FAIL checksums SHA256SUMS release.json has sha256:", "FAIL manifest release.json canonical"},
+			want: []string{`FAIL manifest release.json key "commit" comes twice`},
+		},
+		{
+			name: "manifest with a key in another letter case too",
+			plant: func(t *testing.T, dir string) {
+				replace(t, dir, manifest.FileName, `"images":`, `"Images": [], "images":`)
+			},
+			want: []string{`FAIL manifest release.json key "Images" comes twice, also as "images"`},
+		},
+		{
+			name:  "manifest in another form",
+			plant: func(t *testing.T, dir string) { replace(t, dir, manifest.FileName, `"name": `, `"name":  `) },
+			want:  []string{"FAIL manifest release.json not in canonical form"},
 		},
 		{
 			name: "manifest with a path that leaves the folder",

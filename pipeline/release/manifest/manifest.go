@@ -8,7 +8,6 @@ package manifest
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,12 +16,18 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/schema"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
-// Schema names the format that this package reads and writes. A reader refuses any other.
+// Schema names the format that this package reads and writes, with its major version. A reader refuses any other.
 const Schema = "slipway.release/v1"
+
+// format is what this version reads. A minor version that adds a key puts it behind all others in Release.
+var format = schema.Format{Schema: Schema}
 
 // The names of the two files that bind a release together, relative to dist/.
 const (
@@ -36,6 +41,8 @@ const maxSize = 16 << 20
 // Release is the content of release.json.
 type Release struct {
 	Schema     string          `json:"schema"`
+	Minor      int             `json:"minor,omitempty"`
+	Requires   []string        `json:"requires,omitempty"` // what a reader has to know to be right about the release
 	Name       string          `json:"name"`
 	Version    version.Version `json:"version"`
 	Tag        string          `json:"tag,omitempty"` // the git tag; empty for a snapshot
@@ -59,6 +66,9 @@ type Release struct {
 	Provenance    string          `json:"provenance,omitempty"` // path of the unsigned statement
 	Signing       *Signing        `json:"signing,omitempty"`
 	Files         []artifact.File `json:"files"` // every compared file but SHA256SUMS and this one, sorted by path
+
+	// Unknown is what a later minor version says besides. It is passed on with the release, and decides nothing.
+	Unknown canonjson.Unknown `json:"-"`
 }
 
 // Input is something from outside of the commit that went into the release, pinned.
@@ -164,12 +174,7 @@ func (r Release) Encode() ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("writing manifest: %w", err)
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	err := enc.Encode(r)
-	return b.Bytes(), err
+	return canonjson.Indent(r)
 }
 
 // list is s, or an empty one where it is nil: JSON would write null for it.
@@ -180,11 +185,9 @@ func list[T any](s []T) []T {
 	return s
 }
 
-// Decode reads a manifest from outside: bounded, without unknown fields, and checked so that every path in it is safe
-// to join to a folder.
-//
-// JSON leaves room for two readers to see two releases in one file, with keys that come twice or in another letter
-// case. Who must know that there is one reading compares the bytes with those of Encode.
+// Decode reads a manifest from outside: bounded, in the one form that Encode gives it, so that no two readers see two
+// releases in it, and checked so that every path in it is safe to join to a folder. A manifest of a later minor version is
+// read as far as it is known; one that only another version can read is a fault.Usage.
 func Decode(r io.Reader) (Release, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxSize+1))
 	if err != nil {
@@ -195,30 +198,29 @@ func Decode(r io.Reader) (Release, error) {
 	}
 	rel, err := decode(b)
 	if err != nil {
-		return Release{}, fmt.Errorf("reading manifest: %w", err)
+		err = fmt.Errorf("reading manifest: %w", err)
+		if errors.Is(err, schema.ErrNewer) {
+			err = fault.New(fault.Usage, err)
+		}
+		return Release{}, err
 	}
 	return rel, nil
 }
 
 func decode(b []byte) (Release, error) {
-	// The schema first: a newer one has fields that this version does not know, and they are not what is wrong.
-	var format struct {
-		Schema string `json:"schema"`
-	}
-	if err := json.Unmarshal(b, &format); err != nil {
-		return Release{}, err
-	}
-	if format.Schema != Schema {
-		return Release{}, fmt.Errorf("schema %.60q is not %q; read it with the version of slipway that wrote it", format.Schema, Schema)
-	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
 	var rel Release
-	if err := dec.Decode(&rel); err != nil {
+	if err := format.Decode(b, &rel, &rel.Unknown); err != nil {
 		return Release{}, err
 	}
 	if err := rel.check(); err != nil {
 		return Release{}, err
+	}
+	canonical, err := rel.Encode()
+	if err != nil {
+		return Release{}, err
+	}
+	if err := schema.Same(b, canonical); err != nil {
+		return Release{}, fmt.Errorf("%w, so two readers may see two releases", err)
 	}
 	return rel, nil
 }
@@ -235,6 +237,38 @@ func Load(name string) (Release, error) {
 
 // check refuses a manifest that contradicts itself, or in which a reader would take for an option what is none.
 func (r Release) check() error {
+	if err := cmp.Or(format.Check(schema.Head{Schema: r.Schema, Minor: r.Minor, Requires: r.Requires}, r.Unknown), r.checkIdentity()); err != nil {
+		return err
+	}
+	files, err := r.checkFiles()
+	if err != nil {
+		return err
+	}
+	return cmp.Or(
+		each(r.Binaries, func(b Binary) error { return cmp.Or(files.are(b.Path, artifact.Binary), checkPlatform(b.Platform)) }),
+		each(r.Archives, func(a Archive) error { return cmp.Or(files.are(a.Path, artifact.Archive), checkPlatform(a.Platform)) }),
+		each(r.Charts, func(c Chart) error { return cmp.Or(files.are(c.Path, artifact.Chart), c.check()) }),
+		each(r.Packages, func(p Package) error { return cmp.Or(files.are(p.Path, artifact.Package), checkPlatform(p.Platform)) }),
+		each(r.Recipes, files.checkRecipe),
+		each(r.SBOMs, files.checkSBOM),
+		files.mayBe(r.Notes, artifact.Notes),
+		files.mayBe(r.Provenance, artifact.Provenance),
+		r.Signing.check(),
+		each(r.Images, Image.check),
+	)
+}
+
+// each is the first error of a list.
+func each[T any](list []T, check func(T) error) error {
+	for _, one := range list {
+		if err := check(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r Release) checkIdentity() error {
 	switch {
 	case r.Name == "" || r.Version.IsZero() || r.Commit == "":
 		return errors.New("name, version or commit is missing")
@@ -246,108 +280,106 @@ func (r Release) check() error {
 	if _, err := artifact.ParseDigest(string(r.Plan)); err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
-	kinds := make(map[string]artifact.Kind, len(r.Files))
+	return nil
+}
+
+// kinds are the kinds of a release's files by path.
+type kinds map[string]artifact.Kind
+
+func (r Release) checkFiles() (kinds, error) {
+	files := make(kinds, len(r.Files))
 	paths := []string{FileName, ChecksumsName} // no file has the name of these two, in any letter case
 	for _, f := range r.Files {
 		if _, err := artifact.ParseDigest(string(f.Digest)); err != nil {
-			return fmt.Errorf("%.80q: %w", f.Path, err)
+			return nil, fmt.Errorf("%.80q: %w", f.Path, err)
 		}
 		if f.Size < 0 {
-			return fmt.Errorf("%.80q: size %d is negative", f.Path, f.Size)
+			return nil, fmt.Errorf("%.80q: size %d is negative", f.Path, f.Size)
 		}
 		if f.Path == FileName || f.Path == ChecksumsName {
-			return fmt.Errorf("%s cannot list itself", f.Path)
+			return nil, fmt.Errorf("%s cannot list itself", f.Path)
 		}
-		kinds[f.Path] = f.Kind
+		files[f.Path] = f.Kind
 		paths = append(paths, f.Path)
 	}
-	if err := artifact.CheckPaths(paths); err != nil {
-		return err
+	return files, artifact.CheckPaths(paths)
+}
+
+// are refuses a path that is not a file of the kind.
+func (k kinds) are(p string, want artifact.Kind) error {
+	switch kind, ok := k[p]; {
+	case !ok:
+		return fmt.Errorf("%.80q is not among the files", p)
+	case kind != want:
+		return fmt.Errorf("%.80q is a file of kind %q and named as %s", p, kind, want)
 	}
-	of := func(p string, want artifact.Kind) error {
-		switch kind, ok := kinds[p]; {
-		case !ok:
-			return fmt.Errorf("%.80q is not among the files", p)
-		case kind != want:
-			return fmt.Errorf("%.80q is a file of kind %q and named as %s", p, kind, want)
-		}
+	return nil
+}
+
+// mayBe is are for a path that need not be there.
+func (k kinds) mayBe(p string, want artifact.Kind) error {
+	if p == "" {
 		return nil
 	}
-	for _, b := range r.Binaries {
-		if err := cmp.Or(of(b.Path, artifact.Binary), checkPlatform(b.Platform)); err != nil {
-			return err
-		}
+	return k.are(p, want)
+}
+
+func (k kinds) checkRecipe(r Recipe) error {
+	if err := k.are(r.Path, artifact.Recipe); err != nil {
+		return err
 	}
 	for _, a := range r.Archives {
-		if err := cmp.Or(of(a.Path, artifact.Archive), checkPlatform(a.Platform)); err != nil {
-			return err
+		if err := k.are(a, artifact.Archive); err != nil {
+			return fmt.Errorf("%.80s: %w", r.Path, err)
 		}
 	}
-	for _, c := range r.Charts {
-		if err := of(c.Path, artifact.Chart); err != nil {
-			return err
-		}
-		if (c.Repository == "") != (c.Digest == "") || c.Size < 0 {
-			return fmt.Errorf("chart %.80s: of repository, digest and size it has some", c.Name)
-		}
-		if c.Digest != "" {
-			if _, err := artifact.ParseDigest(string(c.Digest)); err != nil {
-				return fmt.Errorf("chart %.80s: %w", c.Name, err)
-			}
+	return nil
+}
+
+func (k kinds) checkSBOM(s SBOM) error {
+	if err := cmp.Or(k.are(s.Path, artifact.SBOM), checkPlatform(s.Platform)); err != nil {
+		return err
+	}
+	if _, err := artifact.ParseDigest(string(s.Digest)); err != nil {
+		return fmt.Errorf("%.80s: %w", s.Path, err)
+	}
+	return nil
+}
+
+func (c Chart) check() error {
+	if (c.Repository == "") != (c.Digest == "") || c.Size < 0 {
+		return fmt.Errorf("chart %.80s: of repository, digest and size it has some", c.Name)
+	}
+	if c.Digest != "" {
+		if _, err := artifact.ParseDigest(string(c.Digest)); err != nil {
+			return fmt.Errorf("chart %.80s: %w", c.Name, err)
 		}
 	}
-	for _, p := range r.Packages {
-		if err := cmp.Or(of(p.Path, artifact.Package), checkPlatform(p.Platform)); err != nil {
-			return err
-		}
-	}
-	for _, rec := range r.Recipes {
-		if err := of(rec.Path, artifact.Recipe); err != nil {
-			return err
-		}
-		for _, a := range rec.Archives {
-			if err := of(a, artifact.Archive); err != nil {
-				return fmt.Errorf("%.80s: %w", rec.Path, err)
-			}
-		}
-	}
-	for _, s := range r.SBOMs {
-		if err := cmp.Or(of(s.Path, artifact.SBOM), checkPlatform(s.Platform)); err != nil {
-			return err
-		}
-		if _, err := artifact.ParseDigest(string(s.Digest)); err != nil {
-			return fmt.Errorf("%.80s: %w", s.Path, err)
-		}
-	}
-	if r.Notes != "" {
-		if err := of(r.Notes, artifact.Notes); err != nil {
-			return err
-		}
-	}
-	if r.Provenance != "" {
-		if err := of(r.Provenance, artifact.Provenance); err != nil {
-			return err
-		}
-	}
-	if s := r.Signing; s != nil {
-		if (s.Key == "") == (s.Identity == "") || (s.Identity == "") != (s.Issuer == "") {
-			return errors.New("signing: want a key, or an identity and its issuer")
-		}
-		if s.Key != "" {
-			if _, err := artifact.ParseDigest(string(s.Key)); err != nil {
-				return fmt.Errorf("signing: key: %w", err)
-			}
-		}
-	}
-	for _, im := range r.Images {
-		if err := im.check(); err != nil {
-			return fmt.Errorf("image %.80s (%.80s): %w", im.Repository, im.Distro, err)
+	return nil
+}
+
+func (s *Signing) check() error {
+	switch {
+	case s == nil:
+		return nil
+	case (s.Key == "") == (s.Identity == "") || (s.Identity == "") != (s.Issuer == ""):
+		return errors.New("signing: want a key, or an identity and its issuer")
+	case s.Key != "":
+		if _, err := artifact.ParseDigest(string(s.Key)); err != nil {
+			return fmt.Errorf("signing: key: %w", err)
 		}
 	}
 	return nil
 }
 
 func (im Image) check() error {
+	if err := im.checkContents(); err != nil {
+		return fmt.Errorf("image %.80s (%.80s): %w", im.Repository, im.Distro, err)
+	}
+	return nil
+}
+
+func (im Image) checkContents() error {
 	if _, err := artifact.ParseDigest(string(im.Digest)); err != nil {
 		return err
 	}

@@ -15,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/earlier"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 )
@@ -219,17 +221,24 @@ func TestDecode(t *testing.T) {
 		return strings.Replace(good, from, to, 1)
 	}
 	for _, tt := range []struct{ name, in, want string }{
-		{"nothing", "", "unexpected end of JSON input"},
-		{"half", good[:len(good)/2], "unexpected end of JSON input"},
-		{"two", good + good, "invalid character '{' after top-level value"},
-		{"something behind", good + "x", "invalid character 'x' after top-level value"},
+		{"nothing", "", "unexpected EOF"},
+		{"half", good[:len(good)/2], "unexpected EOF"},
+		{"two", good + good, "there is something after the JSON document"},
+		{"something behind", good + "x", "there is something after the JSON document"},
 		{"no object", "[]", "cannot unmarshal array"},
 		{"null", "null", `schema "" is not "slipway.release/v1"`},
 		{"no schema", "{}", `schema "" is not "slipway.release/v1"`},
 		{"newer", swap("slipway.release/v1", "slipway.release/v2"), `schema "slipway.release/v2" is not "slipway.release/v1"; read it with the version of slipway that wrote it`},
 		{"newer with a field", swap(`"slipway.release/v1",`, `"slipway.release/v2", "news": 1,`), `schema "slipway.release/v2" is not`},
-		{"unknown field", swap(`"name": "tool",`, `"name": "tool", "extra": 1,`), `unknown field "extra"`},
-		{"unknown field of an image", swap(`"distro"`, `"flavour": 1, "distro"`), `unknown field "flavour"`},
+		{"unknown field", swap(`"name": "tool",`, `"name": "tool", "extra": 1,`), `key "extra" is unknown`},
+		{"unknown field of an image", swap(`"distro"`, `"flavour": 1, "distro"`), `key "flavour" is unknown`},
+		{"unknown field of an image in a later minor version", strings.Replace(swap(`"name": "tool",`, `"minor": 1, "name": "tool",`), `"distro"`, `"flavour": 1, "distro"`, 1), `key "flavour" is unknown`},
+		{"a key twice", swap(`"commit":`, `"commit": "another", "commit":`), `key "commit" comes twice`},
+		{"a key in capitals", swap(`"commit":`, `"Commit": "another", "commit":`), `key "Commit" comes twice, also as "commit"`},
+		{"minor that is written out", swap(`"name": "tool",`, "\"minor\": 0,\n  \"name\": \"tool\","), "not in canonical form from byte 40 on, so two readers may see two releases"},
+		{"a space", good[:1] + " " + good[1:], "not in canonical form from byte 2 on"},
+		{"no newline", good[:len(good)-1], "not in canonical form"},
+		{"files in another order", swap(`"archives.txt"`, `"zzz.txt"`), "not in canonical form"},
 		{"wrong type", swap(`"size": 300`, `"size": "300"`), "cannot unmarshal string"},
 		{"fraction", swap(`"size": 300`, `"size": 300.5`), "cannot unmarshal number 300.5"},
 		{"overflow", swap(`"size": 300`, `"size": 9223372036854775808`), "cannot unmarshal number 9223372036854775808"},
@@ -242,7 +251,7 @@ func TestDecode(t *testing.T) {
 		{"path in JSON's spelling", swap(`"path": "archives.txt"`, `"path": "\u002e\u002e\u002farchives.txt"`), `path "../archives.txt" leaves its folder`},
 		{"zero byte", swap(`"path": "archives.txt"`, `"path": "a\u0000"`), "has a character that not every system allows"},
 		{"too large", good + strings.Repeat(" ", 16<<20), "it is larger than 16777216 bytes"},
-		{"too deep", strings.Repeat("[", 1<<20), "exceeded max depth"},
+		{"too deep", strings.Repeat("[", 1<<20), "nested more than 32 deep"},
 	} {
 		r, err := manifest.Decode(strings.NewReader(tt.in))
 		if err == nil || !strings.HasPrefix(err.Error(), "reading manifest: ") || !strings.Contains(err.Error(), tt.want) {
@@ -255,6 +264,59 @@ func TestDecode(t *testing.T) {
 	broken := errors.New("the disk is gone")
 	if _, err := manifest.Decode(io.MultiReader(strings.NewReader("{"), failing{broken})); !errors.Is(err, broken) {
 		t.Errorf("a reader that fails: %v", err)
+	}
+}
+
+// A release of another version is read as far as it goes, and passed on as the same bytes. The files in testdata say what a
+// later version may write; none of them is written again.
+func TestVersions(t *testing.T) {
+	for _, tt := range []struct {
+		name, file, want string
+		unknown          []string
+	}{
+		{name: "of 0a03cd7", file: filepath.Join(earlier.Unpack(t), "dist", manifest.FileName)},
+		{name: "of a later minor version", file: "testdata/later.json", unknown: []string{"shards", "retention"}},
+		{name: "with a later key in two letter cases", file: "testdata/later_twice.json", want: `reading manifest: key "shards" comes twice, also as "Shards"`},
+		{name: "with a later key below the top", file: "testdata/later_below.json", want: `reading manifest: key "since" is unknown`},
+		{name: "with a later key and no later version", file: "testdata/later_unsaid.json", want: `reading manifest: key "retention" is unknown`},
+		{name: "that requires what is not known", file: "testdata/requires.json", want: `reading manifest: it requires "shards", which this version does not know; read it with a newer slipway`},
+		{name: "of another major version", file: "testdata/major.json", want: `reading manifest: schema "slipway.release/v2" is not "slipway.release/v1"; read it with the version of slipway that wrote it`},
+	} {
+		b, err := os.ReadFile(tt.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := manifest.Decode(bytes.NewReader(b))
+		if tt.want != "" {
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("a release %s: %v, want %s", tt.name, err, tt.want)
+			}
+			if old := strings.Contains(tt.want, "read it with"); (fault.CodeOf(err) == fault.Usage) != old {
+				t.Errorf("a release %s is exit %d", tt.name, fault.CodeOf(err))
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("a release %s: %v", tt.name, err)
+			continue
+		}
+		var unknown []string
+		for _, m := range r.Unknown {
+			unknown = append(unknown, m.Key)
+		}
+		if !slices.Equal(unknown, tt.unknown) {
+			t.Errorf("a release %s has the unknown keys %q, want %q", tt.name, unknown, tt.unknown)
+		}
+		if again := encode(t, r); !bytes.Equal(again, b) {
+			t.Errorf("a release %s is passed on as\n%s", tt.name, again)
+		}
+		if r.Unknown == nil {
+			continue
+		}
+		r.Minor = 0
+		if _, err := r.Encode(); err == nil {
+			t.Errorf("a release %s is written as one of this version", tt.name)
+		}
 	}
 }
 

@@ -110,12 +110,13 @@ func (s *signing) sign() error {
 		return err
 	}
 	rel, err := manifest.Decode(bytes.NewReader(raw))
-	if err != nil {
-		return fault.New(fault.Mismatch, err)
-	}
-	canonical, err := rel.Encode()
-	if err != nil || !bytes.Equal(raw, canonical) {
-		return fault.Errorf(fault.Mismatch, "signing: %s is not written in the one canonical way; build the release again", manifest.FileName)
+	switch {
+	case fault.CodeOf(err) == fault.Usage: // only another version reads it
+		return fmt.Errorf("signing: %w", err)
+	case err != nil:
+		return fault.Errorf(fault.Mismatch, "signing: %w; build the release again", err)
+	case len(rel.Unknown) > 0: // a signature would vouch for what was not looked at
+		return fault.Errorf(fault.Usage, "signing: %s is of minor version %d, which is later than this program knows; sign with the version that built it", manifest.FileName, rel.Minor)
 	}
 	if err := s.allowed(rel); err != nil {
 		return err

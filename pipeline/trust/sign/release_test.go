@@ -313,7 +313,26 @@ func TestReleaseRefuses(t *testing.T) {
 			change: func(dir string) {
 				put(t, dir, manifest.FileName, bytes.Replace(get(t, dir, manifest.FileName), []byte(`"name"`), []byte(`"name": "x", "name"`), 1))
 			},
-			code: fault.Mismatch, says: "not written in the one canonical way",
+			code: fault.Mismatch, says: `key "name" comes twice; build the release again`,
+		},
+		"a manifest in another form": {
+			change: func(dir string) {
+				put(t, dir, manifest.FileName, bytes.Replace(get(t, dir, manifest.FileName), []byte(`"name": `), []byte(`"name":  `), 1))
+			},
+			code: fault.Mismatch, says: "not in canonical form from byte",
+		},
+		"a manifest of a later minor version": {
+			change: func(dir string) {
+				later := bytes.Replace(get(t, dir, manifest.FileName), []byte(`"name": `), []byte("\"minor\": 1,\n  \"name\": "), 1)
+				put(t, dir, manifest.FileName, append(bytes.TrimSuffix(later, []byte("\n}\n")), ",\n  \"later\": true\n}\n"...))
+			},
+			code: fault.Usage, says: "is of minor version 1, which is later than this program knows",
+		},
+		"a manifest that requires what nobody knows": {
+			change: func(dir string) {
+				put(t, dir, manifest.FileName, bytes.Replace(get(t, dir, manifest.FileName), []byte(`"name": `), []byte("\"requires\": [\n    \"wings\"\n  ],\n  \"name\": "), 1))
+			},
+			code: fault.Usage, says: `it requires "wings"`,
 		},
 		"checksums of another release": {
 			change: func(dir string) {

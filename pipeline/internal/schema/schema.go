@@ -1,0 +1,85 @@
+// Package schema has the rules by which the documents of this program grow; docs/formats.md has them for people.
+//
+// A document begins with its format: a schema, which names a major version that a reader refuses if it is not its own; a
+// minor version, which adds keys at the top of the document and only facts that no check depends on, so that an older reader
+// is right without them; and what a reader has to know besides to be right.
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+)
+
+// Format is what this version of the program reads and writes.
+type Format struct {
+	Schema string   // the name with the major version: slipway.release/v1
+	Minor  int      // whose keys are all known
+	Knows  []string // what a document may require
+}
+
+// Head is the beginning of a document.
+type Head struct {
+	Schema   string   `json:"schema"`
+	Minor    int      `json:"minor"`
+	Requires []string `json:"requires"`
+}
+
+// ErrNewer is the error of a document that is well formed for all that this version can tell, and that it cannot read.
+var ErrNewer = errors.New("written by a version of slipway that is not this one")
+
+// newer is an ErrNewer in words of its own.
+type newer string
+
+func (e newer) Error() string      { return string(e) }
+func (newer) Is(target error) bool { return target == ErrNewer }
+
+// Decode reads a document into v, a pointer to a struct, as canonjson.Decode does. Unknown is where v keeps the keys that it
+// does not know: there are none but in a document of a later minor version. An ErrNewer says that the document has another
+// schema, or requires what this version does not know; then v is as it was.
+func (f Format) Decode(b []byte, v any, unknown *canonjson.Unknown) error {
+	var h Head
+	if err := canonjson.DecodeOpen(b, &h); err != nil {
+		return err
+	}
+	if err := f.Check(h, nil); err != nil {
+		return err
+	}
+	if err := canonjson.Decode(b, v); err != nil {
+		return err
+	}
+	return f.Check(h, *unknown)
+}
+
+// Check tells why a document is not one that this version reads.
+func (f Format) Check(h Head, unknown canonjson.Unknown) error {
+	switch {
+	case h.Schema != f.Schema:
+		return newer(fmt.Sprintf("schema %.60q is not %q; read it with the version of slipway that wrote it", h.Schema, f.Schema))
+	case h.Minor < 0:
+		return fmt.Errorf("minor %d is not a version", h.Minor)
+	}
+	for _, what := range h.Requires {
+		if !slices.Contains(f.Knows, what) {
+			return newer(fmt.Sprintf("it requires %.60q, which this version does not know; read it with a newer slipway", what))
+		}
+	}
+	if len(unknown) > 0 && h.Minor <= f.Minor {
+		return fmt.Errorf("key %.60q is unknown", unknown[0].Key)
+	}
+	return nil
+}
+
+// Same tells where a document differs from its canonical form; nil for one that does not.
+func Same(b, canonical []byte) error {
+	at := 0
+	for at < min(len(b), len(canonical)) && b[at] == canonical[at] {
+		at++
+	}
+	if at == len(b) && at == len(canonical) {
+		return nil
+	}
+	return fmt.Errorf("not in canonical form from byte %d on", at+1)
+}
