@@ -26,12 +26,13 @@ var districts = map[string]string{
 	"build":     "format images internal plan present release trust verify",
 	"plan":      "config format images internal release source trust",
 	"reproduce": "format internal release source trust verify",
-	"scaffold":  "config format images internal release",
+	"scaffold":  "config format git images internal release",
 	"publish":   "format internal present release trust",
 	"verify":    "format internal release trust",
 	"config":    "format images internal release",
 	"serve":     "release trust",
-	"format":    "internal release", "trust": "internal release", "present": "internal release", "source": "release",
+	"format":    "internal release", "trust": "internal release", "present": "internal release", "source": "git release",
+	"git":     "release",
 	"release": "internal", "internal": "",
 	"fixture": "build format publish release trust",
 }
@@ -99,6 +100,8 @@ var rooms = map[string]string{
 	"format/winget":   "format release/artifact",
 	"format/writers":  "format format/apk format/brew format/deb format/nupkg format/rpm format/scoop format/script format/snap format/squashfs format/winget",
 
+	"git": "release/fault",
+
 	"internal/canonjson": "",
 	"internal/schema":    "internal/canonjson",
 	"internal/yamldoc":   "",
@@ -137,11 +140,11 @@ var rooms = map[string]string{
 	"reproduce": "format format/compare internal/canonjson release/artifact release/fault release/manifest release/provenance " +
 		"release/version source trust/signature verify",
 
-	"scaffold": "config format images internal/yamldoc release/artifact release/fault",
+	"scaffold": "config format git images internal/yamldoc release/artifact release/fault",
 
 	"serve": "release/artifact release/fault release/manifest release/version trust/ledger trust/signature",
 
-	"source": "release/fault release/version",
+	"source": "git release/fault release/version",
 
 	"trust/ephemeral": "internal/canonjson release/fault trust/keyless trust/signature",
 	"trust/keyless":   "internal/canonjson release/artifact release/fault trust/signature",

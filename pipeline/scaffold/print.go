@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/git"
 )
 
 // Write tells a person what was written, what was left, what to look at and what to run next.
@@ -34,10 +35,11 @@ func (r Result) Write(w io.Writer) error {
 
 // Remote is the address of the repository's origin, empty where there is none to be had.
 func Remote(ctx context.Context, dir string) string {
-	cmd := exec.CommandContext(ctx, "git", "config", "--get", "remote.origin.url")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0")
-	out, err := cmd.Output()
+	g, err := git.New(git.Local(os.Environ()), dir, git.Version{})
+	if err != nil {
+		return ""
+	}
+	out, err := g.Run(ctx, nil, "config", "--get", "remote.origin.url")
 	if err != nil {
 		return ""
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -82,8 +83,12 @@ func (s Source) workBlob(name string, limit int64) ([]byte, error) {
 
 // commitBlob asks git cat-file (https://git-scm.com/docs/git-cat-file#_batch_output).
 func (s Source) commitBlob(ctx context.Context, name string, limit int64) ([]byte, error) {
+	r, err := s.git(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var content []byte
-	err := repo{s.Root}.stream(ctx, strings.NewReader(s.Commit+":"+name+"\n"), func(stdout io.Reader) error {
+	err = r.Stream(ctx, strings.NewReader(s.Commit+":"+name+"\n"), func(stdout io.Reader) error {
 		br := bufio.NewReaderSize(stdout, 2*maxPath)
 		line, err := br.ReadSlice('\n')
 		if err != nil {
@@ -105,7 +110,7 @@ func (s Source) commitBlob(ctx context.Context, name string, limit int64) ([]byt
 				return leavesTree()
 			}
 		}
-		if len(fields) != 3 || !isObjectName(fields[0]) {
+		if len(fields) != 3 || !git.IsObject(fields[0]) {
 			return fault.Errorf(fault.Git, "git answers %.80q", answer)
 		}
 		if fields[1] != "blob" {

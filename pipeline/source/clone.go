@@ -9,17 +9,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
-
-// fetchEnv are the variables by which a person reaches a repository that is not on this machine.
-var fetchEnv = []string{"GIT_SSH_COMMAND=", "GIT_SSH=", "GIT_ASKPASS=", "SSH_ASKPASS=", "GIT_SSL_", "GIT_PROXY_COMMAND="}
 
 // Clone clones the repository at remote, a URL or a path, into the new folder dir, with its whole history and all tags,
 // and checks out the commit with its submodules as they are recorded. No hook is run. A repository that has no such commit is
 // ErrNoCommit. An error may leave a part of it in dir.
 func Clone(ctx context.Context, remote, dir, commit string) error {
-	if !isObjectName(commit) {
+	if !git.IsObject(commit) {
 		return fault.Errorf(fault.Git, "commit %.80q is no full object name", commit)
 	}
 	if strings.HasPrefix(remote, "-") {
@@ -35,17 +33,26 @@ func Clone(ctx context.Context, remote, dir, commit string) error {
 	if _, err := os.Stat(remote); err == nil {
 		protocols += ":file"
 	}
+	r, err := at("")
+	if err != nil {
+		return err
+	}
 	// What is fetched is not trusted: its objects are checked as they come.
-	const own = "--config=core.autocrlf=false"
-	if err := fetching(ctx, "", protocols, "-c", "transfer.fsckObjects=true", "clone", "--quiet", "--no-checkout", own, "--", remote, dir); err != nil {
+	remotely, err := git.New(git.Remote(os.Environ()), "", needs)
+	if err != nil {
+		return err
+	}
+	remotely.Protocols = protocols
+	remotely = remotely.Set("transfer.fsckObjects=true")
+	if _, err := remotely.Run(ctx, nil, "clone", "--quiet", "--no-checkout", "--config=core.autocrlf=false", "--", remote, dir); err != nil {
 		return fmt.Errorf("cloning %s: %w", HideUser(remote), err)
 	}
-	r := repo{dir}
+	r, remotely = r.in(dir), remotely.In(dir)
 	if got, err := r.resolve(ctx, commit); err != nil {
 		return err
 	} else if got == "" { // no branch and no tag leads to it; a server may have it all the same
-		if err := fetching(ctx, dir, protocols, "-c", "transfer.fsckObjects=true", "fetch", "--quiet", "origin", commit); err != nil {
-			if refuses(err) {
+		if _, err := remotely.Run(ctx, nil, "fetch", "--quiet", "origin", commit); err != nil {
+			if git.KindOf(err) == git.NoRef {
 				return fault.Errorf(fault.Git, "%s: %w %s", HideUser(remote), ErrNoCommit, commit)
 			}
 			return fmt.Errorf("fetching %s from %s: %w", commit, HideUser(remote), err)
@@ -57,11 +64,11 @@ func Clone(ctx context.Context, remote, dir, commit string) error {
 			return err
 		}
 	}
-	if _, err := r.run(ctx, "-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit); err != nil {
+	if _, err := r.Set("advice.detachedHead=false").Run(ctx, nil, "checkout", "--quiet", "--detach", commit); err != nil {
 		return fmt.Errorf("checking out %s: %w", commit, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, ".gitmodules")); err == nil {
-		if err := fetching(ctx, dir, protocols, "submodule", "--quiet", "update", "--init", "--recursive"); err != nil {
+		if _, err := remotely.Run(ctx, nil, "submodule", "--quiet", "update", "--init", "--recursive"); err != nil {
 			return fmt.Errorf("checking out submodules: %w", err)
 		}
 	}
@@ -83,17 +90,25 @@ func TagCommit(ctx context.Context, dir, tag string) (string, error) {
 
 // TreeOf is the tree of a commit.
 func TreeOf(ctx context.Context, dir, commit string) (string, error) {
-	if !isObjectName(commit) {
+	if !git.IsObject(commit) {
 		return "", fault.Errorf(fault.Git, "commit %.80q is no full object name", commit)
 	}
-	out, err := (repo{dir}).run(ctx, "rev-parse", "--verify", commit+"^{tree}")
+	r, err := at(dir)
+	if err != nil {
+		return "", err
+	}
+	out, err := r.run(ctx, "rev-parse", "--verify", commit+"^{tree}")
 	return strings.TrimSpace(out), err
 }
 
 // Remote is the URL that the repository's remote has, "" where it has none of that name.
 func Remote(ctx context.Context, dir, name string) (string, error) {
-	out, err := (repo{dir}).run(ctx, "config", "--get", "remote."+name+".url")
-	if quiet(err) {
+	r, err := at(dir)
+	if err != nil {
+		return "", err
+	}
+	out, err := r.run(ctx, "config", "--get", "remote."+name+".url")
+	if git.No(err) {
 		return "", nil
 	}
 	return strings.TrimSpace(out), err
@@ -127,43 +142,17 @@ func Bundle(ctx context.Context, dir, name, commit, tag string) error {
 // ErrNoCommit says that a repository has no such commit, or none that it gives.
 var ErrNoCommit = errors.New("it has no commit")
 
-// refuses tells whether the other side has answered that it does not have, or give, what was asked for.
-func refuses(err error) bool {
-	for _, words := range []string{"not our ref", "couldn't find remote ref", "unadvertised object", "no such remote ref"} {
-		if says(err, words) {
-			return true
-		}
-	}
-	return false
-}
-
 // Untag forgets the tags that name a commit. In a clone that is made for one build, which none of them is for.
 func Untag(ctx context.Context, dir, commit string) error {
 	tags, err := TagsAt(ctx, dir, commit)
 	if err != nil || len(tags) == 0 {
 		return err
 	}
-	_, err = (repo{dir}).run(ctx, append([]string{"tag", "--delete", "--"}, tags...)...)
+	r, err := at(dir)
+	if err == nil {
+		_, err = r.run(ctx, append([]string{"tag", "--delete", "--"}, tags...)...)
+	}
 	return err
-}
-
-// fetching runs git where it has to reach another repository, over the protocols that are named.
-func fetching(ctx context.Context, dir, protocols string, args ...string) error {
-	cmd := (repo{dir}).command(ctx, args...)
-	for _, kv := range os.Environ() {
-		if slices.ContainsFunc(fetchEnv, func(name string) bool { return strings.HasPrefix(kv, name) }) {
-			cmd.Env = append(cmd.Env, kv)
-		}
-	}
-	cmd.Env = append(cmd.Env, "GIT_ALLOW_PROTOCOL="+protocols)
-	// An interrupted git removes a clone that it began.
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	stderr := &capped{max: maxStderr, drop: true}
-	cmd.Stderr = stderr
-	if err := cmd.Run(); err != nil {
-		return failure(ctx, args, stderr.String(), err)
-	}
-	return nil
 }
 
 // HideUser is a URL without what may be a password in it.
@@ -178,9 +167,13 @@ func HideUser(remote string) string {
 
 // TagsAt are the tags that name a commit, in bytewise order.
 func TagsAt(ctx context.Context, dir, commit string) ([]string, error) {
-	if !isObjectName(commit) {
+	if !git.IsObject(commit) {
 		return nil, fault.Errorf(fault.Git, "commit %.80q is no full object name", commit)
 	}
-	out, err := (repo{dir}).run(ctx, "for-each-ref", "--points-at="+commit, "--format=%(refname:strip=2)", "refs/tags")
+	r, err := at(dir)
+	if err != nil {
+		return nil, err
+	}
+	out, err := r.run(ctx, "for-each-ref", "--points-at="+commit, "--format=%(refname:strip=2)", "refs/tags")
 	return strings.Fields(out), err
 }

@@ -15,20 +15,17 @@ const maxDepth = 16
 // dirty reports whether the work tree differs from the commit. Unless that is allowed it is an error, and so is in any
 // case a submodule that is not there: what is missing cannot be built.
 func (r repo) dirty(ctx context.Context, commit string, allowed bool) (bool, error) {
-	if err := r.checkSubmodules(ctx, commit, "", allowed, 0); err != nil {
-		return false, err
-	}
-	out, err := r.run(ctx, "status", "--porcelain=v2", "-z", "--untracked-files=all", "--ignore-submodules=none", "--no-renames")
-	if err != nil {
-		return false, err
-	}
-	changed, err := parseStatus(out)
+	changed, err := r.changes(ctx, commit, "", allowed, 0)
 	if err != nil {
 		return false, err
 	}
 	if len(changed) > 0 && !allowed {
-		return false, fault.Errorf(fault.Git, "the work tree has changes that are in no commit (%s): commit them, put them away with "+
+		err := fault.Errorf(fault.Git, "the work tree has changes that are in no commit (%s): commit them, put them away with "+
 			"`git stash -u`, or build them with --dirty", some(changed))
+		if filters := r.Filters(); len(filters) > 0 { // without which a file may look changed
+			err = fmt.Errorf("%w; programs that only the configuration of this clone names are not run (%s), so name yours in your own, with `git config --global`", err, some(filters))
+		}
+		return false, err
 	}
 	return len(changed) > 0, nil
 }
@@ -68,36 +65,53 @@ func parseStatus(out string) ([]string, error) {
 	return changed, nil
 }
 
-// checkSubmodules compares the submodules of the commit with those that are checked out, so that the error can name
-// both commits: git status only says that they differ. at is the path of r in the outermost repository, with a slash
-// at its end.
-func (r repo) checkSubmodules(ctx context.Context, commit, at string, allowed bool, depth int) error {
+// changes are the paths that differ from the commit, those in submodules after those beside them. The submodules of the
+// commit are compared with those that are checked out, so that the error can name both commits: git status only says that they
+// differ. Each is asked by itself, since a git that looks into them obeys what their configuration names. at is the path of
+// r in the outermost repository, with a slash at its end.
+func (r repo) changes(ctx context.Context, commit, at string, allowed bool, depth int) ([]string, error) {
 	links, err := r.gitlinks(ctx, commit)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var below []string
 	for _, link := range links {
 		sub, err := r.submodule(ctx, link, at, depth)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		head, err := sub.resolve(ctx, "HEAD")
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if head != link.id && !allowed {
-			return fault.Errorf(fault.Git, "submodule %s is checked out at %s and recorded at %s: check out what is recorded with "+
+			return nil, fault.Errorf(fault.Git, "submodule %s is checked out at %s and recorded at %s: check out what is recorded with "+
 				"`git submodule update --recursive`, commit what is checked out, or build it with --dirty",
 				show(at+link.path), orNothing(head), link.id)
 		}
 		if head == "" {
 			continue
 		}
-		if err := sub.checkSubmodules(ctx, head, at+link.path+"/", allowed, depth+1); err != nil {
-			return err
+		changed, err := sub.changes(ctx, head, at+link.path+"/", allowed, depth+1)
+		if err != nil {
+			return nil, err
 		}
+		below = append(below, changed...)
 	}
-	return nil
+	own, err := r.status(ctx)
+	for i := range own {
+		own[i] = at + own[i]
+	}
+	return append(own, below...), err
+}
+
+// status are the paths that differ from the commit that is checked out.
+func (r repo) status(ctx context.Context) ([]string, error) {
+	out, err := r.run(ctx, "status", "--porcelain=v2", "-z", "--untracked-files=all", "--ignore-submodules=dirty", "--no-renames")
+	if err != nil {
+		return nil, err
+	}
+	return parseStatus(out)
 }
 
 func orNothing(commit string) string {
@@ -115,7 +129,7 @@ func (r repo) submodule(ctx context.Context, link entry, at string, depth int) (
 	if err := checkPath(link.path); err != nil {
 		return repo{}, err
 	}
-	sub := repo{filepath.Join(r.dir, filepath.FromSlash(link.path))}
+	sub := r.in(filepath.Join(r.Dir, filepath.FromSlash(link.path)))
 	ok, err := sub.isRoot(ctx)
 	if err != nil {
 		return repo{}, err
@@ -124,7 +138,7 @@ func (r repo) submodule(ctx context.Context, link entry, at string, depth int) (
 		return repo{}, fault.Errorf(fault.Git, "submodule %s is not checked out: fetch it with `git submodule update --init --recursive`",
 			show(at+link.path))
 	}
-	return sub, nil
+	return sub.distrust(ctx)
 }
 
 // gitlinks are the submodules of the commit.

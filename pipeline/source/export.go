@@ -40,7 +40,10 @@ func (s Source) Export(ctx context.Context, dir string) error {
 	}
 	x := &exporter{root: root, dirs: map[string]bool{}, targets: map[string]string{}, buf: make([]byte, 256<<10)}
 	defer x.leaveFolder()
-	r := repo{s.Root}
+	r, err := s.git(ctx)
+	if err != nil {
+		return err
+	}
 	if s.Dirty {
 		err = x.workTree(ctx, r, "", 0)
 	} else {
@@ -117,7 +120,7 @@ func (x *exporter) commit(ctx context.Context, r repo, commit, at string, depth 
 // blobs writes the files among the entries and notes the symbolic links. It returns what looks like Git LFS.
 func (x *exporter) blobs(ctx context.Context, r repo, at string, entries []entry) ([]pointer, error) {
 	var pointers []pointer
-	err := r.stream(ctx, &requests{entries: entries}, func(stdout io.Reader) error {
+	err := r.Stream(ctx, &requests{entries: entries}, func(stdout io.Reader) error {
 		br := bufio.NewReaderSize(stdout, 256<<10)
 		for _, e := range entries {
 			p, err := x.blob(br, at, e)
@@ -222,7 +225,7 @@ func (x *exporter) workTree(ctx context.Context, r repo, at string, depth int) e
 	if err != nil {
 		return err
 	}
-	tree, err := os.OpenRoot(r.dir)
+	tree, err := os.OpenRoot(r.Dir)
 	if err != nil {
 		return exportError(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -42,7 +43,7 @@ func parsePointer(text []byte) (sum string, size int64, ok bool) {
 	sum, isSum := strings.CutPrefix(lines[1], "oid sha256:")
 	number, isSize := strings.CutPrefix(lines[2], "size ")
 	size, err := strconv.ParseInt(number, 10, 64)
-	if !isSum || !isSize || err != nil || size < 0 || len(sum) != 2*sha256.Size || !isObjectName(sum) {
+	if !isSum || !isSize || err != nil || size < 0 || len(sum) != 2*sha256.Size || !git.IsObject(sum) {
 		return "", 0, false
 	}
 	return sum, size, true
@@ -143,10 +144,10 @@ func (r repo) lfsStore(ctx context.Context) (string, error) {
 	}
 	common := filepath.FromSlash(strings.TrimSuffix(out, "\n"))
 	if !filepath.IsAbs(common) {
-		common = filepath.Join(r.dir, common)
+		common = filepath.Join(r.Dir, common)
 	}
 	out, err = r.run(ctx, "config", "--type=path", "--get", "lfs.storage")
-	if quiet(err) {
+	if git.No(err) {
 		return filepath.Join(common, "lfs"), nil
 	}
 	if err != nil {

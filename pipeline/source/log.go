@@ -7,10 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -53,12 +53,12 @@ func Log(ctx context.Context, dir, from, to string) ([]Change, error) {
 func (r repo) log(ctx context.Context, start, end string, commits, messages int) ([]Change, error) {
 	// Git reads the .mailmap of the work tree, which need not be the commit's, and other files that the configuration
 	// names. In its own folder it finds none, and the configuration is set to the one that is in the commit.
-	git, err := r.gitDir(ctx)
+	own, err := r.gitDir(ctx)
 	if err != nil {
 		return nil, err
 	}
+	own.GitDir = "."
 	args := []string{
-		"-c", "mailmap.file=" + os.DevNull, "-c", "mailmap.blob=" + end + ":.mailmap", "--git-dir=.",
 		"log", "-z", "--topo-order", "--no-show-signature", "--no-notes", "--no-color", "--encoding=UTF-8", "--format=%H%n%aN%n%B",
 	}
 	if commits > 0 {
@@ -69,7 +69,7 @@ func (r repo) log(ctx context.Context, start, end string, commits, messages int)
 		args = append(args, "--not", start)
 	}
 	var changes []Change
-	err = git.stream(ctx, nil, func(stdout io.Reader) error {
+	err = own.Set("mailmap.file="+os.DevNull, "mailmap.blob="+end+":.mailmap").Stream(ctx, nil, func(stdout io.Reader) error {
 		changes, err = readLog(stdout, messages)
 		return err
 	}, args...)
@@ -81,12 +81,12 @@ func (r repo) log(ctx context.Context, start, end string, commits, messages int)
 
 // gitDir is the repository's own folder.
 func (r repo) gitDir(ctx context.Context) (repo, error) {
-	dir := filepath.Join(r.dir, ".git")
+	dir := filepath.Join(r.Dir, ".git")
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
-		return repo{dir}, nil
+		return r.in(dir), nil
 	}
 	out, err := r.run(ctx, "rev-parse", "--absolute-git-dir")
-	return repo{filepath.FromSlash(strings.TrimSuffix(out, "\n"))}, err
+	return r.in(filepath.FromSlash(strings.TrimSuffix(out, "\n"))), err
 }
 
 var errEnough = errors.New("enough")
@@ -106,7 +106,7 @@ func readLog(r io.Reader, limit int) ([]Change, error) {
 		}
 		id, rest, _ := strings.Cut(record, "\n")
 		author, message, ok := strings.Cut(rest, "\n")
-		if !ok || !isObjectName(id) {
+		if !ok || !git.IsObject(id) {
 			return nil, fault.Errorf(fault.Git, "reading the log: git answers %.80q", record)
 		}
 		if total += len(message); limit > 0 && total > limit {
@@ -131,10 +131,4 @@ func readRecord(br *bufio.Reader) (string, error) {
 		}
 		return string(kept), err
 	}
-}
-
-// subcommand is the name of git's subcommand among args, which may have options of git's in front of it.
-func subcommand(args []string) string {
-	i := slices.IndexFunc(args, func(a string) bool { return a != "-c" && !strings.Contains(a, "=") })
-	return args[max(i, 0)]
 }

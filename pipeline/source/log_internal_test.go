@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/git"
 )
 
 func TestReadLogBounds(t *testing.T) {
@@ -43,7 +45,7 @@ func FuzzReadLog(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string, limit int) {
 		changes, _ := readLog(strings.NewReader(in), limit)
 		for _, c := range changes {
-			if !isObjectName(c.Commit) || strings.ContainsAny(c.Author, "\n\x00") || len(c.Message) > 3*maxMessage {
+			if !git.IsObject(c.Commit) || strings.ContainsAny(c.Author, "\n\x00") || len(c.Message) > 3*maxMessage {
 				t.Errorf("%q", c)
 			}
 		}

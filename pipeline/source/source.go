@@ -20,6 +20,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 )
@@ -73,6 +74,16 @@ type Source struct {
 	// Changes are the commits that this one has and Since has not, itself included, in the order of Log. Of more than
 	// 5000, or than 32 MiB of messages, the first stay, which are the newest.
 	Changes []Change `json:"-"`
+
+	repo repo // at Root
+}
+
+// git is the repository of the source.
+func (s Source) git(ctx context.Context) (repo, error) {
+	if s.repo.Dir == "" {
+		return open(ctx, s.Root)
+	}
+	return s.repo, nil
 }
 
 // Stable is the highest stable version tag in the commit's history, "" where there is none: what Log starts from to
@@ -107,12 +118,12 @@ func Read(ctx context.Context, o Options) (Source, error) {
 	if err != nil {
 		return Source{}, err
 	}
-	s := Source{Root: r.dir}
+	s := Source{Root: r.Dir, repo: r}
 	if s.Commit, err = r.resolve(ctx, "HEAD"); err != nil {
 		return Source{}, err
 	}
 	if s.Commit == "" {
-		return Source{}, fault.Errorf(fault.Git, "%s has no commits yet: make one with `git commit`", r.dir)
+		return Source{}, fault.Errorf(fault.Git, "%s has no commits yet: make one with `git commit`", r.Dir)
 	}
 	if s.Tree, s.Time, err = r.commit(ctx, s.Commit); err != nil {
 		return Source{}, err
@@ -187,7 +198,7 @@ func (r repo) commit(ctx context.Context, id string) (tree string, when time.Tim
 			}
 		}
 	}
-	if !isObjectName(tree) {
+	if !git.IsObject(tree) {
 		return "", time.Time{}, fault.Errorf(fault.Git, "commit %s names no tree: check the repository with `git fsck`", id)
 	}
 	if seconds < 0 || seconds > maxTime {
@@ -307,7 +318,7 @@ func (s *Source) snapshot(ctx context.Context, r repo) error {
 // tags maps every tag to the object that it names in the end, through tags of tags.
 func (r repo) tags(ctx context.Context) (map[string]string, error) {
 	out, err := r.run(ctx, "show-ref", "--tags", "--dereference")
-	if quiet(err) {
+	if git.No(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -317,7 +328,7 @@ func (r repo) tags(ctx context.Context) (map[string]string, error) {
 	for line := range strings.Lines(out) {
 		id, ref, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		name, isTag := strings.CutPrefix(ref, tagRefs)
-		if !ok || !isTag || !isObjectName(id) {
+		if !ok || !isTag || !git.IsObject(id) {
 			return nil, fault.Errorf(fault.Git, "reading tags: git answers %.80q", line)
 		}
 		// A peeled tag follows the tag itself. No name can contain ^.
@@ -357,7 +368,7 @@ func VerifyTag(ctx context.Context, dir, tag, commit string) error {
 	if err := checkName("tag", tag); err != nil {
 		return err
 	}
-	if !isObjectName(commit) {
+	if !git.IsObject(commit) {
 		return fault.Errorf(fault.Git, "commit %.80q of tag %s is no full object name", commit, show(tag))
 	}
 	r, err := open(ctx, dir)
@@ -374,7 +385,7 @@ func VerifyTag(ctx context.Context, dir, tag, commit string) error {
 // Root is the top folder of the work tree that dir is in.
 func Root(ctx context.Context, dir string) (string, error) {
 	r, err := open(ctx, dir)
-	return r.dir, err
+	return r.Dir, err
 }
 
 // Head is the commit that is checked out in the work tree that dir is in; "" where there is none yet.
@@ -388,7 +399,7 @@ func Head(ctx context.Context, dir string) (string, error) {
 
 // Has tells whether the repository has a commit.
 func Has(ctx context.Context, dir, commit string) (bool, error) {
-	if !isObjectName(commit) {
+	if !git.IsObject(commit) {
 		return false, nil
 	}
 	r, err := open(ctx, dir)

@@ -531,6 +531,61 @@ func TestSurroundings(t *testing.T) {
 	refused(t, err, "no git repository")
 }
 
+// TestHostileConfiguration reads a clone, with a submodule, whose configuration names programs that a status would run.
+func TestHostileConfiguration(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the programs are scripts")
+	}
+	t.Parallel()
+	below := newRepo(t)
+	below.write(".gitattributes", "*.txt filter=evil\n")
+	below.write("a.txt", "one")
+	below.commit("one")
+	g := newRepo(t)
+	g.write(".gitattributes", "*.txt filter=evil\n")
+	g.write("b.txt", "one")
+	g.git("submodule", "--quiet", "add", below.dir, "sub")
+	g.commit("one")
+	ran := filepath.Join(t.TempDir(), "ran")
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho $1 >>'"+ran+"'\ncat\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*gitRepo{g, g.at(g.path("sub"))} {
+		r.git("config", "filter.evil.clean", program+" clean")
+		r.git("config", "filter.evil.smudge", program+" smudge")
+		r.git("config", "filter.evil.required", "true")
+		r.git("config", "core.fsmonitor", program+" fsmonitor")
+	}
+	later := time.Now().Add(time.Hour) // so that git reads the files again
+	for _, p := range []string{"b.txt", "sub/a.txt"} {
+		if err := os.Chtimes(g.path(p), later, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := g.read(source.Options{})
+	if _, err := s.Blob(t.Context(), "b.txt", 10); err != nil {
+		t.Error(err)
+	}
+	if err := s.Export(t.Context(), t.TempDir()); err != nil {
+		t.Error(err)
+	}
+	g.write("sub/a.txt", "two")
+	if err := g.read(source.Options{AllowDirty: true}).Export(t.Context(), t.TempDir()); err != nil {
+		t.Error(err)
+	}
+	_, err := source.Read(t.Context(), source.Options{Dir: g.dir})
+	refused(t, err, "changes that are in no commit (sub/a.txt)", "are not run (filter.evil.clean, filter.evil.smudge)")
+	if b, err := os.ReadFile(ran); err == nil {
+		t.Errorf("these ran: %q", b)
+	}
+	// The test sees them.
+	g.git("status")
+	if _, err := os.Stat(ran); err != nil {
+		t.Error("a filter does not run where nobody keeps it from that")
+	}
+}
+
 // TestReplaceRefs reads what was committed and not what a replace ref puts in its place.
 func TestReplaceRefs(t *testing.T) {
 	t.Parallel()

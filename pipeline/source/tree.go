@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -39,7 +40,7 @@ type entry struct {
 
 // lsTree calls yield for every entry of the commit, in git's order.
 func (r repo) lsTree(ctx context.Context, commit string, yield func(entry) error) error {
-	return r.stream(ctx, nil, func(stdout io.Reader) error {
+	return r.Stream(ctx, nil, func(stdout io.Reader) error {
 		return readTree(stdout, yield)
 	}, "ls-tree", "-r", "-z", "--full-tree", commit)
 }
@@ -73,7 +74,7 @@ func readTree(r io.Reader, yield func(entry) error) error {
 func parseEntry(record string) (entry, error) {
 	head, path, ok := strings.Cut(record, "\t")
 	fields := strings.Split(head, " ")
-	if !ok || len(fields) != 3 || !isObjectName(fields[2]) || path == "" || len(path) > maxPath {
+	if !ok || len(fields) != 3 || !git.IsObject(fields[2]) || path == "" || len(path) > maxPath {
 		return entry{}, fault.Errorf(fault.Git, "reading the tree: git answers %.80q", record)
 	}
 	e := entry{fields[0], fields[2], path}

@@ -19,7 +19,7 @@ type rule struct {
 	Labels  map[string]string `yaml:"labels"`
 	Steps   []step            `yaml:"steps"`
 	Level   level             `yaml:"level"`
-	notes   int               //nolint:unused // a field without a key is not the file's
+	Notes   int               // a field without a key is not the file's
 }
 
 type step struct {

@@ -1,0 +1,99 @@
+package git
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+// programs are the keys of a repository's configuration by which a command that is used here, or Git LFS below it, would start a
+// program, with a value that starts none, or the usual one. Hooks and the file system monitor are off for all.
+var programs = []struct {
+	key     *regexp.Regexp
+	instead string
+}{
+	{regexp.MustCompile(`^filter\..*\.(?:clean|smudge|process)$`), ""},
+	{regexp.MustCompile(`^filter\..*\.required$`), "false"},
+	{regexp.MustCompile(`^lfs\.(?:extension\..*\.(?:clean|smudge)|customtransfer\..*\.(?:path|args)|standalonetransferagent|.*\.standalonetransferagent)$`), ""},
+	// A clone that is partial fetches what it lacks when it is read.
+	{regexp.MustCompile(`^core\.sshcommand$`), "ssh"},
+	{regexp.MustCompile(`^core\.(?:askpass|gitproxy|alternaterefscommand)$|^credential\.(?:.*\.)?helper$`), ""},
+}
+
+// first are the keys of which git takes the first value, the repository's, so that a later one sets none aside. Where they are,
+// nothing is fetched.
+var first = regexp.MustCompile(`^remote\..*\.(?:uploadpack|vcs)$`)
+
+// lfs are the values that `git lfs install --local` writes. The program that they name is the one that is in PATH.
+var lfs = []string{
+	"git-lfs clean -- %f", "git-lfs smudge -- %f", "git-lfs smudge --skip -- %f", "git-lfs filter-process", "git-lfs filter-process --skip",
+}
+
+// Distrust is git for the repository that it is in, without the programs that the repository's own configuration names, in
+// files that it includes too: whoever made a clone decides what is in its configuration, and reading a repository is not
+// consent to run that. A person's own configuration is obeyed, and so is Git LFS, as it installs itself.
+//
+// A filter that is left out this way makes files that it changes look changed; see Filters.
+func (g Git) Distrust(ctx context.Context) (Git, error) {
+	own, err := g.own(ctx, "--local")
+	if err != nil {
+		return Git{}, err
+	}
+	if slices.Contains(own, Setting{"extensions.worktreeconfig", "true"}) {
+		more, err := g.own(ctx, "--worktree")
+		if err != nil {
+			return Git{}, err
+		}
+		own = append(own, more...)
+	}
+	for _, s := range own {
+		if first.MatchString(s.Key) {
+			g.Protocols = "none"
+		}
+		for _, p := range programs {
+			if !p.key.MatchString(s.Key) || isLFS(own, s.Key) {
+				continue
+			}
+			if strings.ContainsAny(s.Key, "=\n") {
+				return Git{}, fault.Errorf(fault.Git, "the repository's configuration names a program with the key %.80q, which cannot be set aside: remove it", s.Key)
+			}
+			g = g.Set(s.Key + "=" + p.instead)
+			g.aside = append(slices.Clip(g.aside), s.Key)
+		}
+	}
+	return g, nil
+}
+
+// Filters are the keys of the filters that Distrust has set aside.
+func (g Git) Filters() []string {
+	return slices.DeleteFunc(slices.Clone(g.aside), func(key string) bool {
+		return !strings.HasPrefix(key, "filter.") || strings.HasSuffix(key, ".required")
+	})
+}
+
+// isLFS reports whether the key is of the filter of Git LFS, and all that the repository says of that is Git LFS's own.
+func isLFS(own []Setting, key string) bool {
+	const filter = "filter.lfs."
+	return strings.HasPrefix(key, filter) && !slices.ContainsFunc(own, func(s Setting) bool {
+		return strings.HasPrefix(s.Key, filter) && s.Key != filter+"required" && !slices.Contains(lfs, s.Value)
+	})
+}
+
+// own is what the repository's own configuration says, without what the machine's and the person's do. Git writes the names of
+// sections and keys in lower case.
+func (g Git) own(ctx context.Context, which string) ([]Setting, error) {
+	out, err := g.Run(ctx, nil, "config", which, "--includes", "--list", "-z")
+	if err != nil {
+		return nil, err
+	}
+	var all []Setting
+	for entry := range strings.SplitSeq(string(out), "\x00") {
+		if key, value, _ := strings.Cut(entry, "\n"); key != "" {
+			all = append(all, Setting{key, value})
+		}
+	}
+	return all, nil
+}

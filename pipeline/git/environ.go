@@ -1,0 +1,127 @@
+package git
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// local are the variables that git sees while it works on this machine: where things are, who runs it (git asks whose a
+// repository is), and how a repository that fetches contents only when they are read reaches its remote. No token, no
+// key and no password is among them.
+var local = []string{
+	"PATH", "HOME", "XDG_CONFIG_HOME", "USER", "LOGNAME", "SUDO_UID", "TMPDIR", "TMP", "TEMP", "LD_LIBRARY_PATH",
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSH_AUTH_SOCK",
+	// Windows cannot start a program without these.
+	"SYSTEMROOT", "WINDIR", "PATHEXT", "COMSPEC", "USERPROFILE", "HOMEDRIVE", "HOMEPATH", "USERNAME", "APPDATA", "LOCALAPPDATA",
+	"PROGRAMDATA", "PROGRAMFILES", "PROGRAMFILES(X86)",
+}
+
+// kept are git's own variables that stay; a _ at the end is the beginning of a name. All others go: a hook or `git rebase
+// --exec` around this process sets GIT_DIR, GIT_INDEX_FILE and their like, and they would point at another repository. These
+// say where a person's configuration is, which names credential helpers and the folders that are safe, and how a
+// remote is reached.
+var kept = []string{
+	"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_",
+	"GIT_EXEC_PATH", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+	"GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_SSL_", "GIT_PROXY_",
+}
+
+// asking are the programs that a person names for what git would ask. They run where git goes to a remote.
+var asking = []string{"GIT_ASKPASS", "SSH_ASKPASS"}
+
+// Local is what git may see of an environment while it works on this machine.
+func Local(environ []string) []string {
+	return filter(environ, func(name string) bool { return slices.Contains(local, name) || among(kept, name) })
+}
+
+// Remote is what git may see of an environment where it goes to a remote: a credential helper, and an askpass program, is one that
+// a person has chosen, and finds there what it needs. Only git's own variables are taken away that point elsewhere.
+func Remote(environ []string) []string {
+	return filter(environ, func(name string) bool {
+		return !strings.HasPrefix(name, "GIT_") && name != "LC_ALL" && name != "LANGUAGE" || among(kept, name) || among(asking, name)
+	})
+}
+
+// Unattended is the environment with an SSH that asks nothing and waits for nobody, unless it names one.
+func Unattended(environ []string) []string {
+	for _, kv := range environ {
+		if name := key(kv); name == "GIT_SSH" || name == "GIT_SSH_COMMAND" {
+			return environ
+		}
+	}
+	return append(slices.Clone(environ), "GIT_SSH_COMMAND=ssh -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=15 -oServerAliveCountMax=4")
+}
+
+func among(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool {
+		return n == name || strings.HasSuffix(n, "_") && strings.HasPrefix(name, n)
+	})
+}
+
+func filter(environ []string, keep func(name string) bool) []string {
+	var out []string
+	for _, kv := range environ {
+		if keep(key(kv)) {
+			out = append(out, kv)
+		}
+	}
+	return out
+}
+
+// key is the name of a variable, in upper case as Windows compares them.
+func key(kv string) string {
+	name, _, _ := strings.Cut(kv, "=")
+	return strings.ToUpper(name)
+}
+
+// environment makes git's words those that are read here, its objects the real ones, keeps it from asking at a terminal and
+// from writing where it only reads, and allows it the transports that are meant: none leads to ext::, which runs what it names.
+func (g Git) environment() []string {
+	protocols := g.Protocols
+	if protocols == "" {
+		protocols = "https:http:ssh:git:file"
+	}
+	env := append(
+		slices.Clip(g.environ),
+		"LC_ALL=C", "LANGUAGE=C", "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_NO_REPLACE_OBJECTS=1", "GIT_ATTR_NOSYSTEM=1",
+		"GIT_ALLOW_PROTOCOL="+protocols,
+	)
+	if g.Private == nil {
+		return env
+	}
+	count := 0
+	for _, kv := range env {
+		if value, ok := strings.CutPrefix(kv, "GIT_CONFIG_COUNT="); ok {
+			count, _ = strconv.Atoi(value)
+			count = max(count, 0)
+		}
+	}
+	for _, s := range g.Private() {
+		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", count, s.Key), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", count, s.Value))
+		count++
+	}
+	return append(env, fmt.Sprintf("GIT_CONFIG_COUNT=%d", count))
+}
+
+// find looks git up in the PATH of environ, not in that of this process.
+func find(environ []string) (string, error) {
+	for _, kv := range slices.Backward(environ) {
+		if key(kv) != "PATH" {
+			continue
+		}
+		for _, dir := range filepath.SplitList(kv[len("PATH="):]) {
+			if !filepath.IsAbs(dir) {
+				continue
+			}
+			if program, err := exec.LookPath(filepath.Join(dir, "git")); err == nil {
+				return program, nil
+			}
+		}
+		break
+	}
+	return "", exec.ErrNotFound
+}

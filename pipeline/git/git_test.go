@@ -1,0 +1,380 @@
+package git_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+var needs = git.Version{Major: 2, Minor: 25}
+
+// environ is this process's, with nothing of the machine's configuration of git and with more.
+func environ(t testing.TB, more ...string) []string {
+	return append(append(
+		os.Environ(), "HOME="+t.TempDir(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=Test", "GIT_AUTHOR_EMAIL=test@example.com", "GIT_COMMITTER_NAME=Test", "GIT_COMMITTER_EMAIL=test@example.com",
+	), more...)
+}
+
+// do runs git as a person does.
+func do(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir, cmd.Env = dir, environ(t)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func write(t testing.TB, name, text string, mode os.FileMode) string {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+	must(t, os.WriteFile(name, []byte(text), mode))
+	return name
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// repository has files that go through the filters one to four and lfs, and that git has to read again to see whether they changed.
+func repository(t testing.TB) string {
+	dir := t.TempDir()
+	do(t, dir, "init", "--quiet", "--initial-branch=main")
+	for _, n := range []string{"one", "two", "three", "four", "lfs"} {
+		write(t, filepath.Join(dir, "f."+n), n+"\n", 0o644)
+		f, err := os.OpenFile(filepath.Join(dir, ".gitattributes"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		must(t, err)
+		_, err = f.WriteString("*." + n + " filter=" + n + "\n")
+		must(t, errors.Join(err, f.Close()))
+	}
+	do(t, dir, "add", "--all")
+	do(t, dir, "commit", "--quiet", "--message", "one")
+	for _, n := range []string{"one", "two", "three", "four", "lfs"} {
+		later := time.Now().Add(time.Hour)
+		must(t, os.Chtimes(filepath.Join(dir, "f."+n), later, later))
+	}
+	return dir
+}
+
+// recorder is a program that writes down under which name it was run. As a filter it changes nothing.
+func recorder(t testing.TB) (program, ran string) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the programs are scripts")
+	}
+	dir := t.TempDir()
+	ran = filepath.Join(dir, "ran")
+	return write(t, filepath.Join(dir, "program"), "#!/bin/sh\necho \"$1\" >>'"+ran+"'\ncase $1 in uploadpack|ssh) exit 1;; esac\ncat\n", 0o755), ran
+}
+
+// taken is what ran since it was last asked.
+func taken(t testing.TB, ran string) []string {
+	t.Helper()
+	b, err := os.ReadFile(ran)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	must(t, err)
+	must(t, os.Remove(ran))
+	names := strings.Fields(string(b))
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func TestDistrust(t *testing.T) {
+	program, ran := recorder(t)
+	dir := repository(t)
+	for i, key := range []string{
+		"filter.one.clean", "filter.one.smudge", "core.fsmonitor", "core.sshCommand", "core.askPass", "core.editor", "core.pager", "core.gitProxy",
+		"core.alternateRefsCommand", "credential.helper", "credential.https://example.com.helper", "diff.external", "diff.x.textconv", "gpg.program",
+		"remote.origin.uploadpack", "remote.origin.vcs", "uploadpack.packObjectsHook", "pager.status", "alias.status", "lfs.extension.x.clean",
+		"lfs.customtransfer.x.path",
+	} {
+		value := program + " " + key
+		if strings.HasPrefix(key, "alias.") {
+			value = "!" + value
+		}
+		do(t, dir, "config", key, value)
+		if i == 0 {
+			do(t, dir, "config", "filter.one.required", "true")
+		}
+	}
+	hooks := filepath.Join(dir, ".git", "hooks")
+	for _, hook := range []string{"post-index-change", "reference-transaction", "pre-push"} {
+		write(t, filepath.Join(hooks, hook), "#!/bin/sh\nexec '"+program+"' hook:"+hook+"\n", 0o755)
+	}
+	included := filepath.Join(t.TempDir(), "included")
+	do(t, dir, "config", "include.path", included)
+	do(t, dir, "config", "-f", included, "filter.two.process", program+" two")
+	do(t, dir, "config", "-f", included, "filter.two.clean", program+" two")
+	onlyIf := filepath.Join(t.TempDir(), "onlyif")
+	do(t, dir, "config", "includeIf.onbranch:main.path", onlyIf)
+	do(t, dir, "config", "-f", onlyIf, "FILTER.three.CLEAN", program+" three")
+	do(t, dir, "config", "extensions.worktreeConfig", "true")
+	do(t, dir, "config", "--worktree", "filter.four.clean", program+" four")
+	do(t, dir, "config", "filter.lfs.clean", program+" lfs")
+
+	plain, err := git.New(git.Local(environ(t)), dir, needs)
+	must(t, err)
+	g, err := plain.Distrust(t.Context())
+	must(t, err)
+	for _, args := range [][]string{
+		{"status", "--porcelain=v2", "-z", "--untracked-files=all"},
+		{"log", "-z", "--format=%H%n%aN%n%B"},
+		{"ls-files", "-z", "--others", "--exclude-standard"},
+		{"cat-file", "commit", "HEAD"},
+		{"tag", "v1"},
+	} {
+		_, err := g.Run(t.Context(), nil, args...)
+		must(t, err)
+	}
+	if names := taken(t, ran); names != nil {
+		t.Errorf("the repository had these programs run: %q", names)
+	}
+	// The test sees them: without Distrust the filters run, whatever else is said on the command line.
+	_, _ = plain.Run(t.Context(), nil, "status")
+	if names := taken(t, ran); !slices.Contains(names, "filter.one.clean") && !slices.Contains(names, "two") {
+		t.Errorf("without Distrust these run: %q", names)
+	}
+
+	do(t, dir, "config", "filter.a=b.clean", program)
+	if _, err := plain.Distrust(t.Context()); fault.CodeOf(err) != fault.Git || !strings.Contains(err.Error(), "filter.a=b.clean") {
+		t.Errorf("a key that cannot be set aside: %v", err)
+	}
+}
+
+// A person's own filters are obeyed, and so is Git LFS where it was installed for one repository.
+func TestOwnFilters(t *testing.T) {
+	program, ran := recorder(t)
+	dir := repository(t)
+	global := filepath.Join(t.TempDir(), "config")
+	do(t, dir, "config", "-f", global, "filter.one.clean", program+" mine")
+	bin := t.TempDir()
+	write(t, filepath.Join(bin, "git-lfs"), "#!/bin/sh\nexec '"+program+"' git-lfs\n", 0o755)
+	do(t, dir, "config", "filter.lfs.clean", "git-lfs clean -- %f")
+	do(t, dir, "config", "filter.lfs.required", "true")
+	env := environ(t, "GIT_CONFIG_GLOBAL="+global, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	g, err := git.New(git.Local(env), dir, needs)
+	must(t, err)
+	g, err = g.Distrust(t.Context())
+	must(t, err)
+	out, err := g.Run(t.Context(), nil, "status", "--porcelain=v2")
+	must(t, err)
+	if len(out) > 0 {
+		t.Errorf("changed:\n%s", out)
+	}
+	if names := taken(t, ran); !slices.Equal(names, []string{"git-lfs", "mine"}) {
+		t.Errorf("these ran: %q", names)
+	}
+}
+
+// A clone that fetches what it lacks when it is read reaches its remote by a person's programs, not by its own.
+func TestPartialClone(t *testing.T) {
+	program, ran := recorder(t)
+	from := repository(t)
+	do(t, from, "config", "uploadpack.allowFilter", "true")
+	do(t, from, "config", "uploadpack.allowAnySHA1InWant", "true")
+	dir := filepath.Join(t.TempDir(), "clone")
+	do(t, from, "clone", "--quiet", "--no-checkout", "--filter=blob:none", "file://"+filepath.ToSlash(from), dir)
+	do(t, dir, "config", "remote.origin.uploadpack", program+" uploadpack")
+	plain, err := git.New(git.Local(environ(t)), dir, needs)
+	must(t, err)
+	if _, err := plain.Run(t.Context(), nil, "cat-file", "blob", "HEAD:f.one"); err == nil || taken(t, ran) == nil {
+		t.Fatalf("the program of the clone did not run: %v", err)
+	}
+	g, err := plain.Distrust(t.Context())
+	must(t, err)
+	if _, err := g.Run(t.Context(), nil, "cat-file", "blob", "HEAD:f.one"); git.KindOf(err) != git.Absent || !strings.Contains(err.Error(), "transport 'file' not allowed") {
+		t.Error(err)
+	}
+	do(t, dir, "config", "--unset", "remote.origin.uploadpack")
+	g, err = plain.Distrust(t.Context())
+	must(t, err)
+	if out, err := g.Run(t.Context(), nil, "cat-file", "blob", "HEAD:f.one"); err != nil || string(out) != "one\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	do(t, dir, "config", "remote.origin.url", "ssh://127.0.0.1:1/x")
+	do(t, dir, "config", "core.sshCommand", program+" ssh")
+	g, err = plain.Distrust(t.Context())
+	must(t, err)
+	if _, err := g.Run(t.Context(), nil, "cat-file", "blob", "HEAD:f.two"); err == nil {
+		t.Error("what is nowhere was read")
+	}
+	if names := taken(t, ran); names != nil {
+		t.Errorf("these ran: %q", names)
+	}
+}
+
+// What git sees of the machine.
+func TestEnvironment(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the git that tells its environment is a script")
+	}
+	bin := t.TempDir()
+	write(t, filepath.Join(bin, "git"), "#!/bin/sh\nexec env\n", 0o755)
+	all := []string{
+		"PATH=" + bin + string(filepath.ListSeparator) + os.Getenv("PATH"), "HOME=/home/me", "GITHUB_TOKEN=canary", "AWS_SECRET_ACCESS_KEY=canary",
+		"SLIPWAY_KEY=canary", "GIT_ASKPASS=ask", "GIT_DIR=elsewhere", "GIT_INDEX_FILE=elsewhere", "GIT_TRACE=1", "LC_ALL=de_DE.UTF-8", "GIT_SSL_CAINFO=ca",
+		"GIT_EXTERNAL_DIFF=elsewhere", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=user.name", "GIT_CONFIG_VALUE_0=Me", "https_proxy=http://proxy", "GIT_SSH=plink",
+	}
+	see := func(env []string, change func(*git.Git)) string {
+		t.Helper()
+		g, err := git.New(env, t.TempDir(), needs)
+		must(t, err)
+		if change != nil {
+			change(&g)
+		}
+		out, err := g.Run(t.Context(), nil, "version")
+		must(t, err)
+		return "\n" + string(out)
+	}
+	has := func(seen string, want bool, names ...string) {
+		t.Helper()
+		for _, n := range names {
+			if strings.Contains(seen, "\n"+n) != want {
+				t.Errorf("git sees %s: %v", n, !want)
+			}
+		}
+	}
+	here, there := see(git.Local(all), nil), see(git.Remote(all), nil)
+	for _, seen := range []string{here, there} {
+		has(seen, true, "HOME=/home/me", "GIT_SSL_CAINFO=ca", "GIT_CONFIG_KEY_0=user.name", "https_proxy=", "GIT_SSH=plink", "LC_ALL=C\n", "GIT_TERMINAL_PROMPT=0",
+			"GIT_NO_REPLACE_OBJECTS=1", "GIT_ALLOW_PROTOCOL=https:http:ssh:git:file\n")
+		has(seen, false, "GIT_DIR", "GIT_INDEX_FILE", "GIT_TRACE", "GIT_EXTERNAL_DIFF", "LC_ALL=de_DE", "GIT_SSH_COMMAND")
+	}
+	if strings.Contains(here, "canary") {
+		t.Errorf("git sees a secret while it works on this machine:\n%s", here)
+	}
+	has(here, false, "GIT_ASKPASS")
+	has(there, true, "GIT_ASKPASS=ask", "GITHUB_TOKEN=canary")
+
+	private := see(git.Local(all), func(g *git.Git) {
+		g.Private = func() []git.Setting { return []git.Setting{{Key: "a.b", Value: "c"}, {Key: "d.e", Value: "f"}} }
+		g.Protocols = "https"
+	})
+	has(private, true, "GIT_CONFIG_KEY_1=a.b", "GIT_CONFIG_VALUE_1=c", "GIT_CONFIG_KEY_2=d.e", "GIT_CONFIG_COUNT=3", "GIT_ALLOW_PROTOCOL=https\n")
+	if env := git.Unattended(all); len(env) != len(all) {
+		t.Errorf("another SSH is named than the person's: %q", env[len(all):])
+	}
+	if env := git.Unattended(nil); len(env) != 1 || !strings.HasPrefix(env[0], "GIT_SSH_COMMAND=ssh -oBatchMode=yes ") {
+		t.Errorf("%q", env)
+	}
+}
+
+func TestBounds(t *testing.T) {
+	dir := repository(t)
+	g, err := git.New(git.Local(environ(t)), dir, needs)
+	must(t, err)
+	must(t, g.CheckVersion(t.Context()))
+	id, err := g.ID(t.Context(), strings.NewReader(strings.Repeat("x", 1<<20)), "hash-object", "-w", "--stdin")
+	must(t, err)
+	if out, err := g.Run(t.Context(), nil, "cat-file", "blob", id); err != nil || len(out) != 1<<20 {
+		t.Errorf("%d bytes, %v", len(out), err)
+	}
+	small := g
+	small.Max = 1<<20 - 1
+	if _, err := small.Run(t.Context(), nil, "cat-file", "blob", id); fault.CodeOf(err) != fault.Git || !strings.Contains(err.Error(), "it wrote more than 0 MiB") {
+		t.Error(err)
+	}
+	if _, err := g.ID(t.Context(), nil, "cat-file", "-t", id); fault.CodeOf(err) != fault.Git || !strings.Contains(err.Error(), `it answers "blob"`) {
+		t.Error(err)
+	}
+	var got bytes.Buffer
+	copyAll := func(r io.Reader) error { _, err := io.Copy(&got, r); return err }
+	if err := g.Stream(t.Context(), nil, copyAll, "cat-file", "blob", id); err != nil || got.Len() != 1<<20 {
+		t.Errorf("%d bytes, %v", got.Len(), err)
+	}
+	enough := errors.New("enough")
+	if err := g.Stream(t.Context(), nil, func(io.Reader) error { return enough }, "cat-file", "blob", id); !errors.Is(err, enough) {
+		t.Error(err)
+	}
+	short := func(r io.Reader) error { _, err := io.ReadFull(r, make([]byte, 10)); return err }
+	if err := g.Stream(t.Context(), nil, short, "cat-file", "blob", strings.Repeat("0", 40)); fault.CodeOf(err) != fault.Git || !strings.Contains(err.Error(), "running git cat-file: ") {
+		t.Errorf("git's own complaint is not the error: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := g.Run(ctx, nil, "version"); !errors.Is(err, context.Canceled) || fault.CodeOf(err) != fault.Transient {
+		t.Error(err)
+	}
+	if _, err := git.New([]string{"PATH=" + t.TempDir() + string(filepath.ListSeparator) + "."}, dir, needs); fault.CodeOf(err) != fault.Git ||
+		!strings.Contains(err.Error(), "git is not in PATH: install git 2.25 or later") {
+		t.Error(err)
+	}
+	newer, err := git.New(git.Local(environ(t)), dir, git.Version{Major: 99})
+	must(t, err)
+	if err := newer.CheckVersion(t.Context()); fault.CodeOf(err) != fault.Git || !strings.Contains(err.Error(), "install git 99.0 or later") {
+		t.Error(err)
+	}
+}
+
+// An end from outside ends git, also one that is waiting.
+func TestCancelled(t *testing.T) {
+	g, err := git.New(git.Local(environ(t)), repository(t), needs)
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer w.Close()
+	defer r.Close()
+	go func() { _, _ = w.WriteString("HEAD\n"); cancel() }()
+	err = g.Stream(ctx, r, func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err }, "cat-file", "--batch")
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestKinds(t *testing.T) {
+	for said, want := range map[string]struct {
+		kind git.Kind
+		code fault.Code
+	}{
+		"fatal: not a git repository (or any of the parent directories): .git":                               {git.NoRepository, fault.Transient},
+		"fatal: this operation must be run in a work tree":                                                   {git.NotBare, fault.Transient},
+		"fatal: remote error: upload-pack: not our ref 1111":                                                 {git.NoRef, fault.Transient},
+		"fatal: Authentication failed for 'https://example.com/x.git/'":                                      {git.Refused, fault.Credentials},
+		"fatal: could not read Username for 'https://example.com': terminal prompts disabled":                {git.Refused, fault.Credentials},
+		"remote: Repository not found.\nfatal: repository 'https://github.com/a/b/' not found":               {git.Refused, fault.Credentials},
+		"git@example.com: Permission denied (publickey).":                                                    {git.Refused, fault.Credentials},
+		"remote: error: GH006: Protected branch update failed for refs/heads/main.":                          {git.Protected, fault.Policy},
+		"fatal: repository 'https://example.com/x.git/' not found":                                           {git.Absent, fault.Usage},
+		"fatal: transport 'ext' not allowed":                                                                 {git.Absent, fault.Usage},
+		"! [rejected]        a -> main (fetch first)":                                                        {git.Moved, fault.Transient},
+		"! [remote rejected] a -> main (cannot lock ref 'refs/heads/main': is at 1 but expected 2)":          {git.Moved, fault.Transient},
+		"fatal: unable to access 'https://example.com/': Could not resolve host: example.com":                {git.Other, fault.Transient},
+		"fatal: detected dubious ownership in repository at '/x'\nTo add an exception for this directory, x": {git.Other, fault.Transient},
+	} {
+		err := fault.New(fault.Git, &git.Error{Command: "push", Said: said, Err: errors.New("exit status 1")})
+		if got := git.KindOf(err); got != want.kind {
+			t.Errorf("%q is of kind %d, want %d", said, got, want.kind)
+		}
+		if got := git.OfRemote(err); fault.CodeOf(got) != want.code || !strings.HasPrefix(got.Error(), "running git push: ") || strings.Contains(got.Error(), "\n") {
+			t.Errorf("%q has code %d, want %d: %v", said, fault.CodeOf(got), want.code, got)
+		}
+	}
+	other := fault.New(fault.Mismatch, errors.New("x"))
+	if git.KindOf(other) != git.Other || git.OfRemote(other) != other || git.OfRemote(nil) != nil {
+		t.Error("an error of something else was changed")
+	}
+	hostile := &git.Error{Command: "status", Said: "fatal: bad\x1b[2J \u202ename\nfatal: bad\x1b[2J \u202ename\n\n" + strings.Repeat("x", 1000)}
+	if s := hostile.Error(); strings.ContainsAny(s, "\x1b\u202e\n") || strings.Count(s, "bad") != 1 || len(s) > 650 {
+		t.Errorf("%q", s)
+	}
+}
