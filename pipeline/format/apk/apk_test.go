@@ -123,6 +123,8 @@ func TestGolden(t *testing.T) {
 	packagetest.Golden(t, "blocks", b, listing(t, b))
 }
 
+func TestMemory(t *testing.T) { packagetest.Memory(t, apk.Write) }
+
 func TestIndependence(t *testing.T) { packagetest.Independent(t, apk.Write) }
 
 func TestRefusals(t *testing.T) {

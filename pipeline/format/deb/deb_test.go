@@ -152,6 +152,8 @@ func TestGolden(t *testing.T) {
 	packagetest.Golden(t, "least", b, listing(t, b))
 }
 
+func TestMemory(t *testing.T) { packagetest.Memory(t, deb.Write) }
+
 func TestIndependence(t *testing.T) { packagetest.Independent(t, deb.Write) }
 
 func TestRefusals(t *testing.T) {

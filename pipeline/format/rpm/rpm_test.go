@@ -229,6 +229,8 @@ func TestGolden(t *testing.T) {
 	packagetest.Golden(t, "least", b, listing(t, b))
 }
 
+func TestMemory(t *testing.T) { packagetest.Memory(t, rpm.Write) }
+
 func TestIndependence(t *testing.T) { packagetest.Independent(t, rpm.Write) }
 
 func TestRefusals(t *testing.T) {

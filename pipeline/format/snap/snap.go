@@ -60,14 +60,11 @@ func Write(w io.Writer, p format.Package, o Options) error {
 		}
 		files = append(files, f.File)
 	}
-	b, err := squashfs.Image(files, squashfs.Options{Time: p.Time, Compression: o.Compression})
+	size, err := squashfs.Write(w, files, squashfs.Options{Time: p.Time, Compression: o.Compression, Scratch: p.Scratch})
 	if err != nil {
 		return err
 	}
-	if len(b) < minSize {
-		b = append(b, make([]byte, minSize-len(b))...)
-	}
-	if _, err := w.Write(b); err != nil {
+	if _, err := w.Write(make([]byte, max(0, minSize-size))); err != nil {
 		return fmt.Errorf("writing snap: %w", err)
 	}
 	return nil

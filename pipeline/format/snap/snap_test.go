@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/memorytest"
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/format/snap"
@@ -479,4 +481,17 @@ func TestSnapdAgrees(t *testing.T) {
 		}
 		output(t, "snapd", "snap", "pack", "--check-skeleton", dir)
 	}
+}
+
+// By zstd, since xz takes a minute for it; only the compressor is another.
+func TestMemory(t *testing.T) {
+	memorytest.Bound(t, func(program string) error {
+		f, err := archive.Disk("usr/bin/tool", program)
+		if err != nil {
+			return err
+		}
+		p := example(t)
+		p.Files[0].File = f
+		return snap.Write(io.Discard, p, snap.Options{Compression: squashfs.Zstd})
+	})
 }

@@ -2,12 +2,15 @@ package squashfs
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-build/slipway/pipeline/format/spool"
 )
 
 // stored marks the size of a block that is not compressed.
@@ -24,9 +27,10 @@ type block struct {
 	size uint32 // with stored; 0 for zeros
 }
 
-// appendFiles appends the contents of all files below root. Each block is compressed by itself, on any processor, and
-// they are appended in order: how many processors there are decides nothing.
-func appendFiles(out []byte, root *node, compression Compression) ([]byte, error) {
+// writeFiles writes the contents of all files below root to data, which is behind the superblock, and returns where they
+// end. Each block is compressed by itself, on any processor, and they are written in order: how many processors there are
+// decides nothing.
+func writeFiles(data *spool.Spool, root *node, compression Compression) (end uint64, err error) {
 	workers := runtime.GOMAXPROCS(0)
 	todo := make(chan *block)
 	inOrder := make(chan *block, 2*workers)
@@ -51,15 +55,19 @@ func appendFiles(out []byte, root *node, compression Compression) ([]byte, error
 			return err
 		})
 	}
+	end = superblockLen
 	seen := map[[sha256.Size]byte]*node{}
 	for b := range inOrder {
 		<-b.done
 		n := b.node
 		if n.sizes == nil {
-			n.start = uint64(len(out))
+			n.start = end
 		}
 		n.sizes = append(n.sizes, b.size)
-		out = append(out, b.out...)
+		if err == nil {
+			_, err = data.Write(b.out)
+		}
+		end += uint64(len(b.out))
 		if b.size == 0 {
 			n.holes += uint64(len(b.raw))
 		}
@@ -67,13 +75,15 @@ func appendFiles(out []byte, root *node, compression Compression) ([]byte, error
 			continue
 		}
 		if same, ok := seen[b.sum]; ok {
-			out = out[:n.start]
-			n.start = same.start
+			if err == nil {
+				err = data.Truncate(int64(n.start - superblockLen))
+			}
+			end, n.start = n.start, same.start
 		} else {
 			seen[b.sum] = n
 		}
 	}
-	return out, g.Wait()
+	return end, cmp.Or(g.Wait(), err)
 }
 
 // blocks reads the files at and below n in order. A file that shrinks or grows meanwhile is an error.

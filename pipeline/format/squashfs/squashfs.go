@@ -8,14 +8,18 @@
 package squashfs
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/format/archive"
+	"github.com/slipway-build/slipway/pipeline/format/spool"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -23,6 +27,7 @@ import (
 type Options struct {
 	Time        time.Time   // of the image and of everything in it, in whole seconds
 	Compression Compression // "" is XZ
+	Scratch     string      // folder that the data are in meanwhile; "" is the system's for temporary files
 }
 
 const (
@@ -55,57 +60,55 @@ type node struct {
 	holes uint64   // bytes of the file that are not stored because they are zeros
 }
 
-// Image is a file system with the files and the folders that their names imply. Root owns everything; modes are 0644 or
-// 0755. Compressing takes all processors and, besides the image, a few blocks of 128 KiB for each. An error names the
-// file that cannot be read or cannot be in an image.
-func Image(files []archive.File, o Options) ([]byte, error) {
+// Write writes a file system with the files and the folders that their names imply, and returns its size. Root owns
+// everything; modes are 0644 or 0755. Compressing takes all processors and a few blocks of 128 KiB for each. An error names
+// the file that cannot be read or cannot be in a file system, and leaves nothing written unless w itself fails.
+func Write(w io.Writer, files []archive.File, o Options) (size int64, err error) {
 	if o.Compression == "" {
 		o.Compression = XZ
 	}
 	id, ok := compressors[o.Compression]
 	if !ok {
-		return nil, fmt.Errorf("compression %q is not xz or zstd", o.Compression)
+		return 0, fmt.Errorf("compression %q is not xz or zstd", o.Compression)
 	}
 	sec := o.Time.Unix()
 	if sec < 0 || sec > math.MaxUint32 {
-		return nil, fmt.Errorf("time %s is not between 1970 and 2106; a file system cannot hold it", o.Time.UTC().Format(time.RFC3339))
+		return 0, fmt.Errorf("time %s is not between 1970 and 2106; a file system cannot hold it", o.Time.UTC().Format(time.RFC3339))
 	}
 	root, err := tree(files)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	count := root.enumerate()
 
-	out, err := appendFiles(make([]byte, superblockLen), root, o.Compression)
+	// The superblock is in front of the data, and has the places of the tables behind them.
+	data, err := spool.New(o.Scratch)
 	if err != nil {
-		return nil, err
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, data.Close()) }()
+	end, err := writeFiles(data, root, o.Compression)
+	if err != nil {
+		return 0, err
 	}
 	c, err := newCompressor(o.Compression, metadataSize)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	t := tables{inodes: metadata{compressor: c}, listings: metadata{compressor: c}, time: uint32(sec), refs: make([]byte, 8*count)}
 	t.add(root, count+1) // nobody's number: the root is in no folder
-	inodesAt := uint64(len(out))
-	if out, err = t.inodes.appendTo(out); err != nil {
-		return nil, err
-	}
-	listingsAt := uint64(len(out))
-	if out, err = t.listings.appendTo(out); err != nil {
-		return nil, err
-	}
-	fragmentsAt := uint64(len(out)) // of none
-	out, exportAt, err := appendLookup(out, c, t.refs)
-	if err != nil {
-		return nil, err
-	}
-	out, idsAt, err := appendLookup(out, c, make([]byte, 4)) // one, and it is 0
-	if err != nil {
-		return nil, err
+	tail := tail{begin: end}
+	inodesAt := tail.end()
+	listingsAt := tail.add(&t.inodes)
+	fragmentsAt := tail.add(&t.listings) // of none
+	exportAt := tail.lookup(c, t.refs)
+	idsAt := tail.lookup(c, make([]byte, 4)) // one, and it is 0
+	if tail.err != nil {
+		return 0, tail.err
 	}
 
 	le := binary.LittleEndian
-	s := append(out[:0:superblockLen], "hsqs"...)
+	s := append(make([]byte, 0, superblockLen), "hsqs"...)
 	s = le.AppendUint32(s, count)
 	s = le.AppendUint32(s, t.time)
 	s = le.AppendUint32(s, blockSize)
@@ -117,11 +120,17 @@ func Image(files []archive.File, o Options) ([]byte, error) {
 	s = le.AppendUint16(s, 4) // version 4.0
 	s = le.AppendUint16(s, 0)
 	s = le.AppendUint64(s, root.ref)
-	s = le.AppendUint64(s, uint64(len(out)))
+	s = le.AppendUint64(s, tail.end())
 	for _, at := range []uint64{idsAt, nowhere, inodesAt, listingsAt, fragmentsAt, exportAt} {
 		s = le.AppendUint64(s, at)
 	}
-	return append(out, make([]byte, -len(out)&(padding-1))...), nil
+	for _, part := range []io.WriterTo{bytes.NewReader(s), data, bytes.NewReader(tail.bytes), bytes.NewReader(make([]byte, -tail.end()&(padding-1)))} {
+		n, err := part.WriteTo(w)
+		if size += n; err != nil {
+			return size, fmt.Errorf("writing file system: %w", err)
+		}
+	}
+	return size, nil
 }
 
 // tree is the root of the files' folders.

@@ -104,11 +104,20 @@ func files(m map[string][]byte) []archive.File {
 
 func image(t testing.TB, files []archive.File, c squashfs.Compression) []byte {
 	t.Helper()
-	b, err := squashfs.Image(files, squashfs.Options{Time: commitTime, Compression: c})
+	return written(t, files, squashfs.Options{Time: commitTime, Compression: c})
+}
+
+func written(t testing.TB, files []archive.File, o squashfs.Options) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	size, err := squashfs.Write(&b, files, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	if size != int64(b.Len()) {
+		t.Errorf("%d bytes were written, and said to be %d", b.Len(), size)
+	}
+	return b.Bytes()
 }
 
 // check compares an image with what it was made of.
@@ -247,22 +256,14 @@ func TestIndependence(t *testing.T) {
 		}
 		same("files on disk, of other modes and times", image(t, disk, c))
 		for _, at := range []time.Time{commitTime.In(time.FixedZone("Kiritimati", 14*3600)), commitTime.Add(999_999_999)} {
-			b, err := squashfs.Image(files(m), squashfs.Options{Time: at, Compression: c})
-			if err != nil {
-				t.Fatal(err)
-			}
-			same(at.String(), b)
+			same(at.String(), written(t, files(m), squashfs.Options{Time: at, Compression: c}))
 		}
 		for _, n := range []int{1, 7} {
 			before := runtime.GOMAXPROCS(n)
 			same(fmt.Sprint(n, " processors"), image(t, files(m), c))
 			runtime.GOMAXPROCS(before)
 		}
-		b, err := squashfs.Image(files(m), squashfs.Options{Time: commitTime.Add(time.Second), Compression: c})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Equal(b, want) {
+		if b := written(t, files(m), squashfs.Options{Time: commitTime.Add(time.Second), Compression: c}); bytes.Equal(b, want) {
 			t.Errorf("%s: another time does not show", c)
 		}
 	}
@@ -313,8 +314,9 @@ func TestRefused(t *testing.T) {
 		{"grown", []archive.File{onDisk(9)}, squashfs.Options{Time: commitTime}, "bin/changed: it has more"},
 		{"gone", []archive.File{gone}, squashfs.Options{Time: commitTime}, "bin/gone"},
 	} {
-		if b, err := squashfs.Image(c.files, c.o); err == nil || !strings.Contains(err.Error(), c.want) || b != nil {
-			t.Errorf("%s: %v, and %d bytes", c.what, err, len(b))
+		var b bytes.Buffer
+		if size, err := squashfs.Write(&b, c.files, c.o); err == nil || !strings.Contains(err.Error(), c.want) || b.Len() > 0 || size > 0 {
+			t.Errorf("%s: %v, and %d bytes", c.what, err, b.Len())
 		}
 	}
 }

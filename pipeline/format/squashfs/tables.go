@@ -1,6 +1,7 @@
 package squashfs
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -55,27 +56,47 @@ func (m *metadata) flush(b []byte) {
 	m.out = append(binary.LittleEndian.AppendUint16(m.out, uint16(size)), packed...)
 }
 
-func (m *metadata) appendTo(out []byte) ([]byte, error) {
+// all is the whole table, which ends with this.
+func (m *metadata) all() ([]byte, error) {
 	if len(m.buf) > 0 {
 		m.flush(m.buf)
 		m.buf = nil
 	}
-	return append(out, m.out...), m.err
+	return m.out, m.err
 }
 
-// appendLookup appends a table and after it the places of its blocks, which is where the table is looked for.
-func appendLookup(out []byte, c compressor, table []byte) ([]byte, uint64, error) {
+// tail is what is behind the data. Its first error stays.
+type tail struct {
+	begin uint64 // where the data end
+	bytes []byte
+	err   error
+}
+
+func (t *tail) end() uint64 { return t.begin + uint64(len(t.bytes)) }
+
+// add appends a table and returns where it ends.
+func (t *tail) add(m *metadata) uint64 {
+	table, err := m.all()
+	t.bytes = append(t.bytes, table...)
+	t.err = cmp.Or(t.err, err)
+	return t.end()
+}
+
+// lookup appends a table and after it the places of its blocks. It returns where these are, which is where the table is
+// looked for.
+func (t *tail) lookup(c compressor, table []byte) uint64 {
 	m := metadata{compressor: c}
 	var places []byte
 	for len(table) > 0 {
 		start, _ := m.ref()
-		places = binary.LittleEndian.AppendUint64(places, uint64(len(out))+uint64(start))
+		places = binary.LittleEndian.AppendUint64(places, t.end()+uint64(start))
 		n := min(len(table), metadataSize)
 		m.write(table[:n])
 		table = table[n:]
 	}
-	out, err := m.appendTo(out)
-	return append(out, places...), uint64(len(out)), err
+	at := t.add(&m)
+	t.bytes = append(t.bytes, places...)
+	return at
 }
 
 // tables are the inodes and the listings of the folders.
