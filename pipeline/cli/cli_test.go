@@ -28,6 +28,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/slipway-build/slipway/pipeline/cli"
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/fixture/keylesstest"
 )
 
@@ -51,8 +52,11 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		Condition: func(cond string) (bool, error) {
-			if cond == "dagger" {
+			switch cond {
+			case "dagger":
 				return os.Getenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST") != "", nil
+			case "full":
+				return fixture.Full, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
@@ -164,7 +168,7 @@ func pushBase(ts *testscript.TestScript, _ bool, args []string) {
 	seed, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
 	index := mutate.IndexMediaType(empty.Index, types.DockerManifestList)
-	for i, platform := range []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "386"}, {OS: "unknown", Architecture: "unknown"}} {
+	for i, platform := range []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}, {OS: "unknown", Architecture: "unknown"}} {
 		img, err := random.Image(1000, 1, random.WithSource(randSource(seed+int64(i))))
 		ts.Check(err)
 		config, err := img.ConfigFile()
@@ -223,13 +227,13 @@ func TestKilled(t *testing.T) {
 	}
 	dir := t.TempDir()
 	project(t, dir)
-	build := func() *exec.Cmd {
-		cmd := exec.Command(ciProgram(t), "build", "--engine", "host", "--bases", "stand-in", "--no-cache")
+	build := func(more ...string) *exec.Cmd {
+		cmd := exec.Command(ciProgram(t), append([]string{"build", "--engine", "host", "--bases", "stand-in"}, more...)...)
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "SLIPWAY_CACHE="+t.TempDir())
 		return cmd
 	}
-	killed := build()
+	killed := build("--no-cache") // which takes long enough
 	if err := killed.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +319,7 @@ func project(t *testing.T, dir string) {
 		"go.mod":       "module example.com/tool\n\ngo 1.26\n",
 		"main.go":      "package main\n\nfunc main() { println(\"hello\") }\n",
 		"LICENSE":      "All rights given.\n",
-		"slipway.yaml": "version: 1\nproject: {name: tool}\nbinaries:\n  - {name: tool, main: ., targets: [linux/amd64, linux/386]}\nimages:\n  - {repository: example.com/tool, distros: [alpine]}\n",
+		"slipway.yaml": "version: 1\nproject: {name: tool}\nbinaries:\n  - {name: tool, main: ., targets: [linux/amd64, linux/arm64]}\nimages:\n  - {repository: example.com/tool, distros: [alpine]}\n",
 		"slipway.lock": "version: 1\ngo: {version: " + strings.TrimPrefix(runtime.Version(), "go") + "}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {

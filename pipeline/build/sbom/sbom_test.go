@@ -22,6 +22,7 @@ import (
 	spdx "github.com/spdx/tools-golang/spdx/v2/v2_3"
 
 	"github.com/slipway-build/slipway/pipeline/build/sbom/osdb"
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -481,11 +482,16 @@ func TestReadProgram(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, system := range []string{"linux", "windows", "darwin", "plan9"} {
+	platforms := []string{"linux/amd64", "windows/amd64", "darwin/arm64"}
+	if fixture.Full {
+		platforms = append(platforms, "plan9/amd64")
+	}
+	for _, platform := range platforms {
+		system, arch, _ := strings.Cut(platform, "/")
 		out := filepath.Join(dir, "hello-"+system)
 		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out, ".")
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+		cmd.Env = append(os.Environ(), "GOOS="+system, "GOARCH="+arch, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 		if b, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, b)
 		}
