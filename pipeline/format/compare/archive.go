@@ -81,7 +81,7 @@ func key(e inspect.Entry) string { return e.Part + "\x00" + e.Name }
 // opened compares two archives: what is in them, in which order, with which headers and which contents.
 func (c *comparer) opened(f file, x, y opened, a, b Source) error {
 	before, gz := c.n, c.gz
-	pairs, structure := c.structure(f.where, x.Entries, y.Entries, alias(f.format, x.Entries, y.Entries))
+	pairs, structure := c.structure(f.where, x.Entries, y.Entries, aliases(f.format, x.Entries, y.Entries))
 	docs := c.headers(f, x, y, pairs, structure)
 	ofGzip := c.gz - gz
 	if err := c.contents(f, x, y, pairs, structure, docs); err != nil {
@@ -120,24 +120,11 @@ func (c *comparer) opened(f file, x, y opened, a, b Source) error {
 	return nil
 }
 
-// alias is under which name the published has the core properties of a nupkg: their name is a sum of what is in them.
-func alias(format string, a, b []inspect.Entry) map[string]string {
-	if format != inspect.Nupkg {
-		return nil
+func aliases(format string, a, b []inspect.Entry) map[string]string {
+	if of := table[format].alias; of != nil {
+		return of(a, b)
 	}
-	find := func(list []inspect.Entry) (found []string) {
-		for _, e := range list {
-			if strings.HasSuffix(e.Name, ".psmdcp") {
-				found = append(found, e.Name)
-			}
-		}
-		return found
-	}
-	x, y := find(a), find(b)
-	if len(x) != 1 || len(y) != 1 {
-		return nil
-	}
-	return map[string]string{y[0]: x[0]}
+	return nil
 }
 
 // structure tells of entries that only one has, of those that have another name in the other, and of their order.
@@ -250,22 +237,19 @@ func (n *notes) tell(c *comparer, where []string) {
 // at, since fields that are kept of them tell more.
 func (c *comparer) headers(f file, x, y opened, pairs []pair, structure bool) map[string]bool {
 	docs := map[string]bool{}
-	moved := structure || slices.ContainsFunc(pairs, func(p pair) bool { return p.a.Size != p.b.Size && !metadata(f.format, p.a) })
+	moved := structure || slices.ContainsFunc(pairs, func(p pair) bool { return p.a.Size != p.b.Size && roleOf(f.format, p.a) == installed })
 	for _, k := range fieldKeys(x, y) {
 		if x.Fields[k] == y.Fields[k] {
 			continue
 		}
-		switch classOf(f.format, k) {
+		switch cl := classOf(f.format, k); cl {
 		case own:
 			c.field(f.where, x, y, k)
-		case document:
-			doc, _ := documentOf(f.format, k, x)
+		case line, total, checksum:
+			doc := documentOf(f.format, k, x)
 			docs[key(doc)] = true
-			if moved && slices.Contains([]string{"control.Installed-Size", "pkginfo.size"}, k) {
+			if cl == checksum || cl == total && moved {
 				continue // follows from what is in it
-			}
-			if k == "pkginfo.datahash" {
-				continue // and so does this
 			}
 			_, name, _ := strings.Cut(k, ".")
 			c.values(place(f.where, doc), name, x.Facts, y.Facts, k)
@@ -441,16 +425,16 @@ func method(s string) string {
 func (c *comparer) contents(f file, x, y opened, pairs []pair, structure bool, docs map[string]bool) error {
 	inside := structure // whether what a package installs differs
 	for _, p := range pairs {
-		inside = inside || p.a.Digest != p.b.Digest && !metadata(f.format, p.a)
+		inside = inside || p.a.Digest != p.b.Digest && roleOf(f.format, p.a) == installed
 	}
 	found := c.n
 	var now, late []pair
 	for _, p := range pairs {
 		switch {
 		case p.a.Type != inspect.File || p.b.Type != inspect.File || p.a.Digest == p.b.Digest || docs[key(p.a)]:
-		case sums(f.format, p.a) && inside:
+		case roleOf(f.format, p.a) == sums && inside:
 			// inspect holds the sums against the data.
-		case repeats(f.format, p.a):
+		case roleOf(f.format, p.a) == repeats:
 			late = append(late, p)
 		default:
 			now = append(now, p)
@@ -528,27 +512,6 @@ func load(o opened, want map[string]int64) (map[string][]byte, error) {
 		return nil, fmt.Errorf("reading entries: %w", err)
 	}
 	return out, nil
-}
-
-// metadata tells whether an entry is about the package, and not in what it installs.
-func metadata(format string, e inspect.Entry) bool {
-	return (format == inspect.Deb || format == inspect.APK) && e.Part != "data"
-}
-
-func sums(format string, e inspect.Entry) bool {
-	return format == inspect.Deb && e.Part == "control" && e.Name == "md5sums"
-}
-
-// repeats tells whether an entry is another one because others are: the signature of an apk, and what a nupkg has besides
-// its nuspec for readers that know nothing of NuGet.
-func repeats(format string, e inspect.Entry) bool {
-	switch format {
-	case inspect.APK:
-		return e.Part == "signature"
-	case inspect.Nupkg:
-		return e.Name == "_rels/.rels" || strings.HasSuffix(e.Name, ".psmdcp")
-	}
-	return false
 }
 
 // inner compares the contents of an entry, which may have been read.

@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"unicode/utf8"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/inspect"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -86,14 +87,14 @@ const (
 // so a chart is also known by the folder charts.
 func FormatOf(name string) string {
 	lower := strings.ToLower(name)
+	for _, f := range format.All {
+		if archives(f.Name) && strings.HasSuffix(lower, f.Ending) {
+			return f.Name
+		}
+	}
 	for _, e := range []struct{ ending, format string }{
 		{".tar.gz", inspect.TarGz},
 		{".zip", inspect.Zip},
-		{".deb", inspect.Deb},
-		{".rpm", inspect.RPM},
-		{".apk", inspect.APK},
-		{".snap", inspect.Snap},
-		{".nupkg", inspect.Nupkg},
 		{".cdx.json", inspect.CycloneDX},
 		{".spdx.json", inspect.SPDX},
 		{".provenance.json", inspect.InToto},
@@ -260,8 +261,6 @@ func (c *comparer) files(f file, a, b Source) error {
 	switch f.format {
 	case inspect.Binary:
 		err = c.binary(f, a, b, s)
-	case inspect.TarGz, inspect.Zip, inspect.Deb, inspect.RPM, inspect.APK, inspect.Snap, inspect.Nupkg, inspect.Chart, layer:
-		err = c.archive(f, a, b, s)
 	case packed:
 		err = c.gzip(f, a, b)
 	case JSON, inspect.CycloneDX, inspect.SPDX, inspect.InToto:
@@ -270,6 +269,10 @@ func (c *comparer) files(f file, a, b Source) error {
 		err = c.documents(f, a, b, s, parseYAML, maxYAML)
 	case Text:
 		err = c.text(f, a, b, s)
+	default:
+		if archives(f.format) {
+			err = c.archive(f, a, b, s)
+		}
 	}
 	if fatal := c.fatal(); fatal != nil {
 		return fatal
@@ -321,18 +324,15 @@ func (c *comparer) kind(s Source) string {
 		}
 		return false
 	}
+	for name, r := range table {
+		if r.magic != "" && starts(r.magic) {
+			return name
+		}
+	}
 	tarred := func(b []byte) bool { return len(b) > 262 && string(b[257:262]) == "ustar" }
 	switch {
 	case starts("\x7fELF", "\xcf\xfa\xed\xfe"), starts("MZ") && n > 64:
 		return inspect.Binary
-	case starts("PK\x03\x04"):
-		return inspect.Zip
-	case starts("!<arch>\ndebian-binary"):
-		return inspect.Deb
-	case starts("\xed\xab\xee\xdb"):
-		return inspect.RPM
-	case starts("hsqs"):
-		return inspect.Snap
 	case tarred(head):
 		return layer
 	case starts("\x1f\x8b", "\x28\xb5\x2f\xfd"):

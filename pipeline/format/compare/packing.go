@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -237,16 +236,10 @@ func gzipFlags(s Source) string {
 	return strconv.Itoa(int(b[8]))
 }
 
-// part is a part of a file that is compressed by itself.
-type part struct {
-	name      string
-	off, size int64
-}
-
 // packing compares what the entries are packed in: the compressed parts of a file, and in them what stands around the
 // entries.
 func (c *comparer) packing(f file, x, y opened, a, b Source, headed bool) error {
-	one, two := parts(f.format, x, a), parts(f.format, y, b)
+	one, two := partsOf(f.format, x, a), partsOf(f.format, y, b)
 	for i := range min(len(one), len(two)) {
 		p, q := one[i], two[i]
 		if p.name != q.name {
@@ -254,21 +247,17 @@ func (c *comparer) packing(f file, x, y opened, a, b Source, headed bool) error 
 		}
 		before := c.n
 		pa, pb := cutOut(a, p), cutOut(b, q)
-		kind := "tar"
-		switch {
-		case f.format == inspect.RPM && p.name == "header":
-			if err := c.tags(in(f.where, p.name), pa, pb); err != nil {
+		where := in(f.where, p.name)
+		if p.kind == tags {
+			if err := c.tags(where, pa, pb); err != nil {
 				return err
 			}
 			continue
-		case f.format == inspect.RPM:
-			kind = "cpio"
 		}
-		if err := c.part(in(f.where, p.name), pa, pb, headed, kind); err != nil {
+		if err := c.part(where, pa, pb, headed, p.kind); err != nil {
 			return err
 		}
-		// The control of an apk has the sum of its data, and the signature that of the control.
-		if f.format == inspect.APK && c.n > before {
+		if table[f.format].chained && c.n > before {
 			return nil
 		}
 	}
@@ -278,7 +267,7 @@ func (c *comparer) packing(f file, x, y opened, a, b Source, headed bool) error 
 func cutOut(s Source, p part) Source { return Source{io.NewSectionReader(s, p.off, p.size), p.size} }
 
 // part compares two parts whose entries are the same.
-func (c *comparer) part(where []string, a, b Source, headed bool, kind string) error {
+func (c *comparer) part(where []string, a, b Source, headed bool, kind kind) error {
 	s, err := c.span(a, b)
 	if err != nil || s.same() {
 		return err
@@ -344,123 +333,4 @@ func behindHeader(s Source) Source {
 		at += 2
 	}
 	return cutOut(s, part{off: int64(min(at, n)), size: s.Size - int64(min(at, n))})
-}
-
-// parts are the parts of a file that are compressed by themselves, those first from which others follow.
-func parts(format string, x opened, s Source) []part {
-	switch format {
-	case inspect.TarGz, inspect.Chart, layer:
-		return []part{{"", 0, s.Size}}
-	case inspect.APK:
-		var out []part
-		for _, name := range []string{"data", "control", "signature"} {
-			from, length, _ := strings.Cut(x.Fields["apk."+name], "+")
-			off, err := strconv.ParseInt(from, 10, 64)
-			size, errSize := strconv.ParseInt(length, 10, 64)
-			if err == nil && errSize == nil {
-				out = append(out, part{name, off, size})
-			}
-		}
-		return out
-	case inspect.Deb:
-		// inspect has read all of these headers.
-		var out []part
-		for at := int64(8); at < s.Size && len(out) < 100; {
-			var h [60]byte
-			if _, err := s.ReadAt(h[:], at); err != nil && err != io.EOF {
-				return out
-			}
-			size, err := strconv.ParseInt(strings.TrimRight(string(h[48:58]), " "), 10, 64)
-			if err != nil || size < 0 || size > s.Size-at-60 {
-				return out
-			}
-			out = append(out, part{strings.TrimRight(string(h[:16]), " /"), at + 60, size})
-			at += 60 + size + size%2
-		}
-		return out
-	case inspect.RPM:
-		sig, errSig := rpmEnd(s, 96)
-		sig = (sig + 7) / 8 * 8
-		main, err := rpmEnd(s, sig)
-		if err != nil || errSig != nil || main > s.Size {
-			return nil
-		}
-		return []part{{"payload", main, s.Size - main}, {"header", sig, main - sig}}
-	}
-	return nil
-}
-
-var errHeader = errors.New("no header")
-
-// rpmEnd is where a header of an rpm ends (https://rpm-software-management.github.io/rpm/manual/format_header.html).
-func rpmEnd(s Source, at int64) (int64, error) {
-	var h [16]byte
-	if _, err := s.ReadAt(h[:], at); err != nil {
-		return 0, err
-	}
-	end := at + 16 + 16*int64(binary.BigEndian.Uint32(h[8:])) + int64(binary.BigEndian.Uint32(h[12:]))
-	if !bytes.HasPrefix(h[:], []byte{0x8e, 0xad, 0xe8, 1}) || end > s.Size {
-		return 0, errHeader
-	}
-	return end, nil
-}
-
-// tags compares headers of rpms tag by tag, since inspect keeps no fields of those that stand for files.
-func (c *comparer) tags(where []string, a, b Source) error {
-	// inspect reads no header that has more bytes.
-	_, err := c.both(a, b, maxDocument+4096*16+16, func(a, b []byte) error {
-		x, y := rpmTags(a), rpmTags(b)
-		for _, tag := range slices.Sorted(maps.Keys(merge(x, y))) {
-			if tag == 63 || tag == 5092 || tag == 5097 { // the region, and sums of the payload
-				continue
-			}
-			if one, two := x[tag], y[tag]; !bytes.Equal(one, two) {
-				if len(one) <= 16 && len(two) <= 16 {
-					c.add(where, "tag %d: %x instead of %x", tag, one, two)
-				} else {
-					c.add(where, "tag %d: %s", tag, instead(string(one), string(two)))
-				}
-			}
-		}
-		return nil
-	})
-	return err
-}
-
-func merge(a, b map[uint32][]byte) map[uint32]bool {
-	m := map[uint32]bool{}
-	for k := range a {
-		m[k] = true
-	}
-	for k := range b {
-		m[k] = true
-	}
-	return m
-}
-
-// rpmTags is the data of each tag, up to that of the next one.
-func rpmTags(b []byte) map[uint32][]byte {
-	out := map[uint32][]byte{}
-	if len(b) < 16 {
-		return out
-	}
-	n := int64(binary.BigEndian.Uint32(b[8:]))
-	if n*16 > int64(len(b)-16) {
-		return out
-	}
-	index, store := b[16:16+n*16], b[16+n*16:]
-	var tags, offsets []uint32
-	for i := range n {
-		if tag, off := binary.BigEndian.Uint32(index[i*16:]), binary.BigEndian.Uint32(index[i*16+8:]); int64(off) <= int64(len(store)) && tag != 63 {
-			tags, offsets = append(tags, tag), append(offsets, off)
-		}
-	}
-	for i, tag := range tags {
-		end := uint32(len(store))
-		if i+1 < len(tags) {
-			end = max(offsets[i], offsets[i+1])
-		}
-		out[tag] = bytes.TrimRight(store[offsets[i]:end], "\x00")
-	}
-	return out
 }
