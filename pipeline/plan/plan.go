@@ -234,11 +234,23 @@ func (p planner) plan() (Plan, error) {
 		return Plan{}, fmt.Errorf("%s: go: %s is wanted and %s is locked; run the lock command and commit %s",
 			p.cfg.At("go"), p.cfg.Go, p.lock.Go.Version, config.LockFileName)
 	}
-	pr := p.cfg.Project
+	out := p.identity()
+	if err := p.outputs(&out); err != nil {
+		return Plan{}, err
+	}
+	out.Inputs = p.inputs(out)
+	if err := p.checkPaths(out); err != nil {
+		return Plan{}, err
+	}
+	return out, nil
+}
+
+// identity is what the release is of, and what it is made by.
+func (p planner) identity() Plan {
 	out := Plan{
 		Schema:     Schema,
-		Name:       pr.Name,
-		Repository: pr.Repository,
+		Name:       p.cfg.Project.Name,
+		Repository: p.cfg.Project.Repository,
 		Version:    p.src.Version,
 		Tag:        p.src.Tag,
 		Commit:     p.src.Commit,
@@ -246,10 +258,9 @@ func (p planner) plan() (Plan, error) {
 		Time:       p.src.Time.UTC(),
 		Project:    p.project(),
 		Toolchain:  Toolchain{Version: p.lock.Go.Version, Sums: p.lock.Go.Sums},
-		Licenses:   pr.Licenses,
+		Licenses:   p.cfg.Project.Licenses,
 		Images:     []Image{},
 		Charts:     []Chart{},
-		Inputs:     []artifact.Input{},
 	}
 	if len(out.Licenses) == 0 {
 		out.Licenses = []string{"LICENSE*", "LICENCE*", "COPYING*", "NOTICE*"}
@@ -263,70 +274,79 @@ func (p planner) plan() (Plan, error) {
 	if len(p.o.Targets) > 0 {
 		out.Unpublishable = append(out.Unpublishable, "it was narrowed to some of its targets")
 	}
+	return out
+}
+
+// outputs adds what the release consists of. Each follows from those before it.
+func (p planner) outputs(out *Plan) error {
+	var err error
+	if out.Binaries, err = p.binaries(); err != nil {
+		return err
+	}
+	if out.Archives, err = p.archives(out.Binaries); err != nil {
+		return err
+	}
+	if out.Download, err = p.cfg.DownloadFolder().Expand(p.values()); err != nil {
+		return fmt.Errorf("%s: download: %w", p.cfg.At("download"), err)
+	}
+	for i := range p.cfg.Images {
+		built, err := p.image(i, out.Binaries)
+		if err != nil {
+			return err
+		}
+		out.Images = append(out.Images, built...)
+	}
+	news, err := p.notes(out)
+	if err != nil {
+		return err
+	}
+	facts := p.hubFacts(*out, news)
+	if out.Hub, err = p.hub(facts); err != nil {
+		return err
+	}
+	for i := range p.cfg.Charts {
+		c, err := p.chart(i, artifacthub.Annotations(facts))
+		if err != nil {
+			return err
+		}
+		out.Charts = append(out.Charts, c)
+	}
+	if out.Packages, err = p.packages(*out); err != nil {
+		return err
+	}
+	out.SBOMs = sboms(*out)
+	out.Provenance = fmt.Sprintf("attestations/%s_%s.provenance.json", out.Name, out.Version)
+	out.Signing, err = p.signing()
+	return err
+}
+
+// inputs are what the outputs are made from besides the commit: the toolchain for each host, the base of each
+// distribution, the charts that others need.
+func (p planner) inputs(out Plan) []artifact.Input {
+	all := []artifact.Input{}
 	for _, host := range slices.Sorted(maps.Keys(p.lock.Go.Sums)) {
-		out.Inputs = append(out.Inputs, artifact.Input{
+		all = append(all, artifact.Input{
 			Kind:   "toolchain",
 			Name:   "golang.org/toolchain@v0.0.1-go" + p.lock.Go.Version + "." + host,
 			Digest: p.lock.Go.Sums[host],
 		})
 	}
-	var err error
-	if out.Binaries, err = p.binaries(); err != nil {
-		return Plan{}, err
-	}
-	if out.Archives, err = p.archives(out.Binaries); err != nil {
-		return Plan{}, err
-	}
-	if out.Download, err = p.cfg.DownloadFolder().Expand(p.values()); err != nil {
-		return Plan{}, fmt.Errorf("%s: download: %w", p.cfg.At("download"), err)
-	}
 	bases := map[string]bool{}
-	for i := range p.cfg.Images {
-		built, err := p.image(i, out.Binaries)
-		if err != nil {
-			return Plan{}, err
+	for _, im := range out.Images {
+		if !bases[im.Distro] && im.Base.Digest != "" {
+			all = append(all, artifact.Input{Kind: "base", Name: im.Base.Image, Digest: string(im.Base.Digest)})
 		}
-		for _, im := range built {
-			if !bases[im.Distro] && im.Base.Digest != "" {
-				out.Inputs = append(out.Inputs, artifact.Input{Kind: "base", Name: im.Base.Image, Digest: string(im.Base.Digest)})
-			}
-			bases[im.Distro] = true
-		}
-		out.Images = append(out.Images, built...)
+		bases[im.Distro] = true
 	}
-	news, err := p.notes(&out)
-	if err != nil {
-		return Plan{}, err
-	}
-	facts := p.hubFacts(out, news)
-	if out.Hub, err = p.hub(facts); err != nil {
-		return Plan{}, err
-	}
-	for i := range p.cfg.Charts {
-		c, err := p.chart(i, artifacthub.Annotations(facts))
-		if err != nil {
-			return Plan{}, err
-		}
+	for _, c := range out.Charts {
 		for _, d := range c.Dependencies {
 			in := artifact.Input{Kind: "chart", Name: d.Name + "@" + d.Version, Digest: string(d.Digest)}
-			if !slices.Contains(out.Inputs, in) { // two charts may need the same one
-				out.Inputs = append(out.Inputs, in)
+			if !slices.Contains(all, in) { // two charts may need the same one
+				all = append(all, in)
 			}
 		}
-		out.Charts = append(out.Charts, c)
 	}
-	if out.Packages, err = p.packages(out); err != nil {
-		return Plan{}, err
-	}
-	out.SBOMs = sboms(out)
-	out.Provenance = fmt.Sprintf("attestations/%s_%s.provenance.json", out.Name, out.Version)
-	if out.Signing, err = p.signing(); err != nil {
-		return Plan{}, err
-	}
-	if err := p.checkPaths(out); err != nil {
-		return Plan{}, err
-	}
-	return out, nil
+	return all
 }
 
 // project is what the release says of the project, with defaults for what it does not say itself.

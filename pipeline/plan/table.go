@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // Table writes the plan for people, with the places that the release goes to, which are not part of it.
@@ -16,33 +18,61 @@ func (p Plan) Table(out io.Writer, destinations []config.Destination) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s %s\n", p.Name, p.Version)
-	fmt.Fprintf(w, "  commit\t%s  %s\n", p.Commit, p.Time.UTC().Format(time.RFC3339))
-	fmt.Fprintf(w, "  plan\t%s\n", digest)
-	fmt.Fprintf(w, "  toolchain\tgo%s\n", p.Toolchain.Version)
+	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	t.line("%s %s", p.Name, p.Version)
+	t.line("  commit\t%s  %s", p.Commit, p.Time.UTC().Format(time.RFC3339))
+	t.line("  plan\t%s", digest)
+	t.line("  toolchain\tgo%s", p.Toolchain.Version)
 	for _, why := range p.Unpublishable {
-		fmt.Fprintf(w, "  not for publishing\t%s\n", why)
+		t.line("  not for publishing\t%s", why)
 	}
-	section := func(title string, n int) {
-		if n > 0 {
-			fmt.Fprintf(w, "\n%s (%d)\n", title, n)
-		}
+	t.inputs(p.Inputs)
+	t.programs(p)
+	t.images(p.Images)
+	t.charts(p.Charts)
+	t.packages(p.Packages)
+	t.documents(p)
+	t.section("published to", len(destinations))
+	for _, d := range destinations {
+		t.line("  %s\t%s", d.Kind, d.Where)
 	}
-	section("inputs", len(p.Inputs))
-	for _, in := range p.Inputs {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", in.Kind, in.Name, in.Digest)
+	t.signing(p.Signing)
+	return t.Flush()
+}
+
+// table is a plan in columns. An error of what it is written to is that of Flush.
+type table struct{ *tabwriter.Writer }
+
+func (t table) line(format string, args ...any) { fmt.Fprintf(t, format+"\n", args...) }
+
+// section begins a part of n lines, if there are any.
+func (t table) section(title string, n int) {
+	if n > 0 {
+		t.line("\n%s (%d)", title, n)
 	}
-	section("binaries", len(p.Binaries))
+}
+
+func (t table) inputs(all []artifact.Input) {
+	t.section("inputs", len(all))
+	for _, in := range all {
+		t.line("  %s\t%s\t%s", in.Kind, in.Name, in.Digest)
+	}
+}
+
+func (t table) programs(p Plan) {
+	t.section("binaries", len(p.Binaries))
 	for _, b := range p.Binaries {
-		fmt.Fprintf(w, "  %s\t%s\n", b.Platform, b.Path)
+		t.line("  %s\t%s", b.Platform, b.Path)
 	}
-	section("archives", len(p.Archives))
+	t.section("archives", len(p.Archives))
 	for _, a := range p.Archives {
-		fmt.Fprintf(w, "  %s\t%s\n", a.Platform, a.Path)
+		t.line("  %s\t%s", a.Platform, a.Path)
 	}
-	section("images", len(p.Images))
-	for _, im := range p.Images {
+}
+
+func (t table) images(all []Image) {
+	t.section("images", len(all))
+	for _, im := range all {
 		var platforms []string
 		for _, pl := range im.Platforms {
 			platforms = append(platforms, pl.Platform.String())
@@ -50,55 +80,60 @@ func (p Plan) Table(out io.Writer, destinations []config.Destination) error {
 		for i, tag := range im.Tags {
 			ref := im.Repository + ":" + tag
 			if i == 0 {
-				fmt.Fprintf(w, "  %s\t%s\t%s\n", im.Distro, ref, strings.Join(platforms, " "))
+				t.line("  %s\t%s\t%s", im.Distro, ref, strings.Join(platforms, " "))
 			} else {
-				fmt.Fprintf(w, "  \t%s\n", ref)
+				t.line("  \t%s", ref)
 			}
 		}
 		if len(im.Floating) > 0 {
-			fmt.Fprintf(w, "  \tmay move\t%s\n", strings.Join(im.Floating, " "))
+			t.line("  \tmay move\t%s", strings.Join(im.Floating, " "))
 		}
 	}
-	section("charts", len(p.Charts))
-	for _, c := range p.Charts {
-		fmt.Fprintf(w, "  %s\t%s\tapp version %s\n", c.Name, c.Path, c.AppVersion)
+}
+
+func (t table) charts(all []Chart) {
+	t.section("charts", len(all))
+	for _, c := range all {
+		t.line("  %s\t%s\tapp version %s", c.Name, c.Path, c.AppVersion)
 		for _, d := range c.Dependencies {
-			fmt.Fprintf(w, "  \tneeds %s %s\t%s\n", d.Name, d.Version, d.Digest)
+			t.line("  \tneeds %s %s\t%s", d.Name, d.Version, d.Digest)
 		}
 	}
-	for _, pkg := range p.Packages {
-		section("package "+pkg.Name, len(pkg.Carriers)+len(pkg.Recipes))
+}
+
+func (t table) packages(all []Package) {
+	for _, pkg := range all {
+		t.section("package "+pkg.Name, len(pkg.Carriers)+len(pkg.Recipes))
 		for _, c := range pkg.Carriers {
-			fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Format, c.Path, c.Platform)
+			t.line("  %s\t%s\t%s", c.Format, c.Path, c.Platform)
 		}
 		for _, r := range pkg.Recipes {
-			fmt.Fprintf(w, "  %s\t%s\tfetches %d of the archives\n", r.Format, r.Path, len(r.Archives))
+			t.line("  %s\t%s\tfetches %d of the archives", r.Format, r.Path, len(r.Archives))
 		}
 	}
+}
+
+func (t table) documents(p Plan) {
 	if n := len(p.SBOMs); n > 0 {
-		section("bills of materials", 2*n)
-		fmt.Fprintf(w, "  CycloneDX and SPDX\tof each binary and archive, and of each image for each platform\n")
+		t.section("bills of materials", 2*n)
+		t.line("  CycloneDX and SPDX\tof each binary and archive, and of each image for each platform")
 	}
 	if p.Notes.Path != "" {
-		since := "the beginning"
-		if p.Notes.Since != "" {
-			since = p.Notes.Since
-		}
-		section("documents", 2)
-		fmt.Fprintf(w, "  notes\t%s\tsince %s\n", p.Notes.Path, since)
-		fmt.Fprintf(w, "  provenance\t%s\n", p.Provenance)
+		since := cmp.Or(p.Notes.Since, "the beginning")
+		t.section("documents", 2)
+		t.line("  notes\t%s\tsince %s", p.Notes.Path, since)
+		t.line("  provenance\t%s", p.Provenance)
 	}
-	section("published to", len(destinations))
-	for _, d := range destinations {
-		fmt.Fprintf(w, "  %s\t%s\n", d.Kind, d.Where)
+}
+
+func (t table) signing(s *Signing) {
+	if s == nil {
+		return
 	}
-	if s := p.Signing; s != nil {
-		fmt.Fprintf(w, "\nsigned by\n")
-		if s.Key != "" {
-			fmt.Fprintf(w, "  key\t%s\n", s.Key)
-		} else {
-			fmt.Fprintf(w, "  identity\t%s\n  issuer\t%s\n", s.Identity, s.Issuer)
-		}
+	t.line("\nsigned by")
+	if s.Key != "" {
+		t.line("  key\t%s", s.Key)
+	} else {
+		t.line("  identity\t%s\n  issuer\t%s", s.Identity, s.Issuer)
 	}
-	return w.Flush()
 }
