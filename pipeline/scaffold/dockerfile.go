@@ -107,16 +107,57 @@ var systemFolders = []string{"/bin", "/sbin", "/lib", "/lib64"}
 // readDockerfile reads the last stage of the text of a Dockerfile.
 func (p *proposal) readDockerfile(name, text string) (*dockerfile, error) {
 	all := instructions(text)
-	args, env := map[string]string{}, map[string]string{}
-	var stages []string // names
+	s := &stage{of: p, dockerfile: &dockerfile{path: name}, args: map[string]string{}, env: map[string]string{}, workdir: "/"}
+	last, base := s.begin(all)
+	if last < 0 {
+		return nil, errors.New("it has no FROM")
+	}
+	from := all[last]
+	if s.distro = distroOf(base); s.distro == "" {
+		s.note(from, "the base %s is none of the distributions: %s", base, strings.Join(images.Names(), " "))
+		return s.dockerfile, nil
+	}
+	for _, in := range all[last+1:] {
+		s.instruction(in)
+	}
+	s.command(s.location, s.started, s.note, from)
+	if !slices.Contains(systemFolders, s.workdir) && !strings.HasSuffix(s.workdir, "/bin") && s.workdir != "/" {
+		s.image.Workdir = s.workdir
+	}
+	root := s.user == "" && !strings.Contains(base, "nonroot") || slices.Contains([]string{"root", "0"}, strings.Split(s.user, ":")[0])
+	if root {
+		s.note(from, "the process ran as root and runs as user 65532 now: folders that it writes to must allow that")
+	}
+	return s.dockerfile, nil
+}
+
+// stage is the reading of the last stage of a Dockerfile.
+type stage struct {
+	*dockerfile
+	of            *proposal
+	args, env     map[string]string
+	stages        []string // names
+	workdir, user string
+	location      string // of the binary
+	started       []string
+}
+
+func (s *stage) note(in instruction, format string, args ...any) {
+	s.notes = append(s.notes, placed{fmt.Sprintf("%s:%d:1", s.path, in.line), fmt.Sprintf(format, args...)})
+}
+
+func (s *stage) expand(text string) string { return expand(text, s.env, s.args) }
+
+// begin finds where the last stage begins, -1 for nowhere, and its base.
+func (s *stage) begin(all []instruction) (last int, base string) {
+	last = -1
 	bases := map[string]string{}
-	last, base := -1, ""
 	for i, in := range all {
 		switch in.name {
 		case "ARG":
 			for _, kv := range words(in.args) {
 				if k, v, ok := strings.Cut(kv, "="); ok {
-					args[k] = v
+					s.args[k] = v
 				}
 			}
 		case "FROM":
@@ -124,110 +165,103 @@ func (p *proposal) readDockerfile(name, text string) (*dockerfile, error) {
 			if len(f) == 0 {
 				continue
 			}
-			base = expand(f[0], args)
+			base = expand(f[0], s.args)
 			if b, ok := bases[base]; ok {
 				base = b
 			}
 			last = i
 			if len(f) >= 3 && strings.EqualFold(f[1], "as") {
-				stages = append(stages, f[2])
+				s.stages = append(s.stages, f[2])
 				bases[f[2]] = base
 			}
 		}
 	}
-	if last < 0 {
-		return nil, errors.New("it has no FROM")
+	return last, base
+}
+
+// instruction reads one instruction of the stage.
+func (s *stage) instruction(in instruction) {
+	switch value := s.expand(in.args); in.name {
+	case "ENV":
+		s.environment(in)
+	case "LABEL":
+		s.labels(in)
+	case "WORKDIR":
+		s.workdir = absolute(s.workdir, value)
+	case "USER":
+		s.user = value
+	case "EXPOSE":
+		s.image.Ports = append(s.image.Ports, strings.Fields(value)...)
+	case "VOLUME":
+		list, ok := execForm(value)
+		if !ok {
+			list = strings.Fields(value)
+		}
+		s.image.Volumes = append(s.image.Volumes, list...)
+	case "ENTRYPOINT":
+		s.starts(in, value, &s.image.Entrypoint)
+	case "CMD":
+		s.starts(in, value, &s.image.Cmd)
+	case "COPY", "ADD":
+		s.copies(in)
+	case "RUN":
+		s.note(in, "RUN is left out: images are assembled without running anything. CA certificates and a user without rights are there already; other packages need a base that has them (bases:)")
+	case "HEALTHCHECK":
+		s.note(in, "HEALTHCHECK is left out: it is not part of an OCI image; a cluster has probes")
+	case "ARG", "STOPSIGNAL", "SHELL", "ONBUILD", "MAINTAINER":
+	default:
+		s.note(in, "%s is not an instruction that is known", in.name)
 	}
-	d := &dockerfile{path: name, distro: distroOf(base)}
-	note := func(in instruction, format string, args ...any) {
-		d.notes = append(d.notes, placed{fmt.Sprintf("%s:%d:1", name, in.line), fmt.Sprintf(format, args...)})
-	}
-	if d.distro == "" {
-		note(all[last], "the base %s is none of the distributions: %s", base, strings.Join(images.Names(), " "))
-		return d, nil
-	}
-	im := &d.image
-	workdir, user := "/", ""
-	location := "" // of the binary
-	var started []string
-	for _, in := range all[last+1:] {
-		value := expand(in.args, env, args)
-		switch in.name {
-		case "ENV":
-			set := assignments(in.args)
-			for _, k := range slices.Sorted(maps.Keys(set)) {
-				v := expand(set[k], env, args)
-				env[k] = v
-				switch {
-				case k == "PATH":
-				case strings.Contains(v, "$"):
-					note(in, "ENV %s depends on a build argument and is left out", k)
-				default:
-					put(&im.Env, k, v)
-				}
-			}
-		case "LABEL":
-			for k, v := range assignments(in.args) {
-				v = expand(v, env, args)
-				if !strings.HasPrefix(k, "org.opencontainers.image.") && !strings.Contains(v, "$") {
-					put(&im.Labels, k, config.Template(v))
-				}
-			}
-		case "WORKDIR":
-			workdir = absolute(workdir, value)
-		case "USER":
-			user = value
-		case "EXPOSE":
-			im.Ports = append(im.Ports, strings.Fields(value)...)
-		case "VOLUME":
-			if list, ok := execForm(value); ok {
-				im.Volumes = append(im.Volumes, list...)
-			} else {
-				im.Volumes = append(im.Volumes, strings.Fields(value)...)
-			}
-		case "ENTRYPOINT", "CMD":
-			list, ok := execForm(value)
-			if !ok {
-				if list = strings.Fields(value); strings.ContainsAny(value, "$&|;<>*?`'\"\\") {
-					note(in, "%s needs a shell and is left out; images run one program", in.name)
-					continue
-				}
-			}
-			if in.name == "CMD" {
-				im.Cmd = list
-			} else {
-				im.Entrypoint = list
-			}
-			started = append(started, list...)
-		case "COPY", "ADD":
-			binary, files, problem := p.copied(in.args, path.Dir(name), workdir, stages, func(s string) string { return expand(s, env, args) })
-			if problem != "" {
-				note(in, "%s: %s", in.name, problem)
-			}
-			if binary.name != "" {
-				d.binary, location = cmp.Or(d.binary, binary.name), cmp.Or(location, binary.path)
-			}
-			for to, from := range files {
-				put(&im.Files, to, from)
-			}
-		case "RUN":
-			note(in, "RUN is left out: images are assembled without running anything. CA certificates and a user without rights are there already; other packages need a base that has them (bases:)")
-		case "HEALTHCHECK":
-			note(in, "HEALTHCHECK is left out: it is not part of an OCI image; a cluster has probes")
-		case "ARG", "STOPSIGNAL", "SHELL", "ONBUILD", "MAINTAINER":
+}
+
+func (s *stage) environment(in instruction) {
+	set := assignments(in.args)
+	for _, k := range slices.Sorted(maps.Keys(set)) {
+		v := s.expand(set[k])
+		s.env[k] = v
+		switch {
+		case k == "PATH":
+		case strings.Contains(v, "$"):
+			s.note(in, "ENV %s depends on a build argument and is left out", k)
 		default:
-			note(in, "%s is not an instruction that is known", in.name)
+			put(&s.image.Env, k, v)
 		}
 	}
-	d.command(location, started, note, all[last])
-	if !slices.Contains(systemFolders, workdir) && !strings.HasSuffix(workdir, "/bin") && workdir != "/" {
-		im.Workdir = workdir
+}
+
+func (s *stage) labels(in instruction) {
+	for k, v := range assignments(in.args) {
+		v = s.expand(v)
+		if !strings.HasPrefix(k, "org.opencontainers.image.") && !strings.Contains(v, "$") {
+			put(&s.image.Labels, k, config.Template(v))
+		}
 	}
-	root := user == "" && !strings.Contains(base, "nonroot") || slices.Contains([]string{"root", "0"}, strings.Split(user, ":")[0])
-	if root {
-		note(all[last], "the process ran as root and runs as user 65532 now: folders that it writes to must allow that")
+}
+
+// starts reads what a container runs.
+func (s *stage) starts(in instruction, value string, to *[]string) {
+	list, ok := execForm(value)
+	if !ok {
+		if list = strings.Fields(value); strings.ContainsAny(value, "$&|;<>*?`'\"\\") {
+			s.note(in, "%s needs a shell and is left out; images run one program", in.name)
+			return
+		}
 	}
-	return d, nil
+	*to = list
+	s.started = append(s.started, list...)
+}
+
+func (s *stage) copies(in instruction) {
+	binary, files, problem := s.of.copied(in.args, path.Dir(s.path), s.workdir, s.stages, s.expand)
+	if problem != "" {
+		s.note(in, "%s: %s", in.name, problem)
+	}
+	if binary.name != "" {
+		s.binary, s.location = cmp.Or(s.binary, binary.name), cmp.Or(s.location, binary.path)
+	}
+	for to, from := range files {
+		put(&s.image.Files, to, from)
+	}
 }
 
 // command decides the path of the binary and the entrypoint.
