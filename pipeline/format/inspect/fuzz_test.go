@@ -101,19 +101,3 @@ func FuzzRPMPayload(f *testing.F) {
 		_, _ = inspect.Open(t.Context(), inspect.RPM, bytes.NewReader(b), int64(len(b)), inspect.Options{MaxBytes: 1 << 20, MaxDocument: 1 << 20})
 	})
 }
-
-func FuzzText(f *testing.F) {
-	f.Add([]byte(`url "https://example.com/a(b).tar.gz"` + "\nsha256 \"" + strings.Repeat("aB", 32) + "\"\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, d := range inspect.Digests(b) {
-			if len(d.Hex()) != 64 || !strings.Contains(strings.ToLower(string(b)), d.Hex()) {
-				t.Errorf("a digest %q", d)
-			}
-		}
-		for _, u := range inspect.URLs(b) {
-			if !strings.Contains(string(b), u) || !strings.HasPrefix(u, "http") || strings.ContainsAny(u, " \n\"'<>") {
-				t.Errorf("a URL %q", u)
-			}
-		}
-	})
-}

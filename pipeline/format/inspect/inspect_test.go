@@ -424,24 +424,3 @@ func (f failing) ReadAt(b []byte, off int64) (int, error) {
 	}
 	return f.r.ReadAt(b, off)
 }
-
-func TestText(t *testing.T) {
-	const d = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-	in := `sha256 "` + d + `"` + "\nInstallerSha256: " + strings.ToUpper(d) + "\n" + d + "0 x" + d + " " + d[1:] + " é" + d + " sha256:" + d + "," + d
-	if got := inspect.Digests([]byte(in)); len(got) != 4 || slices.ContainsFunc(got, func(g artifact.Digest) bool { return g.Hex() != d }) {
-		t.Errorf("the digests are %v", got)
-	}
-	for in, want := range map[string][]string{
-		`url "https://example.com/v#{version}/a.tar.gz"`:                     {"https://example.com/v#{version}/a.tar.gz"},
-		`{"url":"https://example.com/a.zip#/b.7z","x":"http://b"}`:           {"https://example.com/a.zip#/b.7z", "http://b"},
-		"InstallerUrl: https://example.com/a.zip\r\n":                        {"https://example.com/a.zip"},
-		"see <https://example.com/a>, (https://example.com/b_(c)). https://": {"https://example.com/a", "https://example.com/b_(c)"},
-		"url=https://${HOST}/${VERSION}; [x](http://a/b])":                   {"https://${HOST}/${VERSION}", "http://a/b"},
-		"xhttps://a httpshttp://b http:/c":                                   nil,
-		"":                                                                   nil,
-	} {
-		if got := inspect.URLs([]byte(in)); !slices.Equal(got, want) {
-			t.Errorf("URLs(%q) = %q, want %q", in, got, want)
-		}
-	}
-}

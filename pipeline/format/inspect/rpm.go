@@ -436,126 +436,156 @@ func (h *rpmHeader) files() (rpmFiles, error) {
 	return out, nil
 }
 
+// payload is the reading of a cpio.
+type payload struct {
+	*job
+	in     *counted
+	list   rpmFiles
+	tree   *tree
+	linked map[string][]int // entries of a file of several names that come before its contents, by inode
+}
+
 // cpio reads the payload, a cpio of format newc, to its end (https://manpages.debian.org/cpio.5).
 func (j *job) cpio(r io.Reader, list rpmFiles) error {
-	in := &counted{r: r}
-	t := j.tree(false, true)
-	linked := map[string][]int{} // entries of a file of several names that come before its contents
+	p := &payload{job: j, in: &counted{r: r}, list: list, tree: j.tree(false, true), linked: map[string][]int{}}
 	for {
-		var b [110]byte
-		if _, err := io.ReadFull(in, b[:]); err != nil {
-			return ends(err)
-		}
-		if string(b[:6]) != "070701" && string(b[:6]) != "070702" {
-			return fmt.Errorf("an entry of format %q; it should be newc, 070701", b[:6])
-		}
-		var n [13]uint64
-		for i := range n {
-			v, err := strconv.ParseUint(string(b[6+i*8:14+i*8]), 16, 32)
-			if err != nil {
-				return errors.New("a header with a number that is none")
-			}
-			n[i] = v
-		}
-		ino, mode, uid, gid, nlink, mtime, size, length := n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[11]
-		if length < 2 || length > maxName+3 {
-			return fmt.Errorf("a name of %d bytes", length)
-		}
-		raw := make([]byte, length)
-		if _, err := io.ReadFull(in, raw); err != nil {
-			return ends(err)
-		}
-		name := string(raw[:length-1])
-		if raw[length-1] != 0 || strings.Contains(name, "\x00") {
-			return fmt.Errorf("the name %.80q is not ended by one NUL", raw)
-		}
-		if err := align(in); err != nil {
+		h, err := cpioHeaderOf(p.in)
+		if err != nil {
 			return err
 		}
-		if name == "TRAILER!!!" {
+		if h.name == "TRAILER!!!" {
 			break
 		}
-		e := Entry{
-			UID: int(uid), GID: int(gid), Size: int64(size),
-			// A slash in front is how some writers say what others say with a dot and a slash.
-			Name: strings.TrimPrefix(name, "/"),
-		}
-		var err error
-		if e.Mode, e.Type, err = unixMode(uint32(mode)); err != nil {
-			return fmt.Errorf("%.80q is %w", name, err)
-		}
-		f, err := list.take(strings.TrimPrefix(e.Name, "./"), mode)
-		if err != nil {
-			return err
-		}
-		// A file is installed with the owner and the time of the header.
-		e.Owner, e.Group, e.ModTime = f.owner, f.group, time.Unix(int64(f.mtime), 0).UTC()
-		e.Extra = []Field{{"flags", strconv.FormatUint(f.flags, 10)}, {"inode", strconv.FormatUint(ino, 10)}, {"links", strconv.FormatUint(nlink, 10)}}
-		if mtime != f.mtime {
-			e.Extra = append(e.Extra, Field{"cpio-time", strconv.FormatUint(mtime, 10)})
-		}
-		if name != e.Name {
-			e.Extra = append(e.Extra, Field{"slash", name[:len(name)-len(e.Name)]})
-		}
-		inode := fmt.Sprint(ino, n[7], n[8])
-		several := e.Type == File && nlink > 1
-		switch e.Type {
-		case Symlink:
-			target, err := whole(io.LimitReader(in, int64(size)), maxName)
-			if err != nil {
-				return fmt.Errorf("reading %.80q: %w", name, err)
-			}
-			e.Link, e.Size = string(target), 0
-			if uint64(len(target)) != size || f.link != e.Link {
-				return fmt.Errorf("%.80q is a link to %.80q, and the header says to %.80q", name, target, f.link)
-			}
-		case Folder:
-			if size != 0 {
-				return fmt.Errorf("%.80q is a folder and has contents", name)
-			}
-			e.Size = 0
-		case File:
-			if size != f.size && !(several && size == 0) {
-				return fmt.Errorf("%.80q has %d bytes, and the header says %d", name, size, f.size)
-			}
-		}
-		kept, err := t.add(e)
-		if err != nil {
-			return err
-		}
-		if several && size == 0 && f.size > 0 {
-			linked[inode] = append(linked[inode], len(j.facts.Entries)-1)
-			continue
-		}
-		if kept.Type == File {
-			h := list.hash()
-			if err := j.content(io.LimitReader(in, int64(size)), kept, h); err != nil {
-				return err
-			}
-			if got := hex.EncodeToString(h.Sum(nil)); got != f.digest && (f.digest != "" || size > 0) {
-				return fmt.Errorf("%.80q has the digest %s, and the header says %.80q", name, got, f.digest)
-			}
-			for _, i := range linked[inode] {
-				j.facts.Entries[i].Type, j.facts.Entries[i].Link, j.facts.Entries[i].Size = HardLink, kept.Name, 0
-			}
-			delete(linked, inode)
-		}
-		if err := align(in); err != nil {
+		if err := p.entry(h); err != nil {
 			return err
 		}
 	}
-	if len(linked) > 0 {
-		return fmt.Errorf("%d files have several names and no contents", len(linked))
+	if len(p.linked) > 0 {
+		return fmt.Errorf("%d files have several names and no contents", len(p.linked))
 	}
 	for _, name := range slices.Sorted(maps.Keys(list.files)) {
 		if list.files[name].flags&rpmGhost == 0 {
 			return fmt.Errorf("%.80q is in the header and not in the payload", name)
 		}
 	}
-	if _, err := zeros(in, j.buf); err != nil {
+	if _, err := zeros(p.in, j.buf); err != nil {
 		return fmt.Errorf("behind the end of the cpio: %w", err)
 	}
-	return j.number("payload.cpio.size", in.n)
+	return j.number("payload.cpio.size", p.in.n)
+}
+
+// cpioHeader is the header of an entry.
+type cpioHeader struct {
+	name                                    string // as it is written
+	ino, mode, uid, gid, nlink, mtime, size uint64
+	inode                                   string // with the device that it is on
+}
+
+func cpioHeaderOf(in *counted) (cpioHeader, error) {
+	var b [110]byte
+	if _, err := io.ReadFull(in, b[:]); err != nil {
+		return cpioHeader{}, ends(err)
+	}
+	if string(b[:6]) != "070701" && string(b[:6]) != "070702" {
+		return cpioHeader{}, fmt.Errorf("an entry of format %q; it should be newc, 070701", b[:6])
+	}
+	var n [13]uint64
+	for i := range n {
+		v, err := strconv.ParseUint(string(b[6+i*8:14+i*8]), 16, 32)
+		if err != nil {
+			return cpioHeader{}, errors.New("a header with a number that is none")
+		}
+		n[i] = v
+	}
+	length := n[11]
+	if length < 2 || length > maxName+3 {
+		return cpioHeader{}, fmt.Errorf("a name of %d bytes", length)
+	}
+	raw := make([]byte, length)
+	if _, err := io.ReadFull(in, raw); err != nil {
+		return cpioHeader{}, ends(err)
+	}
+	name := string(raw[:length-1])
+	if raw[length-1] != 0 || strings.Contains(name, "\x00") {
+		return cpioHeader{}, fmt.Errorf("the name %.80q is not ended by one NUL", raw)
+	}
+	return cpioHeader{
+		name: name, ino: n[0], mode: n[1], uid: n[2], gid: n[3], nlink: n[4], mtime: n[5], size: n[6], inode: fmt.Sprint(n[0], n[7], n[8]),
+	}, align(in)
+}
+
+// entry reads an entry behind its header and holds it to the header of the package.
+func (p *payload) entry(h cpioHeader) error {
+	// A slash in front is how some writers say what others say with a dot and a slash.
+	e := Entry{Name: strings.TrimPrefix(h.name, "/"), UID: int(h.uid), GID: int(h.gid), Size: int64(h.size)}
+	var err error
+	if e.Mode, e.Type, err = unixMode(uint32(h.mode)); err != nil {
+		return fmt.Errorf("%.80q is %w", h.name, err)
+	}
+	f, err := p.list.take(strings.TrimPrefix(e.Name, "./"), h.mode)
+	if err != nil {
+		return err
+	}
+	// A file is installed with the owner and the time of the header.
+	e.Owner, e.Group, e.ModTime = f.owner, f.group, time.Unix(int64(f.mtime), 0).UTC()
+	e.Extra = []Field{{"flags", strconv.FormatUint(f.flags, 10)}, {"inode", strconv.FormatUint(h.ino, 10)}, {"links", strconv.FormatUint(h.nlink, 10)}}
+	if h.mtime != f.mtime {
+		e.Extra = append(e.Extra, Field{"cpio-time", strconv.FormatUint(h.mtime, 10)})
+	}
+	if h.name != e.Name {
+		e.Extra = append(e.Extra, Field{"slash", h.name[:len(h.name)-len(e.Name)]})
+	}
+	several := e.Type == File && h.nlink > 1
+	switch e.Type {
+	case Symlink:
+		target, err := whole(io.LimitReader(p.in, int64(h.size)), maxName)
+		if err != nil {
+			return fmt.Errorf("reading %.80q: %w", h.name, err)
+		}
+		e.Link, e.Size = string(target), 0
+		if uint64(len(target)) != h.size || f.link != e.Link {
+			return fmt.Errorf("%.80q is a link to %.80q, and the header says to %.80q", h.name, target, f.link)
+		}
+	case Folder:
+		if h.size != 0 {
+			return fmt.Errorf("%.80q is a folder and has contents", h.name)
+		}
+		e.Size = 0
+	case File:
+		if h.size != f.size && !(several && h.size == 0) {
+			return fmt.Errorf("%.80q has %d bytes, and the header says %d", h.name, h.size, f.size)
+		}
+	}
+	kept, err := p.tree.add(e)
+	if err != nil {
+		return err
+	}
+	if several && h.size == 0 && f.size > 0 {
+		p.linked[h.inode] = append(p.linked[h.inode], len(p.facts.Entries)-1)
+		return nil
+	}
+	if kept.Type == File {
+		if err := p.file(h, kept, f); err != nil {
+			return err
+		}
+	}
+	return align(p.in)
+}
+
+// file reads the contents of a file, which the names before it of the same inode are links to.
+func (p *payload) file(h cpioHeader, kept *Entry, f rpmFile) error {
+	sum := p.list.hash()
+	if err := p.content(io.LimitReader(p.in, int64(h.size)), kept, sum); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != f.digest && (f.digest != "" || h.size > 0) {
+		return fmt.Errorf("%.80q has the digest %s, and the header says %.80q", h.name, got, f.digest)
+	}
+	for _, i := range p.linked[h.inode] {
+		p.facts.Entries[i].Type, p.facts.Entries[i].Link, p.facts.Entries[i].Size = HardLink, kept.Name, 0
+	}
+	delete(p.linked, h.inode)
+	return nil
 }
 
 // take finds an entry of the payload in the header, and takes it out of what is still to come.

@@ -159,17 +159,17 @@ func TestRecipes(t *testing.T) {
 	keep("script", b, err)
 	systems := map[string]string{"formula": "darwin linux", "cask": "darwin linux", "scoop": "windows", "winget": "windows", "script": "darwin linux"}
 	for name, want := range systems {
-		digests, urls := inspect.Digests(texts[name]), inspect.URLs(texts[name])
+		text := string(texts[name])
 		for _, d := range r.Downloads {
 			if !strings.Contains(want, d.Platform.OS) {
 				continue
 			}
-			if !slices.Contains(digests, d.Digest) {
-				t.Errorf("%s: the digest of %s was not found in\n%s", name, d.Platform, texts[name])
+			if !strings.Contains(strings.ToLower(text), d.Digest.Hex()) {
+				t.Errorf("%s: the digest of %s was not found in\n%s", name, d.Platform, text)
 			}
 			// A formula writes the version into its URLs as a variable, a script the base.
-			if base := d.URL[:strings.LastIndex(d.URL, "/")]; !slices.ContainsFunc(urls, func(u string) bool { return strings.HasPrefix(u, base) || u == d.URL }) {
-				t.Errorf("%s: the URL of %s was not found among %q", name, d.Platform, urls)
+			if base := d.URL[:strings.LastIndex(d.URL, "/")]; !strings.Contains(text, base) {
+				t.Errorf("%s: the URL of %s was not found in\n%s", name, d.Platform, text)
 			}
 		}
 	}

@@ -138,16 +138,40 @@ func zipStrings(r io.Reader, h *zipHeader, name, extra, comment uint16) error {
 	return nil
 }
 
+// fail is an error about an entry.
+func (h zipHeader) fail(format string, args ...any) error {
+	return fmt.Errorf("%.80q: "+format, append([]any{h.name}, args...)...)
+}
+
+// sizes are the checksum and the two sizes, which a zip has three times.
+func (h zipHeader) sizes() [3]uint32 { return [3]uint32{h.crc, h.packed, h.size} }
+
 // zipEntry reads the entry whose central header is h, and tells where it ends. The next entry, or the central
 // directory, begins at limit.
 func (j *job) zipEntry(h zipHeader, limit int64, t *tree, w watch) (int64, error) {
-	fail := func(format string, args ...any) (int64, error) {
-		return 0, fmt.Errorf("%.80q: "+format, append([]any{h.name}, args...)...)
-	}
 	c := j.from(int64(h.at), limit-int64(h.at))
+	local, err := zipLocal(c, h)
+	if err != nil {
+		return 0, err
+	}
+	e, err := zipToEntry(h, local)
+	if err != nil {
+		return 0, h.fail("%w", err)
+	}
+	if err := j.zipBody(c, h, e, t, w); err != nil {
+		return 0, err
+	}
+	if h.flags&zipDescriptor == 0 {
+		return c.at, nil
+	}
+	return limit, zipSizes(c, h)
+}
+
+// zipLocal reads the header in front of an entry and holds it to the central one.
+func zipLocal(c *cursor, h zipHeader) (zipHeader, error) {
 	var b [30]byte
 	if _, err := io.ReadFull(c, b[:]); err != nil {
-		return fail("reading its header: %w", ends(err))
+		return zipHeader{}, h.fail("reading its header: %w", ends(err))
 	}
 	le := binary.LittleEndian
 	local := zipHeader{
@@ -155,52 +179,52 @@ func (j *job) zipEntry(h zipHeader, limit int64, t *tree, w watch) (int64, error
 		crc: le.Uint32(b[14:]), packed: le.Uint32(b[18:]), size: le.Uint32(b[22:]),
 	}
 	if string(b[:4]) != "PK\x03\x04" {
-		return fail("no header where the central directory says")
+		return zipHeader{}, h.fail("no header where the central directory says")
 	}
 	if err := zipStrings(c, &local, le.Uint16(b[26:]), le.Uint16(b[28:]), 0); err != nil {
-		return fail("%w", err)
+		return zipHeader{}, h.fail("%w", err)
 	}
-	sizes := [3]uint32{h.crc, h.packed, h.size}
 	later := h.flags&zipDescriptor != 0
-	localSizes := [3]uint32{local.crc, local.packed, local.size}
+	one, two := local.sizes(), h.sizes()
 	switch {
 	case local.name != h.name || local.flags != h.flags || local.method != h.method || local.time != h.time || local.date != h.date:
-		return fail("its header and the central directory do not say the same")
-	case slices.ContainsFunc([]int{0, 1, 2}, func(i int) bool { return localSizes[i] != sizes[i] && (!later || localSizes[i] != 0) }):
-		return fail("its header and the central directory have other sizes")
+		return zipHeader{}, h.fail("its header and the central directory do not say the same")
+	case slices.ContainsFunc([]int{0, 1, 2}, func(i int) bool { return one[i] != two[i] && (!later || one[i] != 0) }):
+		return zipHeader{}, h.fail("its header and the central directory have other sizes")
 	case h.packed == 0xffffffff || h.size == 0xffffffff || h.at == 0xffffffff:
-		return fail("an entry of 4 GiB or more (zip64) is not read")
+		return zipHeader{}, h.fail("an entry of 4 GiB or more (zip64) is not read")
 	case h.flags&^(zipDescriptor|zipUTF8|6) != 0:
-		return fail("flags %#x: encrypted or patched entries are not read", h.flags)
+		return zipHeader{}, h.fail("flags %#x: encrypted or patched entries are not read", h.flags)
 	}
-	e, err := zipToEntry(h, local)
-	if err != nil {
-		return fail("%w", err)
-	}
+	return local, nil
+}
+
+// zipBody reads what is between the headers of an entry.
+func (j *job) zipBody(c *cursor, h zipHeader, e Entry, t *tree, w watch) error {
 	data := c.at
 	body := io.Reader(io.LimitReader(c, int64(h.packed)))
 	switch h.method {
 	case 0:
 		if h.packed != h.size {
-			return fail("stored in %d bytes, and has %d", h.packed, h.size)
+			return h.fail("stored in %d bytes, and has %d", h.packed, h.size)
 		}
 	case 8:
 		body = flate.NewReader(&limitedBytes{c, int64(h.packed)})
 	default:
-		return fail("compression method %d is not read; use deflate", h.method)
+		return h.fail("compression method %d is not read; use deflate", h.method)
 	}
 	crc := crc32.NewIEEE()
 	body = io.TeeReader(metered{j, io.LimitReader(body, int64(h.size)+1)}, crc)
 	if e.Type == Symlink {
 		target, err := whole(body, maxName)
 		if err != nil {
-			return fail("reading its target: %w", err)
+			return h.fail("reading its target: %w", err)
 		}
 		e.Link = string(target)
 	}
 	kept, err := t.add(e)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	var to io.Writer
 	var done func() error
@@ -218,34 +242,35 @@ func (j *job) zipEntry(h zipHeader, limit int64, t *tree, w watch) (int64, error
 		err = errors.Join(err, more)
 	}
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if crc.Sum32() != h.crc {
-		return fail("its checksum does not hold")
+		return h.fail("its checksum does not hold")
 	}
 	if c.at != data+int64(h.packed) {
-		return fail("its data ends after %d bytes, and its header says %d", c.at-data, h.packed)
+		return h.fail("its data ends after %d bytes, and its header says %d", c.at-data, h.packed)
 	}
 	if done != nil {
-		if err := done(); err != nil {
-			return 0, err
-		}
+		return done()
 	}
-	if !later {
-		return c.at, nil
-	}
-	// Whether a signature stands in front is only known by the length (4.3.9.3).
+	return nil
+}
+
+// zipSizes reads the sizes behind the data of an entry, and holds them to the central ones.
+func zipSizes(c *cursor, h zipHeader) error {
 	d, err := whole(c, 16)
 	if err != nil {
-		return fail("reading the sizes behind its data: %w", err)
+		return h.fail("reading the sizes behind its data: %w", err)
 	}
+	// Whether a signature stands in front is only known by the length (4.3.9.3).
 	if len(d) == 16 && string(d[:4]) == "PK\x07\x08" {
 		d = d[4:]
 	}
-	if len(d) != 12 || [3]uint32{le.Uint32(d), le.Uint32(d[4:]), le.Uint32(d[8:])} != sizes {
-		return fail("the sizes behind its data are not those of the central directory")
+	le := binary.LittleEndian
+	if len(d) != 12 || [3]uint32{le.Uint32(d), le.Uint32(d[4:]), le.Uint32(d[8:])} != h.sizes() {
+		return h.fail("the sizes behind its data are not those of the central directory")
 	}
-	return limit, nil
+	return nil
 }
 
 // limitedBytes is an io.LimitedReader for a decompressor that must not read ahead.
