@@ -80,9 +80,12 @@ func Build(ctx context.Context, o Options) (Result, error) {
 			return Result{Release: r, Cached: true}, nil
 		}
 	}
-	stage, err := newStage(o.Out)
+	stage, err := newStage(o.Out, o.Plan.Name)
 	if err != nil {
-		return Result{}, fault.New(fault.Build, err)
+		if fault.CodeOf(err) == fault.Bug {
+			err = fault.New(fault.Build, err)
+		}
+		return Result{}, err
 	}
 	defer stage.remove()
 	b := &builder{Options: o, stage: stage, digest: digest}

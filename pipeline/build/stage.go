@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
@@ -31,14 +32,14 @@ type stage struct {
 	dir string // the stage; its dist/ becomes out
 }
 
-// newStage makes a stage and removes those of builds that were killed. A folder that is in the way of the result and
-// is no dist/ is refused before anything is built.
-func newStage(out string) (*stage, error) {
+// newStage makes a stage for a release of the project and removes those of builds that were killed. What is in the way of
+// the result and is no dist/ of the project is refused before anything is built.
+func newStage(out, project string) (*stage, error) {
 	out, err := filepath.Abs(out)
 	if err != nil {
 		return nil, err
 	}
-	if err := replaceable(out); err != nil {
+	if err := replaceable(out, project); err != nil {
 		return nil, err
 	}
 	parent := filepath.Dir(out)
@@ -63,8 +64,8 @@ func newStage(out string) (*stage, error) {
 	return s, nil
 }
 
-// replaceable refuses to replace what is not the result of a build.
-func replaceable(out string) error {
+// replaceable refuses to replace what is not the result of a build, or the release of another project.
+func replaceable(out, project string) error {
 	entries, err := os.ReadDir(out)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
 		return nil
@@ -72,10 +73,15 @@ func replaceable(out string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := manifest.Load(filepath.Join(out, manifest.FileName)); err == nil || stamped(filepath.Join(out, LogName), stampBegin) {
+	const wayOut = "remove it, or choose another folder with --out"
+	r, err := manifest.Load(filepath.Join(out, manifest.FileName))
+	switch {
+	case err == nil && r.Name != project:
+		return fault.Errorf(fault.Usage, "%s has %s %s, and this is a build of %s; %s", out, r.Name, r.Version, project, wayOut)
+	case err == nil || stamped(filepath.Join(out, LogName), stampBegin):
 		return nil
 	}
-	return fmt.Errorf("%s exists and is not the result of a build; remove it, or choose another folder with --out", out)
+	return fmt.Errorf("%s exists and is not the result of a build; %s", out, wayOut)
 }
 
 // RemoveStale removes the temporary folders of processes that are no more: those in parent whose names are the prefix,

@@ -41,6 +41,11 @@ func TestReplaceable(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, true},
+		{"a release of another project", func(dir string) {
+			if _, err := verifytest.Write(dir, verifytest.Options{Name: "other", Version: "1.2.3"}); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
 		{"what a failed build leaves", func(dir string) { put(t, dir+"/build.log", stamp("sha256:0", "sha256:1")) }, true},
 		{"somebody's folder", func(dir string) { put(t, dir+"/main.go", "package main\n") }, false},
 		{"somebody's log", func(dir string) { put(t, dir+"/build.log", "making it\n") }, false},
@@ -50,7 +55,7 @@ func TestReplaceable(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "dist")
 			tt.make(dir)
-			s, err := newStage(dir)
+			s, err := newStage(dir, "tool")
 			if (err == nil) != tt.want {
 				t.Fatalf("error %v", err)
 			}
@@ -67,7 +72,7 @@ func TestReplaceable(t *testing.T) {
 func TestCommit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dist")
 	for i := range 2 {
-		s, err := newStage(dir)
+		s, err := newStage(dir, "tool")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +86,7 @@ func TestCommit(t *testing.T) {
 			t.Errorf("after build %d dist/ is not that build's", i)
 		}
 	}
-	s, err := newStage(dir)
+	s, err := newStage(dir, "tool")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +121,29 @@ func TestRemoveStale(t *testing.T) {
 	for _, d := range []string{parent, own, strange} {
 		if !exists(d) {
 			t.Errorf("%s was removed", filepath.Base(d))
+		}
+	}
+}
+
+// TestOtherProject leaves what builds of another project are made in, beside the dist/ of that one, to those.
+func TestOtherProject(t *testing.T) {
+	root := t.TempDir()
+	gone := exec.Command(os.Args[0], "-test.run=^$")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	running := filepath.Join(root, "b", fmt.Sprintf("%s%d-1", stagePrefix, os.Getppid()))
+	killed := filepath.Join(root, "b", fmt.Sprintf("%s%d-1", stagePrefix, gone.Process.Pid))
+	put(t, filepath.Join(running, "dist", "file"), "x")
+	put(t, filepath.Join(killed, "dist", "file"), "x")
+	for _, project := range []string{"a", "b"} {
+		s, err := newStage(filepath.Join(root, project, "dist"), project)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.remove()
+		if !exists(running) || exists(killed) != (project == "a") {
+			t.Errorf("after a build of %s: a running build of b is there: %v, a killed one: %v", project, exists(running), exists(killed))
 		}
 	}
 }

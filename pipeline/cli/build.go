@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -146,7 +147,7 @@ SHA256SUMS. A dist/ that is this very release already is left as it is, after ev
 	}
 	c.planFlags(cmd)
 	c.engineFlags(cmd)
-	cmd.Flags().StringVar(&c.out, "out", "", "`folder` of the result (default dist at the root of the repository)")
+	cmd.Flags().StringVar(&c.out, "out", "", "`folder` of the result (default dist beside slipway.yaml)")
 	cmd.Flags().BoolVar(&c.force, "force", false, "build even where dist/ is this release already")
 	return cmd
 }
@@ -155,6 +156,9 @@ func (a *app) build(ctx context.Context, c *choices) (err error) {
 	start := time.Now()
 	o, err := c.options()
 	if err != nil {
+		return err
+	}
+	if _, err := a.configFile(); err != nil { // before the display is there: it may have something to say
 		return err
 	}
 	display, err := a.display(ctx)
@@ -177,7 +181,7 @@ func (a *app) build(ctx context.Context, c *choices) (err error) {
 		return err
 	}
 	if c.out == "" {
-		c.out = filepath.Join(p.source.Root, "dist")
+		c.out = distOf(p.source.Root, p.file)
 	}
 	store, err := a.store(p.config)
 	if err != nil {
@@ -345,17 +349,7 @@ func toolDigest() (artifact.Digest, error) {
 
 // configPath is where the configuration lies in the tree; its name alone where it lies elsewhere.
 func configPath(p project) string {
-	// A path over a link is the same file.
-	file, err := filepath.EvalSymlinks(p.file)
-	if err == nil {
-		var root, rel string
-		if root, err = filepath.EvalSymlinks(p.source.Root); err == nil {
-			if rel, err = filepath.Rel(root, file); err == nil && filepath.IsLocal(rel) {
-				return filepath.ToSlash(rel)
-			}
-		}
-	}
-	return filepath.Base(p.file)
+	return cmp.Or(inTree(p.source.Root, p.file), filepath.Base(p.file))
 }
 
 // self is the module of this program.

@@ -15,7 +15,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/build"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/source"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 	"github.com/slipway-build/slipway/pipeline/verify"
@@ -71,11 +70,16 @@ func checkChart(ctx context.Context, tree string, pl plan.Plan, c plan.Chart) er
 	return errors.Join(err, os.RemoveAll(scratch))
 }
 
+// verifyChoices are the flags of verify.
+type verifyChoices struct {
+	verify.Options
+	keys     []string
+	identity verify.IdentityFlags
+	json     bool
+}
+
 func (a *app) verifyCommand() *cobra.Command {
-	var asJSON bool
-	var keys []string
-	var identity verify.IdentityFlags
-	var o verify.Options
+	var c verifyChoices
 	cmd := &cobra.Command{
 		Use:   "verify [DIST|URL]",
 		Short: "Check a release against its manifest, its contents and its signatures",
@@ -83,97 +87,118 @@ func (a *app) verifyCommand() *cobra.Command {
 its last layer, and a recipe must name the digests of this release. A file that nobody vouches for is a failure, and so
 is a release that says of itself that it is not for publishing. Signatures are checked with --key, else with the key that
 slipway.yaml names; those that there is no key for are skipped, and a skipped check is no pass. In the repository that
-the release was built from, its tag must still be where it was. Of a URL only what the manifest lists is fetched.`,
+the release was built from, its tag must still be where it was. Without an argument the release is to be that of the
+project and the commit here. Of a URL only what the manifest lists is fetched.`,
 		Example: "  go run ./ci verify\n  go run ./ci verify dist --json\n  go run ./ci verify --key slipway.pub https://example.org/releases/tool/1.2.3/",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.AllowUnsigned && len(keys) > 0 {
+			if c.AllowUnsigned && len(c.keys) > 0 {
 				return fault.Errorf(fault.Usage, "--key and --allow-unsigned: signatures are either checked or left out of account; take one away")
 			}
-			dir, root := "dist", ""
-			if file, err := a.configFile(); err == nil {
-				root = a.root(cmd.Context(), file)
-				dir = filepath.Join(root, "dist")
+			f, err := a.finished(cmd.Context(), args)
+			if err != nil {
+				return err
 			}
-			if len(args) == 1 {
-				dir = args[0]
-			}
-			remote := verify.IsURL(dir)
-			if root != "" && len(keys) == 0 && !o.AllowUnsigned && (remote || !o.AllowUnpublishable || !unfinished(dir)) {
-				cfg, _, err := a.readConfig()
-				if err != nil {
+			if !f.named {
+				if err := a.belongs(cmd.Context(), f); err != nil {
 					return err
 				}
-				if identity.Identity == "" && identity.Root != "" {
-					identity.Identity = cfg.Signing.Identity
-					if issuer := cfg.Signing.IssuerURL(); issuer != "" && !cmd.Flags().Changed("issuer") {
-						identity.Issuer = issuer
-					}
-				}
-				if cfg.Signing.Key != "" && identity.Identity == "" {
-					keys = append(keys, filepath.Join(root, filepath.FromSlash(cfg.Signing.Key)))
-				}
 			}
-			var err error
-			if o.Keys, err = verify.ReadKeys(keys); err != nil {
+			if err := a.believe(f, &c, cmd.Flags().Changed("issuer")); err != nil {
 				return err
 			}
-			if o.Identity, err = identity.Verifier(); err != nil {
-				return err
-			}
-			check := verify.Dist
-			if remote {
-				check = verify.URL
-			}
-			report, err := check(cmd.Context(), dir, o)
-			if report.Verdict == "" {
-				return err
-			}
-			if !remote {
-				err = errors.Join(err, verifyTag(cmd.Context(), root, dir))
-			}
-			if asJSON {
-				enc := json.NewEncoder(a.stdout)
-				enc.SetIndent("", "  ")
-				return errors.Join(err, enc.Encode(report))
-			}
-			if err != nil {
-				return errors.Join(err, report.WriteText(a.stdout))
-			}
-			_, err = fmt.Fprintf(a.stdout, "%s %s: %s\n", report.Name, report.Version, count(report.Count(verify.Pass), "check passed", "checks passed"))
-			return err
+			return a.verify(cmd.Context(), f, c)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().StringArrayVar(&keys, "key", nil, "public key in a PEM `file` by which the release must be signed; of several one is enough (default signing.key of slipway.yaml)")
-	cmd.Flags().StringVar(&identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything (default signing.identity of slipway.yaml)")
-	cmd.Flags().StringVar(&identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of who vouches for the workflow")
-	cmd.Flags().StringVar(&identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
-	cmd.Flags().StringVar(&o.Version, "want", "", "`version` that the release must be")
-	cmd.Flags().BoolVar(&o.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
-	cmd.Flags().BoolVar(&o.AllowUnpublishable, "allow-unpublishable", false, "accept a release that is marked as not for publishing")
+	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
+	cmd.Flags().StringArrayVar(&c.keys, "key", nil, "public key in a PEM `file` by which the release must be signed; of several one is enough (default signing.key of slipway.yaml)")
+	cmd.Flags().StringVar(&c.identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything (default signing.identity of slipway.yaml)")
+	cmd.Flags().StringVar(&c.identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of who vouches for the workflow")
+	cmd.Flags().StringVar(&c.identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
+	cmd.Flags().StringVar(&c.Version, "want", "", "`version` that the release must be")
+	cmd.Flags().BoolVar(&c.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
+	cmd.Flags().BoolVar(&c.AllowUnpublishable, "allow-unpublishable", false, "accept a release that is marked as not for publishing")
 	return cmd
 }
 
+// believe fills in whose signatures count: who the flags name, else who slipway.yaml names, unless nobody has to sign the
+// release. What another project released is not held to the key of the one here.
+func (a *app) believe(f finished, c *verifyChoices, issuer bool) (err error) {
+	if f.file != "" && len(c.keys) == 0 && !c.AllowUnsigned && (verify.IsURL(f.dir) || !c.AllowUnpublishable || !unfinished(f)) {
+		cfg, _, err := a.readConfig()
+		if err != nil {
+			return err
+		}
+		named := c.identity.Identity != ""
+		if !named && c.identity.Root != "" {
+			c.identity.Identity = cfg.Signing.Identity
+			if url := cfg.Signing.IssuerURL(); url != "" && !issuer {
+				c.identity.Issuer = url
+			}
+		}
+		if cfg.Signing.Key != "" && c.identity.Identity == "" {
+			c.keys = append(c.keys, filepath.Join(f.root, filepath.FromSlash(cfg.Signing.Key)))
+		}
+		if !named && (len(c.keys) > 0 || c.identity.Identity != "") {
+			// Of a URL nothing is known before it is verified.
+			if rel, err := f.manifest(); err == nil {
+				if err := f.of(rel, cfg.Project); err != nil {
+					return fmt.Errorf("%w, or who signed it with --key or --identity", err)
+				}
+			}
+		}
+	}
+	if c.Keys, err = verify.ReadKeys(c.keys); err != nil {
+		return err
+	}
+	c.Identity, err = c.identity.Verifier()
+	return err
+}
+
+func (a *app) verify(ctx context.Context, f finished, c verifyChoices) error {
+	remote := verify.IsURL(f.dir)
+	check := verify.Dist
+	if remote {
+		check = verify.URL
+	}
+	report, err := check(ctx, f.dir, c.Options)
+	if report.Verdict == "" {
+		return err
+	}
+	if !remote {
+		err = errors.Join(err, verifyTag(ctx, f))
+	}
+	if c.json {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetIndent("", "  ")
+		return errors.Join(err, enc.Encode(report))
+	}
+	if err != nil {
+		return errors.Join(err, report.WriteText(a.stdout))
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s %s: %s\n", report.Name, report.Version, count(report.Count(verify.Pass), "check passed", "checks passed"))
+	return err
+}
+
 // unfinished tells whether a release is marked as not for publishing and is not signed, as nobody has to sign one.
-func unfinished(dist string) bool {
-	rel, err := manifest.Load(filepath.Join(dist, manifest.FileName))
+func unfinished(f finished) bool {
+	rel, err := f.manifest()
 	if err != nil || len(rel.Unpublishable) == 0 {
 		return false
 	}
-	_, err = os.Lstat(filepath.Join(dist, signature.ManifestBundle))
+	_, err = os.Lstat(filepath.Join(f.dir, signature.ManifestBundle))
 	return errors.Is(err, os.ErrNotExist)
 }
 
 // verifyTag holds the tag of a release to the commit that the release was built from, in a repository that has the
 // commit: elsewhere the tag is another project's.
-func verifyTag(ctx context.Context, root, dist string) error {
-	rel, err := manifest.Load(filepath.Join(dist, manifest.FileName))
-	if err != nil || rel.Tag == "" || root == "" {
+func verifyTag(ctx context.Context, f finished) error {
+	rel, err := f.manifest()
+	if err != nil || rel.Tag == "" || f.root == "" {
 		return nil // the report tells of a manifest that cannot be read
 	}
-	if ours, err := source.Has(ctx, root, rel.Commit); err != nil || !ours {
+	if ours, err := source.Has(ctx, f.root, rel.Commit); err != nil || !ours {
 		return err
 	}
-	return source.VerifyTag(ctx, root, rel.Tag, rel.Commit)
+	return source.VerifyTag(ctx, f.root, rel.Tag, rel.Commit)
 }

@@ -45,6 +45,7 @@ type app struct {
 	dirty    bool   // --dirty
 	cache    string // --cache
 	resumes  bool   // the command goes on from where it was interrupted
+	took     bool   // it was said which slipway.yaml is taken
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
@@ -129,39 +130,6 @@ type project struct {
 	lock   config.Lock
 	source source.Source
 	file   string // slipway.yaml, absolute
-}
-
-// configFile finds slipway.yaml: the named one, else that of the nearest folder above that has one.
-func (a *app) configFile() (string, error) {
-	if a.config != "" {
-		return filepath.Abs(a.config)
-	}
-	start, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for dir := start; ; dir = filepath.Dir(dir) {
-		name := filepath.Join(dir, config.FileName)
-		if _, err := os.Stat(name); err == nil {
-			return name, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", fault.Errorf(fault.Usage, "there is no %s in %s or above; the init command writes one", config.FileName, start)
-		}
-	}
-}
-
-// root is the folder that all paths of a configuration are relative to: the top of the repository that it is in or,
-// where --config names one that may be anywhere, of the repository that this folder is in.
-func (a *app) root(ctx context.Context, configFile string) string {
-	dir := filepath.Dir(configFile)
-	if a.config != "" {
-		dir = "."
-	}
-	if top, err := source.Root(ctx, dir); err == nil {
-		return top
-	}
-	return dir // whoever needs the repository says that there is none
 }
 
 // readConfig reads slipway.yaml.

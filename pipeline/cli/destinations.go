@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/announce"
 	"github.com/slipway-build/slipway/pipeline/publish/bucket"
@@ -40,8 +42,11 @@ type shipment struct {
 	app     *app
 	rel     publish.Release
 	config  config.Config
+	root    string // that paths of the configuration are relative to
 	to      config.Publish
 	journal *publish.Journal
+	display progress.Display
+	tracker *progress.Tracker
 	choices publishChoices
 	tell    func(wire.Request) // of a dry run; nil for one that is not
 
@@ -93,6 +98,9 @@ func (s *shipment) targets() ([]publish.Target, error) {
 		slices.Sort(s.missing)
 		return nil, fault.Errorf(fault.Credentials, "there is no %s in the environment, and publishing needs it; a job in CI has it from a secret", strings.Join(slices.Compact(s.missing), ", no "))
 	}
+	if len(s.list) == 0 {
+		return nil, fault.Errorf(fault.Usage, "there is nowhere to publish to: name destinations under publish in slipway.yaml")
+	}
 	return s.list, nil
 }
 
@@ -135,6 +143,9 @@ func network() *http.Transport {
 
 // toRegistries adds a destination for each registry.
 func (s *shipment) toRegistries() error {
+	if err := s.mapped(); err != nil {
+		return err
+	}
 	for _, host := range registry.Hosts(s.rel.Manifest, s.to.Registries.Targets) {
 		auth, err := s.registryAuth(host)
 		if err != nil {
@@ -148,6 +159,25 @@ func (s *shipment) toRegistries() error {
 		s.add(host, host, publish.Registries, d, m)
 	}
 	return nil
+}
+
+// mapped refuses a file of destinations that has registries for none of what is released: it is of another project, and
+// images would go to the places of users.
+func (s *shipment) mapped() error {
+	var released []string
+	for _, im := range s.rel.Manifest.Images {
+		released = append(released, im.Repository)
+	}
+	for _, c := range s.rel.Manifest.Charts {
+		if c.Repository != "" {
+			released = append(released, c.Repository)
+		}
+	}
+	if s.choices.destinations == "" || len(s.to.Registries) == 0 || len(released) == 0 || slices.ContainsFunc(released, s.to.Registries.Has) {
+		return nil
+	}
+	return fault.Errorf(fault.Usage, "%s says where images and charts of %s go, and those of %s %s are at %s", s.choices.destinations,
+		strings.Join(slices.Sorted(maps.Keys(s.to.Registries)), ", "), s.rel.Manifest.Name, s.rel.Manifest.Version, strings.Join(slices.Compact(released), ", "))
 }
 
 // toFolder adds a folder of releases.

@@ -57,7 +57,11 @@ those of registries also from Docker's configuration. What was done is in dist/p
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.resumes = true
-			return a.publish(cmd.Context(), a.distFolder(cmd.Context(), args), c)
+			f, err := a.finished(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			return a.publish(cmd.Context(), f, c)
 		},
 	}
 	flags := cmd.Flags()
@@ -72,98 +76,118 @@ those of registries also from Docker's configuration. What was done is in dist/p
 	return cmd
 }
 
-func (a *app) publish(ctx context.Context, dir string, c publishChoices) (err error) {
+func (a *app) publish(ctx context.Context, f finished, c publishChoices) (err error) {
 	if c.dryRun && c.status {
 		return fault.Errorf(fault.Usage, "--dry-run and --status: one tells what would be done, the other what was; take one away")
 	}
 	if c.deep && !c.status {
 		return fault.Errorf(fault.Usage, "--deep is for --status; publish reads back what it stages without")
 	}
-	rel, err := openRelease(dir)
+	if err := a.belongs(ctx, f); err != nil {
+		return err
+	}
+	s := &shipment{app: a, root: f.root, choices: c}
+	if s.rel, err = openRelease(f.dir); err != nil {
+		return err
+	}
+	if s.config, s.to, err = a.whereTo(c); err != nil {
+		return err
+	}
+	end, err := s.openJournal()
 	if err != nil {
 		return err
 	}
-	cfg, to, err := a.whereTo(c)
+	defer func() { err = errors.Join(err, end()) }()
+	if s.display, err = a.display(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.display.Close()) }()
+	s.tracker = progress.NewTracker(s.display, nil)
+	if n := s.journal.Unanswered(); n > 0 {
+		s.tracker.Note(fmt.Sprintf("an earlier run ended with %s open; each is looked at before anything is sent", count(n, "request", "requests")))
+	}
+	if c.status {
+		return s.status(ctx)
+	}
+	return s.run(ctx)
+}
+
+// openJournal reads what was asked of remotes, and goes on with it unless this run asks for nothing. The function that it
+// returns ends that.
+func (s *shipment) openJournal() (end func() error, err error) {
+	if s.choices.dryRun || s.choices.status { // what is only looked at or told of leaves no trace
+		s.journal, err = publish.ReadJournal(s.rel.Dir, s.rel.Digest)
+		return func() error { return nil }, err
+	}
+	unlock, err := publish.Lock(s.rel.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if s.journal, err = publish.OpenJournal(s.rel.Dir, s.rel.Digest, time.Now); err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	return func() error { return errors.Join(s.journal.Close(), unlock()) }, nil
+}
+
+// status prints how the release stands everywhere.
+func (s *shipment) status(ctx context.Context) error {
+	targets, err := s.targets()
 	if err != nil {
 		return err
 	}
-	// What is only looked at or told of leaves no trace.
-	journal, err := publish.ReadJournal(dir, rel.Digest)
-	if err != nil {
+	depth := publish.Listed
+	if s.choices.deep {
+		depth = publish.Read
+	}
+	result, err := publish.Status(ctx, targets, depth, publish.Options{Journal: s.journal, Tracker: s.tracker})
+	if closing := s.display.Close(); closing != nil {
+		return closing
+	}
+	return errors.Join(s.app.printStatus(s.rel, result, s.choices.json), err, standing(result))
+}
+
+// run publishes the release, or says what that would ask for.
+func (s *shipment) run(ctx context.Context) error {
+	if err := s.checkRelease(ctx); err != nil {
 		return err
 	}
-	if !c.dryRun && !c.status {
-		unlock, err := publish.Lock(dir)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, unlock()) }()
-		if journal, err = publish.OpenJournal(dir, rel.Digest, time.Now); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, journal.Close()) }()
-	}
-	shown, err := a.display(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, shown.Close()) }()
-	tracker := progress.NewTracker(shown, nil)
-	if n := journal.Unanswered(); n > 0 {
-		tracker.Note(fmt.Sprintf("an earlier run ended with %s open; each is looked at before anything is sent", count(n, "request", "requests")))
-	}
-	if !c.status {
-		if err := a.checkRelease(ctx, rel, cfg, journal, tracker, c); err != nil {
-			return err
-		}
-	}
-	s := &shipment{app: a, rel: rel, config: cfg, to: to, journal: journal, choices: c}
-	if c.dryRun {
-		s.tell = func(r wire.Request) { fmt.Fprintf(a.stdout, "%s: %s\n", r.Destination, r) }
+	if s.choices.dryRun {
+		s.tell = func(r wire.Request) { fmt.Fprintf(s.app.stdout, "%s: %s\n", r.Destination, r) }
 	}
 	targets, err := s.targets()
 	if err != nil {
 		return err
 	}
-	if len(targets) == 0 {
-		return fault.Errorf(fault.Usage, "there is nowhere to publish to: name destinations under publish in slipway.yaml")
-	}
-	o := publish.Options{Journal: journal, Tracker: tracker, DryRun: c.dryRun}
-	if c.status {
-		depth := publish.Listed
-		if c.deep {
-			depth = publish.Read
-		}
-		result, err := publish.Status(ctx, targets, depth, o)
-		if closing := shown.Close(); closing != nil {
-			return closing
-		}
-		return errors.Join(a.printStatus(rel, result, c.json), err, standing(result))
-	}
-	if err := a.allowed(ctx, s, tracker); err != nil {
+	if err := s.allowed(ctx); err != nil {
 		return err
 	}
-	result, err := publish.Run(ctx, targets, o)
-	if c.dryRun {
+	result, err := publish.Run(ctx, targets, publish.Options{Journal: s.journal, Tracker: s.tracker, DryRun: s.choices.dryRun})
+	if s.choices.dryRun {
 		return err
 	}
 	// Receipts say how everything stands, also after a run that did not get to its end.
-	if written := publish.NewReceipts(rel, result).Write(dir); written != nil && err == nil {
+	if written := publish.NewReceipts(s.rel, result).Write(s.rel.Dir); written != nil && err == nil {
 		err = written
 	}
 	if err != nil {
 		return err
 	}
-	if github, ok := shown.(*progress.GitHub); ok {
+	if github, ok := s.display.(*progress.GitHub); ok {
 		github.AddArtifacts(where(result)...)
 	}
-	if closing := shown.Close(); closing != nil {
+	if closing := s.display.Close(); closing != nil {
 		return closing
 	}
-	if c.json {
-		return a.printStatus(rel, result, true)
+	return s.printResult(result)
+}
+
+// printResult says what was published.
+func (s *shipment) printResult(r publish.Result) error {
+	a := s.app
+	if s.choices.json {
+		return a.printStatus(s.rel, r, true)
 	}
-	for _, o := range result.Outcomes {
+	for _, o := range r.Outcomes {
 		if o.Error != "" {
 			fmt.Fprintf(a.stderr, "slipway: %s; the release is published all the same\n", o.Error)
 		}
@@ -174,10 +198,10 @@ func (a *app) publish(ctx context.Context, dir string, c publishChoices) (err er
 		}
 	}
 	verb := "published"
-	if !result.Changed {
+	if !r.Changed {
 		verb = "published already, nothing to do"
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s %s: %s (%s)\n", rel.Manifest.Name, rel.Manifest.Version, verb, count(len(targets), "destination", "destinations"))
+	_, err := fmt.Fprintf(a.stdout, "%s %s: %s (%s)\n", s.rel.Manifest.Name, s.rel.Manifest.Version, verb, count(len(r.Outcomes), "destination", "destinations"))
 	return err
 }
 
@@ -219,6 +243,9 @@ func (a *app) whereTo(c publishChoices) (config.Config, config.Publish, error) {
 	if err != nil {
 		return cfg, config.Publish{}, err
 	}
+	if whole, err := config.Parse(filepath.Base(c.destinations), b); err == nil {
+		return cfg, config.Publish{}, fault.Errorf(fault.Usage, "%s is the configuration of %s; --destinations names a file with what stands below publish there, by itself", c.destinations, whole.Project.Name)
+	}
 	to, err := config.ParsePublish(filepath.Base(c.destinations), b)
 	return cfg, to, fault.New(fault.Usage, err)
 }
@@ -228,34 +255,31 @@ func (a *app) whereTo(c publishChoices) (config.Config, config.Publish, error) {
 const checked = "checked"
 
 // checkRelease holds the files to the manifest and the manifest to its signatures.
-func (a *app) checkRelease(ctx context.Context, rel publish.Release, cfg config.Config, journal *publish.Journal, tracker *progress.Tracker, c publishChoices) error {
-	return tracker.Run("check the release", "publish", func() (string, error) {
+func (s *shipment) checkRelease(ctx context.Context) error {
+	rel, cfg := s.rel, s.config
+	return s.tracker.Run("check the release", "publish", func() (string, error) {
 		all, err := signed(rel.Dir)
 		if err != nil {
 			return "", fault.New(fault.Mismatch, err)
 		}
 		o := verify.Options{AllowUnpublishable: true, AllowUnsigned: true} // who may be published is a policy
 		if key := cfg.Signing.Key; key != "" && len(rel.Manifest.Unpublishable) == 0 {
-			file, err := a.configFile()
-			if err != nil {
-				return "", err
-			}
 			o.AllowUnsigned = false
-			if o.Keys, err = verify.ReadKeys([]string{filepath.Join(a.root(ctx, file), filepath.FromSlash(key))}); err != nil {
+			if o.Keys, err = verify.ReadKeys([]string{filepath.Join(s.root, filepath.FromSlash(key))}); err != nil {
 				return "", err
 			}
 		}
-		if c.trustedRoot != "" {
+		if s.choices.trustedRoot != "" {
 			if cfg.Signing.Identity == "" {
 				return "", fault.Errorf(fault.Usage, "--trusted-root is for a release that a workflow signs; slipway.yaml has no signing.identity")
 			}
 			o.AllowUnsigned = false
-			flags := verify.IdentityFlags{Identity: cfg.Signing.Identity, Issuer: cfg.Signing.IssuerURL(), Root: c.trustedRoot}
+			flags := verify.IdentityFlags{Identity: cfg.Signing.Identity, Issuer: cfg.Signing.IssuerURL(), Root: s.choices.trustedRoot}
 			if o.Identity, err = flags.Verifier(); err != nil {
 				return "", err
 			}
 		}
-		o.HashesOnly = journal.Fact(checked) == string(all)
+		o.HashesOnly = s.journal.Fact(checked) == string(all)
 		report, err := verify.Dist(ctx, rel.Dir, o)
 		if err != nil {
 			var b strings.Builder
@@ -269,7 +293,7 @@ func (a *app) checkRelease(ctx context.Context, rel publish.Release, cfg config.
 				return "", fault.Errorf(fault.Mismatch, "the release is not signed, and its manifest says that it is to be; run the sign command")
 			}
 		}
-		return count(report.Count(verify.Pass), "check passed", "checks passed"), journal.SetFact(checked, string(all))
+		return count(report.Count(verify.Pass), "check passed", "checks passed"), s.journal.SetFact(checked, string(all))
 	})
 }
 
@@ -312,17 +336,17 @@ func withOutput(err error, output string) error {
 }
 
 // allowed holds the release to the policies, and the configuration to the commit that the release is of.
-func (a *app) allowed(ctx context.Context, s *shipment, tracker *progress.Tracker) error {
+func (s *shipment) allowed(ctx context.Context) error {
 	local := policy.Local(s.where)
-	return tracker.Run("policies", "publish", func() (string, error) {
+	return s.tracker.Run("policies", "publish", func() (string, error) {
 		if !local && s.choices.destinations == "" {
-			if err := a.sameCommit(ctx, s.rel.Manifest); err != nil {
+			if err := s.sameCommit(ctx); err != nil {
 				return "", err
 			}
 		}
 		o := policy.Options{
 			Release: s.rel.Manifest, Destinations: s.where, AllowUnpublishable: s.choices.allowUnpublishable,
-			Tokens: policy.Environment{Lookup: a.lookupEnv}, Issuer: s.to.Issuer,
+			Tokens: policy.Environment{Lookup: s.app.lookupEnv}, Issuer: s.to.Issuer,
 			Images:   s.images,
 			Registry: s,
 			// Of a rehearsal nobody asks for a candidate.
@@ -361,15 +385,12 @@ func (s *shipment) images(path string) ([]string, error) {
 
 // sameCommit refuses to publish by another configuration than that of the release's commit: where a release goes is
 // part of what was tagged.
-func (a *app) sameCommit(ctx context.Context, rel manifest.Release) error {
-	file, err := a.configFile()
+func (s *shipment) sameCommit(ctx context.Context) error {
+	src, err := source.Read(ctx, source.Options{Dir: s.root, Ref: s.app.ref(), AllowDirty: true, TagPrefix: s.config.Project.TagPrefix})
 	if err != nil {
 		return err
 	}
-	src, err := source.Read(ctx, source.Options{Dir: a.root(ctx, file), Ref: a.ref(), AllowDirty: true, TagPrefix: ""})
-	if err != nil {
-		return err
-	}
+	rel := s.rel.Manifest
 	switch {
 	case src.Commit != rel.Commit:
 		return fault.Errorf(fault.Git, "the release is of commit %.12s and this is commit %.12s, whose slipway.yaml may send it elsewhere; git checkout %[1]s, or name the places with --destinations", rel.Commit, src.Commit)

@@ -562,7 +562,10 @@ func TestPublishPolicies(t *testing.T) {
 		t.Errorf("by a person: exit %d\n%s", code, out)
 	}
 	unpublishable := filepath.Join(t.TempDir(), "dist")
-	if _, err := verifytest.Write(unpublishable, verifytest.Options{Unpublishable: []string{"it was built from a dirty tree"}}); err != nil {
+	if _, err := verifytest.Write(unpublishable, verifytest.Options{
+		Unpublishable: []string{"it was built from a dirty tree"},
+		EditManifest:  func(r *manifest.Release) { r.Repository = "https://github.com/example/hello" },
+	}); err != nil {
 		t.Fatal(err)
 	}
 	w = newWorld(t, unpublishable)

@@ -16,7 +16,6 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/present/report"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/provenance"
 	"github.com/slipway-build/slipway/pipeline/trust/ephemeral"
 	"github.com/slipway-build/slipway/pipeline/trust/keyless"
@@ -34,7 +33,7 @@ func (a *app) keygenCommand() *cobra.Command {
 		Use:   "keygen [FILE]",
 		Short: "Make the project's key: a private one for whoever signs, a public one for the repository",
 		Long: `Keygen makes a private key, encrypted with a passphrase, and its public half. Commit the public half (FILE, by default
-<project>.pub beside slipway.yaml) and name it under signing.key. The private one is written outside of the repository,
+<project>.pub at the root of the repository) and name it under signing.key. The private one is written outside of the repository,
 where nobody can commit it by mistake: keep it where releases are signed, as a file or as the secret SLIPWAY_KEY of a CI
 system. The passphrase is asked for, or read from SLIPWAY_KEY_PASSPHRASE. A file that exists is never replaced.`,
 		Example: "  go run ./ci keygen\n  go run ./ci keygen --kind ed25519 --private /media/stick/project.key project.pub",
@@ -172,7 +171,11 @@ or SIGSTORE_ID_TOKEN. cosign verifies what is written, and so does the verify co
 		Example: "  go run ./ci sign --key ~/.config/slipway/project.key\n  go run ./ci sign dist",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.sign(cmd.Context(), a.distFolder(cmd.Context(), args), c)
+			f, err := a.finished(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			return a.sign(cmd.Context(), f, c)
 		},
 	}
 	cmd.Flags().StringVar(&c.key, "key", "", "private `key`: a PEM file, or env:NAME (default env:SLIPWAY_KEY)")
@@ -184,35 +187,26 @@ or SIGSTORE_ID_TOKEN. cosign verifies what is written, and so does the verify co
 	return cmd
 }
 
-// distFolder is the folder that the only argument names; without one dist/ of the repository that this folder is in, else
-// of this folder.
-func (a *app) distFolder(ctx context.Context, args []string) string {
-	if len(args) == 1 {
-		return args[0]
+func (a *app) sign(ctx context.Context, f finished, c signChoices) error {
+	if err := a.belongs(ctx, f); err != nil {
+		return err
 	}
-	if file, err := a.configFile(); err == nil {
-		return filepath.Join(a.root(ctx, file), "dist")
-	}
-	return "dist"
-}
-
-func (a *app) sign(ctx context.Context, dir string, c signChoices) error {
-	o, err := a.signer(dir, c)
+	o, err := a.signer(f, c)
 	if err != nil {
 		return err
 	}
-	checked, err := verify.Dist(ctx, dir, verify.Options{AllowUnpublishable: c.allowUnpublishable, AllowUnsigned: true})
+	checked, err := verify.Dist(ctx, f.dir, verify.Options{AllowUnpublishable: c.allowUnpublishable, AllowUnsigned: true})
 	if err != nil {
 		if checked.Verdict != "" {
 			err = errors.Join(err, checked.WriteText(a.stdout))
 		}
 		return err
 	}
-	if err := a.ranFor(ctx, dir, o); err != nil {
+	if err := a.ranFor(ctx, f, o); err != nil {
 		return err
 	}
-	o.Run = a.runOf(dir)
-	result, err := sign.Release(ctx, dir, o)
+	o.Run = a.runOf(f.dir)
+	result, err := sign.Release(ctx, f.dir, o)
 	if err != nil {
 		return err
 	}
@@ -232,7 +226,7 @@ func (a *app) sign(ctx context.Context, dir string, c signChoices) error {
 }
 
 // signer is the key that the flags and the environment name, else the identity of the workflow that runs.
-func (a *app) signer(dir string, c signChoices) (sign.Options, error) {
+func (a *app) signer(f finished, c signChoices) (sign.Options, error) {
 	if c.key == "" && a.getenv(keyVariable) != "" {
 		c.key = "env:" + keyVariable
 	}
@@ -246,7 +240,7 @@ func (a *app) signer(dir string, c signChoices) (sign.Options, error) {
 			o.Root = &root
 		}
 		// The log is public and keeps what it has, so a workflow that nobody would accept signs nothing.
-		rel, err := manifest.Load(filepath.Join(dir, manifest.FileName))
+		rel, err := f.manifest()
 		if err == nil && rel.Signing != nil && rel.Signing.Identity == "" {
 			return sign.Options{}, fault.Errorf(fault.Credentials,
 				"the release is to be signed with key %s, and there is none here: set %s (the identity of this workflow would be refused by everybody)", rel.Signing.Key, keyVariable)
@@ -270,12 +264,12 @@ func (a *app) signer(dir string, c signChoices) (sign.Options, error) {
 }
 
 // ranFor refuses an identity that nobody would accept for this release, before the log keeps for good that it signed.
-func (a *app) ranFor(ctx context.Context, dir string, o sign.Options) error {
+func (a *app) ranFor(ctx context.Context, f finished, o sign.Options) error {
 	signer, ok := o.Identity.(*ephemeral.Signer)
 	if !ok {
 		return nil
 	}
-	rel, err := manifest.Load(filepath.Join(dir, manifest.FileName))
+	rel, err := f.manifest()
 	if err != nil {
 		return err
 	}

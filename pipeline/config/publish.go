@@ -191,13 +191,8 @@ func (r Registries) where(_ Project, repositories []string) []string {
 // Targets are where images or charts of a repository go, each with registry and path: what the longest beginning says,
 // else the repository itself.
 func (r Registries) Targets(repository string) []string {
-	best := ""
-	for from := range r {
-		if (repository == from || strings.HasPrefix(repository, from+"/")) && len(from) > len(best) {
-			best = from
-		}
-	}
-	if best == "" {
+	best, ok := r.beginning(repository)
+	if !ok {
 		return []string{repository}
 	}
 	var out []string
@@ -205,6 +200,22 @@ func (r Registries) Targets(repository string) []string {
 		out = append(out, to+strings.TrimPrefix(repository, best))
 	}
 	return out
+}
+
+// Has reports whether it is said where a repository goes.
+func (r Registries) Has(repository string) bool {
+	_, ok := r.beginning(repository)
+	return ok
+}
+
+// beginning is the longest beginning of a repository that it is said of where it goes.
+func (r Registries) beginning(repository string) (best string, ok bool) {
+	for from := range r {
+		if (repository == from || strings.HasPrefix(repository, from+"/")) && len(from) > len(best) {
+			best, ok = from, true
+		}
+	}
+	return best, ok
 }
 
 // ChartRepository is a chart repository in a branch of a git repository.

@@ -388,9 +388,10 @@ func Root(ctx context.Context, dir string) (string, error) {
 	return r.Dir, err
 }
 
-// Head is the commit that is checked out in the work tree that dir is in; "" where there is none yet.
+// Head is the commit that is checked out in the work tree that dir is in, also in a shallow clone; "" where there is none
+// yet.
 func Head(ctx context.Context, dir string) (string, error) {
-	r, err := open(ctx, dir)
+	r, err := at(dir)
 	if err != nil {
 		return "", err
 	}
