@@ -53,10 +53,11 @@ func (r *run) find(ctx context.Context) (published, error) {
 		return r.fetch(ctx, name)
 	case err == nil && info.IsDir():
 		return r.folder(name)
-	case strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, "/"):
-		return published{}, fault.Errorf(fault.Usage, "%s: no such folder; name the dist/ folder of a release, a URL or a version", name)
 	}
-	want, err := version.Parse(strings.TrimPrefix(name, "v"))
+	want, err := version.Parse(path.Base(name))
+	if filepath.IsAbs(name) || strings.HasPrefix(name, ".") || err != nil && (strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, "/")) {
+		return published{}, fault.Errorf(fault.Usage, "%s: no such folder; name the dist/ folder of a release, a URL, a version or a tag", name)
+	}
 	if err != nil {
 		return published{}, fault.Errorf(fault.Usage, "%q is neither a folder nor a URL nor a version such as v1.2.3", name)
 	}
@@ -70,16 +71,16 @@ func (r *run) find(ctx context.Context) (published, error) {
 	}
 	var found []Listed
 	for _, l := range list {
-		if l.Version == want.String() {
+		if l.Version == want.String() && (path.Dir(name) == "." || l.tagged(name)) {
 			found = append(found, l)
 		}
 	}
 	switch len(found) {
 	case 0:
-		return published{}, fault.Errorf(fault.Usage, "there is no release %s in %s, which has %d", want, from, len(list))
+		return published{}, fault.Errorf(fault.Usage, "there is no release %s in %s, which has %d", strings.TrimPrefix(name, "v"), from, len(list))
 	case 1:
 	default:
-		return published{}, fault.Errorf(fault.Usage, "%s has %s of %d projects; name its URL or its folder", from, want, len(found))
+		return published{}, fault.Errorf(fault.Usage, "%s has %s of %d projects; name its tag, its URL or its folder", from, want, len(found))
 	}
 	// The tag may lie elsewhere than the version says, and an older release under the name of a newer one is none.
 	r.o.Verify.Version = want.String()
@@ -245,6 +246,13 @@ type Listed struct {
 
 // Address is what Options.Release takes.
 func (l Listed) Address() string { return l.Folder + l.URL }
+
+// tagged reports whether the release is the one of a tag that has a prefix, such as tool/v1.2.3: on GitHub its address has
+// the tag, elsewhere its project is called by the prefix.
+func (l Listed) tagged(tag string) bool {
+	at, err := url.PathUnescape(strings.TrimSuffix(l.URL, "/"))
+	return err == nil && strings.HasSuffix(at, "/"+tag) || l.Name == path.Dir(tag)
+}
 
 // Releases are the releases of a place, the oldest version first: of a folder of releases, of the server of slipway serve,
 // or of a repository on GitHub, "" for the origin of the repository here. Of GitHub's those count that have a

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -166,7 +167,7 @@ func (p published) config() string {
 
 // pipeline compiles the commit's pipeline, as its own go.mod pins it, and runs it.
 func (r *run) pipeline(ctx context.Context, src string, where place, vary []Variation, flags []string) error {
-	dir, pkg, own, err := findPipeline(src, r.o.Pipeline)
+	dir, pkg, own, err := findPipeline(src, r.p.config(), r.o.Pipeline)
 	if err != nil {
 		return err
 	}
@@ -284,9 +285,15 @@ func (r *run) pinned(ctx context.Context, goCommand string, c child) (string, er
 }
 
 // findPipeline finds the package of the pipeline in a tree, and whether it is a module of its own. It returns the folder to
-// compile it in and its name there.
-func findPipeline(src, named string) (dir, pkg string, own bool, err error) {
-	names := []string{"ci", "slipway-ci"}
+// compile it in and its name there. Of several the nearest to the configuration counts, as whose release it is does.
+func findPipeline(src, config, named string) (dir, pkg string, own bool, err error) {
+	var names []string
+	for at := path.Dir(config); ; at = path.Dir(at) {
+		names = append(names, path.Join(at, "ci"), path.Join(at, "slipway-ci"))
+		if at == "." {
+			break
+		}
+	}
 	if named != "" {
 		if names = []string{named}; !filepath.IsLocal(named) {
 			return "", "", false, fault.Errorf(fault.Usage, "--pipeline %.200q is no folder of the repository", named)
