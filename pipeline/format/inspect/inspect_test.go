@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/format/inspect"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -293,9 +294,12 @@ func TestTruncated(t *testing.T) {
 	}
 	for name, m := range all {
 		t.Run(name, func(t *testing.T) {
-			step := 1
-			if testing.Short() || len(m.b) > 6000 {
+			step := 1 + len(m.b)/100
+			switch {
+			case fixture.Full && len(m.b) > 6000:
 				step = 1 + len(m.b)/500
+			case fixture.Full:
+				step = 1
 			}
 			for n := 0; n < len(m.b); n += step {
 				if name == "dsse" && n == len(m.b)-1 {
@@ -329,9 +333,12 @@ func TestChanged(t *testing.T) {
 			before, err := open(t, m.format, m.b)
 			must(t, err)
 			want := dump(before)
-			step := 1
-			if testing.Short() || len(m.b) > 4000 {
+			step := 1 + len(m.b)/100
+			switch {
+			case fixture.Full && len(m.b) > 4000:
 				step = 1 + len(m.b)/400
+			case fixture.Full:
+				step = 1
 			}
 			same, total := 0, 0
 			for i := 0; i < len(m.b); i += step {
