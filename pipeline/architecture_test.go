@@ -113,7 +113,7 @@ var rooms = map[string]string{
 	"present/progress": "",
 	"present/report":   "internal/canonjson release/artifact release/manifest",
 
-	"publish": "internal/canonjson present/progress publish/wire release/artifact release/fault release/manifest " +
+	"publish": "internal/canonjson internal/schema present/progress publish/wire release/artifact release/fault release/manifest " +
 		"trust/signature",
 	"publish/announce":      "internal/canonjson publish publish/wire release/artifact release/fault",
 	"publish/bucket":        "publish publish/wire release/artifact release/fault trust/signature",
@@ -149,7 +149,7 @@ var rooms = map[string]string{
 
 	"trust/ephemeral": "internal/canonjson release/fault trust/keyless trust/signature",
 	"trust/keyless":   "internal/canonjson release/artifact release/fault trust/signature",
-	"trust/ledger":    "internal/canonjson release/artifact release/fault release/version",
+	"trust/ledger":    "internal/canonjson internal/schema release/artifact release/fault release/version",
 	"trust/sign":      "internal/canonjson release/artifact release/fault release/manifest release/provenance trust/signature",
 	"trust/signature": "internal/canonjson release/artifact release/manifest",
 

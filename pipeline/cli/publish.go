@@ -116,14 +116,14 @@ func (a *app) publish(ctx context.Context, f finished, c publishChoices) (err er
 // returns ends that.
 func (s *shipment) openJournal() (end func() error, err error) {
 	if s.choices.dryRun || s.choices.status { // what is only looked at or told of leaves no trace
-		s.journal, err = publish.ReadJournal(s.rel.Dir, s.rel.Digest)
+		s.journal, err = publish.ReadJournal(s.rel.Dir, "", s.rel.Digest)
 		return func() error { return nil }, err
 	}
 	unlock, err := publish.Lock(s.rel.Dir)
 	if err != nil {
 		return nil, err
 	}
-	if s.journal, err = publish.OpenJournal(s.rel.Dir, s.rel.Digest, time.Now); err != nil {
+	if s.journal, err = publish.OpenJournal(s.rel.Dir, "", s.rel.Digest, time.Now); err != nil {
 		return nil, errors.Join(err, unlock())
 	}
 	return func() error { return errors.Join(s.journal.Close(), unlock()) }, nil
@@ -166,7 +166,7 @@ func (s *shipment) run(ctx context.Context) error {
 		return err
 	}
 	// Receipts say how everything stands, also after a run that did not get to its end.
-	if written := publish.NewReceipts(s.rel, result).Write(s.rel.Dir); written != nil && err == nil {
+	if written := publish.NewReceipts(s.rel, "", result).Write(s.rel.Dir); written != nil && err == nil {
 		err = written
 	}
 	if err != nil {
@@ -426,7 +426,7 @@ func standing(r publish.Result) error {
 // printStatus tells how the release stands.
 func (a *app) printStatus(rel publish.Release, r publish.Result, asJSON bool) error {
 	if asJSON {
-		b, err := canonjson.Indent(publish.NewReceipts(rel, r))
+		b, err := canonjson.Indent(publish.NewReceipts(rel, "", r))
 		if err != nil {
 			return err
 		}

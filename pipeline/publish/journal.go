@@ -8,27 +8,43 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/schema"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
-// Where a publishing keeps what it did, relative to dist/. Neither is part of the release.
+// Where a publishing to the default set of destinations keeps what it did, relative to dist/. Neither is part of the release.
+// That of another set is in a folder below Dir that has the name of the set.
 const (
 	Dir          = "publish"
 	JournalName  = Dir + "/journal.jsonl"
 	ReceiptsName = Dir + "/receipts.json"
 )
 
+// record is where a file of a publishing to a set is; name is that of the default set.
+func record(dir, set, name string) string {
+	return filepath.Join(dir, Dir, set, path.Base(name))
+}
+
 // maxJournal bounds a journal that is read, in bytes.
 const maxJournal = 64 << 20
 
+// journalFormat is what this version reads and writes. The first line of a journal has it; one of before there were formats
+// has none. Keys and kinds of lines that a later minor version adds are skipped, and stay in the file.
+var journalFormat = schema.Format{Schema: "slipway.journal/v1"}
+
 // line is a line of the journal. Exactly one of its parts is there.
 type line struct {
+	Schema   string   `json:"schema,omitempty"`
+	Minor    int      `json:"minor,omitempty"`
+	Requires []string `json:"requires,omitempty"`
+
 	Release artifact.Digest `json:"release,omitempty"` // of release.json; everything that follows is about it
 	Time    string          `json:"time,omitempty"`
 
@@ -59,13 +75,13 @@ type Journal struct {
 	err     error // of the file: nothing goes out any more
 }
 
-// OpenJournal opens the journal in dir, which is dist/, and reads what earlier runs wrote about the release. What they
+// OpenJournal opens the journal of a set of destinations in dir, which is dist/, and reads what earlier runs wrote about the release. What they
 // wrote about another release is set aside. A line that was cut by the end of a process counts as not written.
-func OpenJournal(dir string, release artifact.Digest, now func() time.Time) (*Journal, error) {
+func OpenJournal(dir, set string, release artifact.Digest, now func() time.Time) (*Journal, error) {
 	if now == nil {
 		now = time.Now
 	}
-	name := filepath.Join(dir, filepath.FromSlash(JournalName))
+	name := record(dir, set, JournalName)
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return nil, fault.New(fault.Usage, err)
 	}
@@ -91,7 +107,7 @@ func OpenJournal(dir string, release artifact.Digest, now func() time.Time) (*Jo
 		return nil, errors.Join(err, j.f.Close())
 	}
 	if keep == 0 {
-		if err := j.append(line{Release: release, Time: j.stamp()}); err != nil {
+		if err := j.append(line{Schema: journalFormat.Schema, Minor: journalFormat.Minor, Release: release, Time: j.stamp()}); err != nil {
 			return nil, errors.Join(err, j.f.Close())
 		}
 		// The name of the file is on disk with it. Not every system can sync a folder.
@@ -110,9 +126,9 @@ func newJournal(now func() time.Time) *Journal {
 }
 
 // ReadJournal reads what earlier runs wrote about the release, for a run that only looks: what it notes is kept nowhere.
-func ReadJournal(dir string, release artifact.Digest) (*Journal, error) {
+func ReadJournal(dir, set string, release artifact.Digest) (*Journal, error) {
 	j := newJournal(time.Now)
-	_, err := j.read(filepath.Join(dir, filepath.FromSlash(JournalName)), release)
+	_, err := j.read(record(dir, set, JournalName), release)
 	if err != nil {
 		return nil, fmt.Errorf("reading journal: %w", err)
 	}
@@ -137,25 +153,36 @@ func (j *Journal) read(name string, release artifact.Digest) (int64, error) {
 	if len(b) > maxJournal {
 		return 0, fault.Errorf(fault.Usage, "%s is larger than %d bytes; move it away", name, maxJournal)
 	}
-	return j.parse(b, release), nil
+	kept, err := j.parse(b, release)
+	if err != nil {
+		return 0, fault.Errorf(fault.Usage, "%s: %w", name, err)
+	}
+	return kept, nil
 }
 
 // parse takes every line that is one, and returns where the last of them ends. What follows was cut by the end of a
 // process. The first line says which release it is about; without it, and about another one, nothing is kept.
-func (j *Journal) parse(b []byte, release artifact.Digest) int64 {
+//
+// A journal that only another version reads is an error: to begin another one would forget what was sent already.
+func (j *Journal) parse(b []byte, release artifact.Digest) (int64, error) {
 	var at, kept int64
 	for first := true; ; first = false {
 		text, rest, whole := bytes.Cut(b, []byte("\n"))
 		if !whole {
-			return kept
+			return kept, nil
 		}
 		at += int64(len(text)) + 1
 		b = rest
 		var l line
 		err := json.Unmarshal(text, &l)
+		if first && err == nil && l.Schema != "" {
+			if err := journalFormat.Check(schema.Head{Schema: l.Schema, Minor: l.Minor, Requires: l.Requires}, nil); err != nil {
+				return 0, err
+			}
+		}
 		switch {
 		case first && (err != nil || l.Release != release):
-			return 0
+			return 0, nil
 		case err != nil:
 			continue // damaged, with others behind it
 		case l.Begin != nil:

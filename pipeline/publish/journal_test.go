@@ -17,7 +17,7 @@ var one, other = artifact.Sum([]byte("one")), artifact.Sum([]byte("other"))
 
 func open(t *testing.T, dir string, release artifact.Digest) *Journal {
 	t.Helper()
-	j, err := OpenJournal(dir, release, nil)
+	j, err := OpenJournal(dir, "", release, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,10 @@ func FuzzJournal(f *testing.F) {
 	f.Add([]byte("{}\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		j := &Journal{open: map[int]wire.Request{}, facts: map[string]string{}}
-		kept := j.parse(b, one)
+		kept, err := j.parse(b, one)
+		if err != nil {
+			return
+		}
 		if kept < 0 || kept > int64(len(b)) || kept > 0 && b[kept-1] != '\n' {
 			t.Errorf("%d of %d bytes are kept", kept, len(b))
 		}

@@ -5,27 +5,36 @@ import (
 	"path/filepath"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/schema"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
 
-// ReceiptsSchema names the format of receipts.json.
-const ReceiptsSchema = "slipway.receipts/v1"
+// receiptsFormat is what this version writes. Minor version 1 added the set.
+var receiptsFormat = schema.Format{Schema: "slipway.receipts/v1", Minor: 1}
 
 // Receipts say where a release is, with the digest of everything there.
 type Receipts struct {
 	Schema       string          `json:"schema"`
+	Minor        int             `json:"minor,omitempty"`
+	Requires     []string        `json:"requires,omitempty"`
 	Name         string          `json:"name"`
 	Version      string          `json:"version"`
 	Commit       string          `json:"commit"`
 	Release      artifact.Digest `json:"release"` // of release.json
 	Destinations []Outcome       `json:"destinations"`
+	Set          string          `json:"set,omitempty"` // of destinations; "" for the default one
+
+	Unknown canonjson.Unknown `json:"-"` // what a later minor version says besides
 }
 
-// NewReceipts are the receipts of a release that stands as result says.
-func NewReceipts(rel Release, result Result) Receipts {
+// NewReceipts are the receipts of a release that stands at a set of destinations as result says.
+func NewReceipts(rel Release, set string, result Result) Receipts {
 	m := rel.Manifest
-	return Receipts{Schema: ReceiptsSchema, Name: m.Name, Version: m.Version.String(), Commit: m.Commit, Release: rel.Digest, Destinations: result.Outcomes}
+	return Receipts{
+		Schema: receiptsFormat.Schema, Minor: receiptsFormat.Minor, Name: m.Name, Version: m.Version.String(), Commit: m.Commit, Release: rel.Digest,
+		Destinations: result.Outcomes, Set: set,
+	}
 }
 
 // Write puts receipts.json beside the manifest, whole or not at all.
@@ -34,7 +43,7 @@ func (r Receipts) Write(dir string) error {
 	if err != nil {
 		return err
 	}
-	name := filepath.Join(dir, filepath.FromSlash(ReceiptsName))
+	name := record(dir, r.Set, ReceiptsName)
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}

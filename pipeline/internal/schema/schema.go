@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 )
@@ -37,8 +38,8 @@ func (e newer) Error() string      { return string(e) }
 func (newer) Is(target error) bool { return target == ErrNewer }
 
 // Decode reads a document into v, a pointer to a struct, as canonjson.Decode does. Unknown is where v keeps the keys that it
-// does not know: there are none but in a document of a later minor version. An ErrNewer says that the document has another
-// schema, or requires what this version does not know; then v is as it was.
+// does not know: there are none but in a document of a later minor version. An ErrNewer says that the document is of
+// another major version, or requires what this version does not know; then v is as it was.
 func (f Format) Decode(b []byte, v any, unknown *canonjson.Unknown) error {
 	var h Head
 	if err := canonjson.DecodeOpen(b, &h); err != nil {
@@ -55,7 +56,10 @@ func (f Format) Decode(b []byte, v any, unknown *canonjson.Unknown) error {
 
 // Check tells why a document is not one that this version reads.
 func (f Format) Check(h Head, unknown canonjson.Unknown) error {
+	name, _, _ := strings.Cut(f.Schema, "/")
 	switch {
+	case !strings.HasPrefix(h.Schema, name+"/"):
+		return fmt.Errorf("schema %.60q is not %q", h.Schema, f.Schema)
 	case h.Schema != f.Schema:
 		return newer(fmt.Sprintf("schema %.60q is not %q; read it with the version of slipway that wrote it", h.Schema, f.Schema))
 	case h.Minor < 0:

@@ -37,7 +37,8 @@ func TestDecode(t *testing.T) {
 		{name: "requiring what is not known", doc: `{"schema":"slipway.test/v2","minor":3,"requires":["wheels","wings"],"name":"a"}`, want: `it requires "wings", which this version does not know; read it with a newer slipway`, newer: true},
 		{name: "requiring it in this version", doc: `{"schema":"slipway.test/v2","requires":["wings"],"name":"a"}`, want: `it requires "wings"`, newer: true},
 		{name: "of another major version", doc: `{"schema":"slipway.test/v3","title":"a"}`, want: `schema "slipway.test/v3" is not "slipway.test/v2"`, newer: true},
-		{name: "no schema", doc: `{"name":"a"}`, want: `schema "" is not`, newer: true},
+		{name: "another document", doc: `{"schema":"slipway.testing/v2","name":"a"}`, want: `schema "slipway.testing/v2" is not "slipway.test/v2"`},
+		{name: "no schema", doc: `{"name":"a"}`, want: `schema "" is not`},
 		{name: "no version", doc: `{"schema":"slipway.test/v2","minor":-1,"name":"a"}`, want: "minor -1 is not a version"},
 		{name: "no JSON", doc: `{"schema":`, want: "unexpected EOF"},
 	} {

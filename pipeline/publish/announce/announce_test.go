@@ -105,7 +105,7 @@ type setting struct {
 
 func journal(t testing.TB, rel publish.Release) *publish.Journal {
 	t.Helper()
-	j, err := publish.OpenJournal(rel.Dir, rel.Digest, func() time.Time { return time.Unix(0, 0) })
+	j, err := publish.OpenJournal(rel.Dir, "", rel.Digest, func() time.Time { return time.Unix(0, 0) })
 	must(t, err)
 	t.Cleanup(func() { _ = j.Close() })
 	return j

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/schema"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
@@ -24,8 +25,11 @@ import (
 // FileName is the name of a ledger, in its folder or at the root of its branch.
 const FileName = "ledger.jsonl"
 
-// Schema names the format of an entry. A reader refuses any other.
+// Schema names the format of an entry, with its major version. A reader refuses any other.
 const Schema = "slipway.reproduced/v1"
+
+// format is what this version reads. A minor version that adds a key puts it behind all others in Entry.
+var format = schema.Format{Schema: Schema}
 
 // Bounds of a ledger, in bytes. The first is some 20,000 entries.
 const (
@@ -48,8 +52,10 @@ const (
 // Entry is one verdict over one release.
 type Entry struct {
 	Schema   string          `json:"schema"`
-	Prev     artifact.Digest `json:"prev,omitempty"` // of the line before, without its newline; "" for the first
-	Time     time.Time       `json:"time"`           // when the verdict was reached, UTC, whole seconds
+	Minor    int             `json:"minor,omitempty"`
+	Requires []string        `json:"requires,omitempty"` // what a reader has to know to be right about the verdict
+	Prev     artifact.Digest `json:"prev,omitempty"`     // of the line before, without its newline; "" for the first
+	Time     time.Time       `json:"time"`               // when the verdict was reached, UTC, whole seconds
 	Name     string          `json:"name"`
 	Version  string          `json:"version"` // without a leading v
 	Commit   string          `json:"commit"`
@@ -65,6 +71,9 @@ type Entry struct {
 	Rebuilder string `json:"rebuilder,omitempty"` // fingerprint of the key that signed the verdict; "" for an unsigned one
 	Tool      string `json:"tool,omitempty"`      // slipway 1.2.3
 	Why       string `json:"why,omitempty"`       // of a FAIL or a SKIP: the first difference, in words
+
+	// Unknown is what a later minor version says besides. It stays in the line, and decides nothing.
+	Unknown canonjson.Unknown `json:"-"`
 }
 
 // Head is how far a ledger goes. Who remembers one notices later that entries were cut off.
@@ -83,8 +92,9 @@ type Ledger struct {
 }
 
 // Parse reads a ledger from outside. It takes nothing that Encode would not write, so that every history has one form
-// and one digest: no unknown, repeated or differently written key, no other order, no space. An error is a
-// fault.Mismatch and names the line.
+// and one digest: no unknown, repeated or differently written key, no other order, no space. An entry of a later minor version
+// is read as far as it is known; the chain is over the bytes of the lines, so it holds for whatever is in them. An error is a
+// fault.Mismatch and names the line; a fault.Usage for a line that only another version reads, whose verdict may be another.
 func Parse(b []byte) (Ledger, error) {
 	if len(b) > maxSize {
 		return Ledger{}, fault.Errorf(fault.Mismatch, "%s has more than %d bytes", FileName, maxSize)
@@ -102,7 +112,11 @@ func Parse(b []byte) (Ledger, error) {
 				cmp.Or(e.Prev, `""`), cmp.Or(l.last, "none"))
 		}
 		if err != nil {
-			return Ledger{}, fault.Errorf(fault.Mismatch, "%s:%d: %w", FileName, n, err)
+			code := fault.Mismatch
+			if errors.Is(err, schema.ErrNewer) {
+				code = fault.Usage
+			}
+			return Ledger{}, fault.Errorf(code, "%s:%d: %w", FileName, n, err)
 		}
 		l.Entries = append(l.Entries, e)
 		l.last = artifact.Sum(line)
@@ -118,11 +132,8 @@ func parseLine(line []byte) (Entry, error) {
 		return Entry{}, fmt.Errorf("the line has more than %d bytes", maxLine)
 	}
 	var e Entry
-	if err := canonjson.Decode(line, &e); err != nil {
+	if err := format.Decode(line, &e, &e.Unknown); err != nil {
 		return Entry{}, fmt.Errorf("reading entry: %w", err)
-	}
-	if e.Schema != Schema {
-		return Entry{}, fmt.Errorf("schema is %.80q and not %q; a newer slipway may read it", e.Schema, Schema)
 	}
 	if err := e.check(); err != nil {
 		return Entry{}, err
@@ -132,12 +143,8 @@ func parseLine(line []byte) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	if !bytes.Equal(canonical, line) {
-		at := 0
-		for at < min(len(line), len(canonical)) && line[at] == canonical[at] {
-			at++
-		}
-		return Entry{}, fmt.Errorf("the entry is not in canonical form from byte %d on: it was written by something else", at+1)
+	if err := schema.Same(line, canonical); err != nil {
+		return Entry{}, fmt.Errorf("the entry is %w: it was written by something else", err)
 	}
 	return e, nil
 }
@@ -223,10 +230,10 @@ func (e Entry) encode() ([]byte, error) {
 	return line, nil
 }
 
-// Append is the ledger with an entry at its end. Schema and Prev are set, the time is cut to whole seconds, and texts
+// Append is the ledger with an entry at its end, in the format of this version. Schema and Prev are set, the time is cut to whole seconds, and texts
 // to one line. An entry that cannot be meant is a fault.Usage.
 func (l Ledger) Append(e Entry) (Ledger, error) {
-	e.Schema, e.Prev = Schema, l.last
+	e.Schema, e.Minor, e.Requires, e.Unknown, e.Prev = Schema, format.Minor, nil, nil, l.last
 	if err := e.check(); err != nil {
 		return Ledger{}, fault.Errorf(fault.Usage, "adding %.80s %.80s to the ledger: %w", e.Name, e.Version, err)
 	}
