@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,7 +143,7 @@ func (a *app) readConfig() (config.Config, string, error) {
 	if err != nil {
 		return config.Config{}, "", err
 	}
-	c, err := config.Parse(filepath.Base(name), b)
+	c, err := config.Parse(cmp.Or(a.config, filepath.Base(name)), b)
 	return c, name, fault.New(fault.Usage, err)
 }
 

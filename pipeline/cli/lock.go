@@ -180,16 +180,23 @@ func (a *app) resolveGo(ctx context.Context, cfg config.Config, before config.To
 	return after, nil
 }
 
-// wantedGo is the release that compiles the project: what slipway.yaml says, else the toolchain line of go.mod. Its go
-// line is a minimum, often without any patch, so the release that is locked already is kept if it is new enough, else
+// wantedGo is the release that compiles the project: what slipway.yaml says, else the toolchain line of go.mod, the highest
+// where its programs are in several modules. The go line is a minimum, often without any patch, so the release that is locked already is kept if it is new enough, else
 // the Go command's own is taken if that is.
 func wantedGo(cfg config.Config, before config.Toolchain, root string) (string, error) {
 	if cfg.Go != "" {
 		return cfg.Go, nil
 	}
-	minimum, toolchain, err := goOf(root)
-	if err != nil || toolchain != "" {
-		return toolchain, err
+	var minimum, toolchain string
+	for _, bin := range cfg.Binaries {
+		least, named, err := goOf(filepath.Join(root, filepath.FromSlash(bin.Dir)))
+		if err != nil {
+			return "", err
+		}
+		minimum, toolchain = newer(minimum, least), newer(toolchain, named)
+	}
+	if toolchain != "" && newer(minimum, toolchain) == toolchain {
+		return toolchain, nil
 	}
 	for _, candidate := range []string{"go" + before.Version, runtime.Version()} {
 		// A Go built from source calls itself devel and is no release.
@@ -198,6 +205,14 @@ func wantedGo(cfg config.Config, before config.Toolchain, root string) (string, 
 		}
 	}
 	return "", fault.Errorf(fault.Usage, "go.mod wants at least Go %s and %s runs; set go: in %s to a release such as 1.26.8", minimum, runtime.Version(), config.FileName)
+}
+
+// newer is the later of two releases of Go, either of which may be empty.
+func newer(a, b string) string {
+	if version.Compare("go"+a, "go"+b) > 0 {
+		return a
+	}
+	return b
 }
 
 // goOf is the lowest release that go.mod allows and the one that it names as its toolchain; either may be empty.

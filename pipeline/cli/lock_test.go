@@ -34,10 +34,40 @@ func TestWantedGo(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, err := wantedGo(config.Config{Go: tt.config}, config.Toolchain{Version: tt.locked}, dir)
+			cfg := config.Config{Go: tt.config, Binaries: []config.Binary{{Name: "tool"}}}
+			got, err := wantedGo(cfg, config.Toolchain{Version: tt.locked}, dir)
 			if got != tt.want || fault.CodeOf(err) != tt.code {
 				t.Errorf("%q, %v; want %q and exit %d", got, err, tt.want, tt.code)
 			}
 		})
+	}
+}
+
+// TestWantedGoOfModules: of a repository with several modules those count that the project's programs are in.
+func TestWantedGoOfModules(t *testing.T) {
+	root := t.TempDir()
+	for dir, goMod := range map[string]string{
+		".": "go 1.20\n\ntoolchain go1.25.1\n", "a": "go 1.22.0\n", "b": "go 1.20\n\ntoolchain go1.23.1\n", "c": "go 1.24.0\n",
+	} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(root, dir, "go.mod"), "module example.com/tool\n\n"+goMod)
+	}
+	for _, tt := range []struct{ dirs, want string }{
+		{".", "1.25.1"},
+		{"a", "1.22.4"},
+		{"b", "1.23.1"},
+		{"a b", "1.23.1"},
+		{"a .", "1.25.1"},
+		{"b c", strings.TrimPrefix(runtime.Version(), "go")}, // what b names is too old for c
+	} {
+		var cfg config.Config
+		for _, dir := range strings.Fields(tt.dirs) {
+			cfg.Binaries = append(cfg.Binaries, config.Binary{Dir: dir})
+		}
+		if got, err := wantedGo(cfg, config.Toolchain{Version: "1.22.4"}, root); got != tt.want || err != nil {
+			t.Errorf("programs in %s: %q, %v; want %q", tt.dirs, got, err, tt.want)
+		}
 	}
 }
