@@ -28,20 +28,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
-// Options are what a formula or a cask has beyond what every recipe says.
-type Options struct {
-	// Name is the formula's name or the cask's token, "" for the name of the package. The file is called <name>.rb.
-	Name string
-	// Unquarantine has a cask take the quarantine attribute off what it installed on macOS. Homebrew sets the attribute
-	// on the files of casks and not on those of formulae, and macOS refuses to start a quarantined program that is not
-	// notarized. It switches a check off that the user's system makes, so it is for projects without a certificate from
-	// Apple that want a cask nevertheless. A formula ignores it.
-	Unquarantine bool
-	// Zap are files and folders of the user, such as ~/.config/tool, that brew uninstall --zap moves to the trash. A
-	// formula ignores it.
-	Zap []string
-}
-
 //go:embed *.tmpl
 var templates embed.FS
 
@@ -149,7 +135,8 @@ type about struct {
 	Livecheck                     bool
 }
 
-func describe(r format.Recipe, name string, all []target, kind kind) (about, error) {
+func describe(r format.Recipe, all []target, kind kind) (about, error) {
+	name := r.Name
 	if !validName.MatchString(name) {
 		return about{}, fault.Errorf(fault.Usage, "%q cannot be the name of a Homebrew %s: write a lower-case letter, then letters, digits, - _ . + and at most one @ before a version", name, kind)
 	}

@@ -75,24 +75,18 @@ var everything = []string{
 }
 
 // variations are the recipes that the golden files, the tools of Ruby and the harness see.
-func variations(t testing.TB) map[string]struct {
-	r format.Recipe
-	o Options
-} {
-	type variation = struct {
-		r format.Recipe
-		o Options
-	}
-	all := map[string]variation{"full": {r: recipe(t, everything...)}}
+func variations(t testing.TB) map[string]format.Recipe {
+	all := map[string]format.Recipe{"full": recipe(t, everything...)}
 
 	one := recipe(t, "darwin/arm64")
 	one.License = "MIT OR Apache-2.0"
-	all["one"] = variation{one, Options{Unquarantine: true, Zap: []string{"~/.config/kit"}}}
+	all["one"] = one
 
 	macos := recipe(t, "darwin/amd64", "darwin/arm64")
 	macos.Completions, macos.Manuals, macos.Test = nil, nil, nil
 	macos.License = "(GPL-2.0-or-later WITH Classpath-exception-2.0 OR MIT) AND LicenseRef-public-domain AND BSD-3-Clause"
-	all["macos"] = variation{macos, Options{Name: "kit@1.2", Unquarantine: true, Zap: []string{"~/.config/kit", "~/.cache/kit"}}}
+	macos.Name = "kit@1.2"
+	all["macos"] = macos
 
 	// A candidate in folders, with a second program that macOS on Intel and Linux on ARM lack, words that differ and a host
 	// that is not GitHub.
@@ -110,7 +104,7 @@ func variations(t testing.TB) map[string]struct {
 			d.Programs = []string{"kit", "kitd"}
 		}
 	}
-	all["uneven"] = variation{uneven, Options{}}
+	all["uneven"] = uneven
 
 	folder := recipe(t, "darwin/amd64", "darwin/arm64", "linux/amd64", "linux/arm64")
 	for i := range folder.Downloads {
@@ -118,10 +112,11 @@ func variations(t testing.TB) map[string]struct {
 		d.Folder = strings.TrimSuffix(filepath.Base(d.URL), ".tar.gz")
 		d.Programs = []string{"kit", "kitd"}
 	}
-	all["folder"] = variation{folder, Options{Unquarantine: true}}
+	all["folder"] = folder
 
 	linux := recipe(t, "linux/arm64")
-	all["linux"] = variation{linux, Options{Name: "kit-one+", Unquarantine: true}}
+	linux.Name = "kit-one+"
+	all["linux"] = linux
 	return all
 }
 
@@ -132,18 +127,15 @@ func rendered(t *testing.T) map[string][2]string {
 	out := map[string][2]string{}
 	for name, v := range variations(t) {
 		dir := filepath.Join(t.TempDir(), name)
-		f, err := Formula(v.r, v.o)
+		f, err := Formula(v)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		c, err := Cask(v.r, v.o)
+		c, err := Cask(v)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		file := v.r.Name
-		if v.o.Name != "" {
-			file = v.o.Name
-		}
+		file := v.Name
 		paths := [2]string{filepath.Join(dir, "Formula", file+".rb"), filepath.Join(dir, "Casks", file+".rb")}
 		for i, b := range [][]byte{f, c} {
 			if err := os.MkdirAll(filepath.Dir(paths[i]), 0o755); err != nil {
@@ -206,9 +198,9 @@ func TestSameBytesEveryTime(t *testing.T) {
 	first := variations(t)
 	for range 20 {
 		for name, v := range variations(t) {
-			for kind, f := range map[string]func(format.Recipe, Options) ([]byte, error){"formula": Formula, "cask": Cask} {
-				a, errA := f(first[name].r, first[name].o)
-				b, errB := f(v.r, v.o)
+			for kind, f := range map[string]func(format.Recipe) ([]byte, error){"formula": Formula, "cask": Cask} {
+				a, errA := f(first[name])
+				b, errB := f(v)
 				if errA != nil || errB != nil || !bytes.Equal(a, b) {
 					t.Fatalf("%s %s differs between two runs (%v, %v)", name, kind, errA, errB)
 				}
@@ -268,7 +260,6 @@ type evaluated struct {
 	Requires                                                         []any
 	Installed                                                        []string
 	Livecheck                                                        map[string]string
-	Run                                                              []any
 }
 
 func harness(t testing.TB, args ...string) (evaluated, error) {
@@ -316,14 +307,14 @@ func TestPlatforms(t *testing.T) {
 			for _, p := range processors {
 				t.Run(name+" "+s.os+" "+p.arch, func(t *testing.T) {
 					want := format.Download{}
-					for _, d := range v.r.Downloads {
+					for _, d := range v.Downloads {
 						if d.Platform == (artifact.Platform{OS: s.os, Arch: p.arch}) {
 							want = d
 						}
 					}
 					args := []string{s.block, p.block}
 					if want.URL != "" {
-						args = append(args, unpack(t, want, v.r.Version.String()), t.TempDir())
+						args = append(args, unpack(t, want, v.Version.String()), t.TempDir())
 					}
 					f, err := harness(t, append([]string{"formula", files[name][0]}, args...)...)
 					if err != nil {
@@ -342,15 +333,15 @@ func TestPlatforms(t *testing.T) {
 						if got.URL != want.URL || got.SHA256 != want.Digest.Hex() {
 							t.Errorf("the %s fetches\n%s %s, want\n%s %s", kind, got.URL, got.SHA256, want.URL, want.Digest.Hex())
 						}
-						if got.Desc == "" || got.Homepage != v.r.Homepage {
+						if got.Desc == "" || got.Homepage != v.Homepage {
 							t.Errorf("the %s says %q, %q", kind, got.Desc, got.Homepage)
 						}
 					}
-					if c.Version != v.r.Version.String() {
+					if c.Version != v.Version.String() {
 						t.Errorf("version %q", c.Version)
 					}
-					checkInstalled(t, v.r, want, f, c)
-					if n := len(v.r.Test); n > 0 && !strings.HasSuffix(f.Output, "<"+v.r.Test[n-1]+">") {
+					checkInstalled(t, v, want, f, c)
+					if n := len(v.Test); n > 0 && !strings.HasSuffix(f.Output, "<"+v.Test[n-1]+">") {
 						t.Errorf("the test gave the program other arguments: %s", f.Output)
 					}
 				})
@@ -410,23 +401,6 @@ func TestNot64Bit(t *testing.T) {
 		}
 		if e.URL != "" {
 			t.Errorf("%s: 32-bit ARM gets %s", name, e.URL)
-		}
-	}
-}
-
-func TestUnquarantine(t *testing.T) {
-	files := rendered(t)
-	for name, v := range variations(t) {
-		hasMac := slices.ContainsFunc(v.r.Downloads, func(d format.Download) bool { return d.Platform.OS == "darwin" })
-		c, err := harness(t, "cask", files[name][1], "macos", "arm")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := len(c.Run) > 0; got != (v.o.Unquarantine && hasMac) {
-			t.Errorf("%s: takes the attribute off: %t", name, got)
-		}
-		if len(c.Run) > 0 && !strings.Contains(fmt.Sprint(c.Run), "[-dr com.apple.quarantine {{staged_path}}]") {
-			t.Errorf("%s: runs %v", name, c.Run)
 		}
 	}
 }
@@ -576,28 +550,28 @@ func TestVersionInURL(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(*format.Recipe, *Options)
+		change func(*format.Recipe)
 		want   string
 	}{
-		{"no archive for Homebrew", func(r *format.Recipe, _ *Options) { r.Downloads = r.Downloads[:0] }, "no archive is for macOS or Linux"},
-		{"no homepage", func(r *format.Recipe, _ *Options) { r.Homepage, r.Repository = "", "" }, "Homebrew wants a homepage"},
-		{"a homepage that is none", func(r *format.Recipe, _ *Options) { r.Homepage = "javascript:alert(1)" }, "not an http(s) URL"},
-		{"a name that is no class", func(_ *format.Recipe, o *Options) { o.Name = "7zip" }, "cannot be the name"},
-		{"a name that is a path", func(_ *format.Recipe, o *Options) { o.Name = "a/../../b" }, "cannot be the name"},
-		{"a URL with a space", func(r *format.Recipe, _ *Options) { r.Downloads[0].URL += " x" }, "a URL does not"},
-		{"a digest that is none", func(r *format.Recipe, _ *Options) { r.Downloads[0].Digest = "sha256:x" }, "is not sha256"},
-		{"no program", func(r *format.Recipe, _ *Options) { r.Downloads[0].Programs = nil }, "no program"},
-		{"a program elsewhere", func(r *format.Recipe, _ *Options) { r.Downloads[0].Programs = []string{"../kit"} }, "leaves its folder"},
-		{"a completion that is not there", func(r *format.Recipe, _ *Options) { r.Completions["bash"] = "kit.bash" }, `has no "kit.bash"`},
-		{"a shell that is none", func(r *format.Recipe, _ *Options) { r.Completions["elvish"] = "kit.elv" }, "elvish"},
-		{"a manual without a section", func(r *format.Recipe, _ *Options) { r.Manuals = []string{"LICENSE"} }, "does not end in its section"},
-		{"a manual that is not there", func(r *format.Recipe, _ *Options) { r.Manuals = []string{"kit.1"} }, `has no "kit.1"`},
-		{"no version", func(r *format.Recipe, _ *Options) { r.Version = version.Version{} }, "no version"},
+		{"no archive for Homebrew", func(r *format.Recipe) { r.Downloads = r.Downloads[:0] }, "no archive is for macOS or Linux"},
+		{"no homepage", func(r *format.Recipe) { r.Homepage, r.Repository = "", "" }, "Homebrew wants a homepage"},
+		{"a homepage that is none", func(r *format.Recipe) { r.Homepage = "javascript:alert(1)" }, "not an http(s) URL"},
+		{"a name that is no class", func(r *format.Recipe) { r.Name = "7zip" }, "cannot be the name"},
+		{"a name that is a path", func(r *format.Recipe) { r.Name = "a/../../b" }, "cannot be the name"},
+		{"a URL with a space", func(r *format.Recipe) { r.Downloads[0].URL += " x" }, "a URL does not"},
+		{"a digest that is none", func(r *format.Recipe) { r.Downloads[0].Digest = "sha256:x" }, "is not sha256"},
+		{"no program", func(r *format.Recipe) { r.Downloads[0].Programs = nil }, "no program"},
+		{"a program elsewhere", func(r *format.Recipe) { r.Downloads[0].Programs = []string{"../kit"} }, "leaves its folder"},
+		{"a completion that is not there", func(r *format.Recipe) { r.Completions["bash"] = "kit.bash" }, `has no "kit.bash"`},
+		{"a shell that is none", func(r *format.Recipe) { r.Completions["elvish"] = "kit.elv" }, "elvish"},
+		{"a manual without a section", func(r *format.Recipe) { r.Manuals = []string{"LICENSE"} }, "does not end in its section"},
+		{"a manual that is not there", func(r *format.Recipe) { r.Manuals = []string{"kit.1"} }, `has no "kit.1"`},
+		{"no version", func(r *format.Recipe) { r.Version = version.Version{} }, "no version"},
 	} {
-		r, o := recipe(t, "darwin/amd64", "linux/amd64"), Options{}
-		c.change(&r, &o)
-		for kind, f := range map[string]func(format.Recipe, Options) ([]byte, error){"formula": Formula, "cask": Cask} {
-			b, err := f(r, o)
+		r := recipe(t, "darwin/amd64", "linux/amd64")
+		c.change(&r)
+		for kind, f := range map[string]func(format.Recipe) ([]byte, error){"formula": Formula, "cask": Cask} {
+			b, err := f(r)
 			if err == nil || !strings.Contains(err.Error(), c.want) || b != nil {
 				t.Errorf("%s, %s: %v", c.name, kind, err)
 			}
@@ -609,7 +583,7 @@ func TestErrors(t *testing.T) {
 
 	deep := recipe(t, "darwin/amd64", "linux/amd64")
 	deep.Downloads[0].Folder, deep.Downloads[1].Folder = "a/b", "a/c"
-	if _, err := Formula(deep, Options{}); err == nil || !strings.Contains(err.Error(), "use one folder") {
+	if _, err := Formula(deep); err == nil || !strings.Contains(err.Error(), "use one folder") {
 		t.Errorf("folders that differ below the top: %v", err)
 	}
 }
@@ -626,13 +600,12 @@ func TestHostileText(t *testing.T) {
 		r := recipe(t, "darwin/amd64", "darwin/arm64", "linux/amd64", "linux/arm64")
 		r.Title, r.Summary, r.Description, r.License = text, text, text, text
 		r.Test = []string{text}
-		o := Options{Zap: []string{text}}
 		if strings.ContainsRune(text, 0) {
 			r.Test = []string{"--version"} // which no argument of a program holds
 		}
 		dir := t.TempDir()
-		for kind, f := range map[string]func(format.Recipe, Options) ([]byte, error){"formula": Formula, "cask": Cask} {
-			b, err := f(r, o)
+		for kind, f := range map[string]func(format.Recipe) ([]byte, error){"formula": Formula, "cask": Cask} {
+			b, err := f(r)
 			if err != nil {
 				t.Errorf("%q: %v", text, err)
 				continue

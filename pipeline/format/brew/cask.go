@@ -12,14 +12,12 @@ import (
 // cask is the data of the template.
 type cask struct {
 	about
-	Title        string
-	Arch, OS     string   // arguments of these stanzas; "" for none
-	Sums         string   // argument of sha256; "" where each archive has its own
-	URL          string   // Ruby; "" where each archive has its own
-	Systems      []inCask // what differs between systems and processors
-	Stanzas      []string // what is installed, where that is the same everywhere
-	Unquarantine bool
-	Zap          []string
+	Title    string
+	Arch, OS string   // arguments of these stanzas; "" for none
+	Sums     string   // argument of sha256; "" where each archive has its own
+	URL      string   // Ruby; "" where each archive has its own
+	Systems  []inCask // what differs between systems and processors
+	Stanzas  []string // what is installed, where that is the same everywhere
 }
 
 // inCask is what a cask says of one system only.
@@ -39,21 +37,15 @@ type archiveInCask struct {
 // Where the URLs are the same but for the version, the system (darwin, linux) and the processor (arm64, amd64), the
 // cask has one URL with these put in; else one for each archive. The same goes for the paths of what is installed,
 // which in a cask are from the top of the archive. There is no stanza for completions of PowerShell, so they stay out.
-func Cask(r format.Recipe, o Options) ([]byte, error) {
+func Cask(r format.Recipe) ([]byte, error) {
 	all, err := targets(r.Downloads)
 	if err != nil {
 		return nil, err
 	}
-	c := cask{Title: oneLine(cmp.Or(r.Title, r.Name)), Unquarantine: o.Unquarantine, Zap: slices.Clone(o.Zap)}
-	if c.about, err = describe(r, cmp.Or(o.Name, r.Name), all, caskKind); err != nil {
+	c := cask{Title: oneLine(cmp.Or(r.Title, r.Name))}
+	if c.about, err = describe(r, all, caskKind); err != nil {
 		return nil, err
 	}
-	if c.Unquarantine && !slices.ContainsFunc(all, func(t target) bool { return t.System == "macos" }) {
-		c.Unquarantine = false
-	}
-	slices.SortFunc(c.Zap, func(a, b string) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
-	})
 	installs, err := installed(r, all)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package brew
 
 import (
-	"cmp"
 	"path"
 	"regexp"
 	"slices"
@@ -38,14 +37,13 @@ type system struct {
 // The version is only written where Homebrew does not read it from the URLs, which it does for stable releases on
 // GitHub. Homebrew unpacks an archive and goes into its folder by itself where there is only one; paths are from
 // there. A program that some archives lack is installed where it is.
-func Formula(r format.Recipe, o Options) ([]byte, error) {
+func Formula(r format.Recipe) ([]byte, error) {
 	all, err := targets(r.Downloads)
 	if err != nil {
 		return nil, err
 	}
-	name := cmp.Or(o.Name, r.Name)
-	f := formula{Class: class(name), License: license(r.License), Program: program(r, all)}
-	if f.about, err = describe(r, name, all, formulaKind); err != nil {
+	f := formula{Class: class(r.Name), License: license(r.License), Program: program(r, all)}
+	if f.about, err = describe(r, all, formulaKind); err != nil {
 		return nil, err
 	}
 	if !slices.ContainsFunc(all, func(t target) bool { return !versionInURL(t.URL, f.Version) }) {

@@ -373,9 +373,9 @@ func snapOf(t testing.TB, p format.Package) []byte {
 func nupkgOf(t testing.TB, p format.Package) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	must(t, nupkg.Write(&b, format.Recipe{Meta: p.Meta, Downloads: []format.Download{{
+	must(t, nupkg.Write(&b, format.Recipe{Meta: p.Meta, LicenseText: []byte("free\n"), Downloads: []format.Download{{
 		Platform: artifact.Platform{OS: "windows", Arch: "amd64"}, URL: "https://example.com/hello.zip", Digest: artifact.Sum(nil), Size: 100, Programs: []string{"hello.exe"},
-	}}}, nupkg.Options{License: []byte("free\n")}))
+	}}}))
 	return b.Bytes()
 }
 

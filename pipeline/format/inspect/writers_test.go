@@ -143,20 +143,20 @@ func TestRecipes(t *testing.T) {
 		}
 		texts[name] = b
 	}
-	b, err := brew.Formula(r, brew.Options{})
+	b, err := brew.Formula(r)
 	keep("formula", b, err)
-	b, err = brew.Cask(r, brew.Options{})
+	b, err = brew.Cask(r)
 	keep("cask", b, err)
-	b, err = scoop.Manifest(r, scoop.Options{})
+	b, err = scoop.Manifest(r)
 	keep("scoop", b, err)
-	manifests, err := winget.Manifests(r, winget.Options{})
+	manifests, err := winget.Manifests(r)
 	must(t, err)
 	for name, b := range manifests {
 		if strings.Contains(name, "installer") {
 			keep("winget", b, nil)
 		}
 	}
-	b, err = script.Install(r, script.Options{})
+	b, err = script.Install(r)
 	keep("script", b, err)
 	systems := map[string]string{"formula": "darwin linux", "cask": "darwin linux", "scoop": "windows", "winget": "windows", "script": "darwin linux"}
 	for name, want := range systems {
@@ -176,7 +176,8 @@ func TestRecipes(t *testing.T) {
 	}
 
 	var out bytes.Buffer
-	must(t, nupkg.Write(&out, r, nupkg.Options{License: []byte("free\n")}))
+	r.LicenseText = []byte("free\n")
+	must(t, nupkg.Write(&out, r))
 	f, err := open(t, inspect.Nupkg, out.Bytes())
 	must(t, err)
 	want, err := format.Nupkg.Version(r.Version)

@@ -2,7 +2,7 @@
 // Windows, and what the Open Packaging Conventions ask for around them.
 //
 // Every text goes through the quoting of the place that it lands in, so that no field can become markup or code. Texts
-// are made plain first (pack.Plain, pack.Line). XML has line ends of LF. Scripts and the texts for people have CRLF,
+// are made plain first (format.Plain, format.Line). XML has line ends of LF. Scripts and the texts for people have CRLF,
 // and scripts begin with a byte order mark, without which PowerShell 5 reads them in the code page of the machine
 // (https://learn.microsoft.com/powershell/module/microsoft.powershell.core/about/about_character_encoding).
 package nupkg
@@ -24,23 +24,8 @@ import (
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 )
 
-// Options are what a package says beyond its recipe. Everything may be empty.
-type Options struct {
-	License          []byte   // text of the license, in UTF-8
-	LicenseURL       string   // page of the license
-	IconURL          string   // PNG or SVG
-	PackageSourceURL string   // where the package itself is made; the recipe's repository where empty
-	DocsURL          string   // documentation
-	BugTrackerURL    string   // issues
-	Authors          string   // of the program; the vendor where empty
-	Owners           string   // of the package; the maintainer where empty
-	Copyright        string   // one line; left out where it has four characters or fewer
-	Tags             []string // search words; the package's name where empty
-	ReleaseNotes     string   // what is new, in Markdown; the URL of the notes where empty
-}
-
 // Bounds of texts in UTF-16 code units (https://learn.microsoft.com/nuget/reference/nuspec). A longer text is cut
-// where pack.Cut cuts.
+// where format.Cut cuts.
 const (
 	maxTitle        = 256
 	maxNames        = 4000
@@ -53,13 +38,13 @@ type zip struct{ URL, Hex, Name string }
 
 // values are what the templates see.
 type values struct {
-	ID, Version, Title, Authors, Owners, Copyright, Tags, Summary, Description, ReleaseNotes                string
-	ProjectURL, LicenseURL, IconURL, ProjectSourceURL, PackageSourceURL, DocsURL, BugTrackerURL, ReleaseURL string
-	License                                                                                                 bool
-	Zip32, Zip64                                                                                            *zip
-	Zips                                                                                                    []zip
-	Names                                                                                                   []string // of the zips, each once
-	Nuspec, Properties                                                                                      string   // names of parts
+	ID, Version, Title, Authors, Owners, Tags, Summary, Description, ReleaseNotes         string
+	ProjectURL, LicenseURL, ProjectSourceURL, PackageSourceURL, BugTrackerURL, ReleaseURL string
+	License                                                                               bool
+	Zip32, Zip64                                                                          *zip
+	Zips                                                                                  []zip
+	Names                                                                                 []string // of the zips, each once
+	Nuspec, Properties                                                                    string   // names of parts
 }
 
 //go:embed templates
@@ -69,11 +54,12 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"xml": escape, "quote": quote, "relation": relation,
 }).ParseFS(files, "templates/*"))
 
-// Write writes the package of the recipe. It returns pack.ErrNoWindows where the release has no zip that Chocolatey can
+// Write writes the package of the recipe. It returns format.ErrNoWindows where the release has no zip that Chocolatey can
 // fetch: the zip for 386 is taken on 32 bits, the one for amd64 on 64 bits and, by emulation, on arm64; one of them is
 // enough.
-func Write(w io.Writer, r format.Recipe, o Options) error {
-	v, err := describe(r, o)
+func Write(w io.Writer, r format.Recipe) error {
+	r.Name = cmp.Or(r.ID, r.Name)
+	v, err := describe(r)
 	if err != nil {
 		return fmt.Errorf("making the Chocolatey package: %w", err)
 	}
@@ -89,7 +75,7 @@ func Write(w io.Writer, r format.Recipe, o Options) error {
 		return b.String()
 	}
 	if v.License {
-		add("legal/LICENSE.txt", crlf(string(o.License)))
+		add("legal/LICENSE.txt", crlf(string(r.LicenseText)))
 	}
 	add("legal/VERIFICATION.txt", crlf(render("verification.txt")))
 	add("tools/chocolateyinstall.ps1", crlf("\ufeff"+render("install.ps1")))
@@ -110,7 +96,7 @@ func Write(w io.Writer, r format.Recipe, o Options) error {
 }
 
 // describe checks the recipe and puts every text into the form that it has in the package.
-func describe(r format.Recipe, o Options) (values, error) {
+func describe(r format.Recipe) (values, error) {
 	if err := format.CheckNupkgID(r.Name); err != nil {
 		return values{}, err
 	}
@@ -122,16 +108,16 @@ func describe(r format.Recipe, o Options) (values, error) {
 	v := values{
 		ID: r.Name, Version: number,
 		Title:        format.Cut(cmp.Or(format.Line(r.Title), r.Name), maxTitle),
-		Authors:      cmp.Or(name(o.Authors), name(r.Vendor), name(r.Maintainer), r.Name),
-		Owners:       cmp.Or(name(o.Owners), name(r.Maintainer), name(r.Vendor), r.Name),
-		Tags:         tags(o.Tags, r.Name),
+		Authors:      cmp.Or(name(r.Vendor), name(r.Maintainer), r.Name),
+		Owners:       cmp.Or(name(r.Maintainer), name(r.Vendor), r.Name),
+		Tags:         tags(r.Tags, r.Name),
 		Summary:      format.Cut(format.Line(r.Summary), maxDescription),
 		Description:  format.Cut(text(r.Description), maxDescription),
-		ReleaseNotes: format.Cut(cmp.Or(text(o.ReleaseNotes), r.NotesURL, r.ReleaseURL), maxReleaseNotes),
-		ProjectURL:   cmp.Or(r.Homepage, r.Repository), LicenseURL: o.LicenseURL, IconURL: o.IconURL,
-		ProjectSourceURL: r.Repository, PackageSourceURL: cmp.Or(o.PackageSourceURL, r.Repository),
-		DocsURL: o.DocsURL, BugTrackerURL: o.BugTrackerURL, ReleaseURL: r.ReleaseURL,
-		License: len(o.License) > 0,
+		ReleaseNotes: format.Cut(cmp.Or(text(r.Notes), r.NotesURL, r.ReleaseURL), maxReleaseNotes),
+		ProjectURL:   cmp.Or(r.Homepage, r.Repository), LicenseURL: r.LicenseURL,
+		ProjectSourceURL: r.Repository, PackageSourceURL: r.Repository,
+		BugTrackerURL: r.IssuesURL, ReleaseURL: r.ReleaseURL,
+		License: len(r.LicenseText) > 0,
 		Nuspec:  r.Name + ".nuspec",
 	}
 	if v.Description == "" {
@@ -140,11 +126,8 @@ func describe(r format.Recipe, o Options) (values, error) {
 	if v.Summary == "" {
 		v.Summary = v.Title
 	}
-	if c := format.Line(o.Copyright); len(c) > 4 {
-		v.Copyright = format.Cut(c, maxNames)
-	}
 	for _, u := range []string{
-		v.ProjectURL, v.LicenseURL, v.IconURL, v.ProjectSourceURL, v.PackageSourceURL, v.DocsURL, v.BugTrackerURL,
+		v.ProjectURL, v.LicenseURL, v.ProjectSourceURL, v.PackageSourceURL, v.BugTrackerURL,
 		r.NotesURL, r.ReleaseURL,
 	} {
 		if u == "" {

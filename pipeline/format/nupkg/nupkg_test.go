@@ -43,6 +43,11 @@ func recipe(t testing.TB) format.Recipe {
 		},
 		ReleaseURL: "https://git.example.org/acme/tool/releases/v1.2.3-rc.1",
 		NotesURL:   "https://git.example.org/acme/tool/releases/v1.2.3-rc.1#notes",
+
+		LicenseText: []byte("Apache License\nVersion 2.0\n"),
+		LicenseURL:  "https://git.example.org/acme/tool/LICENSE",
+		IssuesURL:   "https://git.example.org/acme/tool/issues?a=1&b=2",
+		Tags:        []string{"cli", "release engineering", "cli", "a,b", ""},
 	}
 	for _, arch := range []string{"386", "amd64", "arm64"} {
 		name := "tool_1.2.3-rc.1_windows_" + arch
@@ -56,21 +61,10 @@ func recipe(t testing.TB) format.Recipe {
 	return r
 }
 
-func options() nupkg.Options {
-	return nupkg.Options{
-		License:       []byte("Apache License\nVersion 2.0\n"),
-		LicenseURL:    "https://git.example.org/acme/tool/LICENSE",
-		DocsURL:       "https://tool.example.org/docs?a=1&b=2",
-		BugTrackerURL: "https://git.example.org/acme/tool/issues",
-		Copyright:     "© 2024 Acme & Söhne",
-		Tags:          []string{"cli", "release engineering", "cli", "a,b", ""},
-	}
-}
-
-func write(t testing.TB, r format.Recipe, o nupkg.Options) []byte {
+func write(t testing.TB, r format.Recipe) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := nupkg.Write(&b, r, o); err != nil {
+	if err := nupkg.Write(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -123,29 +117,28 @@ func golden(t *testing.T, name, got string) {
 func TestGolden(t *testing.T) {
 	small := recipe(t)
 	small.Meta = format.Meta{Name: "tool", Version: small.Version, Time: small.Time, Description: "A tool."}
-	small.ReleaseURL, small.NotesURL = "", ""
+	small.ReleaseURL, small.NotesURL, small.LicenseText, small.LicenseURL, small.IssuesURL, small.Tags = "", "", nil, "", "", nil
 	small.Downloads = small.Downloads[:1]
 	for _, tt := range []struct {
-		name    string
-		recipe  format.Recipe
-		options nupkg.Options
-	}{{"full", recipe(t), options()}, {"small", small, nupkg.Options{}}} {
+		name   string
+		recipe format.Recipe
+	}{{"full", recipe(t)}, {"small", small}} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := write(t, tt.recipe, tt.options)
+			b := write(t, tt.recipe)
 			names, parts := unpack(t, b)
 			list := artifact.Sum(b).Hex() + "\n"
 			for _, name := range names {
 				list += "-- " + name + " --\n" + parts[name]
 			}
 			golden(t, tt.name+".golden", list)
-			check(t, tt.recipe, tt.options, b)
+			check(t, tt.recipe, b)
 		})
 	}
 }
 
-// Nothing but the recipe and the options decides the bytes.
+// Nothing but the recipe decides the bytes.
 func TestIndependence(t *testing.T) {
-	want := write(t, recipe(t), options())
+	want := write(t, recipe(t))
 	local := time.Local
 	t.Cleanup(func() { time.Local = local })
 	time.Local = time.FixedZone("Kiritimati", 14*3600)
@@ -153,19 +146,19 @@ func TestIndependence(t *testing.T) {
 	r := recipe(t)
 	r.Time = r.Time.Local()
 	slices.Reverse(r.Downloads)
-	if !bytes.Equal(write(t, r, options()), want) {
+	if !bytes.Equal(write(t, r), want) {
 		t.Error("another zone, one CPU and another order of downloads give another package")
 	}
 	runtime.GOMAXPROCS(8)
-	if !bytes.Equal(write(t, recipe(t), options()), want) {
+	if !bytes.Equal(write(t, recipe(t)), want) {
 		t.Error("eight CPUs give another package")
 	}
 
 	// The name of the properties is that of the contents.
-	other := options()
-	other.License = append(other.License, "more"...)
+	other := recipe(t)
+	other.LicenseText = append(other.LicenseText, "more"...)
 	a, _ := unpack(t, want)
-	b, _ := unpack(t, write(t, recipe(t), other))
+	b, _ := unpack(t, write(t, other))
 	if slices.Equal(a, b) {
 		t.Error("another license gives the properties no other name")
 	}
@@ -186,8 +179,8 @@ func TestArchitectures(t *testing.T) {
 		for _, i := range tt.keep {
 			r.Downloads = append(r.Downloads, all[i])
 		}
-		b := write(t, r, options())
-		check(t, r, options(), b)
+		b := write(t, r)
+		check(t, r, b)
 		_, parts := unpack(t, b)
 		var keys []string
 		for line := range strings.Lines(parts["tools/chocolateyinstall.ps1"]) {
@@ -202,35 +195,35 @@ func TestArchitectures(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	for want, change := range map[string]func(*format.Recipe, *nupkg.Options){
-		"making the Chocolatey package: the release has no zip for Windows that the package could fetch":                                           func(r *format.Recipe, _ *nupkg.Options) { r.Downloads = nil },
-		"making the Chocolatey package: the release has no zip for Windows that the package could fetch ":                                          func(r *format.Recipe, _ *nupkg.Options) { r.Downloads = r.Downloads[2:] },
-		"making the Chocolatey package: version is not set":                                                                                        func(r *format.Recipe, _ *nupkg.Options) { r.Version = version.Version{} },
-		"making the Chocolatey package: package name \"a b\" is no id for NuGet: up to 100 letters, digits and _ with single . or - between":       func(r *format.Recipe, _ *nupkg.Options) { r.Name = "a b" },
-		"making the Chocolatey package: path \"con.nuspec\": \"con.nuspec\" is a device on Windows; choose another name":                           func(r *format.Recipe, _ *nupkg.Options) { r.Name = "con" },
-		"making the Chocolatey package: URL \"javascript:alert(1)\" is not http(s)://host/path":                                                    func(r *format.Recipe, _ *nupkg.Options) { r.Homepage = "javascript:alert(1)" },
-		"making the Chocolatey package: URL of example.org carries a user or password, which everyone would read; remove it":                       func(_ *format.Recipe, o *nupkg.Options) { o.DocsURL = "https://u:p@example.org" },
-		"making the Chocolatey package: time 1969-12-31T23:59:59Z is not between 1970 and 2106; archives cannot hold it":                           func(r *format.Recipe, _ *nupkg.Options) { r.Time = time.Unix(-1, 0) },
-		"making the Chocolatey package: download for windows/386: digest \"sha256:'; whoami; '\" is not sha256:<64 lower-case hex digits>":         func(r *format.Recipe, _ *nupkg.Options) { r.Downloads[0].Digest = "sha256:'; whoami; '" },
-		"making the Chocolatey package: download for windows/386: URL \"https://example.org/a b.zip\" has characters that must be percent-encoded": func(r *format.Recipe, _ *nupkg.Options) { r.Downloads[0].URL = "https://example.org/a b.zip" },
-		"making the Chocolatey package: download for windows/386: URL \"https://example.org/a.zip\\n'; whoami\" is not http(s)://host/path":        func(r *format.Recipe, _ *nupkg.Options) { r.Downloads[0].URL = "https://example.org/a.zip\n'; whoami" },
+	for want, change := range map[string]func(*format.Recipe){
+		"making the Chocolatey package: the release has no zip for Windows that the package could fetch":                                           func(r *format.Recipe) { r.Downloads = nil },
+		"making the Chocolatey package: the release has no zip for Windows that the package could fetch ":                                          func(r *format.Recipe) { r.Downloads = r.Downloads[2:] },
+		"making the Chocolatey package: version is not set":                                                                                        func(r *format.Recipe) { r.Version = version.Version{} },
+		"making the Chocolatey package: package name \"a b\" is no id for NuGet: up to 100 letters, digits and _ with single . or - between":       func(r *format.Recipe) { r.Name = "a b" },
+		"making the Chocolatey package: path \"con.nuspec\": \"con.nuspec\" is a device on Windows; choose another name":                           func(r *format.Recipe) { r.Name = "con" },
+		"making the Chocolatey package: URL \"javascript:alert(1)\" is not http(s)://host/path":                                                    func(r *format.Recipe) { r.Homepage = "javascript:alert(1)" },
+		"making the Chocolatey package: URL of example.org carries a user or password, which everyone would read; remove it":                       func(r *format.Recipe) { r.IssuesURL = "https://u:p@example.org" },
+		"making the Chocolatey package: time 1969-12-31T23:59:59Z is not between 1970 and 2106; archives cannot hold it":                           func(r *format.Recipe) { r.Time = time.Unix(-1, 0) },
+		"making the Chocolatey package: download for windows/386: digest \"sha256:'; whoami; '\" is not sha256:<64 lower-case hex digits>":         func(r *format.Recipe) { r.Downloads[0].Digest = "sha256:'; whoami; '" },
+		"making the Chocolatey package: download for windows/386: URL \"https://example.org/a b.zip\" has characters that must be percent-encoded": func(r *format.Recipe) { r.Downloads[0].URL = "https://example.org/a b.zip" },
+		"making the Chocolatey package: download for windows/386: URL \"https://example.org/a.zip\\n'; whoami\" is not http(s)://host/path":        func(r *format.Recipe) { r.Downloads[0].URL = "https://example.org/a.zip\n'; whoami" },
 	} {
-		r, o := recipe(t), options()
-		change(&r, &o)
+		r := recipe(t)
+		change(&r)
 		var b bytes.Buffer
-		err := nupkg.Write(&b, r, o)
+		err := nupkg.Write(&b, r)
 		if err == nil || err.Error() != strings.TrimSpace(want) || b.Len() > 0 {
 			t.Errorf("%v after %d bytes\nwant %s", err, b.Len(), want)
 		}
 		if none := strings.Contains(want, "no zip"); errors.Is(err, format.ErrNoWindows) != none {
-			t.Errorf("%v is pack.ErrNoWindows: %t", err, !none)
+			t.Errorf("%v is format.ErrNoWindows: %t", err, !none)
 		}
 	}
-	if err := nupkg.Write(io.Discard, format.Recipe{}, nupkg.Options{}); err == nil {
+	if err := nupkg.Write(io.Discard, format.Recipe{}); err == nil {
 		t.Error("an empty recipe makes a package")
 	}
 	full := errors.New("no space left on device")
-	if err := nupkg.Write(failing{full}, recipe(t), options()); !errors.Is(err, full) {
+	if err := nupkg.Write(failing{full}, recipe(t)); !errors.Is(err, full) {
 		t.Errorf("a full disk: %v", err)
 	}
 }
@@ -251,12 +244,12 @@ type nuspec struct {
 }
 
 // check reads a package back and finds every text in its place, whole.
-func check(t testing.TB, r format.Recipe, o nupkg.Options, b []byte) {
+func check(t testing.TB, r format.Recipe, b []byte) {
 	t.Helper()
 	names, parts := unpack(t, b)
 	var properties string
 	want := []string{"[Content_Types].xml", "_rels/.rels", "legal/VERIFICATION.txt", r.Name + ".nuspec", "tools/chocolateyinstall.ps1", "tools/chocolateyuninstall.ps1"}
-	if len(o.License) > 0 {
+	if len(r.LicenseText) > 0 {
 		want = append(want, "legal/LICENSE.txt")
 	}
 	for _, name := range names {
@@ -468,18 +461,18 @@ func FuzzWrite(f *testing.F) {
 		f.Add("a", "https://example.org/a.zip", s)
 	}
 	f.Fuzz(func(t *testing.T, s, url, more string) {
-		r, o := recipe(t), options()
+		r := recipe(t)
 		r.Title, r.Summary, r.Description, r.Vendor, r.Maintainer, r.License = s, s, s, s, s, s
-		o.License, o.Copyright, o.ReleaseNotes, o.Tags = []byte(more), s, more, []string{s, more}
+		r.LicenseText, r.Notes, r.Tags = []byte(more), more, []string{s, more}
 		r.Downloads[0].URL = url
 		var b bytes.Buffer
-		if err := nupkg.Write(&b, r, o); err != nil {
+		if err := nupkg.Write(&b, r); err != nil {
 			if b.Len() > 0 {
 				t.Errorf("%d bytes beside %v", b.Len(), err)
 			}
 			return
 		}
-		check(t, r, o, b.Bytes())
+		check(t, r, b.Bytes())
 	})
 }
 
@@ -490,11 +483,11 @@ func FuzzRefusals(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		for i := range 8 {
-			r, o := recipe(t), options()
-			*[]*string{&r.Name, &r.Homepage, &r.Repository, &r.ReleaseURL, &r.NotesURL, &o.LicenseURL, &o.DocsURL, &r.Downloads[1].Folder}[i] = s
+			r := recipe(t)
+			*[]*string{&r.Name, &r.Homepage, &r.Repository, &r.ReleaseURL, &r.NotesURL, &r.LicenseURL, &r.IssuesURL, &r.Downloads[1].Folder}[i] = s
 			var b bytes.Buffer
-			if err := nupkg.Write(&b, r, o); err == nil {
-				check(t, r, o, b.Bytes())
+			if err := nupkg.Write(&b, r); err == nil {
+				check(t, r, b.Bytes())
 			}
 		}
 	})
@@ -502,7 +495,7 @@ func FuzzRefusals(f *testing.F) {
 
 func TestTools(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "tool.nupkg")
-	if err := os.WriteFile(name, write(t, recipe(t), options()), 0o644); err != nil {
+	if err := os.WriteFile(name, write(t, recipe(t)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"unzip", "-t", name}, {"zipinfo", name}} {

@@ -17,18 +17,11 @@ import (
 	"github.com/slipway-build/slipway/pipeline/format"
 )
 
-// Options are what a manifest says beyond its recipe. Everything may be empty.
-type Options struct {
-	LicenseURL string // page of the license
-	Notes      string // shown after installation; may have several lines
-}
-
 type manifest struct {
 	Version      string                  `json:"version"`
 	Description  string                  `json:"description,omitempty"`
 	Homepage     string                  `json:"homepage"`
-	License      any                     `json:"license"`
-	Notes        []string                `json:"notes,omitempty"`
+	License      string                  `json:"license"`
 	Architecture map[string]architecture `json:"architecture"`
 	Bin          any                     `json:"bin,omitempty"`
 	Checkver     *checkver               `json:"checkver,omitempty"`
@@ -42,11 +35,6 @@ type architecture struct {
 	Bin        any    `json:"bin,omitempty"`
 }
 
-type license struct {
-	Identifier string `json:"identifier"`
-	URL        string `json:"url"`
-}
-
 type checkver struct {
 	GitHub string `json:"github"`
 }
@@ -58,13 +46,13 @@ type autoupdate struct {
 // names are Scoop's architectures. Where a manifest lacks arm64, Scoop installs 64bit there, for emulation.
 var names = map[string]string{"386": "32bit", "amd64": "64bit", "arm64": "arm64"}
 
-// Manifest is the manifest of the recipe, to be stored as bucket/<name>.json. It returns pack.ErrNoWindows where the
+// Manifest is the manifest of the recipe, to be stored as bucket/<name>.json. It returns format.ErrNoWindows where the
 // release has no zip for Windows.
 //
 // A repository on github.com is where checkver looks for new releases. autoupdate has the URLs and folders of this
 // release with $version for its version, and is left out where a URL does not contain the version.
-func Manifest(r format.Recipe, o Options) ([]byte, error) {
-	m, err := describe(r, o)
+func Manifest(r format.Recipe) ([]byte, error) {
+	m, err := describe(r)
 	if err != nil {
 		return nil, fmt.Errorf("making the Scoop manifest: %w", err)
 	}
@@ -78,7 +66,7 @@ func Manifest(r format.Recipe, o Options) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func describe(r format.Recipe, o Options) (manifest, error) {
+func describe(r format.Recipe) (manifest, error) {
 	if r.Version.IsZero() {
 		return manifest{}, errors.New("version is not set")
 	}
@@ -96,19 +84,13 @@ func describe(r format.Recipe, o Options) (manifest, error) {
 	if m.Homepage == "" {
 		return manifest{}, errors.New("no home page, which Scoop wants; set the homepage or the repository")
 	}
-	if o.LicenseURL != "" {
-		m.License = license{identifiers(r.License), o.LicenseURL}
-	}
-	for _, u := range []string{m.Homepage, o.LicenseURL, r.Repository} {
+	for _, u := range []string{m.Homepage, r.Repository} {
 		if u == "" {
 			continue
 		}
 		if _, err := format.CheckURL(u); err != nil {
 			return manifest{}, err
 		}
-	}
-	if notes := strings.TrimSpace(format.Plain(o.Notes)); notes != "" {
-		m.Notes = strings.Split(notes, "\n")
 	}
 	if repo, ok := github(r.Repository); ok {
 		m.Checkver = &checkver{repo}

@@ -47,9 +47,9 @@ func recipe(t testing.TB, number string) format.Recipe {
 	return r
 }
 
-func manifest(t testing.TB, r format.Recipe, o scoop.Options) []byte {
+func manifest(t testing.TB, r format.Recipe) []byte {
 	t.Helper()
-	b, err := scoop.Manifest(r, o)
+	b, err := scoop.Manifest(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,9 +65,9 @@ func TestGolden(t *testing.T) {
 	mixed := recipe(t, "1.2.3")
 	mixed.Downloads[2].Programs = []string{"tool.exe", "tool-arm.exe"}
 	for name, b := range map[string][]byte{
-		"full":  manifest(t, recipe(t, "1.2.3"), scoop.Options{LicenseURL: "https://github.com/acme/tool/blob/main/LICENSE", Notes: "Run tool init.\n\nThen tool \"build\"."}),
-		"small": manifest(t, small, scoop.Options{}),
-		"mixed": manifest(t, mixed, scoop.Options{}),
+		"full":  manifest(t, recipe(t, "1.2.3")),
+		"small": manifest(t, small),
+		"mixed": manifest(t, mixed),
 	} {
 		file := filepath.Join("testdata", name+".golden")
 		if *update {
@@ -86,7 +86,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestIndependence(t *testing.T) {
-	want := manifest(t, recipe(t, "1.2.3"), scoop.Options{})
+	want := manifest(t, recipe(t, "1.2.3"))
 	local := time.Local
 	t.Cleanup(func() { time.Local = local })
 	time.Local = time.FixedZone("Kiritimati", 14*3600)
@@ -94,7 +94,7 @@ func TestIndependence(t *testing.T) {
 	r := recipe(t, "1.2.3")
 	r.Time = r.Time.Local()
 	slices.Reverse(r.Downloads)
-	if !bytes.Equal(manifest(t, r, scoop.Options{}), want) {
+	if !bytes.Equal(manifest(t, r), want) {
 		t.Error("another zone, one CPU and another order of downloads give another manifest")
 	}
 }
@@ -136,7 +136,7 @@ func unmarshal(t testing.TB, b []byte) read {
 // With another version for $version, autoupdate says what the manifest of that version says.
 func TestAutoupdate(t *testing.T) {
 	for _, number := range []string{"1.2.3", "1.2.3-rc.1", "1.2.3+meta"} {
-		old, next := unmarshal(t, manifest(t, recipe(t, number), scoop.Options{})), unmarshal(t, manifest(t, recipe(t, "7.8.9"), scoop.Options{}))
+		old, next := unmarshal(t, manifest(t, recipe(t, number))), unmarshal(t, manifest(t, recipe(t, "7.8.9")))
 		if len(old.Autoupdate.Architecture) != 3 {
 			t.Fatalf("%s: autoupdate is %+v", number, old.Autoupdate)
 		}
@@ -161,13 +161,13 @@ func TestAutoupdate(t *testing.T) {
 		r := recipe(t, "1.2.3")
 		r.Downloads = r.Downloads[:1]
 		r.Downloads[0].URL = url
-		if got := unmarshal(t, manifest(t, r, scoop.Options{})).Autoupdate.Architecture["32bit"].URL; got != want {
+		if got := unmarshal(t, manifest(t, r)).Autoupdate.Architecture["32bit"].URL; got != want {
 			t.Errorf("%s is updated as %q, want %q", url, got, want)
 		}
 	}
 	r := recipe(t, "1.2.3")
 	r.Downloads[1].URL = "https://example.org/latest.zip"
-	if m := unmarshal(t, manifest(t, r, scoop.Options{})); m.Autoupdate.Architecture != nil {
+	if m := unmarshal(t, manifest(t, r)); m.Autoupdate.Architecture != nil {
 		t.Errorf("one URL has no version and autoupdate is %+v", m.Autoupdate)
 	}
 }
@@ -180,7 +180,7 @@ func TestFields(t *testing.T) {
 	} {
 		r := recipe(t, "1.2.3")
 		r.License = in
-		if got := unmarshal(t, manifest(t, r, scoop.Options{})).License; got != want {
+		if got := unmarshal(t, manifest(t, r)).License; got != want {
 			t.Errorf("license %q is %q, want %q", in, got, want)
 		}
 	}
@@ -191,35 +191,34 @@ func TestFields(t *testing.T) {
 	} {
 		r := recipe(t, "1.2.3")
 		r.Repository = in
-		if got := unmarshal(t, manifest(t, r, scoop.Options{})).Checkver.GitHub; got != want {
+		if got := unmarshal(t, manifest(t, r)).Checkver.GitHub; got != want {
 			t.Errorf("releases of %q are looked for at %q, want %q", in, got, want)
 		}
 	}
 }
 
 func TestRefusals(t *testing.T) {
-	for want, change := range map[string]func(*format.Recipe, *scoop.Options){
-		"making the Scoop manifest: the release has no zip for Windows that the package could fetch": func(r *format.Recipe, _ *scoop.Options) { r.Downloads = nil },
-		"making the Scoop manifest: version is not set":                                              func(r *format.Recipe, _ *scoop.Options) { r.Version = version.Version{} },
-		"making the Scoop manifest: no home page, which Scoop wants; set the homepage or the repository": func(r *format.Recipe, _ *scoop.Options) {
+	for want, change := range map[string]func(*format.Recipe){
+		"making the Scoop manifest: the release has no zip for Windows that the package could fetch": func(r *format.Recipe) { r.Downloads = nil },
+		"making the Scoop manifest: version is not set":                                              func(r *format.Recipe) { r.Version = version.Version{} },
+		"making the Scoop manifest: no home page, which Scoop wants; set the homepage or the repository": func(r *format.Recipe) {
 			r.Homepage, r.Repository = "", ""
 		},
-		`making the Scoop manifest: URL "file:///etc" is not http(s)://host/path`:                                                           func(r *format.Recipe, _ *scoop.Options) { r.Homepage = "file:///etc" },
-		`making the Scoop manifest: URL "x" is not http(s)://host/path`:                                                                     func(_ *format.Recipe, o *scoop.Options) { o.LicenseURL = "x" },
-		`making the Scoop manifest: download for windows/386: "https://example.org/$version.zip" has a $, which begins a variable of Scoop`: func(r *format.Recipe, _ *scoop.Options) { r.Downloads[0].URL = "https://example.org/$version.zip" },
-		`making the Scoop manifest: download for windows/386: "$dir" has a $, which begins a variable of Scoop`:                             func(r *format.Recipe, _ *scoop.Options) { r.Downloads[0].Folder = "$dir" },
+		`making the Scoop manifest: URL "file:///etc" is not http(s)://host/path`:                                                           func(r *format.Recipe) { r.Homepage = "file:///etc" },
+		`making the Scoop manifest: download for windows/386: "https://example.org/$version.zip" has a $, which begins a variable of Scoop`: func(r *format.Recipe) { r.Downloads[0].URL = "https://example.org/$version.zip" },
+		`making the Scoop manifest: download for windows/386: "$dir" has a $, which begins a variable of Scoop`:                             func(r *format.Recipe) { r.Downloads[0].Folder = "$dir" },
 	} {
-		r, o := recipe(t, "1.2.3"), scoop.Options{}
-		change(&r, &o)
-		b, err := scoop.Manifest(r, o)
+		r := recipe(t, "1.2.3")
+		change(&r)
+		b, err := scoop.Manifest(r)
 		if err == nil || err.Error() != want || b != nil {
 			t.Errorf("%v beside %d bytes\nwant %s", err, len(b), want)
 		}
 		if none := strings.Contains(want, "no zip"); errors.Is(err, format.ErrNoWindows) != none {
-			t.Errorf("%v is pack.ErrNoWindows: %t", err, !none)
+			t.Errorf("%v is format.ErrNoWindows: %t", err, !none)
 		}
 	}
-	if _, err := scoop.Manifest(format.Recipe{}, scoop.Options{}); err == nil {
+	if _, err := scoop.Manifest(format.Recipe{}); err == nil {
 		t.Error("an empty recipe makes a manifest")
 	}
 }
@@ -237,16 +236,13 @@ func FuzzManifest(f *testing.F) {
 		r.Title, r.Summary, r.Description, r.License, r.Vendor = s, s, s, s, s
 		r.Downloads[0].URL, r.Downloads[0].Folder = url, path
 		r.Downloads[1].Programs = []string{path}
-		b, err := scoop.Manifest(r, scoop.Options{Notes: s})
+		b, err := scoop.Manifest(r)
 		if err != nil {
 			return
 		}
 		m := unmarshal(t, b)
 		if d := format.Line(s); d != "" && m.Description != d {
 			t.Errorf("the description is %q, want %q", m.Description, d)
-		}
-		if n := strings.TrimSpace(format.Plain(s)); strings.Join(m.Notes, "\n") != n {
-			t.Errorf("the notes are %q, want %q", m.Notes, n)
 		}
 		// Where the first URL is no zip there is no 32bit.
 		if a, ok := m.Architecture["32bit"]; ok && (a.URL != url || a.ExtractDir != strings.ReplaceAll(path, "/", `\`)) {

@@ -29,22 +29,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
-// Options are where the signatures of a release are and who made them. Without any, the script holds an archive to its
-// SHA-256 alone.
-//
-// What is signed is the list of checksums; the archive must be in it under its name, with the SHA-256 that the script
-// knows. Either PublicKey or Identity and Issuer say whose signature it must be.
-type Options struct {
-	Checksums string // URL of SHA256SUMS
-	Bundle    string // URL of the Sigstore bundle that signs it, with cosign or, where it has a key's signature, openssl
-	Signature string // URL of the signature alone, in base64, for openssl; "" to read it from the bundle
-	PublicKey string // PEM of the project's key: ECDSA on P-256, P-384 or P-521, Ed25519 or RSA
-	Logged    bool   // signatures with the key are in a transparency log, which cosign then asks for
-
-	// Identity and Issuer are of a certificate, such as that of a workflow: only cosign verifies those.
-	Identity, Issuer string
-}
-
 //go:embed install.sh.tmpl
 var templates embed.FS
 
@@ -61,7 +45,7 @@ type data struct {
 	Completions          []installed
 	Documents            bool
 	Signed               bool
-	Options
+	format.Signatures
 	Digest string // option of openssl dgst; "" for a key that it takes no digest with
 }
 
@@ -86,9 +70,9 @@ var notVariable = regexp.MustCompile(`[^A-Z0-9]+`)
 //
 // The names of the variables that the script reads, such as KIT_INSTALL_DIR, begin with the name in capitals, with _ for
 // what is no letter or digit.
-func Install(r format.Recipe, o Options) ([]byte, error) {
+func Install(r format.Recipe) ([]byte, error) {
 	d := data{
-		Name: r.Name, Title: oneLine(cmp.Or(r.Title, r.Name)), Version: r.Version.String(), Options: o,
+		Name: r.Name, Title: oneLine(cmp.Or(r.Title, r.Name)), Version: r.Version.String(), Signatures: r.Signatures,
 		Variable: strings.Trim(notVariable.ReplaceAllString(strings.ToUpper(r.Name), "_"), "_"),
 		Home:     oneLine(cmp.Or(r.Homepage, r.Repository)),
 	}
@@ -286,10 +270,10 @@ func (d *data) documents(r format.Recipe) error {
 	return nil
 }
 
-// sign checks the options and prepares the key.
+// sign checks where the signatures are and prepares the key.
 func (d *data) sign() error {
-	o := &d.Options
-	if *o == (Options{}) {
+	o := &d.Signatures
+	if *o == (format.Signatures{}) {
 		return nil
 	}
 	keyless := o.Identity != "" || o.Issuer != ""
@@ -300,13 +284,10 @@ func (d *data) sign() error {
 		return fault.Errorf(fault.Usage, "signatures need the public key, or both the identity and its issuer")
 	case o.Checksums == "":
 		return fault.Errorf(fault.Usage, "the URL of the signed checksums is missing")
-	case o.Bundle == "" && (o.Signature == "" || keyless):
+	case o.Bundle == "":
 		return fault.Errorf(fault.Usage, "the URL of the bundle that signs the checksums is missing")
 	}
-	for _, u := range []string{o.Checksums, o.Bundle, o.Signature} {
-		if u == "" {
-			continue
-		}
+	for _, u := range []string{o.Checksums, o.Bundle} {
 		if _, err := fileOf(u); err != nil {
 			return fault.New(fault.Usage, err)
 		}

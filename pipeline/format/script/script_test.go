@@ -132,9 +132,10 @@ func serve(t testing.TB, files map[string][]byte) (string, func() []string) {
 	}
 }
 
-func install(t testing.TB, r format.Recipe, o Options) []byte {
+func install(t testing.TB, r format.Recipe, o format.Signatures) []byte {
 	t.Helper()
-	b, err := Install(r, o)
+	r.Signatures = o
+	b, err := Install(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,8 +321,8 @@ func TestGolden(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		r    format.Recipe
-		o    Options
-	}{{"signed.sh", p.recipe, signed}, {"plain.sh", plain, Options{}}} {
+		o    format.Signatures
+	}{{"signed.sh", p.recipe, signed}, {"plain.sh", plain, format.Signatures{}}} {
 		got := install(t, c.r, c.o)
 		fmt.Fprintf(&sums, "%s  %s\n", artifact.Sum(got).Hex(), c.name)
 		compare(t, filepath.Join("testdata", c.name), got)
@@ -347,9 +348,9 @@ func compare(t *testing.T, golden string, got []byte) {
 }
 
 func TestSameBytesEveryTime(t *testing.T) {
-	first := install(t, publish(t, "", targets...).recipe, Options{})
+	first := install(t, publish(t, "", targets...).recipe, format.Signatures{})
 	for range 20 {
-		if !bytes.Equal(first, install(t, publish(t, "", targets...).recipe, Options{})) {
+		if !bytes.Equal(first, install(t, publish(t, "", targets...).recipe, format.Signatures{})) {
 			t.Fatal("two runs differ")
 		}
 	}
@@ -364,7 +365,7 @@ func TestShellcheck(t *testing.T) {
 	bare.Completions, bare.Manuals = nil, nil
 	bare.Homepage = ""
 	for name, script := range map[string][]byte{
-		"plain": install(t, bare, Options{}), "key": install(t, p.recipe, withKey(t, ecdsaKey(t))), "ed25519": install(t, p.recipe, withKey(t, edKey(t))),
+		"plain": install(t, bare, format.Signatures{}), "key": install(t, p.recipe, withKey(t, ecdsaKey(t))), "ed25519": install(t, p.recipe, withKey(t, edKey(t))),
 		"keyless": install(t, p.recipe, keyless()),
 	} {
 		f := filepath.Join(t.TempDir(), "install.sh")
@@ -388,7 +389,7 @@ func TestInstall(t *testing.T) {
 			t.Run(name+" "+fetcher, func(t *testing.T) {
 				folder := map[string]string{"curl": "kit 1.2.3", "wget": ""}[fetcher]
 				p := publish(t, folder, targets...)
-				script := install(t, p.recipe, Options{})
+				script := install(t, p.recipe, format.Signatures{})
 				base, asked := serve(t, p.files)
 				m := newMachine(t, shell, fetcher)
 				m.uname("Linux", "x86_64")
@@ -490,7 +491,7 @@ func TestFailures(t *testing.T) {
 						p.recipe.Downloads[i].Folder = "elsewhere"
 					}
 				}
-				script := install(t, p.recipe, Options{})
+				script := install(t, p.recipe, format.Signatures{})
 				m := newMachine(t, shell, "curl")
 				if c.name == "no home" {
 					m.unprivileged()
@@ -526,7 +527,7 @@ func TestReadOnly(t *testing.T) {
 	for name, shell := range interpreters(t) {
 		t.Run(name, func(t *testing.T) {
 			p := publish(t, "", targets...)
-			script := install(t, p.recipe, Options{})
+			script := install(t, p.recipe, format.Signatures{})
 			m := newMachine(t, shell, "curl")
 			m.uname("Linux", "x86_64")
 			m.unprivileged()
@@ -582,7 +583,7 @@ func sharedFolder(t *testing.T) bool {
 func TestNothingIsDone(t *testing.T) {
 	for name, shell := range interpreters(t) {
 		p := publish(t, "", targets...)
-		script := install(t, p.recipe, Options{})
+		script := install(t, p.recipe, format.Signatures{})
 		m := newMachine(t, shell, "curl")
 		m.uname("Linux", "x86_64")
 		base, asked := serve(t, p.files)
@@ -606,7 +607,7 @@ func TestNothingIsDone(t *testing.T) {
 // TestTruncated cuts the script off everywhere near its end and at the end of every line: none of it does anything.
 func TestTruncated(t *testing.T) {
 	p := publish(t, "", "linux/amd64")
-	script := install(t, p.recipe, Options{})
+	script := install(t, p.recipe, format.Signatures{})
 	base, asked := serve(t, p.files)
 	for name, shell := range everyInterpreter(t) {
 		if testing.Short() && name != "sh" {
@@ -632,9 +633,9 @@ func TestTruncated(t *testing.T) {
 
 func TestPlatforms(t *testing.T) {
 	p := publish(t, "", slices.Concat(targets, []string{"linux/mips64", "linux/ppc64le", "netbsd/arm64", "illumos/amd64", "freebsd/arm/v7"})...)
-	script := install(t, p.recipe, Options{})
+	script := install(t, p.recipe, format.Signatures{})
 	noARM := publish(t, "", "darwin/amd64", "linux/386")
-	without := install(t, noARM.recipe, Options{})
+	without := install(t, noARM.recipe, format.Signatures{})
 	for name, shell := range interpreters(t) {
 		for _, c := range []struct {
 			script                    []byte
@@ -729,11 +730,11 @@ func TestHashes(t *testing.T) {
 				m.tool("perl")
 			}
 			dir := filepath.Join(m.root, "to")
-			if code, said := m.run(install(t, p.recipe, Options{}), "--dir", dir); code != 0 || len(m.left("to")) != 2 {
+			if code, said := m.run(install(t, p.recipe, format.Signatures{}), "--dir", dir); code != 0 || len(m.left("to")) != 2 {
 				t.Errorf("exit code %d\n%s", code, said)
 			}
 			p.files["kit_1.2.3_linux_amd64.tar.gz"][50] ^= 1
-			if code, said := m.run(install(t, p.recipe, Options{}), "--dir", dir); code != 5 {
+			if code, said := m.run(install(t, p.recipe, format.Signatures{}), "--dir", dir); code != 5 {
 				t.Errorf("a changed byte: exit code %d\n%s", code, said)
 			}
 		})
@@ -763,7 +764,7 @@ func TestZip(t *testing.T) {
 	m.uname("Linux", "x86_64")
 	base, _ := serve(t, p.files)
 	m.env["KIT_DOWNLOAD_BASE"] = base
-	if code, said := m.run(install(t, p.recipe, Options{}), "--dir", "-to"); code != 0 || !slices.Equal(m.left("-to"), []string{"kit 755", "kit daemon 755"}) {
+	if code, said := m.run(install(t, p.recipe, format.Signatures{}), "--dir", "-to"); code != 0 || !slices.Equal(m.left("-to"), []string{"kit 755", "kit daemon 755"}) {
 		t.Errorf("exit code %d\n%s", code, said)
 	}
 }
@@ -771,7 +772,7 @@ func TestZip(t *testing.T) {
 // TestProtocols sees what curl is told: nothing but TLS 1.2 unless somebody says where else to fetch from.
 func TestProtocols(t *testing.T) {
 	p := publish(t, "", targets...)
-	script := install(t, p.recipe, Options{})
+	script := install(t, p.recipe, format.Signatures{})
 	for base, want := range map[string]string{
 		"":                           "--proto =https --tlsv1.2 --fail --silent --show-error --location --retry 3 --output X " + release + "kit_1.2.3_linux_amd64.tar.gz",
 		"https://mirror.example.com": "--proto =https --tlsv1.2 --fail --silent --show-error --location --retry 3 --output X https://mirror.example.com/kit_1.2.3_linux_amd64.tar.gz",
@@ -811,7 +812,7 @@ func TestInterrupted(t *testing.T) {
 			m := newMachine(t, shell)
 			m.uname("Linux", "x86_64")
 			m.fake("curl", "kill -"+signal+" $PPID\n") // stopped while it downloads
-			code, said := m.run(install(t, p.recipe, Options{}), "--dir", m.root+"/to")
+			code, said := m.run(install(t, p.recipe, format.Signatures{}), "--dir", m.root+"/to")
 			if code != want {
 				t.Errorf("%s: %s: exit code %d\n%s", name, signal, code, said)
 			}
@@ -855,17 +856,17 @@ func publicPEM(t testing.TB, k crypto.Signer) string {
 // goldenKey is the example of RFC 8410, section 10.1.
 const goldenKey = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n"
 
-func signedOptions() Options {
-	return Options{Checksums: release + "SHA256SUMS", Bundle: release + "SHA256SUMS.sigstore.json"}
+func signedOptions() format.Signatures {
+	return format.Signatures{Checksums: release + "SHA256SUMS", Bundle: release + "SHA256SUMS.sigstore.json"}
 }
 
-func withKey(t testing.TB, k crypto.Signer) Options {
+func withKey(t testing.TB, k crypto.Signer) format.Signatures {
 	o := signedOptions()
 	o.PublicKey = publicPEM(t, k)
 	return o
 }
 
-func keyless() Options {
+func keyless() format.Signatures {
 	o := signedOptions()
 	o.Identity, o.Issuer = "https://github.com/example/kit/.github/workflows/release.yml@refs/tags/v1.2.3", "https://token.actions.githubusercontent.com"
 	return o
@@ -957,27 +958,10 @@ func TestSignature(t *testing.T) {
 	}
 }
 
-func TestRawSignature(t *testing.T) {
-	key := ecdsaKey(t)
-	p := publish(t, "", targets...)
-	p.files["SHA256SUMS.sig"] = []byte(signature(t, key, p.files["SHA256SUMS"]) + "\n")
-	o := Options{Checksums: release + "SHA256SUMS", Signature: release + "SHA256SUMS.sig", PublicKey: publicPEM(t, key)}
-	for name, shell := range interpreters(t) {
-		m := newMachine(t, shell, "curl", "openssl")
-		m.fake("cosign", "exit 1") // which has no bundle to check
-		m.uname("Linux", "x86_64")
-		base, _ := serve(t, p.files)
-		m.env["KIT_DOWNLOAD_BASE"] = base
-		if code, said := m.run(install(t, p.recipe, o), "--dir", m.root+"/to"); code != 0 || !strings.Contains(said, "right (openssl)") {
-			t.Errorf("%s: exit code %d\n%s", name, code, said)
-		}
-	}
-}
-
 // TestNoVerifier says that nothing was checked, or fails where that was asked for.
 func TestNoVerifier(t *testing.T) {
 	p := publish(t, "", targets...)
-	for name, o := range map[string]Options{"key": withKey(t, ecdsaKey(t)), "old openssl": withKey(t, edKey(t)), "keyless": keyless()} {
+	for name, o := range map[string]format.Signatures{"key": withKey(t, ecdsaKey(t)), "old openssl": withKey(t, edKey(t)), "keyless": keyless()} {
 		m := newMachine(t, interpreters(t)["sh"], "curl")
 		if name == "old openssl" {
 			m.fake("openssl", "echo LibreSSL 3.3.6")
@@ -1035,45 +1019,46 @@ func TestErrors(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		change func(*format.Recipe, *Options)
+		change func(*format.Recipe, *format.Signatures)
 		want   string
 	}{
-		{"no archive", func(r *format.Recipe, _ *Options) { r.Downloads = r.Downloads[:0] }, "no archive is for a system with a POSIX shell"},
-		{"only Windows", func(r *format.Recipe, _ *Options) { r.Downloads[0].Platform = platform(t, "windows/amd64") }, "no archive is for a system"},
-		{"a platform that is none", func(r *format.Recipe, _ *Options) { r.Downloads[0].Platform.Arch = "amd64) id ;; *" }, "no port"},
-		{"a name that is a path", func(r *format.Recipe, _ *Options) { r.Name = "../kit" }, "cannot be installed by a script"},
-		{"a URL that is not https", func(r *format.Recipe, _ *Options) { r.Downloads[0].URL = "http://example.com/kit.tar.gz" }, "not an https URL"},
-		{"a URL with a quote and a space", func(r *format.Recipe, _ *Options) { r.Downloads[0].URL = "https://example.com/' id '.tar.gz" }, "a URL does not"},
-		{"a URL without a file", func(r *format.Recipe, _ *Options) { r.Downloads[0].URL = "https://example.com/" }, "names no file"},
-		{"an archive of another kind", func(r *format.Recipe, _ *Options) { r.Downloads[0].URL = "https://example.com/kit.rar" }, "no .tar.gz"},
-		{"a digest that is none", func(r *format.Recipe, _ *Options) { r.Downloads[0].Digest = "sha256:'" }, "is not sha256"},
-		{"a program elsewhere", func(r *format.Recipe, _ *Options) { r.Downloads[0].Programs = []string{"../kit"} }, "leaves its folder"},
-		{"a program of two lines", func(r *format.Recipe, _ *Options) { r.Downloads[0].Programs = []string{"a\nb"} }, "not every system allows"},
-		{"two programs of one name", func(r *format.Recipe, _ *Options) { r.Downloads[0].Programs = []string{"a/kit", "b/kit"} }, "two programs"},
-		{"no program", func(r *format.Recipe, _ *Options) { r.Downloads[0].Programs = nil }, "no program"},
-		{"a program that hides", func(r *format.Recipe, _ *Options) { r.Downloads[0].Programs = []string{"\u202ekit"} }, "cannot be seen"},
-		{"a folder elsewhere", func(r *format.Recipe, _ *Options) { r.Downloads[0].Folder = "/etc" }, "is absolute"},
-		{"a manual elsewhere", func(r *format.Recipe, _ *Options) { r.Manuals = []string{"../../x.1"} }, "leaves its folder"},
-		{"a manual without a section", func(r *format.Recipe, _ *Options) { r.Manuals = []string{"kit"} }, "section"},
-		{"a key without a place", func(_ *format.Recipe, o *Options) { o.PublicKey = key }, "the URL of the signed checksums is missing"},
-		{"a key without a signature", func(_ *format.Recipe, o *Options) { o.PublicKey, o.Checksums = key, release+"SHA256SUMS" }, "the URL of the bundle"},
-		{"a signature without a key", func(_ *format.Recipe, o *Options) { *o = signedOptions() }, "need the public key"},
-		{"an identity without its issuer", func(_ *format.Recipe, o *Options) { *o = keyless(); o.Issuer = "" }, "need the public key, or both"},
-		{"a key and an identity", func(_ *format.Recipe, o *Options) { *o = keyless(); o.PublicKey = key }, "one of them"},
-		{"no key", func(_ *format.Recipe, o *Options) { *o = signedOptions(); o.PublicKey = "key" }, "not one PEM block"},
-		{"two keys", func(_ *format.Recipe, o *Options) { *o = signedOptions(); o.PublicKey = key + key }, "not one PEM block"},
-		{"a key that is none", func(_ *format.Recipe, o *Options) {
+		{"no archive", func(r *format.Recipe, _ *format.Signatures) { r.Downloads = r.Downloads[:0] }, "no archive is for a system with a POSIX shell"},
+		{"only Windows", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Platform = platform(t, "windows/amd64") }, "no archive is for a system"},
+		{"a platform that is none", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Platform.Arch = "amd64) id ;; *" }, "no port"},
+		{"a name that is a path", func(r *format.Recipe, _ *format.Signatures) { r.Name = "../kit" }, "cannot be installed by a script"},
+		{"a URL that is not https", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].URL = "http://example.com/kit.tar.gz" }, "not an https URL"},
+		{"a URL with a quote and a space", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].URL = "https://example.com/' id '.tar.gz" }, "a URL does not"},
+		{"a URL without a file", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].URL = "https://example.com/" }, "names no file"},
+		{"an archive of another kind", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].URL = "https://example.com/kit.rar" }, "no .tar.gz"},
+		{"a digest that is none", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Digest = "sha256:'" }, "is not sha256"},
+		{"a program elsewhere", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = []string{"../kit"} }, "leaves its folder"},
+		{"a program of two lines", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = []string{"a\nb"} }, "not every system allows"},
+		{"two programs of one name", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = []string{"a/kit", "b/kit"} }, "two programs"},
+		{"no program", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = nil }, "no program"},
+		{"a program that hides", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = []string{"\u202ekit"} }, "cannot be seen"},
+		{"a folder elsewhere", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Folder = "/etc" }, "is absolute"},
+		{"a manual elsewhere", func(r *format.Recipe, _ *format.Signatures) { r.Manuals = []string{"../../x.1"} }, "leaves its folder"},
+		{"a manual without a section", func(r *format.Recipe, _ *format.Signatures) { r.Manuals = []string{"kit"} }, "section"},
+		{"a key without a place", func(_ *format.Recipe, o *format.Signatures) { o.PublicKey = key }, "the URL of the signed checksums is missing"},
+		{"a key without a signature", func(_ *format.Recipe, o *format.Signatures) { o.PublicKey, o.Checksums = key, release+"SHA256SUMS" }, "the URL of the bundle"},
+		{"a signature without a key", func(_ *format.Recipe, o *format.Signatures) { *o = signedOptions() }, "need the public key"},
+		{"an identity without its issuer", func(_ *format.Recipe, o *format.Signatures) { *o = keyless(); o.Issuer = "" }, "need the public key, or both"},
+		{"a key and an identity", func(_ *format.Recipe, o *format.Signatures) { *o = keyless(); o.PublicKey = key }, "one of them"},
+		{"no key", func(_ *format.Recipe, o *format.Signatures) { *o = signedOptions(); o.PublicKey = "key" }, "not one PEM block"},
+		{"two keys", func(_ *format.Recipe, o *format.Signatures) { *o = signedOptions(); o.PublicKey = key + key }, "not one PEM block"},
+		{"a key that is none", func(_ *format.Recipe, o *format.Signatures) {
 			*o = signedOptions()
 			o.PublicKey = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte("x")}))
 		}, "reading the public key"},
-		{"a curve that is too small", func(_ *format.Recipe, o *Options) { *o = signedOptions(); o.PublicKey = publicPEM(t, p224) }, "P-224"},
-		{"a bundle that is not https", func(_ *format.Recipe, o *Options) { *o = keyless(); o.Bundle = "ftp://example.com/x" }, "not an https URL"},
-		{"an identity of two lines", func(_ *format.Recipe, o *Options) { *o = keyless(); o.Identity += "\n" }, "cannot be seen"},
+		{"a curve that is too small", func(_ *format.Recipe, o *format.Signatures) { *o = signedOptions(); o.PublicKey = publicPEM(t, p224) }, "P-224"},
+		{"a bundle that is not https", func(_ *format.Recipe, o *format.Signatures) { *o = keyless(); o.Bundle = "ftp://example.com/x" }, "not an https URL"},
+		{"an identity of two lines", func(_ *format.Recipe, o *format.Signatures) { *o = keyless(); o.Identity += "\n" }, "cannot be seen"},
 	} {
 		p := publish(t, "", "linux/amd64")
-		o := Options{}
+		o := format.Signatures{}
 		c.change(&p.recipe, &o)
-		b, err := Install(p.recipe, o)
+		p.recipe.Signatures = o
+		b, err := Install(p.recipe)
 		if err == nil || !strings.Contains(err.Error(), c.want) || b != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -1103,7 +1088,7 @@ func TestHostileText(t *testing.T) {
 			d.Digest = artifact.Sum(b.Bytes())
 			p.files[path.Base(d.URL)] = b.Bytes()
 		}
-		script, err := Install(r, Options{})
+		script, err := Install(r)
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 			continue

@@ -30,20 +30,6 @@ const (
 	locale          = "en-US"
 )
 
-// Options are what manifests say beyond their recipe. Everything may be empty.
-type Options struct {
-	Identifier   string   // <Publisher>.<Package>; made of the vendor and the package's name where empty
-	Publisher    string   // the vendor where empty
-	PublisherURL string   // page of the publisher
-	SupportURL   string   // issues
-	Author       string   // of the program
-	LicenseURL   string   // page of the license
-	Copyright    string   // one line
-	Moniker      string   // short name to search for; the package's name where empty
-	Tags         []string // search words, 16 at most are kept
-	ReleaseNotes string   // what is new
-}
-
 type head struct {
 	PackageIdentifier string `yaml:"PackageIdentifier"`
 	PackageVersion    string `yaml:"PackageVersion"`
@@ -86,14 +72,11 @@ type localeManifest struct {
 	head                `yaml:",inline"`
 	PackageLocale       string `yaml:"PackageLocale"`
 	Publisher           text   `yaml:"Publisher"`
-	PublisherURL        text   `yaml:"PublisherUrl,omitempty"`
 	PublisherSupportURL text   `yaml:"PublisherSupportUrl,omitempty"`
-	Author              text   `yaml:"Author,omitempty"`
 	PackageName         text   `yaml:"PackageName"`
 	PackageURL          text   `yaml:"PackageUrl,omitempty"`
 	License             text   `yaml:"License"`
 	LicenseURL          text   `yaml:"LicenseUrl,omitempty"`
-	Copyright           text   `yaml:"Copyright,omitempty"`
 	ShortDescription    text   `yaml:"ShortDescription"`
 	Description         text   `yaml:"Description,omitempty"`
 	Moniker             text   `yaml:"Moniker,omitempty"`
@@ -130,20 +113,20 @@ var (
 
 // Manifests are the files of the recipe by their path in a repository of manifests:
 // manifests/<first letter>/<Publisher>/<Package>/<version>/<Publisher>.<Package>[.installer|.locale.en-US].yaml
-// (https://learn.microsoft.com/windows/package-manager/package/repository). It returns pack.ErrNoWindows where the
+// (https://learn.microsoft.com/windows/package-manager/package/repository). It returns format.ErrNoWindows where the
 // release has no zip for Windows.
 //
 // The version is the release's without build metadata, which winget would sort below the version without any. Texts are
-// made plain and cut to the schemas' bounds as pack.Cut has it; a text that is shorter than they allow is an error.
-func Manifests(r format.Recipe, o Options) (map[string][]byte, error) {
-	out, err := manifests(r, o)
+// made plain and cut to the schemas' bounds as format.Cut has it; a text that is shorter than they allow is an error.
+func Manifests(r format.Recipe) (map[string][]byte, error) {
+	out, err := manifests(r)
 	if err != nil {
 		return nil, fmt.Errorf("making the winget manifests: %w", err)
 	}
 	return out, nil
 }
 
-func manifests(r format.Recipe, o Options) (map[string][]byte, error) {
+func manifests(r format.Recipe) (map[string][]byte, error) {
 	if r.Version.IsZero() {
 		return nil, errors.New("version is not set")
 	}
@@ -151,7 +134,7 @@ func manifests(r format.Recipe, o Options) (map[string][]byte, error) {
 		return nil, fmt.Errorf("time %s is no release date", r.Time.UTC().Format(time.RFC3339))
 	}
 	number, _, _ := strings.Cut(r.Version.String(), "+")
-	id := cmp.Or(o.Identifier, word(r.Vendor)+"."+word(r.Name))
+	id := cmp.Or(r.ID, word(r.Vendor)+"."+word(r.Name))
 	if utf8.RuneCountInString(id) > 128 || !utf8.ValidString(id) || !identifier.MatchString(id) {
 		return nil, fmt.Errorf("identifier %.150q is not <Publisher>.<Package> of up to 32 characters each; set the identifier", id)
 	}
@@ -162,7 +145,7 @@ func manifests(r format.Recipe, o Options) (map[string][]byte, error) {
 		return nil, err
 	}
 	inst.head = h
-	loc, err := describe(r, o)
+	loc, err := describe(r)
 	if err != nil {
 		return nil, err
 	}
@@ -238,39 +221,28 @@ func installers(r format.Recipe) (installerManifest, error) {
 	return m, nil
 }
 
-func describe(r format.Recipe, o Options) (localeManifest, error) {
+func describe(r format.Recipe) (localeManifest, error) {
 	m := localeManifest{
 		PackageLocale: locale,
-		Publisher:     line(cmp.Or(format.Line(o.Publisher), r.Vendor), 256),
-		PublisherURL:  text(o.PublisherURL), PublisherSupportURL: text(o.SupportURL),
-		Author:      line(o.Author, 256),
+		Publisher:     line(r.Vendor, 256), PublisherSupportURL: text(r.IssuesURL),
 		PackageName: line(cmp.Or(format.Line(r.Title), r.Name), 256),
 		PackageURL:  text(cmp.Or(r.Homepage, r.Repository)),
-		License:     line(cmp.Or(format.Line(r.License), "Unknown"), 512), LicenseURL: text(o.LicenseURL),
-		Copyright:        line(o.Copyright, 512),
+		License:     line(cmp.Or(format.Line(r.License), "Unknown"), 512), LicenseURL: text(r.LicenseURL),
 		ShortDescription: line(cmp.Or(format.Line(r.Summary), format.Line(r.Description)), 256),
 		Description:      lines(r.Description, 10000),
-		Moniker:          text(cmp.Or(word(o.Moniker), word(r.Name))),
-		ReleaseNotes:     lines(o.ReleaseNotes, 10000),
+		Moniker:          text(word(r.Name)),
+		ReleaseNotes:     lines(r.Changes, 10000),
 		ReleaseNotesURL:  text(cmp.Or(r.NotesURL, r.ReleaseURL)),
 		tail:             tail{"defaultLocale", manifestVersion},
 	}
-	for _, t := range o.Tags {
+	for _, t := range r.Tags {
 		t := text(strings.ToLower(strings.ReplaceAll(format.Line(t), " ", "-")))
 		if t != "" && length(string(t)) <= 40 && !slices.Contains(m.Tags, t) && len(m.Tags) < 16 {
 			m.Tags = append(m.Tags, t)
 		}
 	}
 	// What is optional and shorter than allowed says nothing.
-	for _, f := range []struct {
-		text *text
-		min  int
-	}{{&m.Author, 2}, {&m.Copyright, 3}, {&m.Description, 3}} {
-		if utf8.RuneCountInString(string(*f.text)) < f.min {
-			*f.text = ""
-		}
-	}
-	if m.Description == m.ShortDescription {
+	if utf8.RuneCountInString(string(m.Description)) < 3 || m.Description == m.ShortDescription {
 		m.Description = ""
 	}
 	if length(string(m.Moniker)) > 40 {
@@ -285,7 +257,7 @@ func describe(r format.Recipe, o Options) (localeManifest, error) {
 			return m, fmt.Errorf("%s %q is shorter than the %d characters that winget wants", f.name, f.text, f.min)
 		}
 	}
-	for _, u := range []text{m.PublisherURL, m.PublisherSupportURL, m.PackageURL, m.LicenseURL, m.ReleaseNotesURL} {
+	for _, u := range []text{m.PublisherSupportURL, m.PackageURL, m.LicenseURL, m.ReleaseNotesURL} {
 		if u == "" {
 			continue
 		}

@@ -39,6 +39,8 @@ func recipe(t testing.TB, number string) format.Recipe {
 			License: "MIT OR Apache-2.0", Vendor: "Acme & Söhne",
 		},
 		ReleaseURL: "https://github.com/acme/tool/releases/tag/v" + number,
+		ID:         "Acme.Tool", IssuesURL: "https://github.com/acme/tool/issues", LicenseURL: "https://github.com/acme/tool/blob/main/LICENSE",
+		Tags: []string{"CLI", "release engineering", "cli", "yes", "1.10"}, Changes: "# New\r\n\r\n- everything\r\n",
 	}
 	for _, arch := range []string{"386", "amd64", "arm64"} {
 		name := "tool_" + number + "_windows_" + arch
@@ -51,17 +53,9 @@ func recipe(t testing.TB, number string) format.Recipe {
 	return r
 }
 
-func options() winget.Options {
-	return winget.Options{
-		Identifier: "Acme.Tool", Publisher: "Acme", PublisherURL: "https://acme.example.org", SupportURL: "https://github.com/acme/tool/issues",
-		Author: "Acme's people", LicenseURL: "https://github.com/acme/tool/blob/main/LICENSE", Copyright: "© 2024 Acme",
-		Tags: []string{"CLI", "release engineering", "cli", "yes", "1.10"}, ReleaseNotes: "# New\r\n\r\n- everything\r\n",
-	}
-}
-
-func manifests(t testing.TB, r format.Recipe, o winget.Options) map[string][]byte {
+func manifests(t testing.TB, r format.Recipe) map[string][]byte {
 	t.Helper()
-	m, err := winget.Manifests(r, o)
+	m, err := winget.Manifests(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,12 +74,12 @@ func list(m map[string][]byte) string {
 func TestGolden(t *testing.T) {
 	small := recipe(t, "0.1.0-rc.1+build.7")
 	small.Meta = format.Meta{Name: "tool", Version: small.Version, Time: small.Time, Summary: "A tool", Description: "A tool", Vendor: "Acme"}
-	small.ReleaseURL = ""
+	small.ReleaseURL, small.ID, small.IssuesURL, small.LicenseURL, small.Tags, small.Changes = "", "", "", "", nil, ""
 	small.Downloads = small.Downloads[1:2]
 	small.Downloads[0].Folder, small.Downloads[0].Programs = "", []string{"tool.exe"}
 	for name, got := range map[string]string{
-		"full":  list(manifests(t, recipe(t, "1.2.3"), options())),
-		"small": list(manifests(t, small, winget.Options{})),
+		"full":  list(manifests(t, recipe(t, "1.2.3"))),
+		"small": list(manifests(t, small)),
 	} {
 		file := filepath.Join("testdata", name+".golden")
 		if *update {
@@ -104,7 +98,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestIndependence(t *testing.T) {
-	want := list(manifests(t, recipe(t, "1.2.3"), options()))
+	want := list(manifests(t, recipe(t, "1.2.3")))
 	local := time.Local
 	t.Cleanup(func() { time.Local = local })
 	time.Local = time.FixedZone("Kiritimati", 14*3600)
@@ -112,7 +106,7 @@ func TestIndependence(t *testing.T) {
 	r := recipe(t, "1.2.3")
 	r.Time = r.Time.Local()
 	slices.Reverse(r.Downloads)
-	if got := list(manifests(t, r, options())); got != want {
+	if got := list(manifests(t, r)); got != want {
 		t.Errorf("another zone, one CPU and another order of downloads give\n%s", got)
 	}
 }
@@ -124,9 +118,9 @@ func TestPaths(t *testing.T) {
 		"Acme.Tool.Core": "manifests/a/Acme/Tool/Core/1.2.3/Acme.Tool.Core",
 		"7zip.7-zip":     "manifests/7/7zip/7-zip/1.2.3/7zip.7-zip",
 	} {
-		o := options()
-		o.Identifier = id
-		got := slices.Sorted(maps.Keys(manifests(t, recipe(t, "1.2.3"), o)))
+		r := recipe(t, "1.2.3")
+		r.ID = id
+		got := slices.Sorted(maps.Keys(manifests(t, r)))
 		if !slices.Equal(got, []string{want + ".installer.yaml", want + ".locale.en-US.yaml", want + ".yaml"}) {
 			t.Errorf("%q has the files %q", id, got)
 		}
@@ -134,42 +128,42 @@ func TestPaths(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	for want, change := range map[string]func(*format.Recipe, *winget.Options){
-		"making the winget manifests: the release has no zip for Windows that the package could fetch": func(r *format.Recipe, _ *winget.Options) { r.Downloads = nil },
-		"making the winget manifests: version is not set":                                              func(r *format.Recipe, _ *winget.Options) { r.Version = version.Version{} },
-		"making the winget manifests: time 0001-01-01T00:00:00Z is no release date":                    func(r *format.Recipe, _ *winget.Options) { r.Time = time.Time{} },
-		`making the winget manifests: identifier "Acme" is not <Publisher>.<Package> of up to 32 characters each; set the identifier`: func(_ *format.Recipe, o *winget.Options) {
-			o.Identifier = "Acme"
+	for want, change := range map[string]func(*format.Recipe){
+		"making the winget manifests: the release has no zip for Windows that the package could fetch": func(r *format.Recipe) { r.Downloads = nil },
+		"making the winget manifests: version is not set":                                              func(r *format.Recipe) { r.Version = version.Version{} },
+		"making the winget manifests: time 0001-01-01T00:00:00Z is no release date":                    func(r *format.Recipe) { r.Time = time.Time{} },
+		`making the winget manifests: identifier "Acme" is not <Publisher>.<Package> of up to 32 characters each; set the identifier`: func(r *format.Recipe) {
+			r.ID = "Acme"
 		},
-		`making the winget manifests: identifier "a/../../b.c" is not <Publisher>.<Package> of up to 32 characters each; set the identifier`: func(_ *format.Recipe, o *winget.Options) { o.Identifier = "a/../../b.c" },
-		`making the winget manifests: identifier ".tool" is not <Publisher>.<Package> of up to 32 characters each; set the identifier`:       func(r *format.Recipe, o *winget.Options) { o.Identifier, r.Vendor = "", "日本" },
-		`making the winget manifests: identifier "con.tool": path "manifests/c/con/tool/1.2.3/con.tool.yaml": "con" is a device on Windows; choose another name`: func(_ *format.Recipe, o *winget.Options) {
-			o.Identifier = "con.tool"
+		`making the winget manifests: identifier "a/../../b.c" is not <Publisher>.<Package> of up to 32 characters each; set the identifier`: func(r *format.Recipe) { r.ID = "a/../../b.c" },
+		`making the winget manifests: identifier ".tool" is not <Publisher>.<Package> of up to 32 characters each; set the identifier`:       func(r *format.Recipe) { r.ID, r.Vendor = "", "日本" },
+		`making the winget manifests: identifier "con.tool": path "manifests/c/con/tool/1.2.3/con.tool.yaml": "con" is a device on Windows; choose another name`: func(r *format.Recipe) {
+			r.ID = "con.tool"
 		},
-		`making the winget manifests: download for windows/386: program "tool" does not end in .exe, as winget wants it`: func(r *format.Recipe, _ *winget.Options) { r.Downloads[0].Programs = []string{"tool"} },
-		`making the winget manifests: download for windows/386: two programs are called "Tool"`: func(r *format.Recipe, _ *winget.Options) {
+		`making the winget manifests: download for windows/386: program "tool" does not end in .exe, as winget wants it`: func(r *format.Recipe) { r.Downloads[0].Programs = []string{"tool"} },
+		`making the winget manifests: download for windows/386: two programs are called "Tool"`: func(r *format.Recipe) {
 			r.Downloads[0].Programs = []string{"a/tool.exe", "b/Tool.exe"}
 		},
-		`making the winget manifests: download for windows/386: a command of winget has 1 to 40 characters, "` + strings.Repeat("a", 41) + `" has 41`: func(r *format.Recipe, _ *winget.Options) {
+		`making the winget manifests: download for windows/386: a command of winget has 1 to 40 characters, "` + strings.Repeat("a", 41) + `" has 41`: func(r *format.Recipe) {
 			r.Downloads[0].Programs = []string{strings.Repeat("a", 41) + ".exe"}
 		},
-		`making the winget manifests: publisher "" is shorter than the 2 characters that winget wants`: func(r *format.Recipe, o *winget.Options) { o.Publisher, r.Vendor = "", "" },
-		`making the winget manifests: short description "ok" is shorter than the 3 characters that winget wants`: func(r *format.Recipe, _ *winget.Options) {
+		`making the winget manifests: publisher "" is shorter than the 2 characters that winget wants`: func(r *format.Recipe) { r.Vendor = "" },
+		`making the winget manifests: short description "ok" is shorter than the 3 characters that winget wants`: func(r *format.Recipe) {
 			r.Summary = "ok"
 		},
-		`making the winget manifests: URL "ftp://x/" is not http(s)://host/path`: func(_ *format.Recipe, o *winget.Options) { o.SupportURL = "ftp://x/" },
+		`making the winget manifests: URL "ftp://x/" is not http(s)://host/path`: func(r *format.Recipe) { r.IssuesURL = "ftp://x/" },
 	} {
-		r, o := recipe(t, "1.2.3"), options()
-		change(&r, &o)
-		m, err := winget.Manifests(r, o)
+		r := recipe(t, "1.2.3")
+		change(&r)
+		m, err := winget.Manifests(r)
 		if err == nil || err.Error() != want || m != nil {
 			t.Errorf("%v beside %d files\nwant %s", err, len(m), want)
 		}
 		if none := strings.Contains(want, "no zip"); errors.Is(err, format.ErrNoWindows) != none {
-			t.Errorf("%v is pack.ErrNoWindows: %t", err, !none)
+			t.Errorf("%v is format.ErrNoWindows: %t", err, !none)
 		}
 	}
-	if _, err := winget.Manifests(format.Recipe{}, winget.Options{}); err == nil {
+	if _, err := winget.Manifests(format.Recipe{}); err == nil {
 		t.Error("an empty recipe makes manifests")
 	}
 }
@@ -206,14 +200,14 @@ func read(t testing.TB, b []byte) map[string]any {
 }
 
 var (
-	localeKeys = strings.Fields("PackageIdentifier PackageVersion PackageLocale Publisher PublisherUrl PublisherSupportUrl Author PackageName PackageUrl " +
-		"License LicenseUrl Copyright ShortDescription Description Moniker Tags ReleaseNotes ReleaseNotesUrl ManifestType ManifestVersion")
+	localeKeys = strings.Fields("PackageIdentifier PackageVersion PackageLocale Publisher PublisherSupportUrl PackageName PackageUrl " +
+		"License LicenseUrl ShortDescription Description Moniker Tags ReleaseNotes ReleaseNotesUrl ManifestType ManifestVersion")
 	installerKeys = strings.Fields("PackageIdentifier PackageVersion InstallerType NestedInstallerType Commands ReleaseDate Installers ManifestType ManifestVersion")
 	versionKeys   = strings.Fields("PackageIdentifier PackageVersion DefaultLocale ManifestType ManifestVersion")
 )
 
 // check reads the manifests back and finds every text in its place.
-func check(t testing.TB, r format.Recipe, o winget.Options, files map[string][]byte) {
+func check(t testing.TB, r format.Recipe, files map[string][]byte) {
 	t.Helper()
 	if len(files) != 3 {
 		t.Fatalf("%d files", len(files))
@@ -250,10 +244,10 @@ func check(t testing.TB, r format.Recipe, o winget.Options, files map[string][]b
 				text string
 				max  int
 			}{
-				"Publisher": {format.Line(o.Publisher), 256}, "PackageName": {format.Line(r.Title), 256}, "License": {format.Line(r.License), 512},
+				"Publisher": {format.Line(r.Vendor), 256}, "PackageName": {format.Line(r.Title), 256}, "License": {format.Line(r.License), 512},
 				"ShortDescription": {format.Line(r.Summary), 256}, "Description": {strings.TrimSpace(format.Plain(r.Description)), 10000},
-				"ReleaseNotes": {strings.TrimSpace(format.Plain(o.ReleaseNotes)), 10000}, "Author": {format.Line(o.Author), 256},
-				"PackageUrl": {r.Homepage, 2048}, "ReleaseNotesUrl": {r.ReleaseURL, 2048},
+				"ReleaseNotes": {strings.TrimSpace(format.Plain(r.Changes)), 10000},
+				"PackageUrl":   {r.Homepage, 2048}, "ReleaseNotesUrl": {r.ReleaseURL, 2048},
 			} {
 				got, there := m[key].(string)
 				if !there && (len([]rune(want.text)) < 3 || key == "Description" && m["ShortDescription"] == want.text) || want.text == "" {
@@ -302,11 +296,11 @@ func checkInstallers(t testing.TB, r format.Recipe, m map[string]any) {
 }
 
 func TestReadBack(t *testing.T) {
-	check(t, recipe(t, "1.2.3"), options(), manifests(t, recipe(t, "1.2.3"), options()))
+	check(t, recipe(t, "1.2.3"), manifests(t, recipe(t, "1.2.3")))
 	r := recipe(t, "1.2.3+build")
 	r.Description = strings.Repeat("word ", 5000)
 	r.Summary = strings.Repeat("😀", 300)
-	check(t, r, options(), manifests(t, r, options()))
+	check(t, r, manifests(t, r))
 }
 
 func FuzzManifests(f *testing.F) {
@@ -320,15 +314,15 @@ func FuzzManifests(f *testing.F) {
 		f.Add("abc", "https://example.org/1.2.3.zip", s, s+".exe")
 	}
 	f.Fuzz(func(t *testing.T, s, url, dir, program string) {
-		r, o := recipe(t, "1.2.3"), options()
+		r := recipe(t, "1.2.3")
 		r.Title, r.Summary, r.Description, r.License, r.Vendor = s, s, s, s, s
-		o.Publisher, o.Author, o.Copyright, o.Moniker, o.ReleaseNotes, o.Tags = s, s, s, s, s, []string{s, dir}
+		r.Changes, r.Tags = s, []string{s, dir}
 		r.Downloads[0].URL, r.Downloads[0].Folder = url, dir
 		r.Downloads[1].Programs = []string{program}
-		files, err := winget.Manifests(r, o)
+		files, err := winget.Manifests(r)
 		if err != nil {
 			return
 		}
-		check(t, r, o, files)
+		check(t, r, files)
 	})
 }

@@ -34,31 +34,19 @@ var carriers = map[string]func(io.Writer, format.Package) error{
 // texts render recipes that are one file.
 var texts = map[string]func(format.Recipe) ([]byte, error){
 	format.Nupkg.Name: func(r format.Recipe) ([]byte, error) {
-		r.Name = r.ID
 		var b bytes.Buffer
-		err := nupkg.Write(&b, r, nupkg.Options{
-			Tags: r.Tags, License: r.LicenseText, LicenseURL: r.LicenseURL, BugTrackerURL: r.IssuesURL, ReleaseNotes: r.Notes,
-		})
+		err := nupkg.Write(&b, r)
 		return b.Bytes(), err
 	},
-	format.Formula.Name: func(r format.Recipe) ([]byte, error) { return brew.Formula(r, brew.Options{}) },
-	format.Cask.Name:    func(r format.Recipe) ([]byte, error) { return brew.Cask(r, brew.Options{}) },
-	format.Scoop.Name:   func(r format.Recipe) ([]byte, error) { return scoop.Manifest(r, scoop.Options{}) },
-	format.Script.Name: func(r format.Recipe) ([]byte, error) {
-		s := r.Signatures
-		return script.Install(r, script.Options{
-			Checksums: s.Checksums, Bundle: s.Bundle, PublicKey: s.PublicKey, Identity: s.Identity, Issuer: s.Issuer, Logged: s.Identity != "",
-		})
-	},
+	format.Formula.Name: brew.Formula,
+	format.Cask.Name:    brew.Cask,
+	format.Scoop.Name:   scoop.Manifest,
+	format.Script.Name:  script.Install,
 }
 
 // folders render recipes that are several files, by their path below the recipe's own.
 var folders = map[string]func(format.Recipe) (map[string][]byte, error){
-	format.Winget.Name: func(r format.Recipe) (map[string][]byte, error) {
-		return winget.Manifests(r, winget.Options{
-			Identifier: r.ID, Tags: r.Tags, ReleaseNotes: r.Changes, LicenseURL: r.LicenseURL, SupportURL: r.IssuesURL,
-		})
-	},
+	format.Winget.Name: winget.Manifests,
 }
 
 // Package writes a package of a format that carries its files. Bytes and errors depend on the package alone.

@@ -26,12 +26,4 @@ cask "kit" do
   bash_completion "kit_#{version}_#{os}_#{arch}/completions/kit.bash"
   fish_completion "kit_#{version}_#{os}_#{arch}/completions/kit.fish"
   zsh_completion "kit_#{version}_#{os}_#{arch}/completions/_kit"
-
-  postflight_steps do
-    on_macos do
-      run "/usr/bin/xattr",
-          args:         ["-dr", "com.apple.quarantine", "{{staged_path}}"],
-          must_succeed: false
-    end
-  end
 end

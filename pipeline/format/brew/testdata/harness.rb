@@ -97,9 +97,6 @@ class Cask
   def arch(arm: nil, intel: nil) = arm || intel ? @arch = pick(arm, intel) : @arch
   def os(macos: nil, linux: nil) = macos || linux ? @os = (OS.mac? ? macos : linux) : @os
   def name(value) = OUT[:name] = value
-  def zap(what) = OUT[:zap] = what
-  def postflight_steps = yield
-  def run(command, **options) = OUT[:run] = [command, options]
 
   %i[binary manpage bash_completion zsh_completion fish_completion].each do |stanza|
     define_method(stanza) do |path, target: nil|

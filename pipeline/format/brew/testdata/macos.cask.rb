@@ -14,17 +14,4 @@ cask "kit@1.2" do
   depends_on :macos
 
   binary "kit"
-
-  postflight_steps do
-    on_macos do
-      run "/usr/bin/xattr",
-          args:         ["-dr", "com.apple.quarantine", "{{staged_path}}"],
-          must_succeed: false
-    end
-  end
-
-  zap trash: [
-    "~/.cache/kit",
-    "~/.config/kit",
-  ]
 end

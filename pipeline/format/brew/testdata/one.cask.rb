@@ -22,14 +22,4 @@ cask "kit" do
   bash_completion "completions/kit.bash"
   fish_completion "completions/kit.fish"
   zsh_completion "completions/_kit"
-
-  postflight_steps do
-    on_macos do
-      run "/usr/bin/xattr",
-          args:         ["-dr", "com.apple.quarantine", "{{staged_path}}"],
-          must_succeed: false
-    end
-  end
-
-  zap trash: "~/.config/kit"
 end
