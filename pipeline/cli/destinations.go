@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/internal/github"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/announce"
@@ -229,23 +230,19 @@ func (s *shipment) toGitHub() error {
 	if address == "" {
 		return nil
 	}
-	repo, err := onGitHub(address, s.to.GitHub.API)
+	repo, api, err := onGitHub(address, s.to.GitHub.API)
 	if err != nil {
 		return err
 	}
-	credentials := []wire.Credential{s.github(repo.api, s.to.GitHub.Token)}
-	for _, host := range githubrelease.UploadHosts(repo.api) {
-		credentials = append(credentials, wire.Credential{Host: host, Value: credentials[0].Value})
-	}
-	t, m := s.transport("github", githubrelease.Simulate, credentials...)
+	t, m := s.transport("github", githubrelease.Simulate, s.github(api, s.to.GitHub.Token)...)
 	d, err := githubrelease.New(githubrelease.Options{
-		Release: s.rel, Transport: t, API: repo.api, Owner: repo.owner, Repo: repo.name,
+		Release: s.rel, Transport: t, API: api, Owner: repo.Owner, Repo: repo.Name,
 		Discussion: s.to.GitHub.Discussion,
 	})
 	if err != nil {
 		return err
 	}
-	s.add("github", repo.api, publish.Releases, d, m)
+	s.add("github", api, publish.Releases, d, m)
 	return nil
 }
 
@@ -290,65 +287,51 @@ func toTap(kind tap.Kind) func(*shipment) error {
 		if !ok || !tap.Applies(s.rel.Manifest, kind, false) {
 			return nil
 		}
-		repo, err := onGitHub(c.Repository, c.API)
+		repo, api, err := onGitHub(c.Repository, c.API)
 		if err != nil {
 			return err
 		}
 		committer, email := s.committer()
 		o := tap.Options{
-			Release: s.rel, API: repo.api, Kind: kind, Owner: repo.owner, Repo: repo.name, Branch: c.Branch, Folder: c.Folder,
+			Release: s.rel, API: api, Kind: kind, Owner: repo.Owner, Repo: repo.Name, Branch: c.Branch, Folder: c.Folder,
 			Committer: committer, Email: email, PullRequest: c.PullRequest == "always",
 		}
 		if o.PullRequest && c.Upstream != "" {
-			upstream, err := onGitHub(c.Upstream, c.API)
+			upstream, _, err := onGitHub(c.Upstream, c.API)
 			if err != nil {
 				return err
 			}
-			o.Upstream = upstream.owner + "/" + upstream.name
+			o.Upstream = upstream.String()
 		}
 		for _, name := range tap.Proposals(s.rel.Manifest, kind, o.PullRequest) {
 			o.Package = name
 			title := strings.TrimSpace(string(kind) + " " + name)
 			var m meter
-			o.Transport, m = s.transport(title, tap.Simulate, s.github(repo.api, c.Token))
+			o.Transport, m = s.transport(title, tap.Simulate, s.github(api, c.Token)...)
 			d, err := tap.New(o)
 			if err != nil {
 				return err
 			}
-			s.add(title, repo.api, publish.Managers, d, m)
+			s.add(title, api, publish.Managers, d, m)
 		}
 		return nil
 	}
 }
 
-// github is the credential for an API of GitHub.
-func (s *shipment) github(api, variable string) wire.Credential {
+// github are the credentials for an API of GitHub.
+func (s *shipment) github(api, variable string) []wire.Credential {
 	token := s.secret(cmp.Or(variable, "GITHUB_TOKEN"))
-	return wire.Credential{Host: hostOf(api), Value: func() string { return "Bearer " + token() }}
+	var out []wire.Credential
+	for _, host := range github.Hosts(api) {
+		out = append(out, wire.Credential{Host: host, Value: func() string { return "Bearer " + token() }})
+	}
+	return out
 }
 
-// hubRepository is a repository on GitHub, or on a GitHub Enterprise Server.
-type hubRepository struct{ api, owner, name string }
-
-// onGitHub finds a repository's API, which api names where it is not the usual one
-// (https://docs.github.com/en/enterprise-server@latest/rest/enterprise-admin#endpoint-urls).
-func onGitHub(address, api string) (hubRepository, error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return hubRepository{}, fault.New(fault.Usage, err)
-	}
-	owner, name, ok := strings.Cut(strings.Trim(strings.TrimSuffix(u.Path, ".git"), "/"), "/")
-	if !ok || owner == "" || name == "" || strings.Contains(name, "/") {
-		return hubRepository{}, fault.Errorf(fault.Usage, "%s is not the URL of a repository on GitHub, such as https://github.com/owner/name", address)
-	}
-	switch {
-	case api != "":
-	case u.Host == "github.com":
-		api = "https://api.github.com"
-	default:
-		api = u.Scheme + "://" + u.Host + "/api/v3"
-	}
-	return hubRepository{strings.TrimSuffix(api, "/"), owner, name}, nil
+// onGitHub finds a repository and its API, which api names where it is not the usual one.
+func onGitHub(address, api string) (github.Repo, string, error) {
+	repo, usual, err := github.Locate(address)
+	return repo, cmp.Or(strings.TrimSuffix(api, "/"), usual), fault.New(fault.Usage, err)
 }
 
 // committer is who commits to other repositories.
@@ -358,8 +341,8 @@ func (s *shipment) committer() (name, email string) {
 		return name, strings.TrimSuffix(rest, ">")
 	}
 	owner := s.config.Project.Name
-	if repo, err := onGitHub(s.config.Project.Repository, ""); err == nil {
-		owner = repo.owner
+	if repo, _, err := github.Locate(s.config.Project.Repository); err == nil {
+		owner = repo.Owner
 	}
 	return cmp.Or(s.config.Project.Vendor, owner), owner + "@users.noreply.github.com"
 }

@@ -3,12 +3,12 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"net"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 )
 
@@ -121,18 +121,9 @@ func (v *validator) web(key, value string) {
 		return
 	}
 	u, err := url.Parse(value)
-	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Host)) {
+	if err != nil || u.User != nil || !web.Private(u) {
 		v.At(key, "%.80q is not an https URL", value)
 	}
-}
-
-// loopback tells whether a host, with or without a port, is this machine.
-func loopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // GitHub is a release on GitHub.

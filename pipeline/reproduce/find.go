@@ -1,13 +1,12 @@
 package reproduce
 
 import (
-	"cmp"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/github"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -391,68 +391,72 @@ func onServer(ctx context.Context, at *url.URL) ([]Listed, error) {
 	return list, nil
 }
 
-// apiOf is the API that belongs to a page, and whether it is the one that the token of the environment is for: that of
-// GITHUB_SERVER_URL, or github.com. A token goes nowhere else, and never in the clear.
-func apiOf(page *url.URL, getenv func(string) string) (api string, own bool) {
-	server, err := url.Parse(cmp.Or(getenv("GITHUB_SERVER_URL"), "https://github.com"))
-	switch own = err == nil && server.Host == page.Host; {
-	case page.Host == "github.com":
-		api = "https://api.github.com"
-	case own && getenv("GITHUB_API_URL") != "":
-		api = getenv("GITHUB_API_URL")
-	default: // GitHub Enterprise Server
-		api = page.Scheme + "://" + page.Host + "/api/v3"
-	}
-	u, err := url.Parse(api)
-	loopback := err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
-	return api, own && err == nil && (u.Scheme == "https" || loopback)
-}
-
 // onGitHub lists the releases of a repository (https://docs.github.com/rest/releases/releases#list-releases).
 func onGitHub(ctx context.Context, page *url.URL, getenv func(string) string) ([]Listed, error) {
-	parts := strings.Split(strings.Trim(page.Path, "/"), "/")
-	if len(parts) != 2 {
+	repo, err := github.ParseRepo(strings.Trim(page.Path, "/"))
+	if err != nil {
 		return nil, fault.Errorf(fault.Usage, "%s: neither a slipway serve nor a repository on GitHub is here", page)
 	}
-	api, own := apiOf(page, getenv)
-	header := http.Header{"Accept": {"application/vnd.github+json"}}
+	api, own := github.APIOf(page, getenv)
+	ask := asker{limit: maxManifest}
 	if token := getenv("GITHUB_TOKEN"); token != "" && own {
-		header.Set("Authorization", "Bearer "+token)
+		ask.authorization = "Bearer " + token
+	}
+	client, err := github.New(github.Options{HTTP: ask, API: api, MaxAnswer: maxManifest, Fault: func(err error) error {
+		if fault.CodeOf(err) == fault.Bug && !isStatus(err, http.StatusNotFound) {
+			return fault.New(fault.Transient, err)
+		}
+		return err
+	}})
+	if err != nil {
+		return nil, fault.New(fault.Usage, err)
+	}
+	all, err := github.Pages[struct {
+		Tag    string `json:"tag_name"`
+		Draft  bool   `json:"draft"`
+		Assets []struct {
+			Name string `json:"name"`
+			URL  string `json:"browser_download_url"`
+		} `json:"assets"`
+	}](ctx, client, "/repos/"+repo.String()+"/releases")
+	switch _, tooMany := errors.AsType[github.TooManyError](err); {
+	case isStatus(err, http.StatusNotFound):
+		return nil, fault.Errorf(fault.Usage, "%s: there is no such repository, or nothing in it may be read", page)
+	case tooMany:
+		return nil, fault.Errorf(fault.Usage, "%s has more than %d releases", page, github.MaxList)
+	case err != nil:
+		return nil, fmt.Errorf("listing the releases of %s: %w", repo, err)
 	}
 	var list []Listed
-	for n := 1; ; n++ {
-		at := fmt.Sprintf("%s/repos/%s/%s/releases?per_page=100&page=%d", api, parts[0], parts[1], n)
-		b, err := get(ctx, at, maxManifest, header)
-		if isStatus(err, http.StatusNotFound) {
-			return nil, fault.Errorf(fault.Usage, "%s: there is no such repository, or nothing in it may be read", page)
-		}
-		if err != nil {
-			return nil, err
-		}
-		var said []struct {
-			Tag    string `json:"tag_name"`
-			Draft  bool   `json:"draft"`
-			Assets []struct {
-				Name string `json:"name"`
-				URL  string `json:"browser_download_url"`
-			} `json:"assets"`
-		}
-		if err := canonjson.DecodeOpen(b, &said); err != nil {
-			return nil, fault.Errorf(fault.Transient, "%s: reading the list of releases: %w", at, err)
-		}
-		for _, s := range said {
-			for _, a := range s.Assets {
-				if a.Name != manifest.FileName || s.Draft {
-					continue
-				}
-				v, _ := versionOf(s.Tag)
-				list = append(list, Listed{Version: v, URL: strings.TrimSuffix(a.URL, manifest.FileName)})
+	for _, r := range all {
+		for _, a := range r.Assets {
+			if a.Name != manifest.FileName || r.Draft {
+				continue
 			}
-		}
-		if len(said) < 100 || len(list) > maxReleases {
-			return list, nil
+			v, _ := versionOf(r.Tag)
+			list = append(list, Listed{Version: v, URL: strings.TrimSuffix(a.URL, manifest.FileName)})
 		}
 	}
+	return list, nil
+}
+
+// asker is a client for small documents, which asks again where that may help.
+type asker struct {
+	limit         int64
+	authorization string
+}
+
+// Do returns an answer with status 200, whose body is in memory; any other is an error.
+func (a asker) Do(req *http.Request) (*http.Response, error) {
+	header := req.Header.Clone()
+	if a.authorization != "" {
+		header.Set("Authorization", a.authorization)
+	}
+	b, answer, err := getWith(req.Context(), req.URL.String(), a.limit, header)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: http.StatusOK, Header: answer, Body: io.NopCloser(bytes.NewReader(b)), Request: req}, nil
 }
 
 // client follows what a fetch of a release follows.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/format/compare"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -303,7 +303,7 @@ func (b *registryBlobs) content(d artifact.Digest) ([]byte, error) {
 
 func (b *registryBlobs) address(at string) string {
 	scheme := "https"
-	if host, _, err := net.SplitHostPort(b.host); err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback()) {
+	if web.Loopback(b.host) {
 		scheme = "http"
 	}
 	return scheme + "://" + b.host + "/v2/" + b.path + "/" + at

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -114,7 +115,7 @@ func target(raw string) (*url.URL, error) {
 		return nil, fault.Errorf(fault.Credentials, "the webhook's URL is missing")
 	case err != nil || u.Host == "" || u.User != nil:
 		return nil, fault.Errorf(fault.Credentials, "the webhook's URL is none; copy it anew from where it was made")
-	case u.Scheme != "https" && (u.Scheme != "http" || !wire.Loopback(u.Host)):
+	case !web.Private(u):
 		return nil, fault.Errorf(fault.Credentials, "the webhook's URL is not https; its path is a password")
 	}
 	return u, nil

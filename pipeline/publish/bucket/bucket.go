@@ -24,6 +24,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -98,7 +99,7 @@ func New(o Options) (*Destination, error) {
 	if err != nil || strings.Trim(u.Path, "/") != "" {
 		return nil, fault.Errorf(fault.Usage, "endpoint %.80q is not the URL of a service: https, a host, nothing else", redacted(o.Endpoint))
 	}
-	if u.Scheme != "https" && !wire.Loopback(u.Host) {
+	if u.Scheme != "https" && !web.Loopback(u.Host) {
 		return nil, fault.Errorf(fault.Usage, "endpoint %s is not https; credentials are not sent where others read them", u.Host)
 	}
 	if err := s3utils.CheckValidBucketNameStrict(o.Bucket); err != nil {

@@ -24,6 +24,7 @@ import (
 	helmchart "helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -172,7 +173,7 @@ func (o Options) check() error {
 	if _, secret := u.User.Password(); secret {
 		return fault.Errorf(fault.Usage, "%s is written with a password; leave it away and say which variable has the token", wire.Redact(u))
 	}
-	if u.Scheme == "http" && !wire.Loopback(u.Host) {
+	if u.Scheme == "http" && !web.Loopback(u.Host) {
 		return fault.Errorf(fault.Usage, "%s is not https; a token is not sent where others read it", wire.Redact(u))
 	}
 	return nil

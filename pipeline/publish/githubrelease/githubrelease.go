@@ -21,9 +21,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/google/go-github/v60/github"
+	gh "github.com/google/go-github/v60/github"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/slipway-build/slipway/pipeline/internal/github"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -41,7 +42,7 @@ type Options struct {
 	// Transport shows a token to the hosts of API and Uploads. It needs contents: write.
 	Transport *wire.Transport
 	API       string // URL; "" is GitHub's. That of an Enterprise Server is https://<host>/api/v3
-	Uploads   string // URL that takes assets; "" is the one that goes with API, see UploadURL
+	Uploads   string // URL that takes assets; "" is the one that goes with API, see github.UploadURL
 	Owner     string
 	Repo      string
 	Title     string // of a release that nobody gave one; "" is the tag
@@ -52,7 +53,7 @@ type Options struct {
 // Destination is the release of a tag.
 type Destination struct {
 	o      Options
-	client *client
+	client client
 	assets []Asset
 	prefix string // of the tag, before the version and its v
 	made   int64  // the draft that this process made, which lists may not have yet
@@ -66,7 +67,7 @@ func New(o Options) (*Destination, error) {
 		return nil, fault.Errorf(fault.Usage, "%s has no tag of its own, and a release on GitHub is that of a tag; tag the commit and build again",
 			m.Version)
 	}
-	c, err := newClient(o.Transport, o.API, o.Uploads, o.Owner, o.Repo)
+	c, err := newClient(o)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func New(o Options) (*Destination, error) {
 
 // view is what GitHub has.
 type view struct {
-	repo    repository
+	repo    github.Repository
 	release *release // the public one, else the draft that becomes it; nil for none
 	assets  map[string]asset
 	spare   []release         // further drafts of this package's, which are empty
@@ -90,7 +91,7 @@ func (v *view) public() bool { return v.release != nil && !v.release.Draft }
 
 // downloads is the URL below which everybody finds the assets, with a slash.
 func (v *view) downloads(tag string) string {
-	return strings.TrimRight(v.repo.HTMLURL, "/") + "/releases/download/" + escape(tag) + "/"
+	return strings.TrimRight(v.repo.Page, "/") + "/releases/download/" + github.Escape(tag) + "/"
 }
 
 // view looks at the repository, the tag and the release.
@@ -235,14 +236,14 @@ func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.
 }
 
 // may tells why the token cannot write.
-func (d *Destination) may(ctx context.Context, r repository) error {
+func (d *Destination) may(ctx context.Context, r github.Repository) error {
 	if r.Archived {
 		return fault.Errorf(fault.Policy, "%s is archived, so nothing is released there any more", d.client.repo)
 	}
 	if r.Permissions.Push {
 		return nil
 	}
-	app, err := d.client.isApp(ctx)
+	app, err := d.client.IsApp(ctx)
 	if err == nil && !app {
 		err = fault.Errorf(fault.Credentials, "the token may not write to %s; it needs contents: write", d.client.repo)
 	}
@@ -257,7 +258,7 @@ func (d *Destination) items(ctx context.Context, v *view, depth publish.Depth) (
 	for i, a := range d.assets {
 		items[i] = publish.Item{
 			Name: a.Name, Phase: publish.Stage, State: publish.Missing, Digest: a.File.Digest, Size: a.File.Size,
-			URL: v.downloads(m.Tag) + escape(a.Name),
+			URL: v.downloads(m.Tag) + github.Escape(a.Name),
 		}
 		g.Go(func() error { return d.compare(ctx, v, a, depth, &items[i]) })
 	}
@@ -266,7 +267,7 @@ func (d *Destination) items(ctx context.Context, v *view, depth publish.Depth) (
 	}
 	last := publish.Item{
 		Name: "release " + m.Tag, Phase: publish.Flip, State: publish.Missing,
-		URL: strings.TrimRight(v.repo.HTMLURL, "/") + "/releases/tag/" + escape(m.Tag),
+		URL: strings.TrimRight(v.repo.Page, "/") + "/releases/tag/" + github.Escape(m.Tag),
 	}
 	switch {
 	case v.public():
@@ -355,7 +356,7 @@ func (d *Destination) draft(ctx context.Context, v *view) (*release, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := d.client.create(ctx, &github.RepositoryRelease{
+	r, err := d.client.create(ctx, &gh.RepositoryRelease{
 		TagName: &m.Tag, TargetCommitish: &m.Commit, Name: new(d.title()), Body: &body, Draft: new(true), Prerelease: new(!m.Version.IsStable()),
 	})
 	switch {
@@ -499,7 +500,7 @@ func (d *Destination) whole(ctx context.Context, v *view) error {
 func (d *Destination) publish(ctx context.Context, v *view) error {
 	m := d.o.Release.Manifest
 	latest := m.Version.IsStable() && !slices.ContainsFunc(v.stable, func(other version.Version) bool { return other.Compare(m.Version) > 0 })
-	in := &github.RepositoryRelease{Draft: new(false), Prerelease: new(!m.Version.IsStable()), MakeLatest: new(fmt.Sprint(latest))}
+	in := &gh.RepositoryRelease{Draft: new(false), Prerelease: new(!m.Version.IsStable()), MakeLatest: new(fmt.Sprint(latest))}
 	if v.release.Name == "" && !d.o.Transport.DryRun() {
 		in.Name = new(d.title())
 	}

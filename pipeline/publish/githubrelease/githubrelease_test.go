@@ -682,12 +682,6 @@ func TestNew(t *testing.T) {
 	if _, err := githubrelease.New(good); err != nil {
 		t.Fatal(err)
 	}
-	if got := githubrelease.UploadHosts(""); !slices.Equal(got, []string{"uploads.github.com"}) {
-		t.Error(got)
-	}
-	if got := githubrelease.UploadHosts("https://github.example.com/api/v3"); len(got) != 0 {
-		t.Error(got)
-	}
 	for name, edit := range map[string]func(*githubrelease.Options){
 		"no tag":      func(o *githubrelease.Options) { o.Release.Manifest.Tag = "" },
 		"another tag": func(o *githubrelease.Options) { o.Release.Manifest.Tag = "v1.2.4" },
@@ -702,14 +696,6 @@ func TestNew(t *testing.T) {
 		edit(&o)
 		if _, err := githubrelease.New(o); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("%s: %v", name, err)
-		}
-	}
-	for api, want := range map[string]string{
-		"": "https://uploads.github.com", "https://api.github.com/": "https://uploads.github.com",
-		"https://github.example.com/api/v3": "https://github.example.com/api/uploads", "http://127.0.0.1:8080": "http://127.0.0.1:8080",
-	} {
-		if got := githubrelease.UploadURL(api); got != want {
-			t.Errorf("%q takes uploads at %s and not %s", api, got, want)
 		}
 	}
 }

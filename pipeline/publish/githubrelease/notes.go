@@ -3,6 +3,7 @@ package githubrelease
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path"
 	"regexp"
@@ -92,7 +93,7 @@ func bodyOf(rel publish.Release, downloads string) (string, error) {
 	}
 	if limit := room(rel.Digest); characters(notes) > limit {
 		name := path.Base(rel.Manifest.Notes)
-		tail := fmt.Sprintf("This is not all: the rest is in [%s](%s).", name, downloads+escape(name))
+		tail := fmt.Sprintf("This is not all: the rest is in [%s](%s).", name, downloads+url.PathEscape(name))
 		notes = cut(notes, limit-maxTail) + "\n\n" + tail
 	}
 	return head(rel.Digest) + notes + "\n", nil

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/format"
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -118,8 +119,7 @@ func New(o Options) (*Destination, error) {
 // root is the URL of a feed without a slash at its end.
 func root(what, s string) (*url.URL, error) {
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		u.Scheme != "https" && (u.Scheme != "http" || !wire.Loopback(u.Host)) {
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !web.Private(u) {
 		return nil, fault.Errorf(fault.Usage, "%s of the NuGet feed is not https://host/path without user or query", what)
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""

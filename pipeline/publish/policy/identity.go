@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -154,7 +155,7 @@ func (k *keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error
 // keys asks the issuer where its keys are (https://openid.net/specs/openid-connect-discovery-1_0.html). They are fetched
 // when a signature is verified.
 func (o Options) keys(ctx context.Context, algorithm string) (*keySet, error) {
-	if u, err := url.Parse(o.Issuer); err != nil || !confidential(u) || u.User != nil {
+	if u, err := url.Parse(o.Issuer); err != nil || !web.Private(u) || u.User != nil {
 		return nil, fault.Errorf(fault.Policy, "its URL does not begin with https://")
 	}
 	ctx = oidc.ClientContext(ctx, careful(o.Client, o.Timeout))
@@ -169,7 +170,7 @@ func (o Options) keys(ctx context.Context, algorithm string) (*keySet, error) {
 	if err := provider.Claims(&about); err != nil {
 		return nil, err
 	}
-	if u, err := url.Parse(about.Keys); err != nil || !confidential(u) || u.User != nil {
+	if u, err := url.Parse(about.Keys); err != nil || !web.Private(u) || u.User != nil {
 		return nil, fault.Errorf(fault.Policy, "its keys are at %.200q, which does not begin with https://", about.Keys)
 	}
 	if len(about.Algorithms) > 0 && !slices.Contains(about.Algorithms, algorithm) {

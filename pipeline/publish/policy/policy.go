@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -193,9 +194,9 @@ func local(destination string) bool {
 		return false
 	}
 	if u.Scheme == "file" {
-		return u.Host == "" || wire.Loopback(u.Host)
+		return u.Host == "" || web.Loopback(u.Host)
 	}
-	return wire.Loopback(u.Host)
+	return web.Loopback(u.Host)
 }
 
 func (o Options) publishable() Finding {

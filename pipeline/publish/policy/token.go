@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -87,7 +88,7 @@ func keep(s string) func() string { return func() string { return s } }
 
 func (e Environment) ask(ctx context.Context, where, request, audience string) (string, error) {
 	u, err := url.Parse(where)
-	if err != nil || !confidential(u) || u.User != nil {
+	if err != nil || !web.Private(u) || u.User != nil {
 		return "", fault.Errorf(fault.Credentials, "asking for the identity of the workflow: %s is not one to send a token to", requestURL)
 	}
 	q := u.Query()
@@ -127,11 +128,6 @@ func timeout(d time.Duration) time.Duration {
 		return time.Minute
 	}
 	return d
-}
-
-// confidential tells whether nobody on the way reads or changes what is said: over TLS, or on this machine.
-func confidential(u *url.URL) bool {
-	return u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && wire.Loopback(u.Host))
 }
 
 // careful is a client that believes no answer to be small. Whatever is not a 200 is an error with an exit code, so that no

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -42,7 +43,7 @@ type client struct {
 // show before anything is sent.
 func dial(ctx context.Context, host string, auth authn.Authenticator, t *wire.Transport, scopes []string) (*client, error) {
 	options := []name.Option{name.StrictValidation}
-	if wire.Loopback(host) {
+	if web.Loopback(host) {
 		options = append(options, name.Insecure)
 	}
 	reg, err := name.NewRegistry(host, options...)

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/format"
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -171,7 +172,7 @@ func full(channel string) string {
 
 // trusted tells whether bytes may be asked for at the URL.
 func trusted(u *url.URL) bool {
-	return u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && wire.Loopback(u.Host))
+	return u.User == nil && web.Private(u)
 }
 
 func open(rel publish.Release, p manifest.Package) (*snap, error) {

@@ -7,21 +7,24 @@ import (
 	"slices"
 	"strings"
 
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/slipway-build/slipway/pipeline/internal/github"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // forks tells whether the pull request goes from one repository to another.
-func (d *Destination) forks() bool { return !d.repo.same(d.upstream.String()) }
+func (d *Destination) forks() bool { return !d.repo.Is(d.upstream.String()) }
 
 // forkOf is the repository that the pull request goes to.
-func (d *Destination) forkOf(ctx context.Context, fork description) (description, error) {
+func (d *Destination) forkOf(ctx context.Context, fork github.Repository) (github.Repository, error) {
 	up, err := d.api.repository(ctx, d.upstream)
 	if err != nil {
 		return up, err
 	}
-	if fork.Parent != nil && d.upstream.same(fork.Parent.FullName) || fork.Source != nil && d.upstream.same(fork.Source.FullName) {
+	if fork.Parent != nil && d.upstream.Is(fork.Parent.FullName) || fork.Source != nil && d.upstream.Is(fork.Source.FullName) {
 		return up, nil
 	}
 	return up, fault.Errorf(fault.Usage, "%s is no fork of %s, so no pull request goes from one to the other; fork it", d.repo, d.upstream)
@@ -37,23 +40,23 @@ func (d *Destination) proposed(ctx context.Context, v *view, depth publish.Depth
 	if err != nil {
 		return err
 	}
-	var open, closed *pull
+	var open, closed *gh.PullRequest
 	for _, p := range pulls {
 		switch {
 		case p.MergedAt != nil:
 			settle(v.items, "merged with ", p)
 			return nil
-		case p.State == "open":
-			open = &p
+		case p.GetState() == "open":
+			open = p
 		default:
-			closed = &p
+			closed = p
 		}
 	}
 	if anyOf(v.items, publish.Different) {
 		return nil
 	}
 	if open == nil && closed != nil {
-		return fault.Errorf(fault.Policy, "%s was closed and not merged; open it again, or release another version", closed)
+		return fault.Errorf(fault.Policy, "%s was closed and not merged; open it again, or release another version", title(closed))
 	}
 	if v.tip, err = d.api.tip(ctx, d.repo, d.proposal); err != nil || v.tip == "" {
 		return err
@@ -79,7 +82,7 @@ func (d *Destination) proposed(ctx context.Context, v *view, depth publish.Depth
 		return nil
 	}
 	if open != nil {
-		settle(v.items, "proposed in ", *open)
+		settle(v.items, "proposed in ", open)
 		return nil
 	}
 	// Nobody sees what a branch has beyond these files until it is proposed, so it must be one commit of ours.
@@ -105,14 +108,14 @@ func anyOf(items []publish.Item, states ...publish.State) bool {
 }
 
 // settle counts as there what a pull request has.
-func settle(items []publish.Item, how string, p pull) {
+func settle(items []publish.Item, how string, p *gh.PullRequest) {
 	for i := range items {
 		it := &items[i]
 		if it.State == publish.Same || it.State == publish.Kept {
 			continue
 		}
-		it.State, it.Detail = publish.Same, how+p.String()
-		if page := address(p.Page); page != "" {
+		it.State, it.Detail = publish.Same, how+title(p)
+		if page := address(p.GetHTMLURL()); page != "" {
 			it.URL = page
 		}
 	}
@@ -125,15 +128,18 @@ func (d *Destination) request(ctx context.Context, v view, changes []file) error
 			return err
 		}
 	}
-	in := proposal{Title: d.title, Body: d.body, Head: d.proposal, Base: v.branch}
+	in := &gh.NewPullRequest{Title: &d.title, Head: &d.proposal, Base: &v.branch}
+	if d.body != "" {
+		in.Body = &d.body
+	}
 	if d.forks() {
-		in.Head = v.from.owner + ":" + d.proposal
-		if strings.EqualFold(v.from.owner, d.upstream.owner) {
-			in.HeadRepo = v.from.name // or GitHub would take it for a branch of upstream
+		in.Head = new(v.from.Owner + ":" + d.proposal)
+		if strings.EqualFold(v.from.Owner, d.upstream.Owner) {
+			in.HeadRepo = &v.from.Name // or GitHub would take it for a branch of upstream
 		}
 	}
 	err := d.api.open(ctx, d.upstream, in)
-	if said := refusal(err); wire.StatusOf(err) == http.StatusUnprocessableEntity &&
+	if said := wire.Refusal(err); wire.StatusOf(err) == http.StatusUnprocessableEntity &&
 		(strings.Contains(said, "already exists") || strings.Contains(said, "no commits between")) {
 		return fault.New(fault.Transient, err) // it was proposed, or merged, since it was looked for
 	}
@@ -163,7 +169,7 @@ func (d *Destination) branchOff(ctx context.Context, v view, changes []file) err
 	}
 	refused := d.api.create(ctx, d.repo, d.proposal, made)
 	unknown := wire.StatusOf(refused) == http.StatusNotFound ||
-		wire.StatusOf(refused) == http.StatusUnprocessableEntity && strings.Contains(refusal(refused), "does not exist")
+		wire.StatusOf(refused) == http.StatusUnprocessableEntity && strings.Contains(wire.Refusal(refused), "does not exist")
 	if !synced && unknown {
 		if err := sync(); err != nil {
 			return err
@@ -180,7 +186,7 @@ func (d *Destination) branchOff(ctx context.Context, v view, changes []file) err
 			return nil
 		case now != "":
 			return fault.Errorf(fault.Transient, "%s: branch %s was created by somebody else, at %.12s and not at %.12s", d.repo, d.proposal, now, made)
-		case protected.MatchString(refusal(refused)):
+		case protected.MatchString(wire.Refusal(refused)):
 			return fault.Errorf(fault.Policy, "the rules of %s forbid branch %s; let the token pass them: %w", d.repo, d.proposal, refused)
 		}
 	}

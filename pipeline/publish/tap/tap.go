@@ -24,6 +24,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/slipway-build/slipway/pipeline/format"
+	"github.com/slipway-build/slipway/pipeline/internal/github"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -116,11 +117,11 @@ func chosen(o Options) []manifest.Recipe {
 type Destination struct {
 	api      client
 	kind     Kind
-	repo     repository // that is written to
-	upstream repository // that the files are to be in: the same, or what it is a fork of
-	branch   string     // of upstream; "" is the default branch
-	proposal string     // the branch with the commit that is proposed; "" where the commit is made
-	commit   commit     // but for its tree and its parent
+	repo     github.Repo // that is written to
+	upstream github.Repo // that the files are to be in: the same, or what it is a fork of
+	branch   string      // of upstream; "" is the default branch
+	proposal string      // the branch with the commit that is proposed; "" where the commit is made
+	commit   commit      // but for its tree and its parent
 	title    string
 	body     string
 	version  version.Version
@@ -142,15 +143,15 @@ type file struct {
 func New(o Options) (*Destination, error) {
 	m := o.Release.Manifest
 	d := &Destination{
-		kind: o.Kind, repo: repository{o.Owner, o.Repo}, branch: o.Branch, body: o.Body, version: m.Version,
+		kind: o.Kind, repo: github.Repo{Owner: o.Owner, Name: o.Repo}, branch: o.Branch, body: o.Body, version: m.Version,
 		commit: commit{Message: cmp.Or(o.Message, m.Name+" "+m.Version.String())},
 	}
 	d.upstream = d.repo
 	if !slices.Contains([]Kind{Homebrew, Scoop, Winget}, o.Kind) {
 		return nil, fault.Errorf(fault.Usage, "there is no repository of recipes of kind %.40q; the kinds are homebrew, scoop and winget", o.Kind)
 	}
-	if !d.repo.valid() {
-		return nil, fault.Errorf(fault.Usage, "%.150q is no repository on GitHub; write owner/name", d.repo.String())
+	if !d.repo.Valid() {
+		return nil, fault.Errorf(fault.Usage, "%.150q is not a repository on GitHub; write owner/name", d.repo.String())
 	}
 	if o.Branch != "" && !validBranch(o.Branch) {
 		return nil, fault.Errorf(fault.Usage, "%s: %.100q cannot be the name of a branch", d.repo, o.Branch)
@@ -207,9 +208,9 @@ func (d *Destination) propose(o Options) error {
 		return fault.Errorf(fault.Usage, "%s: %.100q cannot be the name of a branch", d.repo, d.proposal)
 	}
 	if o.Upstream != "" {
-		owner, name, _ := strings.Cut(o.Upstream, "/")
-		if d.upstream = (repository{owner, name}); !d.upstream.valid() {
-			return fault.Errorf(fault.Usage, "%.150q is no repository on GitHub for a pull request to go to; write owner/name", o.Upstream)
+		var err error
+		if d.upstream, err = github.ParseRepo(o.Upstream); err != nil {
+			return fault.Errorf(fault.Usage, "upstream of pull requests: %w", err)
 		}
 	}
 	d.title = cmp.Or(o.Title, d.commit.Message)
@@ -298,10 +299,10 @@ func (d *Destination) Flip(ctx context.Context) error {
 // view is what a look saw.
 type view struct {
 	items  []publish.Item
-	branch string     // that the files are to be in
-	head   string     // its commit
-	tip    string     // commit of the proposal; "" where it is not there
-	from   repository // that is written to, in the letter case of GitHub
+	branch string      // that the files are to be in
+	head   string      // its commit
+	tip    string      // commit of the proposal; "" where it is not there
+	from   github.Repo // that is written to, in the letter case of GitHub
 }
 
 func (d *Destination) look(ctx context.Context, depth publish.Depth) (view, error) {
@@ -312,7 +313,7 @@ func (d *Destination) look(ctx context.Context, depth publish.Depth) (view, erro
 	if err != nil {
 		return view{}, err
 	}
-	v := view{from: target.named(d.repo)}
+	v := view{from: named(target, d.repo)}
 	if d.forks() {
 		if target, err = d.forkOf(ctx, target); err != nil {
 			return view{}, err
@@ -331,7 +332,7 @@ func (d *Destination) look(ctx context.Context, depth publish.Depth) (view, erro
 			return view{}, err
 		}
 		it := publish.Item{
-			Name: d.upstream.String() + "/" + f.at, Phase: publish.Flip, Digest: f.Digest, Size: f.Size, URL: target.page(v.branch, f.at),
+			Name: d.upstream.String() + "/" + f.at, Phase: publish.Flip, Digest: f.Digest, Size: f.Size, URL: page(target, v.branch, f.at),
 		}
 		it.State, it.Detail = f.judge(there)
 		v.items = append(v.items, it)
@@ -371,7 +372,7 @@ func (f file) judge(b blob) (publish.State, string) {
 }
 
 // writable is the repository that is written to. A token that may not is Credentials.
-func (d *Destination) writable(ctx context.Context) (description, error) {
+func (d *Destination) writable(ctx context.Context) (github.Repository, error) {
 	r, err := d.api.repository(ctx, d.repo)
 	switch {
 	case err != nil:
@@ -382,7 +383,7 @@ func (d *Destination) writable(ctx context.Context) (description, error) {
 		return r, nil
 	}
 	// To an app, whose permissions are not a user's, the field says nothing.
-	app, err := d.api.isApp(ctx)
+	app, err := d.api.IsApp(ctx)
 	if err == nil && !app {
 		err = fault.Errorf(fault.Credentials, "the token may not push to %s; "+
 			"it needs write access to its contents, which the token of a workflow has for its own repository alone", d.repo)
@@ -433,7 +434,7 @@ func (d *Destination) advance(ctx context.Context, branch, from, to string) erro
 		return nil
 	case now != from:
 		return moved(now)
-	case protected.MatchString(refusal(refused)):
+	case protected.MatchString(wire.Refusal(refused)):
 		return fault.Errorf(fault.Policy, "branch %s takes no commits but through pull requests: set pullRequest: always, or let the token pass its rules: %w",
 			branch, refused)
 	case status == 403:

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -248,7 +249,7 @@ func (t *Transport) once(req *http.Request) (*http.Response, error) {
 		out.Header.Set("User-Agent", t.o.UserAgent)
 	}
 	for _, c := range t.o.Credentials {
-		if c.Host != out.URL.Host || !confidential(out.URL) {
+		if c.Host != out.URL.Host || !web.Private(out.URL) {
 			continue
 		}
 		header := c.Header
@@ -304,19 +305,6 @@ func (t *Transport) tell(r Request) {
 	t.telling.Lock()
 	defer t.telling.Unlock()
 	t.o.DryRun(r)
-}
-
-// confidential tells whether nobody on the way reads what is sent: over TLS, or on this machine.
-func confidential(u *url.URL) bool { return u.Scheme == "https" || Loopback(u.Host) }
-
-// Loopback tells whether a host, with or without a port, is this machine.
-func Loopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.Trim(host, "[]")
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Answer is a response for Simulate. Header fields are pairs of name and value.

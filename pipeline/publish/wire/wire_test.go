@@ -359,17 +359,6 @@ func TestReadAll(t *testing.T) {
 	}
 }
 
-func TestLoopback(t *testing.T) {
-	for host, want := range map[string]bool{
-		"localhost": true, "127.0.0.1:5000": true, "[::1]:5000": true, "127.9.9.9": true, "localhost:80": true,
-		"example.com": false, "127.0.0.1.example.com": false, "10.0.0.1": false, "": false, "localhost.example.com:80": false,
-	} {
-		if wire.Loopback(host) != want {
-			t.Errorf("%q is loopback: %v", host, !want)
-		}
-	}
-}
-
 func FuzzMessage(f *testing.F) {
 	f.Add([]byte(`{"message":"no","errors":[{"code":"x"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -224,10 +225,7 @@ func checkURL(s string) error {
 	if err != nil || u.Host == "" || u.User != nil {
 		return errors.New("a service's URL is none, or has a password in it")
 	}
-	if u.Scheme == "https" {
-		return nil
-	}
-	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && (ip.IsLoopback() || u.Hostname() == "localhost") {
+	if web.Private(u) {
 		return nil
 	}
 	return fmt.Errorf("the URL of %s does not begin with https://", u.Host)

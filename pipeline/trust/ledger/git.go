@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -278,7 +278,7 @@ func (s *branch) check() error {
 		if !slices.Contains([]string{"https", "http", "ssh", "file"}, u.Scheme) {
 			return fault.Errorf(fault.Usage, "the ledger's remote begins with %.20q; write https://host/path, ssh://host/path or user@host:path", u.Scheme+"://")
 		}
-		if u.Scheme == "http" && !loopback(u.Hostname()) {
+		if u.Scheme == "http" && !web.Loopback(u.Host) {
 			return fault.Errorf(fault.Usage, "the ledger's remote on %s is not https: others could read the credentials and write the answers", u.Host)
 		}
 		if password, ok := u.User.Password(); ok && password != "" {
@@ -307,9 +307,4 @@ func (s *branch) check() error {
 	}
 	s.o.Dir = dir
 	return nil
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
