@@ -5,7 +5,6 @@
 package images
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -39,10 +38,8 @@ type Facts struct {
 // nonroot is the user that distroless made customary for unprivileged processes.
 const nonroot = "65532:65532"
 
+// all are in the order in which they are documented.
 var all = []Distro{alpine, ubuntu, distroless, ubi}
-
-// All returns the distributions in the order in which they are documented.
-func All() []Distro { return slices.Clone(all) }
 
 // ByName returns the distribution of that name.
 func ByName(name string) (Distro, bool) {
@@ -54,7 +51,7 @@ func ByName(name string) (Distro, bool) {
 	return Distro{}, false
 }
 
-// Names returns the names of all distributions.
+// Names returns the names of all distributions in the order in which they are documented.
 func Names() []string {
 	var names []string
 	for _, d := range all {

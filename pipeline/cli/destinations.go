@@ -284,7 +284,7 @@ func (s *shipment) toChartRepository() error {
 func toTap(kind tap.Kind) func(*shipment) error {
 	return func(s *shipment) error {
 		c, ok := s.to.Taps()[string(kind)]
-		if !ok || !tap.Applies(s.rel.Manifest, kind, false) {
+		if !ok || !tap.Applies(s.rel.Manifest, kind) {
 			return nil
 		}
 		repo, api, err := onGitHub(c.Repository, c.API)

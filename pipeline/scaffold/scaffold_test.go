@@ -350,7 +350,8 @@ func TestLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range images.All() {
+	for _, name := range images.Names() {
+		d, _ := images.ByName(name)
 		base, ok := pins.Bases[d.Name]
 		if !ok || base.Image != d.Base {
 			t.Errorf("%s is pinned as %q, its base is %q", d.Name, base.Image, d.Base)

@@ -280,7 +280,8 @@ func files(t *testing.T, dir string) []string {
 }
 
 func TestStandIns(t *testing.T) {
-	for _, d := range images.All() {
+	for _, name := range images.Names() {
+		d, _ := images.ByName(name)
 		dir := t.TempDir()
 		built := assemble(t, dir, oci.StandIns{}, image(t, d.Name, plan.Base{Image: "stand-in/" + d.Name, StandIn: true}, "linux/amd64", "linux/s390x"))
 		_, imgs := read(t, dir, built[0])
@@ -461,7 +462,8 @@ func BenchmarkAssemble(b *testing.B) {
 	sizes := map[string]int64{"alpine": 3_700_000, "ubuntu": 30_000_000, "distroless": 1_000_000, "ubi": 9_000_000}
 	store := &oci.Store{Dir: b.TempDir(), Mirror: host}
 	var ims []plan.Image
-	for _, d := range images.All() {
+	for _, name := range images.Names() {
+		d, _ := images.ByName(name)
 		var arches, platforms []string
 		for _, p := range d.Platforms {
 			if p.Variant == "" {

@@ -1,8 +1,8 @@
 // Package snap makes packages for snapd: a SquashFS image with meta/snap.yaml and the files.
 //
 // A program is an app of its own name. The licence, documents, data and configuration are in the snap as they are in
-// any package, below $SNAP; manual pages and completions are left out, since nothing reads them there, except bash's,
-// which snapd runs where the base has a bash. A systemd unit is not installed but becomes a service of snapd, which
+// any package, below $SNAP; manual pages and completions are left out, since nothing reads them there: the base has no
+// shell. A systemd unit is not installed but becomes a service of snapd, which
 // writes units of its own; see Options.NoServices.
 package snap
 
@@ -20,13 +20,12 @@ import (
 	"github.com/slipway-build/slipway/pipeline/format/squashfs"
 )
 
-// Bare is the base with nothing in it, which suits a static program: neither a shell nor a C library. /etc is the
+// bare is the base with nothing in it, which suits a static program: neither a shell nor a C library. /etc is the
 // host's, with the CA certificates and the resolver's configuration in it, as far as the confinement lets them be read.
-const Bare = "bare"
+const bare = "bare"
 
 // Options are what a snap has besides its package.
 type Options struct {
-	Base string // snap that gives the root file system, such as core24; "" is Bare
 	// Compression is XZ where it is "". The Snap Store's review refuses Zstd; snapd itself mounts whatever the kernel does.
 	Compression squashfs.Compression
 	// NoServices leaves the systemd units out.
@@ -55,7 +54,7 @@ func Write(w io.Writer, p format.Package, o Options) error {
 		switch {
 		case f.Role == format.Program:
 			f.File = f.WithExec()
-		case f.Role == format.Unit, f.Role == format.Manual, f.Role == format.Completion && !about.completes(f.Name):
+		case slices.Contains([]format.Role{format.Unit, format.Manual, format.Completion}, f.Role):
 			continue
 		}
 		files = append(files, f.File)
@@ -70,18 +69,9 @@ func Write(w io.Writer, p format.Package, o Options) error {
 	return nil
 }
 
-// YAML is meta/snap.yaml, as it is in the snap that Write makes of the same arguments.
-func YAML(p format.Package, o Options) ([]byte, error) {
-	about, err := describe(p, o)
-	if err != nil {
-		return nil, err
-	}
-	return about.yaml(), nil
-}
-
 // app is an app of a snap.
 type app struct {
-	name, command, completer, daemon string
+	name, command, daemon string
 }
 
 // The grammars of snapd (https://github.com/canonical/snapd/blob/master/snap/naming/validate.go and snap/validate.go).
@@ -92,14 +82,12 @@ var (
 	commands   = regexp.MustCompile(`^[A-Za-z0-9/. _#:$-]*$`)
 )
 
-func checkName(what, s string) error {
+func checkName(s string) error {
 	if len(s) < 2 || len(s) > 40 || !names.MatchString(s) || s[0] == '-' || s[len(s)-1] == '-' || strings.Contains(s, "--") {
-		return fmt.Errorf("%s %.60q is not 2 to 40 lower-case letters, digits and single hyphens between, with a letter among them", what, s)
+		return fmt.Errorf("name of the snap %.60q is not 2 to 40 lower-case letters, digits and single hyphens between, with a letter among them", s)
 	}
 	return nil
 }
-
-const completions = "usr/share/bash-completion/completions/"
 
 // appsOf are the programs of p and the services of its units, sorted by name.
 func appsOf(p format.Package, o Options) ([]app, error) {
@@ -121,10 +109,6 @@ func appsOf(p format.Package, o Options) ([]app, error) {
 		a := app{name: path.Base(f.Name), command: f.Name}
 		if !commands.MatchString(f.Name) || strings.Contains(f.Name, " ") {
 			return nil, fmt.Errorf("program %q has a character in its path that snapd refuses in a command", f.Name)
-		}
-		completer := completions + a.name
-		if o.Base != Bare && slices.ContainsFunc(p.Files, func(f format.File) bool { return f.Role == format.Completion && f.Name == completer }) {
-			a.completer = completer
 		}
 		if err := add(a, f.Name); err != nil {
 			return nil, err

@@ -133,7 +133,7 @@ func variants(t testing.TB) map[string]variant {
 	least.Title, least.License, least.Homepage, least.Repository, least.Description = "", "LicenseRef-Own", "", "", "One line."
 	return map[string]variant{
 		"xz":    {p: example(t)},
-		"zstd":  {example(t), snap.Options{Base: "core24", Compression: squashfs.Zstd}},
+		"zstd":  {example(t), snap.Options{Compression: squashfs.Zstd}},
 		"least": {least, snap.Options{NoServices: true}},
 	}
 }
@@ -160,7 +160,7 @@ func TestIndependence(t *testing.T) {
 	for i, j := 0, len(p.Files)-1; i < j; i, j = i+1, j-1 {
 		p.Files[i], p.Files[j] = p.Files[j], p.Files[i]
 	}
-	if !bytes.Equal(write(t, p, snap.Options{Base: snap.Bare, Compression: squashfs.XZ}), want) {
+	if !bytes.Equal(write(t, p, snap.Options{Compression: squashfs.XZ}), want) {
 		t.Error("the snap differs")
 	}
 }
@@ -215,10 +215,7 @@ func TestYAML(t *testing.T) {
 			return f.Apps["toold"].Daemon == "oneshot" && f.Apps["toold"].Command == "usr/bin/tool"
 		}},
 		{"no service", func(_ *format.Package, o *snap.Options) { o.NoServices = true }, func(f fields) bool { return len(f.Apps) == 2 }},
-		{"completer without bash", func(*format.Package, *snap.Options) {}, func(f fields) bool { return f.Apps["tool"].Completer == "" }},
-		{"completer", func(_ *format.Package, o *snap.Options) { o.Base = "core24" }, func(f fields) bool {
-			return f.Apps["tool"].Completer == "usr/share/bash-completion/completions/tool" && f.Apps["tool-helper"].Completer == "" && f.Apps["daemon"].Completer == ""
-		}},
+		{"no completer", func(*format.Package, *snap.Options) {}, func(f fields) bool { return f.Apps["tool"].Completer == "" }},
 		{"links", func(*format.Package, *snap.Options) {}, func(f fields) bool {
 			return f.Links["website"][0] == "https://example.org/%7Etool" && f.Links["source-code"][0] == "https://git.example.org/tool"
 		}},
@@ -336,7 +333,6 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	for want, o := range map[string]snap.Options{
-		`base "Core"`:        {Base: "Core"},
 		`compression "gzip"`: {Compression: "gzip"},
 	} {
 		if err := snap.Write(&bytes.Buffer{}, example(t), o); err == nil || !strings.Contains(err.Error(), want) {

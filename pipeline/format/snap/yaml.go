@@ -16,7 +16,7 @@ import (
 type about struct {
 	name, version, title, summary, description string
 	license, website, source                   string
-	base, grade, confinement, arch             string
+	grade, confinement, arch                   string
 	plugs                                      []string
 	apps                                       []app
 }
@@ -29,17 +29,11 @@ const (
 )
 
 func describe(p format.Package, o Options) (about, error) {
-	if o.Base == "" {
-		o.Base = Bare
-	}
 	a := about{
 		name: p.Name, title: p.Title, summary: p.Summary, description: strings.TrimSpace(p.Description),
-		license: p.License, base: o.Base, confinement: p.Confine, plugs: p.Plugs,
+		license: p.License, confinement: p.Confine, plugs: p.Plugs,
 	}
-	if err := checkName("name of the snap", a.name); err != nil {
-		return about{}, err
-	}
-	if err := checkName("base", a.base); err != nil {
+	if err := checkName(a.name); err != nil {
 		return about{}, err
 	}
 	var err error
@@ -131,11 +125,6 @@ func link(s string) (string, error) {
 	return strings.ReplaceAll(s, "~", "%7E"), nil
 }
 
-// completes tells whether a file is the completion of an app.
-func (a about) completes(file string) bool {
-	return slices.ContainsFunc(a.apps, func(app app) bool { return app.completer == file })
-}
-
 // yaml is snap.yaml. Texts are quoted, whatever is in them.
 func (a about) yaml() []byte {
 	var b strings.Builder
@@ -161,14 +150,13 @@ func (a about) yaml() []byte {
 		list(&b, "  website", nonempty(a.website))
 	}
 	list(&b, "architectures", []string{a.arch})
-	text("base", a.base)
+	text("base", bare)
 	line("grade", a.grade)
 	line("confinement", a.confinement)
 	b.WriteString("apps:\n")
 	for _, app := range a.apps {
 		fmt.Fprintf(&b, "  %s:\n", quote(app.name))
 		text("    command", app.command)
-		text("    completer", app.completer)
 		if app.daemon != "" {
 			line("    daemon", app.daemon)
 			line("    install-mode", "disable") // a service that its confinement stops would make installing fail

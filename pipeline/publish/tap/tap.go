@@ -74,17 +74,14 @@ type Options struct {
 	Upstream string
 	Title    string // of the pull request; "" is the message, and for winget the title that its moderators ask for
 	Body     string // of the pull request
-	// Prereleases says that prereleases go there too, which users of a package manager then get as an update.
-	Prereleases bool
 }
 
-// Applies tells whether a release has anything for a repository of the kind. A prerelease has only where it is wanted.
-func Applies(m manifest.Release, k Kind, prereleases bool) bool {
-	return len(recipes(m, k, prereleases)) > 0
-}
+// Applies reports whether a release has anything for a repository of the kind. A prerelease has not: users of a package
+// manager would get it as an update.
+func Applies(m manifest.Release, k Kind) bool { return len(recipes(m, k)) > 0 }
 
-func recipes(m manifest.Release, k Kind, prereleases bool) []manifest.Recipe {
-	if !m.Version.IsStable() && !prereleases {
+func recipes(m manifest.Release, k Kind) []manifest.Recipe {
+	if !m.Version.IsStable() {
 		return nil
 	}
 	_, out := format.Going(m, string(k))
@@ -95,7 +92,7 @@ func recipes(m manifest.Release, k Kind, prereleases bool) []manifest.Recipe {
 // they are pull requests, and of every other kind all at once, which is "".
 func Proposals(m manifest.Release, k Kind, pullRequest bool) []string {
 	var names []string
-	for _, r := range recipes(m, k, false) {
+	for _, r := range recipes(m, k) {
 		if !slices.Contains(names, r.Name) {
 			names = append(names, r.Name)
 		}
@@ -108,7 +105,7 @@ func Proposals(m manifest.Release, k Kind, pullRequest bool) []string {
 
 // chosen are the recipes that go.
 func chosen(o Options) []manifest.Recipe {
-	return slices.DeleteFunc(recipes(o.Release.Manifest, o.Kind, o.Prereleases), func(r manifest.Recipe) bool {
+	return slices.DeleteFunc(recipes(o.Release.Manifest, o.Kind), func(r manifest.Recipe) bool {
 		return o.Package != "" && r.Name != o.Package
 	})
 }

@@ -247,13 +247,16 @@ func TestVersions(t *testing.T) {
 		{"1.2.2", "1.2.3", publish.Movable, "it is of 1.2.2"},
 		{"2.0.0", "1.2.9", publish.Kept, "it is of 2.0.0, which is newer"},
 		{"1.2.3-rc.1", "1.2.3", publish.Movable, "it is of 1.2.3-rc.1"},
-		{"1.2.3", "1.2.3-rc.1", publish.Kept, "it is of 1.2.3, which is newer"},
 		{"1.10.0", "1.9.0", publish.Kept, "it is of 1.10.0, which is newer"},
 	} {
 		for kind, files := range map[tap.Kind][]string{tap.Homebrew: homebrewFiles, tap.Scoop: scoopFiles} {
 			t.Run(fmt.Sprintf("%s in a %s tap with %s", test.release, kind, test.there), func(t *testing.T) {
-				r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{Version: test.release}), Kind: kind, Prereleases: true})
-				r.released(releasetest.Open(t, verifytest.Options{Version: test.there}))
+				r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{Version: test.release}), Kind: kind})
+				older, there := &rig{t: t, o: tap.Options{Release: releasetest.Open(t, verifytest.Options{Version: test.there})}}, map[string]string{}
+				for _, at := range files {
+					there[at] = older.content(at)
+				}
+				r.hub.repos["example/homebrew-tap"].Commit("main", there)
 				before := r.hub.State()
 				for _, depth := range []publish.Depth{publish.Listed, publish.Read} {
 					for _, it := range r.look(depth) {
@@ -304,32 +307,31 @@ func TestPrerelease(t *testing.T) {
 	if result := r.run(); result.Changed || len(result.Outcomes[0].Items) > 0 || len(r.faults.Seen()) > 0 {
 		t.Errorf("%+v, asked for %v", result, r.faults.Seen())
 	}
-	r.o.Prereleases = true
-	r.run()
-	r.holds("example/homebrew-tap", "main", homebrewFiles)
 
 	for _, test := range []struct {
-		version     string
-		kind        tap.Kind
-		prereleases bool
-		want        bool
+		version string
+		kind    tap.Kind
+		want    bool
 	}{
-		{"1.2.3", tap.Homebrew, false, true},
-		{"1.2.3", tap.Winget, false, true},
-		{"1.2.3-rc.1", tap.Homebrew, false, false},
-		{"1.2.3-rc.1", tap.Homebrew, true, true},
-		{"1.2.3", "debian", true, false},
+		{"1.2.3", tap.Homebrew, true},
+		{"1.2.3", tap.Winget, true},
+		{"1.2.3-rc.1", tap.Homebrew, false},
+		{"1.2.3", "debian", false},
 	} {
 		m := rel.Manifest
 		var err error
 		if m.Version, err = version.Parse(test.version); err != nil {
 			t.Fatal(err)
 		}
-		if got := tap.Applies(m, test.kind, test.prereleases); got != test.want {
+		if got := tap.Applies(m, test.kind); got != test.want {
 			t.Errorf("%+v: %t", test, got)
 		}
 	}
-	if tap.Applies(manifest.Release{Version: rel.Manifest.Version}, tap.Homebrew, true) {
+	stable, err := version.Parse("1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tap.Applies(manifest.Release{Version: stable}, tap.Homebrew) {
 		t.Error("a release without recipes applies")
 	}
 }
