@@ -27,12 +27,12 @@ var districts = map[string]string{
 	"plan":      "config format images internal release source trust",
 	"reproduce": "format internal release source trust verify",
 	"scaffold":  "config format git images internal release",
-	"publish":   "format internal present release trust",
+	"publish":   "format git internal present release trust",
 	"verify":    "format internal release trust",
 	"config":    "format images internal release",
 	"serve":     "release trust",
-	"format":    "internal release", "trust": "internal release", "present": "internal release", "source": "git release",
-	"git":     "release",
+	"format":    "internal release", "trust": "git internal release", "present": "internal release", "source": "git release",
+	"git":     "internal release",
 	"release": "internal", "internal": "",
 	"fixture": "build format publish release trust",
 }
@@ -101,9 +101,11 @@ var rooms = map[string]string{
 	"format/winget":   "format release/artifact",
 	"format/writers":  "format format/apk format/brew format/deb format/nupkg format/rpm format/scoop format/script format/snap format/squashfs format/winget",
 
-	"git": "release/fault",
+	"git":        "release/fault",
+	"git/branch": "git internal/filelock internal/web release/fault",
 
 	"internal/canonjson": "",
+	"internal/filelock":  "",
 	"internal/schema":    "internal/canonjson",
 	"internal/github":    "internal/canonjson internal/web",
 	"internal/web":       "",
@@ -115,11 +117,11 @@ var rooms = map[string]string{
 	"present/progress": "",
 	"present/report":   "internal/canonjson release/artifact release/manifest",
 
-	"publish": "internal/canonjson internal/schema present/progress publish/wire release/artifact release/fault release/manifest " +
-		"trust/signature",
+	"publish": "internal/canonjson internal/filelock internal/schema present/progress publish/wire release/artifact " +
+		"release/fault release/manifest trust/signature",
 	"publish/announce":  "internal/canonjson internal/web publish publish/wire release/artifact release/fault",
 	"publish/bucket":    "internal/web publish publish/wire release/artifact release/fault trust/signature",
-	"publish/chartrepo": "internal/web publish publish/wire release/artifact release/fault release/manifest",
+	"publish/chartrepo": "git git/branch internal/web publish publish/wire release/artifact release/fault release/manifest",
 	"publish/folder":    "publish publish/wire release/artifact release/fault release/manifest trust/signature",
 	"publish/githubrelease": "format internal/github internal/web publish publish/wire release/artifact release/fault release/manifest " +
 		"release/version trust/signature",
@@ -136,13 +138,13 @@ var rooms = map[string]string{
 	"release/artifact":    "",
 	"release/artifacthub": "release/artifact release/notes release/version",
 	"release/fault":       "",
-	"release/manifest":    "internal/canonjson internal/schema release/artifact release/fault release/version",
+	"release/manifest":    "git/branch internal/canonjson internal/filelock internal/schema release/artifact release/fault release/version",
 	"release/notes":       "release/version",
 	"release/provenance":  "internal/canonjson release/artifact",
 	"release/version":     "",
 
-	"reproduce": "format format/compare internal/canonjson internal/github internal/web release/artifact release/fault " +
-		"release/manifest release/provenance release/version source trust/signature verify",
+	"reproduce": "format format/compare internal/canonjson internal/filelock internal/github internal/web release/artifact " +
+		"release/fault release/manifest release/provenance release/version source trust/signature verify",
 
 	"scaffold": "config format git images internal/yamldoc release/artifact release/fault",
 
@@ -152,7 +154,8 @@ var rooms = map[string]string{
 
 	"trust/ephemeral": "internal/canonjson internal/web release/fault trust/keyless trust/signature",
 	"trust/keyless":   "internal/canonjson release/artifact release/fault trust/signature",
-	"trust/ledger":    "internal/canonjson internal/schema internal/web release/artifact release/fault release/version",
+	"trust/ledger": "git/branch internal/canonjson internal/filelock internal/schema release/artifact release/fault " +
+		"release/version",
 	"trust/sign":      "internal/canonjson release/artifact release/fault release/manifest release/provenance trust/signature",
 	"trust/signature": "internal/canonjson release/artifact release/manifest",
 

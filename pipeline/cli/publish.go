@@ -93,7 +93,7 @@ func (a *app) publish(ctx context.Context, f finished, c publishChoices) (err er
 	if s.config, s.to, err = a.whereTo(c); err != nil {
 		return err
 	}
-	end, err := s.openJournal()
+	end, err := s.openJournal(ctx)
 	if err != nil {
 		return err
 	}
@@ -114,12 +114,12 @@ func (a *app) publish(ctx context.Context, f finished, c publishChoices) (err er
 
 // openJournal reads what was asked of remotes, and goes on with it unless this run asks for nothing. The function that it
 // returns ends that.
-func (s *shipment) openJournal() (end func() error, err error) {
+func (s *shipment) openJournal(ctx context.Context) (end func() error, err error) {
 	if s.choices.dryRun || s.choices.status { // what is only looked at or told of leaves no trace
 		s.journal, err = publish.ReadJournal(s.rel.Dir, "", s.rel.Digest)
 		return func() error { return nil }, err
 	}
-	unlock, err := publish.Lock(s.rel.Dir)
+	unlock, err := publish.Lock(ctx, s.rel.Dir)
 	if err != nil {
 		return nil, err
 	}

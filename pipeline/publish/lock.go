@@ -1,11 +1,11 @@
 package publish
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 
-	"github.com/rogpeppe/go-internal/lockedfile"
-
+	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -14,14 +14,11 @@ const lockName = Dir + "/lock"
 
 // Lock waits until no other run on this machine publishes from dir, which is dist/, and keeps others waiting until it is
 // released. A run that ends in any way releases it.
-func Lock(dir string) (unlock func() error, err error) {
+func Lock(ctx context.Context, dir string) (unlock func() error, err error) {
 	name := filepath.Join(dir, filepath.FromSlash(lockName))
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return nil, fault.New(fault.Usage, err)
 	}
-	f, err := lockedfile.Create(name)
-	if err != nil {
-		return nil, fault.New(fault.Usage, err)
-	}
-	return f.Close, nil
+	unlock, err = filelock.Lock(ctx, name, 0)
+	return unlock, fault.New(fault.Usage, err)
 }

@@ -25,8 +25,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rogpeppe/go-internal/lockedfile"
-
+	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/source"
@@ -112,7 +111,7 @@ func reproduce(ctx context.Context, o Options, after func(*run) error) (Report, 
 	if err != nil {
 		return Report{}, err
 	}
-	place, err := o.room()
+	place, err := o.room(ctx)
 	if err != nil {
 		return Report{}, err
 	}
@@ -324,7 +323,7 @@ type room struct {
 	fetched string // kept for a while after a run that ended early, and checked again when it is used
 	scratch string // of one run
 	keep    bool
-	lock    io.Closer
+	unlock  func() error
 }
 
 // For how long is kept what was fetched by a run that ended early, and how old a folder is that nobody comes back to.
@@ -334,7 +333,7 @@ const (
 )
 
 // room makes the folders: below Work, or the user's cache, one that only this reproduction uses.
-func (o Options) room() (*room, error) {
+func (o Options) room(ctx context.Context) (*room, error) {
 	base := o.Work
 	if base == "" {
 		cache, err := os.UserCacheDir()
@@ -361,7 +360,7 @@ func (o Options) room() (*room, error) {
 		return failed(err)
 	}
 	// The lock is beside the folder: one inside of it would go with it, and two could have it.
-	if r.lock, err = lockedfile.Create(r.dir + ".lock"); err != nil {
+	if r.unlock, err = filelock.Lock(ctx, r.dir+".lock", 0); err != nil {
 		return failed(err)
 	}
 	err = removeAll(r.scratch) // of a run that was killed
@@ -369,7 +368,7 @@ func (o Options) room() (*room, error) {
 		err = errors.Join(err, removeAll(r.fetched))
 	}
 	if err = errors.Join(err, os.MkdirAll(r.scratch, 0o700)); err != nil {
-		return failed(errors.Join(err, r.lock.Close()))
+		return failed(errors.Join(err, r.unlock()))
 	}
 	return r, nil
 }
@@ -382,7 +381,7 @@ func (r *room) leave(unfinished bool) {
 			_ = removeAll(r.dir)
 		}
 	}
-	_ = r.lock.Close()
+	_ = r.unlock()
 }
 
 // sweep removes what runs left that were never begun again.

@@ -24,6 +24,7 @@ import (
 	helmchart "helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
+	"github.com/slipway-build/slipway/pipeline/git/branch"
 	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
@@ -145,18 +146,13 @@ func load(rel publish.Release, c manifest.Chart) (packaged, error) {
 var remotes = regexp.MustCompile(`^(?:(?:https?|ssh)://[A-Za-z0-9\[][^\s]*|file:///[^\s]+|` +
 	`(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:/?[^\s:/-][^\s]*)$`)
 
-// branches are the names of branches (https://git-scm.com/docs/git-check-ref-format), without those that need quoting
-// somewhere.
-var branches = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
-
 // check tells what in the options cannot be meant.
 func (o Options) check() error {
 	if !remotes.MatchString(o.Remote) {
 		return fault.Errorf(fault.Usage, "%.80q is not the URL of a git repository; write https://host/path, ssh://host/path or user@host:path", o.Remote)
 	}
-	if !branches.MatchString(o.Branch) || strings.Contains(o.Branch, "..") || strings.HasSuffix(o.Branch, ".") ||
-		slices.ContainsFunc(strings.Split(o.Branch, "/"), func(part string) bool { return strings.HasSuffix(part, ".lock") }) {
-		return fault.Errorf(fault.Usage, "%.80q is not the name of a branch", o.Branch)
+	if err := branch.CheckName(o.Branch); err != nil {
+		return err
 	}
 	if o.Folder != "" && o.Folder != "." {
 		if err := artifact.CheckPath(o.Folder); err != nil {
@@ -206,7 +202,7 @@ func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.
 		return nil, err
 	}
 	defer c.close()
-	items, err := d.items(func(name string, limit int64) ([]byte, error) { return c.read(ctx, d.in(name), limit) })
+	items, err := d.items(func(name string, limit int64) ([]byte, error) { return c.File(ctx, d.in(name), limit) })
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +287,7 @@ func (d *Destination) mayPush(ctx context.Context, c *clone) error {
 	if err != nil {
 		return err
 	}
-	if behind, err := c.push(ctx, commit, true); !behind {
+	if behind, err := c.Push(ctx, commit, true); !behind {
 		return err
 	}
 	return nil
@@ -300,7 +296,7 @@ func (d *Destination) mayPush(ctx context.Context, c *clone) error {
 // commit is one of the release, on what the branch is at.
 func (d *Destination) commit(ctx context.Context, c *clone, files map[string][]byte) (string, error) {
 	m := d.o.Release.Manifest
-	return c.commit(ctx, files, fmt.Sprintf("%s %s", m.Name, m.Version), m.Time)
+	return c.Commit(ctx, branch.Change{Files: files, Message: fmt.Sprintf("%s %s", m.Name, m.Version), Time: m.Time})
 }
 
 // download reads a file as Helm does; nil where there is none.
@@ -355,7 +351,7 @@ func (d *Destination) Flip(ctx context.Context) error {
 		if !behind || round >= rounds {
 			return err
 		}
-		if err := c.fetch(ctx); err != nil {
+		if err := c.Fetch(ctx); err != nil {
 			return err
 		}
 	}
@@ -379,7 +375,7 @@ func (d *Destination) push(ctx context.Context, c *clone, commit string, files m
 			return false, err
 		}
 	}
-	behind, err = c.push(ctx, commit, false)
+	behind, err = c.Push(ctx, commit, false)
 	switch {
 	case err == nil:
 		end("pushed")
@@ -396,7 +392,7 @@ func (d *Destination) push(ctx context.Context, c *clone, commit string, files m
 // merged are the files that the branch is to have and has not. Everything is looked at again: the branch may have moved
 // since the preflight.
 func (d *Destination) merged(ctx context.Context, c *clone) (map[string][]byte, error) {
-	b, err := c.read(ctx, d.in(indexFile), maxIndex)
+	b, err := c.File(ctx, d.in(indexFile), maxIndex)
 	if err != nil {
 		return nil, err
 	}
@@ -404,7 +400,7 @@ func (d *Destination) merged(ctx context.Context, c *clone) (map[string][]byte, 
 	if err != nil {
 		return nil, err
 	}
-	read := func(name string, limit int64) ([]byte, error) { return c.read(ctx, d.in(name), limit) }
+	read := func(name string, limit int64) ([]byte, error) { return c.File(ctx, d.in(name), limit) }
 	files := map[string][]byte{}
 	listed := true
 	for _, p := range d.charts {
@@ -441,7 +437,7 @@ func (d *Destination) withHub(ctx context.Context, c *clone, x index, files map[
 	if d.hub == nil {
 		return nil
 	}
-	have, err := c.read(ctx, d.in(hubFile), maxHub)
+	have, err := c.File(ctx, d.in(hubFile), maxHub)
 	if err != nil || bytes.Equal(have, d.hub) {
 		return err
 	}

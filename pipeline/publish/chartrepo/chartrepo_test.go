@@ -431,7 +431,7 @@ func TestTokenIsNoArgument(t *testing.T) {
 			t.Errorf("git %s", line)
 		}
 	}
-	if !strings.Contains(string(b), " push --quiet -- ") || strings.Contains(string(b), "--force") {
+	if !strings.Contains(string(b), " push --no-verify --porcelain -- ") || strings.Contains(string(b), "--force") {
 		t.Errorf("git was run as\n%s", b)
 	}
 }

@@ -1,7 +1,4 @@
 package ledger
 
-// TryLock and Lock are tested by themselves.
-var (
-	TryLock = tryLock
-	Lock    = lock
-)
+// Lock is tested by itself.
+var Lock = lock

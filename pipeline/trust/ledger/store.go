@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -146,45 +146,12 @@ func interrupted(ctx context.Context) error {
 	return fault.New(fault.Transient, context.Cause(ctx))
 }
 
-// lock waits until no other process and no other goroutine holds the file, and keeps others waiting until it is
-// released.
+// lock keeps all others from the ledger until it is released.
 func lock(ctx context.Context, name string, patience time.Duration) (unlock func() error, err error) {
-	deadline := time.Now().Add(patience)
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		unlock, err := tryLock(name)
-		switch {
-		case err != nil:
-			return nil, fault.New(fault.Usage, fmt.Errorf("locking ledger: %w", err))
-		case unlock != nil:
-			return unlock, nil
-		case time.Now().After(deadline):
-			return nil, fault.Errorf(fault.Transient, "locking ledger: another process has held %s for %s; try again once it has ended, or remove the file if there is none", name, patience)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, interrupted(ctx)
-		case <-time.After(wait):
-		}
+	unlock, err = filelock.Lock(ctx, name, patience)
+	code := fault.Usage
+	if ctx.Err() != nil || errors.Is(err, filelock.ErrHeld) {
+		code = fault.Transient
 	}
-}
-
-// bounded keeps the first bytes and drops the others.
-type bounded struct {
-	bytes.Buffer
-	max  int
-	full bool
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	n := len(p)
-	if room := b.max - b.Len(); n > room {
-		b.full, p = true, p[:room]
-	}
-	b.Buffer.Write(p)
-	return n, nil
-}
-
-// ReadFrom hides the buffer's own, which knows no limit.
-func (b *bounded) ReadFrom(r io.Reader) (int64, error) {
-	return io.Copy(struct{ io.Writer }{b}, r)
+	return unlock, fault.New(code, err)
 }

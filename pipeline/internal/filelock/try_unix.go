@@ -1,6 +1,6 @@
 //go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
 
-package ledger
+package filelock
 
 import (
 	"errors"
@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// tryLock locks the file unless it is held, which is a nil unlock. The lock ends with the process that holds it, and the
+// try locks the file unless it is held, which is a nil unlock. The lock ends with the process that holds it, and the
 // file stays: were it removed, one could lock the file that was and another the one that is.
-func tryLock(name string) (unlock func() error, err error) {
+func try(name string) (unlock func() error, err error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err

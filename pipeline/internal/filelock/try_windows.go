@@ -1,4 +1,4 @@
-package ledger
+package filelock
 
 import (
 	"errors"
@@ -10,10 +10,10 @@ import (
 // (https://learn.microsoft.com/windows/win32/debug/system-error-codes--0-499-).
 const errSharing = syscall.Errno(32)
 
-// tryLock opens the file so that nobody else can, unless somebody else has, which is a nil unlock. It is open no longer
+// try opens the file so that nobody else can, unless somebody else has, which is a nil unlock. It is open no longer
 // than the process that opened it lives
 // (https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew, dwShareMode).
-func tryLock(name string) (unlock func() error, err error) {
+func try(name string) (unlock func() error, err error) {
 	p, err := syscall.UTF16PtrFromString(name)
 	if err != nil {
 		return nil, err

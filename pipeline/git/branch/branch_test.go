@@ -1,0 +1,314 @@
+package branch_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/git/branch"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func environ(t testing.TB, more ...string) []string {
+	return append(append(os.Environ(), "HOME="+t.TempDir(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1"), more...)
+}
+
+func do(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "user.name=Example", "-c", "user.email=example@example.com"}, args...)...)
+	cmd.Dir, cmd.Env = dir, environ(t)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func bare(t testing.TB) string {
+	dir := filepath.Join(t.TempDir(), "repo.git")
+	do(t, ".", "init", "--quiet", "--bare", "--template=", dir)
+	return dir
+}
+
+func options(t testing.TB, remote string) branch.Options {
+	return branch.Options{Remote: remote, Branch: "log", Environ: environ(t), Dir: t.TempDir(), Author: "Example <example@example.com>"}
+}
+
+const file = "days/log.txt"
+
+var at = time.Unix(1700000000, 0)
+
+// add puts a line at the end of the file.
+func add(ctx context.Context, l *branch.Log, line string) error {
+	return l.Append(ctx, func(t branch.Tip) (branch.Change, error) {
+		have, err := t.File(ctx, file, 1<<20)
+		if err == nil {
+			err = t.Grown(ctx, file, have)
+		}
+		return branch.Change{Files: map[string][]byte{file: append(have, line+"\n"...), "head": []byte(line)}, Message: line, Time: at}, err
+	})
+}
+
+func lines(t testing.TB, l *branch.Log) []string {
+	t.Helper()
+	var have []byte
+	must(t, l.Read(t.Context(), func(tip branch.Tip) (err error) {
+		if have, err = tip.File(t.Context(), file, 1<<20); err != nil {
+			return err
+		}
+		return tip.Grown(t.Context(), file, have)
+	}))
+	return strings.Split(strings.TrimSuffix(string(have), "\n"), "\n")
+}
+
+// Writers at once, each with a clone of its own but for two that share one, of a branch that is not there yet: each line is
+// there once, in its writer's order, one commit each.
+func TestAtOnce(t *testing.T) {
+	repo := bare(t)
+	const writers, each = 4, 3
+	shared := branch.Open(options(t, repo))
+	var wg sync.WaitGroup
+	for i := range writers {
+		l := shared
+		if i > 1 {
+			l = branch.Open(options(t, repo))
+		}
+		wg.Go(func() {
+			for n := range each {
+				if err := add(t.Context(), l, fmt.Sprintf("%d %d", i, n)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	have := lines(t, branch.Open(options(t, repo)))
+	next := map[string]int{}
+	for _, line := range have {
+		writer, n, _ := strings.Cut(line, " ")
+		if n != fmt.Sprint(next[writer]) {
+			t.Errorf("writer %s has %s where %d is to be", writer, n, next[writer])
+		}
+		next[writer]++
+	}
+	if len(have) != writers*each || len(next) != writers {
+		t.Errorf("the log is %q", have)
+	}
+	if n := do(t, repo, "rev-list", "--count", "--first-parent", "log"); n != fmt.Sprint(writers*each) {
+		t.Errorf("%s commits", n)
+	}
+	if head := do(t, repo, "show", "log:head"); head != have[len(have)-1] {
+		t.Errorf("beside the log stands %q", head)
+	}
+}
+
+// Two who do the very same in the same second have both done it.
+func TestSame(t *testing.T) {
+	repo := bare(t)
+	var wg sync.WaitGroup
+	for range 3 {
+		l := branch.Open(options(t, repo))
+		wg.Go(func() {
+			if err := add(t.Context(), l, "same"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if have := lines(t, branch.Open(options(t, repo))); len(have) != 3 {
+		t.Errorf("the log is %q", have)
+	}
+}
+
+// The answer to a push is lost and the commit got in: it is not added once more.
+func TestLostAnswer(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the git that loses an answer is a script")
+	}
+	real, err := exec.LookPath("git")
+	must(t, err)
+	repo, bin := bare(t), t.TempDir()
+	script := "#!/bin/sh\n'" + real + "' \"$@\" || exit\ncase \" $* \" in *' push '*) echo 'fatal: the remote end hung up unexpectedly' >&2; exit 128;; esac\n"
+	must(t, os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o755))
+	o := options(t, repo)
+	o.Environ = append(o.Environ, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	l := branch.Open(o)
+	for _, line := range []string{"one", "two"} {
+		must(t, add(t.Context(), l, line))
+	}
+	if have := lines(t, branch.Open(options(t, repo))); !slices.Equal(have, []string{"one", "two"}) {
+		t.Errorf("the log is %q", have)
+	}
+}
+
+// What was taken away or replaced is noticed by who saw it, and by who sees it for the first time.
+func TestRewritten(t *testing.T) {
+	repo := bare(t)
+	o := options(t, repo)
+	l := branch.Open(o)
+	for _, line := range []string{"one", "two", "three"} {
+		must(t, add(t.Context(), l, line))
+	}
+	three := do(t, repo, "rev-parse", "log")
+	refused := func(l *branch.Log, want ...string) {
+		t.Helper()
+		err := add(t.Context(), l, "four")
+		if fault.CodeOf(err) != fault.Mismatch {
+			t.Errorf("%d, %v", fault.CodeOf(err), err)
+		}
+		for _, w := range want {
+			if !strings.Contains(fmt.Sprint(err), w) {
+				t.Errorf("%v, want %q", err, w)
+			}
+		}
+	}
+	do(t, repo, "update-ref", "refs/heads/log", three+"~1")
+	refused(l, "the branch was rewritten", three)
+	refused(branch.Open(o), "the branch was rewritten", three)
+	do(t, repo, "update-ref", "-d", "refs/heads/log")
+	refused(l, "the branch is gone", three)
+
+	two := do(t, repo, "commit-tree", "-p", three, "-m", "x", three+"~1^{tree}")
+	do(t, repo, "update-ref", "refs/heads/log", two)
+	refused(branch.Open(options(t, repo)), "commit "+two+" changes or removes entries that its parent "+three+" has: "+file+" only grows")
+	do(t, repo, "update-ref", "refs/heads/log", three)
+	must(t, add(t.Context(), l, "four"))
+}
+
+// What a caller refuses leaves no trace.
+func TestCallerRefuses(t *testing.T) {
+	repo := bare(t)
+	l := branch.Open(options(t, repo))
+	no := errors.New("no")
+	if err := l.Append(t.Context(), func(branch.Tip) (branch.Change, error) { return branch.Change{}, no }); !errors.Is(err, no) ||
+		!strings.HasPrefix(err.Error(), "branch \"log\" of "+repo+": ") {
+		t.Error(err)
+	}
+	if refs := do(t, repo, "for-each-ref"); refs != "" {
+		t.Errorf("there is %s", refs)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := add(ctx, l, "x"); fault.CodeOf(err) != fault.Transient || !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestClone(t *testing.T) {
+	repo := bare(t)
+	g, err := git.New(git.Remote(environ(t)), t.TempDir(), branch.Needs)
+	must(t, err)
+	open := func(name string) *branch.Clone {
+		t.Helper()
+		c := &branch.Clone{Git: g, Dir: filepath.Join(t.TempDir(), "git"), Remote: repo, Branch: name, Shallow: true, Author: "Example", Email: "example@example.com"}
+		must(t, c.Init(t.Context()))
+		must(t, c.Fetch(t.Context()))
+		return c
+	}
+	commit := func(c *branch.Clone, files map[string][]byte) string {
+		t.Helper()
+		id, err := c.Commit(t.Context(), branch.Change{Files: files, Message: "m", Time: at})
+		must(t, err)
+		return id
+	}
+	one, other := open("main"), open("main")
+	first := commit(one, map[string][]byte{"a/b": []byte("1"), "empty": nil})
+	if one.Head() != "" {
+		t.Error("a commit that was not pushed is the head")
+	}
+	for _, dry := range []bool{true, false} {
+		if behind, err := one.Push(t.Context(), first, dry); behind || err != nil {
+			t.Fatal(behind, err)
+		}
+		if _, err := other.Look(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if at, _ := other.Look(t.Context()); (at == first) == dry {
+			t.Errorf("dry %v: the branch is at %q", dry, at)
+		}
+	}
+	if behind, err := other.Push(t.Context(), commit(other, map[string][]byte{"x": nil}), false); !behind || fault.CodeOf(err) != fault.Transient {
+		t.Errorf("a push behind another: %v, %v", behind, err)
+	}
+	must(t, other.Fetch(t.Context()))
+	if b, err := other.File(t.Context(), "a/b", 1); err != nil || string(b) != "1" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if b, err := other.File(t.Context(), "empty", 1); err != nil || b == nil || len(b) != 0 {
+		t.Errorf("an empty file is %q, %v", b, err)
+	}
+	if b, err := other.File(t.Context(), "none", 1); err != nil || b != nil {
+		t.Errorf("no file is %q, %v", b, err)
+	}
+	for name, limit := range map[string]int64{"a": 10, "a/b": 0} {
+		if _, err := other.File(t.Context(), name, limit); !errors.Is(err, branch.ErrUnfit) || fault.CodeOf(err) != fault.Usage {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, files := range []map[string][]byte{{"a": nil}, {"a/b/c": nil}} {
+		if _, err := other.Commit(t.Context(), branch.Change{Files: files, Time: at}); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), `"a/b" of branch main is in the way`) {
+			t.Errorf("%v", err)
+		}
+	}
+	if again := commit(open("other"), map[string][]byte{"a/b": []byte("1"), "empty": nil}); again != first {
+		t.Errorf("the same change is commit %s, and was %s", again, first)
+	}
+	do(t, repo, "update-ref", "refs/heads/refs/heads/deep", first)
+	c := &branch.Clone{Git: g, Dir: filepath.Join(t.TempDir(), "git"), Remote: repo, Branch: "deep"}
+	must(t, c.Init(t.Context()))
+	if err := c.Fetch(t.Context()); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "make the branch first") {
+		t.Error(err)
+	}
+}
+
+func TestCheckName(t *testing.T) {
+	for _, name := range []string{"main", "release/v1.x", "_x"} {
+		if err := branch.CheckName(name); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"", "-x", "a..b", "a:b", "a/", "/a", "a.", "a.lock/b", "a b", "a@{1}", "*"} {
+		if err := branch.CheckName(name); fault.CodeOf(err) != fault.Usage {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// A password is in nothing that is said, and in no argument.
+func TestPassword(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the git that writes down its arguments is a script")
+	}
+	real, err := exec.LookPath("git")
+	must(t, err)
+	bin := t.TempDir()
+	log := filepath.Join(bin, "log")
+	must(t, os.WriteFile(filepath.Join(bin, "git"), []byte("#!/bin/sh\necho \"$@\" >>'"+log+"'\nexec '"+real+"' \"$@\"\n"), 0o755))
+	o := options(t, "http://me:s3cret@127.0.0.1:1/x")
+	o.Environ = append(o.Environ, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	err = branch.Open(o).Read(t.Context(), func(branch.Tip) error { return nil })
+	if fault.CodeOf(err) != fault.Transient || strings.Contains(err.Error(), "s3cret") {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(log); err != nil || bytes.Contains(b, []byte("s3cret")) || !bytes.Contains(b, []byte("ls-remote")) {
+		t.Errorf("git was run as\n%s, %v", b, err)
+	}
+}
