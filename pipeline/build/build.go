@@ -260,10 +260,13 @@ func (b *builder) release() manifest.Release {
 	return r
 }
 
+// maxPacking is how many binaries are packed at once at most. Each takes up to 25 MiB.
+const maxPacking = 4
+
 // compileAll compiles every binary, as many at once as the engine likes, and calls done for each that is there. All
 // that do not compile are in the error.
 func (b *builder) compileAll(ctx context.Context, done func(plan.Binary) error) error {
-	slots := make(chan struct{}, b.jobs())
+	slots, packing := make(chan struct{}, b.jobs()), make(chan struct{}, min(b.jobs(), maxPacking))
 	errs := make([]error, len(b.Plan.Binaries))
 	var wg sync.WaitGroup
 	for i, bin := range b.Plan.Binaries {
@@ -275,7 +278,9 @@ func (b *builder) compileAll(ctx context.Context, done func(plan.Binary) error) 
 				err := b.compile(ctx, bin)
 				<-slots
 				if err == nil {
+					packing <- struct{}{}
 					err = done(bin)
+					<-packing
 				}
 				errs[i] = err
 			})

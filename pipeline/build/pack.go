@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -38,11 +39,12 @@ func (b *builder) write(name string, kind artifact.Kind, fill func(io.Writer) er
 		return 0, err
 	}
 	defer f.Close()
-	m := artifact.NewMeter(f)
+	buffer := bufio.NewWriterSize(f, 64<<10) // compressors write a few hundred bytes at a time
+	m := artifact.NewMeter(buffer)
 	if err := fill(m); err != nil {
 		return 0, err
 	}
-	if err := f.Close(); err != nil {
+	if err := errors.Join(buffer.Flush(), f.Close()); err != nil {
 		return 0, err
 	}
 	b.add(artifact.File{Path: name, Kind: kind, Size: m.Size(), Digest: m.Digest()})
