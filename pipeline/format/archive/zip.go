@@ -1,12 +1,16 @@
 package archive
 
 import (
+	"archive/zip"
 	"fmt"
 	"io"
 	"time"
 
-	"github.com/klauspost/compress/zip"
+	"github.com/klauspost/compress/flate"
 )
+
+// zipLevel is the one that zips were compressed with from the first release on.
+const zipLevel = 5
 
 // Zip writes the files as a zip: sorted, every time t. A zip holds local times from 1980 on in steps of two seconds, so
 // t is taken in UTC, rounded down to an even second and raised to 1980
@@ -24,6 +28,7 @@ func Zip(w io.Writer, files []File, t time.Time) error {
 		t = epoch
 	}
 	zw := zip.NewWriter(w)
+	zw.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, zipLevel) })
 	for _, f := range files {
 		h := &zip.FileHeader{Name: f.Name, Method: zip.Deflate, Modified: t}
 		h.SetMode(f.Mode())
