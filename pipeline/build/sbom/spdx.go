@@ -6,14 +6,71 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spdx/tools-golang/spdx/v2/common"
-	spdx "github.com/spdx/tools-golang/spdx/v2/v2_3"
-
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 const noAssertion = "NOASSERTION"
+
+// spdxDocument is a document of SPDX 2.3 as far as it is written here, with the keys in the order in which they are written.
+type spdxDocument struct {
+	Version       string             `json:"spdxVersion"`
+	DataLicense   string             `json:"dataLicense"`
+	ID            string             `json:"SPDXID"`
+	Name          string             `json:"name"`
+	Namespace     string             `json:"documentNamespace"`
+	Creation      spdxCreation       `json:"creationInfo"`
+	Packages      []*spdxPackage     `json:"packages,omitempty"`
+	Licenses      []spdxLicense      `json:"hasExtractedLicensingInfos,omitempty"`
+	Relationships []spdxRelationship `json:"relationships,omitempty"`
+}
+
+type spdxCreation struct {
+	Creators []string `json:"creators"`
+	Created  string   `json:"created"`
+}
+
+type spdxPackage struct {
+	Name             string          `json:"name"`
+	ID               string          `json:"SPDXID"`
+	Version          string          `json:"versionInfo,omitempty"`
+	FileName         string          `json:"packageFileName,omitempty"`
+	Supplier         string          `json:"supplier,omitempty"`
+	DownloadLocation string          `json:"downloadLocation"`
+	FilesAnalyzed    bool            `json:"filesAnalyzed"`
+	Checksums        []spdxChecksum  `json:"checksums,omitempty"`
+	SourceInfo       string          `json:"sourceInfo,omitempty"`
+	License          string          `json:"licenseDeclared,omitempty"`
+	Comment          string          `json:"comment,omitempty"`
+	References       []spdxReference `json:"externalRefs,omitempty"`
+	Purpose          string          `json:"primaryPackagePurpose,omitempty"`
+}
+
+type spdxChecksum struct {
+	Algorithm string `json:"algorithm"`
+	Value     string `json:"checksumValue"`
+}
+
+type spdxReference struct {
+	Category string `json:"referenceCategory"`
+	Type     string `json:"referenceType"`
+	Locator  string `json:"referenceLocator"`
+}
+
+type spdxLicense struct {
+	ID   string `json:"licenseId"`
+	Text string `json:"extractedText"`
+}
+
+type spdxRelationship struct {
+	From string `json:"spdxElementId"`
+	To   string `json:"relatedSpdxElement"`
+	How  string `json:"relationshipType"`
+}
+
+func spdxID(name string) string { return "SPDXRef-" + name }
+
+func spdxOrganization(name string) string { return "Organization: " + name }
 
 // SPDX writes the document as SPDX 2.3 in JSON (https://spdx.github.io/spdx-spec/v2.3/), indented with two spaces and
 // with one newline at the end. An error is about a document that contradicts itself.
@@ -23,47 +80,40 @@ func SPDX(d Document) ([]byte, error) {
 		return nil, err
 	}
 	name, version := d.generator()
-	doc := &spdx.Document{
-		SPDXVersion:       spdx.Version,
-		DataLicense:       spdx.DataLicense,
-		SPDXIdentifier:    "DOCUMENT",
-		DocumentName:      d.Subject.Name,
-		DocumentNamespace: d.identifier("spdx"),
-		CreationInfo: &spdx.CreationInfo{
-			Creators: []common.Creator{{CreatorType: "Tool", Creator: name + "-" + version}},
-			Created:  d.created(),
-		},
+	doc := &spdxDocument{
+		Version: "SPDX-2.3", DataLicense: "CC0-1.0", ID: spdxID("DOCUMENT"), Name: d.Subject.Name, Namespace: d.identifier("spdx"),
+		Creation: spdxCreation{Creators: []string{"Tool: " + name + "-" + version}, Created: d.created()},
 	}
 	if v := d.Project.Vendor; v != "" {
-		doc.CreationInfo.Creators = append(doc.CreationInfo.Creators, common.Creator{CreatorType: "Organization", Creator: v})
+		doc.Creation.Creators = append(doc.Creation.Creators, spdxOrganization(v))
 	}
 	w := spdxWriter{doc: doc, ids: newNames(), licenses: newNames()}
-	ids := map[string]common.ElementID{}
+	ids := map[string]string{}
 	things = withoutFiles(things)
 	for _, t := range things {
-		ids[t.key] = common.ElementID(w.ids.of(t.key))
+		ids[t.key] = spdxID(w.ids.of(t.key))
 	}
 	for _, t := range things {
 		doc.Packages = append(doc.Packages, w.pack(t, ids[t.key]))
 	}
 	subject := doc.Packages[0]
 	if d.Subject.Kind != artifact.Image {
-		subject.PackageFileName = d.Subject.Name
+		subject.FileName = d.Subject.Name
 	}
 	if d.Project.Repository != "" && d.Project.Commit != "" {
-		subject.PackageSourceInfo = "built from git+" + d.Project.Repository + "@" + d.Project.Commit
+		subject.SourceInfo = "built from git+" + d.Project.Repository + "@" + d.Project.Commit
 	}
-	w.relate("DOCUMENT", common.TypeRelationshipDescribe, ids[things[0].key])
+	w.relate(doc.ID, "DESCRIBES", ids[things[0].key])
 	for _, t := range things {
 		from := ids[t.key]
 		if t.base != "" {
-			w.relate(from, common.TypeRelationshipDescendantOf, ids[t.base])
+			w.relate(from, "DESCENDANT_OF", ids[t.base])
 		}
 		for _, to := range t.holds {
-			w.relate(from, common.TypeRelationshipContains, ids[to])
+			w.relate(from, "CONTAINS", ids[to])
 		}
 		for _, to := range t.needs {
-			w.relate(from, common.TypeRelationshipDependsOn, ids[to])
+			w.relate(from, "DEPENDS_ON", ids[to])
 		}
 	}
 	b, err := canonjson.Indent(doc)
@@ -88,15 +138,13 @@ func withoutFiles(things []thing) []thing {
 }
 
 type spdxWriter struct {
-	doc      *spdx.Document
+	doc      *spdxDocument
 	ids      *names
 	licenses *names
 }
 
-func (w *spdxWriter) relate(from common.ElementID, how string, to common.ElementID) {
-	w.doc.Relationships = append(w.doc.Relationships, &spdx.Relationship{
-		RefA: common.DocElementID{ElementRefID: from}, RefB: common.DocElementID{ElementRefID: to}, Relationship: how,
-	})
+func (w *spdxWriter) relate(from, how, to string) {
+	w.doc.Relationships = append(w.doc.Relationships, spdxRelationship{From: from, To: to, How: how})
 }
 
 // spdxPurposes of what is not a library: a document has hundreds of those.
@@ -108,30 +156,26 @@ var spdxPurposes = map[sort]string{
 }
 
 // pack leaves out what says NOASSERTION where it may: in SPDX 2.3 that means the same.
-func (w *spdxWriter) pack(t thing, id common.ElementID) *spdx.Package {
-	p := &spdx.Package{
-		PackageName: t.name, PackageSPDXIdentifier: id, PackageVersion: t.version,
-		PackageDownloadLocation: noAssertion, PrimaryPackagePurpose: spdxPurposes[t.sort], PackageLicenseDeclared: w.license(t.license),
+func (w *spdxWriter) pack(t thing, id string) *spdxPackage {
+	p := &spdxPackage{
+		Name: t.name, ID: id, Version: t.version, DownloadLocation: noAssertion, Purpose: spdxPurposes[t.sort], License: w.license(t.license),
 	}
 	if t.supplier != "" {
-		p.PackageSupplier = &common.Supplier{SupplierType: "Organization", Supplier: t.supplier}
+		p.Supplier = spdxOrganization(t.supplier)
 	}
 	if t.digest != "" {
-		p.PackageChecksums = []common.Checksum{{Algorithm: common.SHA256, Value: t.digest.Hex()}}
+		p.Checksums = []spdxChecksum{{Algorithm: "SHA256", Value: t.digest.Hex()}}
 	}
-	for _, r := range []spdx.PackageExternalReference{
-		{Category: common.CategoryPackageManager, RefType: common.TypePackageManagerPURL, Locator: t.purl},
-		{Category: common.CategorySecurity, RefType: common.TypeSecurityCPE23Type, Locator: t.cpe},
-	} {
+	for _, r := range []spdxReference{{"PACKAGE-MANAGER", "purl", t.purl}, {"SECURITY", "cpe23Type", t.cpe}} {
 		if r.Locator != "" {
-			p.PackageExternalReferences = append(p.PackageExternalReferences, &r)
+			p.References = append(p.References, r)
 		}
 	}
 	var lines []string
 	for _, n := range t.notes {
 		lines = append(lines, n.name+": "+n.value)
 	}
-	p.PackageComment = strings.Join(lines, "\n")
+	p.Comment = strings.Join(lines, "\n")
 	return p
 }
 
@@ -152,8 +196,8 @@ func (w *spdxWriter) license(s string) string {
 
 // other explains a LicenseRef, once.
 func (w *spdxWriter) other(id, text string) string {
-	if !slices.ContainsFunc(w.doc.OtherLicenses, func(l *spdx.OtherLicense) bool { return l.LicenseIdentifier == id }) {
-		w.doc.OtherLicenses = append(w.doc.OtherLicenses, &spdx.OtherLicense{LicenseIdentifier: id, ExtractedText: text})
+	if !slices.ContainsFunc(w.doc.Licenses, func(l spdxLicense) bool { return l.ID == id }) {
+		w.doc.Licenses = append(w.doc.Licenses, spdxLicense{ID: id, Text: text})
 	}
 	return id
 }
