@@ -157,15 +157,7 @@ func (b *builder) run(ctx context.Context) (manifest.Release, error) {
 		return fail(err)
 	}
 
-	var end func() error
-	err = b.Tracker.Run("engine", "source", func() (detail string, err error) {
-		b.engine, end, err = b.Engine(ctx, b.log)
-		if err != nil {
-			return "", err
-		}
-		info := b.engine.Info()
-		return fmt.Sprintf("%s on %s with go%s", info.Name, info.Host, info.Go), nil
-	})
+	end, err := b.openEngine(ctx)
 	if err != nil {
 		return fail(err)
 	}
@@ -177,6 +169,22 @@ func (b *builder) run(ctx context.Context) (manifest.Release, error) {
 		return fail(err)
 	}
 	return release, b.finish(release)
+}
+
+// openEngine opens the engine, if there is something to compile, and returns what ends it.
+func (b *builder) openEngine(ctx context.Context) (end func() error, err error) {
+	if len(b.Plan.Binaries) == 0 {
+		return func() error { return nil }, nil
+	}
+	err = b.Tracker.Run("engine", "source", func() (detail string, err error) {
+		b.engine, end, err = b.Engine(ctx, b.log)
+		if err != nil {
+			return "", err
+		}
+		info := b.engine.Info()
+		return fmt.Sprintf("%s on %s with go%s", info.Name, info.Host, info.Go), nil
+	})
+	return end, err
 }
 
 // make does everything that takes long, side by side.
@@ -292,8 +300,11 @@ func (b *builder) compileAll(ctx context.Context, done func(plan.Binary) error) 
 
 // jobs is how many compiles run at once.
 func (b *builder) jobs() int {
-	if b.Jobs > 0 {
+	switch {
+	case b.Jobs > 0:
 		return b.Jobs
+	case b.engine == nil:
+		return 1
 	}
 	return max(1, b.engine.Info().Jobs)
 }
@@ -357,13 +368,15 @@ func (b *builder) finish(r manifest.Release) error {
 
 // describe writes the timings and the report.
 func (b *builder) describe(r manifest.Release) error {
-	info := b.engine.Info()
-	facts := []report.Fact{
-		{Name: "engine", Value: info.Name},
-		{Name: "toolchain", Value: "go" + info.Go + " on " + info.Host},
-		{Name: "compiles at once", Value: fmt.Sprint(b.jobs())},
-		{Name: "machine", Value: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())},
+	var facts []report.Fact
+	if b.engine != nil {
+		info := b.engine.Info()
+		facts = append(facts,
+			report.Fact{Name: "engine", Value: info.Name},
+			report.Fact{Name: "toolchain", Value: "go" + info.Go + " on " + info.Host},
+			report.Fact{Name: "compiles at once", Value: fmt.Sprint(b.jobs())})
 	}
+	facts = append(facts, report.Fact{Name: "machine", Value: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())})
 	var timings report.Timings
 	for _, t := range b.Tracker.Timings() {
 		timings = append(timings, report.Timing{Step: t.Step, Group: t.Group, Start: t.Start, End: t.End, State: t.State.String()})

@@ -200,7 +200,7 @@ func (a *app) build(ctx context.Context, c *choices) (err error) {
 		Plan: pl,
 		Tree: p.source,
 		Engine: func(ctx context.Context, log io.Writer) (engine.Engine, func() error, error) {
-			return a.openEngine(ctx, c, pl, log, tracker)
+			return a.openEngine(ctx, c, pl.Toolchain, log, tracker)
 		},
 		Bases:   bases,
 		Client:  http.DefaultClient,
@@ -269,7 +269,7 @@ func steps(p plan.Plan) int {
 			bases[im.Base] = true
 		}
 	}
-	n := 6 + len(p.Binaries) + len(p.Archives) + len(bases) + len(p.Images) + len(p.Charts)
+	n := 5 + min(1, len(p.Binaries)) + len(p.Binaries) + len(p.Archives) + len(bases) + len(p.Images) + len(p.Charts)
 	for _, pkg := range p.Packages {
 		n += len(pkg.Carriers) + len(pkg.Recipes)
 	}
@@ -401,7 +401,7 @@ func (a *app) store(c config.Config) (*oci.Store, error) {
 }
 
 // openEngine starts the engine that the flags ask for.
-func (a *app) openEngine(ctx context.Context, c *choices, p plan.Plan, log io.Writer, tracker *progress.Tracker) (engine.Engine, func() error, error) {
+func (a *app) openEngine(ctx context.Context, c *choices, tc plan.Toolchain, log io.Writer, tracker *progress.Tracker) (engine.Engine, func() error, error) {
 	kind := c.engine
 	if kind == "auto" {
 		var why string
@@ -414,7 +414,7 @@ func (a *app) openEngine(ctx context.Context, c *choices, p plan.Plan, log io.Wr
 	}
 	switch kind {
 	case "host":
-		o := host.Options{Go: p.Toolchain.Version, Environ: a.environ, Log: log}
+		o := host.Options{Go: tc.Version, Environ: a.environ, Log: log}
 		end := func() error { return nil }
 		if c.noCache {
 			if err := os.MkdirAll(cache, 0o755); err != nil {
@@ -433,7 +433,7 @@ func (a *app) openEngine(ctx context.Context, c *choices, p plan.Plan, log io.Wr
 		return e, end, nil
 	case "dagger":
 		e, err := dagger.New(ctx, dagger.Options{
-			Toolchain: p.Toolchain, Environ: a.environ, Cache: filepath.Join(cache, "toolchains"),
+			Toolchain: tc, Environ: a.environ, Cache: filepath.Join(cache, "toolchains"),
 			Cold: c.noCache, Jobs: c.jobs, Log: log,
 		})
 		if err == nil {
@@ -446,7 +446,7 @@ func (a *app) openEngine(ctx context.Context, c *choices, p plan.Plan, log io.Wr
 		tracker.Note("engine host: " + err.Error())
 		byHost := *c
 		byHost.engine = "host"
-		return a.openEngine(ctx, &byHost, p, log, tracker)
+		return a.openEngine(ctx, &byHost, tc, log, tracker)
 	}
 	return nil, nil, fault.Errorf(fault.Usage, "--engine %q is not auto, dagger or host", c.engine)
 }
@@ -498,12 +498,15 @@ func (a *app) testCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			pl, err := p.newPlan(ctx, plan.Options{StandIn: true})
-			if err != nil {
+			if p.lock.Go.Version == "" {
+				return fault.Errorf(fault.Usage, "the project has no binaries, so no Go release is locked to run tests with; name one as go in %s and run the lock command", config.FileName)
+			}
+			if _, err := p.newPlan(ctx, plan.Options{StandIn: true}); err != nil {
 				return err
 			}
+			tc := plan.Toolchain{Version: p.lock.Go.Version, Sums: p.lock.Go.Sums} // of the tests, also where nothing is compiled
 			return a.withTree(ctx, p.source, func(tree string) (err error) {
-				e, end, err := a.openEngine(ctx, &c, pl, io.Discard, progress.NewTracker(nil, nil))
+				e, end, err := a.openEngine(ctx, &c, tc, io.Discard, progress.NewTracker(nil, nil))
 				if err != nil {
 					return err
 				}

@@ -96,7 +96,7 @@ func (a *app) examine(ctx context.Context) []finding {
 		},
 		func() []finding {
 			f := examineTool(ctx, "go", "install Go from https://go.dev/dl", fault.Build, "env", "GOVERSION")
-			if lockErr == nil && f.State == ok && f.Detail != "go"+lock.Go.Version {
+			if lockErr == nil && lock.Go.Version != "" && f.State == ok && f.Detail != "go"+lock.Go.Version {
 				f.Detail += "; it fetches the locked go" + lock.Go.Version + " for each build"
 			}
 			return one(f)
@@ -111,7 +111,11 @@ func (a *app) examine(ctx context.Context) []finding {
 			if lockErr != nil {
 				return one(finding{config.LockFileName, broken, firstLine(lockErr), "run the lock command and commit it", fault.Usage})
 			}
-			return one(finding{config.LockFileName, ok, fmt.Sprintf("go%s, %s", lock.Go.Version, count(len(lock.Bases), "base", "bases")), "", 0})
+			locked := count(len(lock.Bases), "base", "bases")
+			if lock.Go.Version != "" {
+				locked = "go" + lock.Go.Version + ", " + locked
+			}
+			return one(finding{config.LockFileName, ok, locked, "", 0})
 		},
 		func() []finding {
 			if cfgErr != nil || lockErr != nil {

@@ -40,11 +40,11 @@ only command that resolves anything: a build takes what is locked.`,
 				return err
 			}
 			before, err := readLock(name)
-			if err != nil && !errors.Is(err, os.ErrNotExist) {
-				return err // to go on without it would unlock what args leave out
-			}
-			if before.Go.Version == "" {
+			switch {
+			case errors.Is(err, os.ErrNotExist):
 				args = nil // there is nothing yet that could be left as it is
+			case err != nil:
+				return err // to go on without it would unlock what args leave out
 			}
 			known := append([]string{"go", "charts"}, images.Names()...)
 			for _, arg := range args {
@@ -90,7 +90,10 @@ func writeLock(name string, l config.Lock) error {
 func (a *app) resolve(ctx context.Context, cfg config.Config, before config.Lock, root string, only []string) (config.Lock, error) {
 	wanted := func(name string) bool { return len(only) == 0 || slices.Contains(only, name) }
 	after := config.Lock{Version: 1, Go: before.Go, Bases: map[string]config.Base{}, Charts: before.Charts}
-	if wanted("go") {
+	switch {
+	case !cfg.NeedsGo():
+		after.Go = config.Toolchain{}
+	case wanted("go") || before.Go.Version == "":
 		tc, err := a.resolveGo(ctx, cfg, before.Go, root)
 		if err != nil {
 			return after, err

@@ -31,7 +31,7 @@ type Config struct {
 	Version  int               `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
 	Project  Project           `yaml:"project" required:"true" doc:"What is released."`
 	Go       string            `yaml:"go" doc:"Go release that compiles the project. Default, as the lock command finds it: the toolchain line of go.mod, else the release that is locked or runs, if the go line allows it. The lock pins it by checksum." example:"1.26.8"`
-	Binaries []Binary          `yaml:"binaries" required:"true" doc:"Programs to compile, at least one."`
+	Binaries []Binary          `yaml:"binaries" doc:"Programs to compile. A release may do without: of charts alone, say."`
 	Archives Archives          `yaml:"archives" doc:"Archives that people download: one for each target, with all binaries that have it."`
 	Images   []Image           `yaml:"images" doc:"Container images."`
 	Bases    map[string]string `yaml:"bases" doc:"Base image of a distribution instead of the usual one, by the name of the distribution. The lock pins it by digest." example:"alpine: docker.io/library/alpine:3.22"`
@@ -376,6 +376,10 @@ func (v *validator) images(all []Image, binaries []string) {
 			v.At(key+".repository", "%.60q is the repository of images[%d] too", im.Repository, j)
 		}
 		repositories[im.Repository] = i
+		if len(binaries) == 0 {
+			v.At(key, "an image runs a binary, and there is none; add one under binaries")
+			continue
+		}
 		if im.Binary != "" && !slices.Contains(binaries, im.Binary) {
 			v.At(key+".binary", "there is no binary %.60q%s", im.Binary, yamldoc.DidYouMean(im.Binary, binaries))
 		}
@@ -462,6 +466,9 @@ func (v *validator) test(t Test) {
 		}
 	}
 }
+
+// NeedsGo reports whether the lock has a Go release: for programs, or because one is named, for tests.
+func (c Config) NeedsGo() bool { return len(c.Binaries) > 0 || c.Go != "" }
 
 func (c Config) binaryNames() []string {
 	var names []string

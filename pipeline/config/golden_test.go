@@ -120,6 +120,9 @@ mirrors: {docker.io: "localhost:5000/hub"}
 charts: [{path: charts/tool, repository: ghcr.io/a/charts}]
 test: {packages: [./...], flags: [-short]}
 `,
+		"no binaries":    head,
+		"empty binaries": head + "binaries: []\n",
+		"charts alone":   head + "charts: [{path: charts/tool}]\n",
 	} {
 		if _, err := config.Parse("f", []byte(text)); err != nil {
 			t.Errorf("%s: the parser refuses it: %v", name, err)
@@ -131,8 +134,6 @@ test: {packages: [./...], flags: [-short]}
 	for name, text := range map[string]string{
 		"no version":             strings.Replace(good, "version: 1\n", "", 1),
 		"another version":        strings.Replace(good, "version: 1", "version: 2", 1),
-		"no binaries":            head,
-		"empty binaries":         head + "binaries: []\n",
 		"unknown key":            good + "extra: 1\n",
 		"unknown key of binary":  head + "binaries: [{name: tool, main: ., platforms: []}]\n",
 		"no port of Go":          head + "binaries: [{name: tool, main: ., targets: [freebsd/s390x]}]\n",

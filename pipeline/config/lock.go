@@ -18,7 +18,7 @@ import (
 // A build reads it and resolves nothing.
 type Lock struct {
 	Version int             `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
-	Go      Toolchain       `yaml:"go" required:"true" doc:"Go toolchain that compiles the project."`
+	Go      Toolchain       `yaml:"go" doc:"Go toolchain that compiles the project, where it has binaries."`
 	Bases   map[string]Base `yaml:"bases" doc:"Base images by distribution."`
 	Charts  []Dependency    `yaml:"charts" doc:"Charts that the project's charts depend on."`
 
@@ -68,7 +68,7 @@ func (l Lock) At(key string) string { return l.where.At(key) }
 
 func (l Lock) validate() error {
 	p := yamldoc.NewProblems(l.where)
-	if !goRelease.MatchString(l.Go.Version) {
+	if locked := l.Go.Version != "" || len(l.Go.Sums) > 0; locked && !goRelease.MatchString(l.Go.Version) {
 		p.At("go.version", "%.60q is not a Go release such as 1.26.8", l.Go.Version)
 	}
 	for _, host := range sortedKeys(l.Go.Sums) {
@@ -114,7 +114,10 @@ func (l Lock) validate() error {
 func (l Lock) Encode() []byte {
 	var b bytes.Buffer
 	b.WriteString("# What a release is made from, by digest. Written by the lock command; commit it.\n")
-	fmt.Fprintf(&b, "version: 1\ngo:\n  version: %s\n", quote(l.Go.Version))
+	b.WriteString("version: 1\n")
+	if l.Go.Version != "" {
+		fmt.Fprintf(&b, "go:\n  version: %s\n", quote(l.Go.Version))
+	}
 	if len(l.Go.Sums) > 0 {
 		b.WriteString("  sums:\n")
 		for _, host := range sortedKeys(l.Go.Sums) {

@@ -71,8 +71,7 @@ func TestLockErrors(t *testing.T) {
 	dependency := func(fields string) string { return head + "charts: [{" + fields + ", digest: '" + digest + "'}]\n" }
 	for _, tt := range []struct{ name, in, want string }{
 		{"empty", "", "f:1:1: the file is empty"},
-		{"no Go", "version: 1\n", "f:1:1: go is missing: Go toolchain that compiles the project"},
-		{"null Go", "version: 1\ngo:\n", "f:2:4: go is empty: Go toolchain that compiles the project"},
+		{"Go without a version", "version: 1\ngo: {sums: {}}\n", "f:2:5: go.version is missing: Go release"},
 		{"version", "version: 2\ngo: {version: 1.26.8}\n", `f:1:10: version: "2" is not one of 1`},
 		{"unknown key", head + "base: {}\n", `f:3:1: unknown key "base"; did you mean "bases"?`},
 		{"duplicate key", head + "go: {version: 1.26.8}\n", `f:3:1: key "go" is already on line 2`},

@@ -159,6 +159,9 @@ func (v *validator) packages(c Config) {
 			v.At(key+".name", "%q is the name of packages[%d] too", name, j)
 		}
 		names[name] = i
+		if len(binaries) == 0 {
+			v.At(key, "a package installs binaries, and there are none; add one under binaries")
+		}
 		for j, f := range p.Formats {
 			if _, ok := format.Find(f); !ok {
 				all := format.Where(nil)

@@ -230,7 +230,10 @@ type planner struct {
 }
 
 func (p planner) plan() (Plan, error) {
-	if p.cfg.Go != "" && p.cfg.Go != p.lock.Go.Version {
+	switch {
+	case p.cfg.NeedsGo() && p.lock.Go.Version == "":
+		return Plan{}, fmt.Errorf("%s: go is missing: no Go release is locked; run the lock command and commit %s", p.lock.At("go"), config.LockFileName)
+	case p.cfg.Go != "" && p.cfg.Go != p.lock.Go.Version:
 		return Plan{}, fmt.Errorf("%s: go: %s is wanted and %s is locked; run the lock command and commit %s",
 			p.cfg.At("go"), p.cfg.Go, p.lock.Go.Version, config.LockFileName)
 	}
@@ -257,7 +260,7 @@ func (p planner) identity() Plan {
 		Tree:       p.src.Tree,
 		Time:       p.src.Time.UTC(),
 		Project:    p.project(),
-		Toolchain:  Toolchain{Version: p.lock.Go.Version, Sums: p.lock.Go.Sums},
+		Toolchain:  p.toolchain(),
 		Licenses:   p.cfg.Project.Licenses,
 		Images:     []Image{},
 		Charts:     []Chart{},
@@ -271,10 +274,18 @@ func (p planner) identity() Plan {
 	if p.o.StandIn && len(p.cfg.Images) > 0 {
 		out.Unpublishable = append(out.Unpublishable, "its images stand on stand-in bases")
 	}
-	if len(p.o.Targets) > 0 {
+	if len(p.o.Targets) > 0 && len(p.cfg.Binaries) > 0 {
 		out.Unpublishable = append(out.Unpublishable, "it was narrowed to some of its targets")
 	}
 	return out
+}
+
+// toolchain is what compiles; nothing, where nothing is compiled.
+func (p planner) toolchain() Toolchain {
+	if len(p.cfg.Binaries) == 0 {
+		return Toolchain{}
+	}
+	return Toolchain{Version: p.lock.Go.Version, Sums: p.lock.Go.Sums}
 }
 
 // outputs adds what the release consists of. Each follows from those before it.
@@ -324,11 +335,11 @@ func (p planner) outputs(out *Plan) error {
 // distribution, the charts that others need.
 func (p planner) inputs(out Plan) []artifact.Input {
 	all := []artifact.Input{}
-	for _, host := range slices.Sorted(maps.Keys(p.lock.Go.Sums)) {
+	for _, host := range slices.Sorted(maps.Keys(out.Toolchain.Sums)) {
 		all = append(all, artifact.Input{
 			Kind:   "toolchain",
-			Name:   "golang.org/toolchain@v0.0.1-go" + p.lock.Go.Version + "." + host,
-			Digest: p.lock.Go.Sums[host],
+			Name:   "golang.org/toolchain@v0.0.1-go" + out.Toolchain.Version + "." + host,
+			Digest: out.Toolchain.Sums[host],
 		})
 	}
 	bases := map[string]bool{}
@@ -484,7 +495,7 @@ func (p planner) binaries() ([]Binary, error) {
 			return nil, fmt.Errorf("%s: binaries: none is built for %s", p.cfg.At("binaries"), want)
 		}
 	}
-	if len(out) == 0 {
+	if len(out) == 0 && len(p.cfg.Binaries) > 0 {
 		return nil, fmt.Errorf("%s: binaries: none is built for %s", p.cfg.At("binaries"), joinPlatforms(p.o.Targets))
 	}
 	return out, nil

@@ -22,7 +22,9 @@ func (p Plan) Table(out io.Writer, destinations []config.Destination) error {
 	t.line("%s %s", p.Name, p.Version)
 	t.line("  commit\t%s  %s", p.Commit, p.Time.UTC().Format(time.RFC3339))
 	t.line("  plan\t%s", digest)
-	t.line("  toolchain\tgo%s", p.Toolchain.Version)
+	if p.Toolchain.Version != "" {
+		t.line("  toolchain\tgo%s", p.Toolchain.Version)
+	}
 	for _, why := range p.Unpublishable {
 		t.line("  not for publishing\t%s", why)
 	}
