@@ -74,7 +74,7 @@ It exits with 5 unless everything passed; what could not be compared is skipped,
 	flags.StringVar(&o.Engine, "engine", "auto", "what compiles: host, dagger, or auto for the choice of the commit's pipeline")
 	flags.BoolVar(&o.Registries, "registries", false, "ask the registries, too, whether they have under the release's names what the commit builds")
 	flags.StringVar(&r.vary, "vary", "all", "what is made different: all, none, or some of "+strings.Join(reproduce.Variations(), ","))
-	flags.StringVar(&o.Pipeline, "pipeline", "", "`folder` of the pipeline in the repository (default ci or slipway-ci)")
+	flags.StringVar(&o.Pipeline, "pipeline", "", "`folder` of the pipeline in the repository (default ci or slipway-ci, beside slipway.yaml or above)")
 	flags.StringSliceVar(&o.Pass, "pass", nil, "`names` of environment variables that the build is to see, such as credentials for its private modules")
 	flags.StringVar(&o.Work, "work", "", "`folder` to fetch and build in (default one in the user's cache)")
 	flags.BoolVar(&o.Keep, "keep", false, "keep what was fetched and built")

@@ -78,7 +78,7 @@ A release that does not reproduce is not kept.`,
 	flags.StringVar(&o.From, "from", "", "where versions are looked for: a `folder` of releases, the URL of slipway serve or of a repository on GitHub (default this repository's origin)")
 	flags.StringVar(&o.Repository, "repository", "", "`URL` or path of the git repository with the commit (default the one that the release names)")
 	flags.StringSliceVar(&o.Pass, "pass", nil, "`names` of environment variables that the build is to see, such as credentials for its private modules")
-	flags.StringVar(&o.Pipeline, "pipeline", "", "`folder` of the pipeline in the repository (default ci or slipway-ci)")
+	flags.StringVar(&o.Pipeline, "pipeline", "", "`folder` of the pipeline in the repository (default ci or slipway-ci, beside slipway.yaml or above)")
 	flags.StringVar(&o.Work, "work", "", "`folder` to fetch and build in (default one in the user's cache)")
 	flags.StringArrayVar(&keys, "key", nil, "public key in a PEM `file` by which the release must be signed")
 	flags.StringVar(&identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything")
