@@ -144,9 +144,11 @@ var rooms = map[string]string{
 	"release/version":     "",
 
 	"reproduce": "format format/compare internal/canonjson internal/filelock internal/github internal/web release/artifact " +
-		"release/fault release/manifest release/provenance release/version source trust/signature verify",
+		"release/fault release/manifest release/provenance release/version reproduce/rerun source trust/signature " +
+		"verify",
 
-	"scaffold": "config format git images internal/yamldoc release/artifact release/fault",
+	"reproduce/rerun": "release/fault",
+	"scaffold":        "config format git images internal/yamldoc release/artifact release/fault",
 
 	"serve": "release/artifact release/fault release/manifest release/version trust/ledger trust/signature",
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/reproduce/rerun"
 	"github.com/slipway-build/slipway/pipeline/source"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
@@ -165,28 +165,19 @@ func (r *run) vendor(ctx context.Context, dir string, platforms []artifact.Platf
 // toolchains has the Go command fetch the releases that the commit pins as what they are: modules, held to the checksum
 // database. The answers of the database come into the cache with them.
 func (r *run) toolchains(ctx context.Context, cache string, platforms []string) error {
-	goCommand, err := exec.LookPath("go")
-	if err != nil {
-		return err
-	}
 	names := []string{r.toolchain}
 	if locked := lockedGo(r.p.rel); locked != "" && "go"+locked != r.toolchain {
 		names = append(names, "go"+locked)
 	}
-	args := []string{"mod", "download"}
+	var modules []string
 	for _, name := range names {
 		for _, p := range platforms {
-			args = append(args, "golang.org/toolchain@v0.0.1-"+name+"."+strings.ReplaceAll(p, "/", "-"))
+			modules = append(modules, "golang.org/toolchain@v0.0.1-"+name+"."+strings.ReplaceAll(p, "/", "-"))
 		}
 	}
 	where, _ := differ(nil, r.work, r.o.environ, true)
-	where.modules, where.home = cache, filepath.Join(r.work, "home")
-	env, err := r.env(ctx, goCommand, where, true)
-	if err != nil {
-		return err
-	}
-	c := child{dir: filepath.Join(r.work, "tmp"), env: append(env, "GOTOOLCHAIN=local"), log: r.o.Log}
-	if err := c.run(ctx, "", goCommand, args...); err != nil {
+	where.Modules, where.Home = cache, filepath.Join(r.work, "home")
+	if err := rerun.Download(ctx, r.rerunOptions(where), modules...); err != nil {
 		return fault.Errorf(fault.Transient, "getting the toolchains for %s: %w", strings.Join(platforms, ", "), err)
 	}
 	return nil

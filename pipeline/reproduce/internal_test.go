@@ -61,11 +61,11 @@ func TestDiffer(t *testing.T) {
 		{"HOME": "/home/me", "TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8"},
 	} {
 		p, said := differ(all, "/work", func(name string) string { return here[name] }, false)
-		if p.zone == here["TZ"] || p.locale == here["LC_ALL"] || p.home == here["HOME"] || p.clock != years || p.goCache == "" || p.modules == "" || p.cpus <= 1 {
+		if p.Zone == here["TZ"] || p.Locale == here["LC_ALL"] || p.Home == here["HOME"] || p.clock != years || p.GoCache == "" || p.Modules == "" || p.CPUs <= 1 {
 			t.Errorf("%v: %+v", here, p)
 		}
-		if runtime.GOOS != "windows" && p.umask != "077" {
-			t.Errorf("umask %q", p.umask)
+		if runtime.GOOS != "windows" && p.Umask != "077" {
+			t.Errorf("umask %q", p.Umask)
 		}
 		for _, v := range said {
 			if v.Is == "" {
@@ -76,7 +76,7 @@ func TestDiffer(t *testing.T) {
 	if p, _ := differ(all, "/work", func(string) string { return "" }, true); p.clock != days {
 		t.Error("certificates of servers would have expired")
 	}
-	if p, _ := differ(nil, "/work", func(string) string { return "x" }, false); p.home != "x" || p.zone != "x" || p.umask != "" || p.clock != 0 || p.goCache != "" {
+	if p, _ := differ(nil, "/work", func(string) string { return "x" }, false); p.Home != "x" || p.Zone != "x" || p.Umask != "" || p.clock != 0 || p.GoCache != "" {
 		t.Errorf("nothing was to be different: %+v", p)
 	}
 }
@@ -107,31 +107,6 @@ func TestFlags(t *testing.T) {
 	}
 	if _, err := flags(Options{}, "it was built from a dirty tree"); err == nil {
 		t.Error("no commit has a dirty tree")
-	}
-}
-
-func TestListener(t *testing.T) {
-	var l listener
-	for _, s := range []string{"done    plan  0.1s  hello\ndone    eng", "ine  0.1s  host on linux/amd64 with go1.26.7\n", "x on y/z with go\n"} {
-		if _, err := l.Write([]byte(s)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if l.engine != "host" {
-		t.Errorf("it heard %q", l.engine)
-	}
-}
-
-func TestTail(t *testing.T) {
-	var l tail
-	_, _ = l.Write([]byte(strings.Repeat("noise\n", 10_000) + "slipway: first\nslipway: second\n"))
-	if got := l.words(); got != "first; second" {
-		t.Errorf("%q", got)
-	}
-	l = tail{}
-	_, _ = l.Write([]byte("a\n\nb\nc\nd\ne \x1b[31m\xff\n"))
-	if got := l.words(); got != "b; c; d; e \x1b[31m?" {
-		t.Errorf("%q", got)
 	}
 }
 

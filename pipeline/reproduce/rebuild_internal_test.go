@@ -1,7 +1,6 @@
 package reproduce
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -9,46 +8,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
-
-// TestFindPipeline takes the pipeline that is nearest to the configuration, and no program that is none.
-func TestFindPipeline(t *testing.T) {
-	src := t.TempDir()
-	for name, text := range map[string]string{
-		"ci/main.go":           `import "example.com/pipeline/cli"`,
-		"ci/go.mod":            "module ci\n",
-		"a/slipway-ci/main.go": `import "example.com/pipeline/cli"`,
-		"a/b/ci/main.go":       "package lint\n",
-	} {
-		name = filepath.Join(src, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, tt := range []struct {
-		config, named string
-		dir, pkg      string
-		own           bool
-	}{
-		{"", "", "ci", ".", true},
-		{"slipway.yaml", "", "ci", ".", true},
-		{"other/slipway.yaml", "", "ci", ".", true},
-		{"a/slipway.yaml", "", "", "./a/slipway-ci", false},
-		{"a/b/slipway.yaml", "", "", "./a/slipway-ci", false},
-		{"a/b/slipway.yaml", "ci", "ci", ".", true},
-		{"", "a/b/ci", "", "./a/b/ci", false}, // who names it knows
-	} {
-		dir, pkg, own, err := findPipeline(src, tt.config, tt.named)
-		if err != nil || dir != filepath.Join(src, tt.dir) || pkg != tt.pkg || own != tt.own {
-			t.Errorf("configuration %q, named %q: %s in %s, own %v, %v; want %s in %s", tt.config, tt.named, pkg, dir, own, err, tt.pkg, tt.dir)
-		}
-	}
-	if _, _, _, err := findPipeline(filepath.Join(src, "a", "b"), "slipway.yaml", ""); err == nil {
-		t.Error("a program that is no pipeline was taken for one")
-	}
-}
 
 // TestFindTag finds the release of one of several projects by its tag, and refuses one that several have.
 func TestFindTag(t *testing.T) {

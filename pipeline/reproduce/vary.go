@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/reproduce/rerun"
 )
 
 // Variation is something that is made different from what it was here, and that must not matter.
@@ -49,22 +50,15 @@ const (
 	days  = 41 * time.Hour
 )
 
-// place is where and how the pipeline runs.
+// place is where and how the pipeline runs, and how far its clock is ahead.
 type place struct {
-	home    string // with everything that a user has
-	cache   string // SLIPWAY_CACHE
-	goCache string // "" for the user's own
-	modules string // "" for the user's own
-	zone    string
-	locale  string
-	umask   string // "" leaves it
-	clock   time.Duration
-	cpus    int // 0 leaves it
+	rerun.Place
+	clock time.Duration
 }
 
 // differ makes the place from what varies, and says what it became.
 func differ(vary []Variation, work string, getenv func(string) string, online bool) (place, []Variation) {
-	p := place{home: getenv("HOME"), cache: filepath.Join(work, "cache"), zone: getenv("TZ"), locale: getenv("LC_ALL")}
+	p := place{Place: rerun.Place{Home: getenv("HOME"), Cache: filepath.Join(work, "cache"), Zone: getenv("TZ"), Locale: getenv("LC_ALL")}}
 	out := slices.Clone(vary)
 	for i := range out {
 		v := &out[i]
@@ -72,20 +66,20 @@ func differ(vary []Variation, work string, getenv func(string) string, online bo
 		case "path":
 			v.Is = "another, with spaces"
 		case "tz":
-			p.zone = other(p.zone, "Pacific/Kiritimati", "America/St_Johns")
-			v.Is = p.zone
+			p.Zone = other(p.Zone, "Pacific/Kiritimati", "America/St_Johns")
+			v.Is = p.Zone
 		case "locale":
 			// In Turkish a capital i has a dot: the oldest way to have two letter cases of one name.
-			p.locale = other(p.locale, "tr_TR.UTF-8", "C")
-			v.Is = p.locale
+			p.Locale = other(p.Locale, "tr_TR.UTF-8", "C")
+			v.Is = p.Locale
 		case "umask":
-			if p.umask = "077"; runtime.GOOS == "windows" {
-				p.umask, v.Is = "", "as it was: this system has none"
+			if p.Umask = "077"; runtime.GOOS == "windows" {
+				p.Umask, v.Is = "", "as it was: this system has none"
 				continue
 			}
-			v.Is = p.umask
+			v.Is = p.Umask
 		case "home":
-			p.home = filepath.Join(work, "home")
+			p.Home = filepath.Join(work, "home")
 			v.Is = "empty"
 		case "clock":
 			if p.clock = years; online {
@@ -93,13 +87,13 @@ func differ(vary []Variation, work string, getenv func(string) string, online bo
 			}
 			v.Is = fmt.Sprintf("%.0f hours ahead in the pipeline", p.clock.Hours())
 		case "cpus":
-			p.cpus = runtime.NumCPU() + 1
-			v.Is = fmt.Sprintf("%d instead of %d", p.cpus, runtime.NumCPU())
+			p.CPUs = runtime.NumCPU() + 1
+			v.Is = fmt.Sprintf("%d instead of %d", p.CPUs, runtime.NumCPU())
 		case "cache":
-			p.goCache = filepath.Join(work, "go-build")
+			p.GoCache = filepath.Join(work, "go-build")
 			v.Is = "empty"
 		case "modules":
-			p.modules = filepath.Join(work, "go-mod")
+			p.Modules = filepath.Join(work, "go-mod")
 			v.Is = "unpacked anew"
 		}
 	}
