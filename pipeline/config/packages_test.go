@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/format"
 )
 
 // Each entry has the mistakes that are listed, and no others. The repository is on GitHub, so every format has a URL.
@@ -14,7 +15,7 @@ func TestPackageErrors(t *testing.T) {
 		{"all defaults", "packages: [{}]", ""},
 		{"everything", "packages: [{name: kit, formats: [deb, snap], binaries: [tool], maintainer: A <a@example.com>, manuals: ['*.1'], completions: {bash: a}, units: [a.service], files: {/etc/a: a}, depends: {deb: ['aa (>= 1) | bb', cc:any], rpm: ['a >= 1', /bin/sh], apk: [a>=1]}, test: [version], snap: {confinement: classic}, nupkg: {id: A.B}, winget: {id: A.B}}]", ""},
 		{"unknown key", "packages: [{format: deb}]", `f:4:13: unknown key "format" under packages[0]; did you mean "formats"?`},
-		{"unknown format", "packages: [{formats: [dep]}]", `f:4:23: packages[0].formats[0]: "dep" is not one of deb, rpm, apk, snap, nupkg, formula, cask, scoop, winget, script; did you mean "deb"?`},
+		{"unknown format", "packages: [{formats: [dep]}]", `f:4:23: packages[0].formats[0]: "dep" is not one of ` + strings.Join(format.Where(nil), ", ") + `; did you mean "deb"?`},
 		{"unknown binary", "packages: [{binaries: [tol]}]", `f:4:24: packages[0].binaries[0]: there is no binary "tol"; did you mean "tool"?`},
 		{"twice", "packages: [{}, {}]", `f:4:16: packages[1].name: "tool" is the name of packages[0] too`},
 		{"maintainer", "packages: [{maintainer: 'a@example.com'}]", `f:4:25: packages[0].maintainer: "a@example.com" is not a name, with an address in angle brackets behind it`},
@@ -46,10 +47,11 @@ func TestPackageErrors(t *testing.T) {
 			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
 		}
 	}
+	carry := format.Where(func(f format.Format) bool { return f.Carries })
 	// Elsewhere nobody knows where the archives will be.
 	elsewhere := strings.Replace(onGitHub, "github.com", "example.com", 1)
 	_, err := config.Parse("f", []byte(elsewhere+"packages: [{}]\n"))
-	if want := "f:4:12: packages[0].formats: nupkg fetches the archives of the release, and nothing says from where: set download, or name only formats that carry their files: deb, rpm, apk, snap"; err == nil || err.Error() != want {
+	if want := "f:4:12: packages[0].formats: nupkg fetches the archives of the release, and nothing says from where: set download, or name only formats that carry their files: " + strings.Join(carry, ", "); err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
 	for _, good := range []string{"packages: [{formats: [deb]}]", "packages: [{}]\ndownload: https://example.com/{{ .Tag }}/"} {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -52,7 +53,7 @@ func outputs(p plan.Plan) []string {
 func TestPackages(t *testing.T) {
 	for _, tt := range []struct{ name, targets, fields, want string }{
 		{
-			"everything that the targets have a use for", "linux/amd64, windows/amd64, darwin/arm64", "maintainer: Tool <tool@example.com>",
+			"what each format has", "linux/amd64, windows/amd64, darwin/arm64", "formats: [deb, rpm, apk, snap, nupkg, formula, cask, scoop, winget, script]",
 			"packages/tool_1.2.3.rc.1_amd64.deb packages/tool-1.2.3.rc.1-1.x86_64.rpm packages/tool_1.2.3_rc1-r0_x86_64.apk packages/tool_1.2.3-rc.1_amd64.snap " +
 				"packages/tool.1.2.3-rc-0001.nupkg packages/homebrew/Formula/tool.rb packages/homebrew/Casks/tool.rb packages/scoop/tool.json packages/winget/example.tool packages/install.sh",
 		},
@@ -78,6 +79,24 @@ func TestPackages(t *testing.T) {
 		if got := strings.Join(outputs(p), " "); got != tt.want {
 			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
 		}
+	}
+}
+
+// Where no formats are named, all are made that the targets have a use for.
+func TestAllFormats(t *testing.T) {
+	p, err := packaged(t, "linux/amd64, windows/amd64, darwin/arm64", "maintainer: Tool <tool@example.com>", plan.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range p.Packages[0].Carriers {
+		got = append(got, c.Format)
+	}
+	for _, r := range p.Packages[0].Recipes {
+		got = append(got, r.Format)
+	}
+	if want := format.Where(nil); !slices.Equal(got, want) {
+		t.Errorf("formats %q, want %q", got, want)
 	}
 }
 

@@ -64,7 +64,7 @@ func TestFormats(t *testing.T) {
 		note                     string
 	}{
 		{"GitHub", onGitHub, "", map[string]string{"LICENSE": mit}, "", "Name <address>"},
-		{"elsewhere", "https://git.example.com/acme/tool", "", map[string]string{"LICENSE": mit}, "deb rpm apk snap", "set download"},
+		{"elsewhere", "https://git.example.com/acme/tool", "", map[string]string{"LICENSE": mit}, strings.Join(format.Where(func(f format.Format) bool { return f.Carries }), " "), "set download"},
 		{"no licence", onGitHub, "", nil, leaving("winget"), "winget: it wants a licence"},
 		{"a short name", "https://github.com/acme/x", "", map[string]string{"LICENSE": mit}, leaving("deb rpm apk snap"), "too short"},
 		{"a digit first", "https://github.com/acme/7tool", "", map[string]string{"LICENSE": mit}, leaving("formula cask"), "begin with a letter"},
