@@ -184,13 +184,19 @@ func (a *app) resolveGo(ctx context.Context, cfg config.Config, before config.To
 }
 
 // wantedGo is the release that compiles the project: what slipway.yaml says, else the toolchain line of go.mod, the highest
-// where its programs are in several modules. The go line is a minimum, often without any patch, so the release that is locked already is kept if it is new enough, else
-// the Go command's own is taken if that is.
+// where its programs are in several modules. The go line is a minimum, often without any patch, so the release that is
+// locked already is kept if it is new enough, else the Go command's own is taken if that is.
 func wantedGo(cfg config.Config, before config.Toolchain, root string) (string, error) {
 	if cfg.Go != "" {
 		return cfg.Go, nil
 	}
-	var minimum, toolchain string
+	minimum, toolchain, err := goOf(root) // the tests run there
+	if err != nil {
+		return "", err
+	}
+	if len(cfg.Binaries) > 0 {
+		toolchain = "" // unless a program is in that module: it may be of another project
+	}
 	for _, bin := range cfg.Binaries {
 		least, named, err := goOf(filepath.Join(root, filepath.FromSlash(bin.Dir)))
 		if err != nil {

@@ -47,26 +47,29 @@ func TestWantedGo(t *testing.T) {
 func TestWantedGoOfModules(t *testing.T) {
 	root := t.TempDir()
 	for dir, goMod := range map[string]string{
-		".": "go 1.20\n\ntoolchain go1.25.1\n", "a": "go 1.22.0\n", "b": "go 1.20\n\ntoolchain go1.23.1\n", "c": "go 1.24.0\n",
+		".": "go 1.21.0\n\ntoolchain go1.25.1\n", "a": "go 1.22.0\n", "b": "go 1.20\n\ntoolchain go1.23.1\n", "c": "go 1.24.0\n", "d": "go 1.20\n",
 	} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(root, dir, "go.mod"), "module example.com/tool\n\n"+goMod)
 	}
-	for _, tt := range []struct{ dirs, want string }{
-		{".", "1.25.1"},
-		{"a", "1.22.4"},
-		{"b", "1.23.1"},
-		{"a b", "1.23.1"},
-		{"a .", "1.25.1"},
-		{"b c", strings.TrimPrefix(runtime.Version(), "go")}, // what b names is too old for c
+	for _, tt := range []struct{ dirs, locked, want string }{
+		{".", "1.22.4", "1.25.1"},
+		{"", "1.22.4", "1.25.1"},
+		{"a", "1.22.4", "1.22.4"},
+		{"b", "1.22.4", "1.23.1"},
+		{"a b", "1.22.4", "1.23.1"},
+		{"a .", "1.22.4", "1.25.1"},
+		{"d", "1.22.4", "1.22.4"},
+		{"d", "1.20.9", strings.TrimPrefix(runtime.Version(), "go")}, // the tests need more
+		{"b c", "1.22.4", strings.TrimPrefix(runtime.Version(), "go")}, // what b names is too old for c
 	} {
 		var cfg config.Config
 		for _, dir := range strings.Fields(tt.dirs) {
 			cfg.Binaries = append(cfg.Binaries, config.Binary{Dir: dir})
 		}
-		if got, err := wantedGo(cfg, config.Toolchain{Version: "1.22.4"}, root); got != tt.want || err != nil {
+		if got, err := wantedGo(cfg, config.Toolchain{Version: tt.locked}, root); got != tt.want || err != nil {
 			t.Errorf("programs in %s: %q, %v; want %q", tt.dirs, got, err, tt.want)
 		}
 	}
