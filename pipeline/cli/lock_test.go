@@ -62,7 +62,7 @@ func TestWantedGoOfModules(t *testing.T) {
 		{"a b", "1.22.4", "1.23.1"},
 		{"a .", "1.22.4", "1.25.1"},
 		{"d", "1.22.4", "1.22.4"},
-		{"d", "1.20.9", strings.TrimPrefix(runtime.Version(), "go")}, // the tests need more
+		{"d", "1.20.9", strings.TrimPrefix(runtime.Version(), "go")},   // the tests need more
 		{"b c", "1.22.4", strings.TrimPrefix(runtime.Version(), "go")}, // what b names is too old for c
 	} {
 		var cfg config.Config
