@@ -30,8 +30,8 @@ var districts = map[string]string{
 	"publish":   "format git internal present release trust",
 	"verify":    "format internal release trust",
 	"config":    "format images internal release",
-	"serve":     "release trust",
-	"format":    "internal release", "trust": "git internal release", "present": "internal release", "source": "git release",
+	"serve":     "internal release trust",
+	"format":    "internal release", "trust": "git internal release", "present": "internal release", "source": "git internal release",
 	"git":     "internal release",
 	"release": "internal", "internal": "",
 	"fixture": "build format publish release trust",
@@ -47,22 +47,22 @@ var rooms = map[string]string{
 	"cmd/slipway": "release/artifact release/fault reproduce scaffold serve trust/ledger trust/sign trust/signature verify",
 	"images":      "release/artifact",
 
-	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive " +
-		"format/writers plan present/progress present/report release/artifact release/fault release/manifest " +
+	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
+		"internal/bounded plan present/progress present/report release/artifact release/fault release/manifest " +
 		"release/provenance trust/signature verify",
 	"build/certs":         "",
-	"build/chart":         "format/archive internal/canonjson release/artifact release/fault",
+	"build/chart":         "format/archive internal/bounded internal/canonjson release/artifact release/fault",
 	"build/engine":        "plan release/fault",
 	"build/engine/dagger": "build/certs build/engine plan release/fault",
 	"build/engine/host":   "build/engine plan release/fault",
-	"build/oci":           "build/certs format/archive images internal/canonjson plan release/artifact release/fault",
+	"build/oci":           "build/certs format/archive images internal/bounded internal/canonjson plan release/artifact release/fault",
 	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
 	"build/sbom/osdb":     "",
 
-	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config images internal/canonjson " +
-		"internal/github plan present/progress present/report publish publish/announce publish/bucket publish/chartrepo " +
-		"publish/folder publish/githubrelease publish/nuget publish/policy publish/registry publish/snapstore publish/tap " +
-		"publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
+	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config images internal/bounded " +
+		"internal/canonjson internal/github plan present/progress present/report publish publish/announce publish/bucket " +
+		"publish/chartrepo publish/folder publish/githubrelease publish/nuget publish/policy publish/registry publish/snapstore " +
+		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
 		"scaffold source trust/ephemeral trust/keyless trust/sign trust/signature verify",
 
 	"config": "format images internal/canonjson internal/web internal/yamldoc release/artifact",
@@ -87,15 +87,15 @@ var rooms = map[string]string{
 	"format/apk":      "format format/archive format/payload format/spool release/artifact",
 	"format/archive":  "release/artifact",
 	"format/brew":     "format release/artifact release/fault",
-	"format/compare":  "format format/inspect release/artifact release/fault",
+	"format/compare":  "format format/inspect internal/bounded release/artifact release/fault",
 	"format/deb":      "format format/archive format/payload format/spool release/artifact",
-	"format/inspect":  "internal/canonjson release/artifact release/fault",
+	"format/inspect":  "internal/bounded internal/canonjson release/artifact release/fault",
 	"format/nupkg":    "format format/archive",
 	"format/payload":  "format format/archive release/artifact",
 	"format/rpm":      "format format/archive format/payload format/spool release/artifact",
 	"format/scoop":    "format",
 	"format/script":   "format release/artifact release/fault",
-	"format/snap":     "format format/archive format/squashfs",
+	"format/snap":     "format format/archive format/squashfs internal/bounded",
 	"format/spool":    "",
 	"format/squashfs": "format/archive format/spool release/artifact",
 	"format/winget":   "format release/artifact",
@@ -104,10 +104,11 @@ var rooms = map[string]string{
 	"git":        "release/fault",
 	"git/branch": "git internal/filelock internal/web release/fault",
 
+	"internal/bounded":   "",
 	"internal/canonjson": "",
 	"internal/filelock":  "",
 	"internal/schema":    "internal/canonjson",
-	"internal/github":    "internal/canonjson internal/web",
+	"internal/github":    "internal/bounded internal/canonjson internal/web",
 	"internal/web":       "",
 	"internal/yamldoc":   "",
 
@@ -117,52 +118,56 @@ var rooms = map[string]string{
 	"present/progress": "",
 	"present/report":   "internal/canonjson release/artifact release/manifest",
 
-	"publish": "internal/canonjson internal/filelock internal/schema present/progress publish/wire release/artifact " +
-		"release/fault release/manifest trust/signature",
-	"publish/announce":  "internal/canonjson internal/web publish publish/wire release/artifact release/fault",
-	"publish/bucket":    "internal/web publish publish/wire release/artifact release/fault trust/signature",
-	"publish/chartrepo": "git git/branch internal/web publish publish/wire release/artifact release/fault release/manifest",
-	"publish/folder":    "publish publish/wire release/artifact release/fault release/manifest trust/signature",
-	"publish/githubrelease": "format internal/github internal/web publish publish/wire release/artifact release/fault release/manifest " +
-		"release/version trust/signature",
-	"publish/nuget":  "format internal/web publish publish/wire release/artifact release/fault release/manifest",
-	"publish/policy": "internal/canonjson internal/web publish/wire release/artifact release/fault release/manifest release/version",
-	"publish/registry": "internal/canonjson internal/web publish publish/wire release/artifact release/fault release/manifest " +
-		"release/version trust/signature",
-	"publish/snapstore": "format internal/canonjson internal/web publish publish/wire release/artifact release/fault release/manifest " +
-		"release/version",
-	"publish/tap": "format internal/canonjson internal/github publish publish/wire release/artifact release/fault release/manifest " +
-		"release/version",
-	"publish/wire": "internal/github internal/web release/fault",
+	"publish": "internal/bounded internal/canonjson internal/filelock internal/schema present/progress publish/wire " +
+		"release/artifact release/fault release/manifest trust/signature",
+	"publish/announce": "internal/bounded internal/canonjson internal/web publish publish/wire release/artifact release/fault",
+	"publish/bucket":   "internal/web publish publish/wire release/artifact release/fault trust/signature",
+	"publish/chartrepo": "git git/branch internal/bounded internal/web publish publish/wire release/artifact release/fault " +
+		"release/manifest",
+	"publish/folder": "publish publish/wire release/artifact release/fault release/manifest trust/signature",
+	"publish/githubrelease": "format internal/bounded internal/github internal/web publish publish/wire release/artifact " +
+		"release/fault release/manifest release/version trust/signature",
+	"publish/nuget": "format internal/web publish publish/wire release/artifact release/fault release/manifest",
+	"publish/policy": "internal/bounded internal/canonjson internal/web publish/wire release/artifact release/fault " +
+		"release/manifest release/version",
+	"publish/registry": "internal/bounded internal/canonjson internal/web publish publish/wire release/artifact release/fault " +
+		"release/manifest release/version trust/signature",
+	"publish/snapstore": "format internal/bounded internal/canonjson internal/web publish publish/wire release/artifact " +
+		"release/fault release/manifest release/version",
+	"publish/tap": "format internal/bounded internal/canonjson internal/github publish publish/wire release/artifact " +
+		"release/fault release/manifest release/version",
+	"publish/wire": "internal/bounded internal/github internal/web release/fault",
 
 	"release/artifact":    "",
 	"release/artifacthub": "release/artifact release/notes release/version",
 	"release/fault":       "",
-	"release/manifest":    "git/branch internal/canonjson internal/filelock internal/schema release/artifact release/fault release/version",
-	"release/notes":       "release/version",
-	"release/provenance":  "internal/canonjson release/artifact",
-	"release/version":     "",
-
-	"reproduce": "format format/compare internal/canonjson internal/filelock internal/github internal/web release/artifact " +
-		"release/fault release/manifest release/provenance release/version reproduce/rerun source trust/signature " +
-		"verify",
-
-	"reproduce/rerun": "release/fault",
-	"scaffold":        "config format git images internal/yamldoc release/artifact release/fault",
-
-	"serve": "release/artifact release/fault release/manifest release/version trust/ledger trust/signature",
-
-	"source": "git release/fault release/version",
-
-	"trust/ephemeral": "internal/canonjson internal/web release/fault trust/keyless trust/signature",
-	"trust/keyless":   "internal/canonjson release/artifact release/fault trust/signature",
-	"trust/ledger": "git/branch internal/canonjson internal/filelock internal/schema release/artifact release/fault " +
+	"release/manifest": "git/branch internal/bounded internal/canonjson internal/schema release/artifact release/fault " +
 		"release/version",
-	"trust/sign":      "internal/canonjson release/artifact release/fault release/manifest release/provenance trust/signature",
-	"trust/signature": "internal/canonjson release/artifact release/manifest",
+	"release/notes":      "release/version",
+	"release/provenance": "internal/canonjson release/artifact",
+	"release/version":    "",
 
-	"verify": "format format/inspect internal/canonjson release/artifact release/fault release/manifest release/provenance " +
-		"trust/keyless trust/signature",
+	"reproduce": "format format/compare internal/bounded internal/canonjson internal/filelock internal/github internal/web " +
+		"release/artifact release/fault release/manifest release/provenance release/version reproduce/rerun source " +
+		"trust/signature verify",
+
+	"reproduce/rerun": "internal/bounded release/fault",
+	"scaffold":        "config format git images internal/bounded internal/yamldoc release/artifact release/fault",
+
+	"serve": "internal/bounded release/artifact release/fault release/manifest release/version trust/ledger trust/signature",
+
+	"source": "git internal/bounded release/fault release/version",
+
+	"trust/ephemeral": "internal/bounded internal/canonjson internal/web release/fault trust/keyless trust/signature",
+	"trust/keyless":   "internal/canonjson release/artifact release/fault trust/signature",
+	"trust/ledger": "git/branch internal/bounded internal/canonjson internal/filelock internal/schema release/artifact " +
+		"release/fault release/version",
+	"trust/sign": "internal/bounded internal/canonjson release/artifact release/fault release/manifest release/provenance " +
+		"trust/signature",
+	"trust/signature": "internal/bounded internal/canonjson release/artifact release/manifest",
+
+	"verify": "format format/inspect internal/bounded internal/canonjson release/artifact release/fault release/manifest " +
+		"release/provenance trust/keyless trust/signature",
 }
 
 // heavy are the modules that must not reach the small tool, which is compiled for every target.
@@ -378,6 +383,22 @@ func TestPackageComments(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+// TestBounded holds every whole read of what has a bound to package bounded, which tells what is cut from what is whole.
+func TestBounded(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		for _, name := range p.GoFiles {
+			b, err := os.ReadFile(filepath.Join(p.Dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			room := roomOf(p.ImportPath)
+			if bytes.Contains(b, []byte("ReadAll(io.LimitReader")) && !slices.Contains([]string{"fixture", "cmd"}, districtOf(room)) && room != "internal/bounded" {
+				t.Errorf("%s/%s reads a limit of its own; see pipeline/internal/bounded", room, name)
+			}
 		}
 	}
 }

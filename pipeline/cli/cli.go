@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -139,7 +140,7 @@ func (a *app) readConfig() (config.Config, string, error) {
 	if err != nil {
 		return config.Config{}, "", err
 	}
-	b, err := readBounded(name)
+	b, err := readConfiguration(name)
 	if err != nil {
 		return config.Config{}, "", err
 	}
@@ -150,7 +151,7 @@ func (a *app) readConfig() (config.Config, string, error) {
 // readLock reads the slipway.lock beside slipway.yaml.
 func readLock(configFile string) (config.Lock, error) {
 	name := filepath.Join(filepath.Dir(configFile), config.LockFileName)
-	b, err := readBounded(name)
+	b, err := readConfiguration(name)
 	if errors.Is(err, os.ErrNotExist) {
 		return config.Lock{}, fault.Errorf(fault.Usage, "%w; run the lock command and commit it", err)
 	}
@@ -161,15 +162,15 @@ func readLock(configFile string) (config.Lock, error) {
 	return l, fault.New(fault.Usage, err)
 }
 
-// readBounded reads a file of at most a little more than a configuration may have, so that the parser can say what is
+// readConfiguration reads a file of at most a little more than a configuration may have, so that the parser can say what is
 // wrong with a larger one.
-func readBounded(name string) ([]byte, error) {
+func readConfiguration(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, fault.New(fault.Usage, err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 2<<20))
+	b, err := bounded.Head(f, 2<<20)
 	return b, fault.New(fault.Usage, err)
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/build/chart"
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/publish"
@@ -239,7 +240,7 @@ func (a *app) whereTo(c publishChoices) (config.Config, config.Publish, error) {
 	if c.destinations == "" {
 		return cfg, cfg.Publish, nil
 	}
-	b, err := readBounded(c.destinations)
+	b, err := readConfiguration(c.destinations)
 	if err != nil {
 		return cfg, config.Publish{}, err
 	}
@@ -371,12 +372,7 @@ func (s *shipment) allowed(ctx context.Context) error {
 
 // images are those in a packaged chart of the release.
 func (s *shipment) images(path string) ([]string, error) {
-	f, err := os.Open(s.rel.Path(path))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxText))
+	b, err := bounded.File(s.rel.Path(path), maxText)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/present/report"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/provenance"
@@ -296,12 +296,9 @@ func (a *app) lookupEnv(name string) (string, bool) {
 // runOf is what is known of the run that built: when, and which run of a CI system signs.
 func (a *app) runOf(dir string) provenance.Metadata {
 	var m provenance.Metadata
-	if f, err := os.Open(filepath.Join(dir, report.TimingsName)); err == nil {
-		b, err := io.ReadAll(io.LimitReader(f, 4<<20))
-		if f.Close() == nil && err == nil {
-			m.StartedOn, m.FinishedOn = report.RunTimes(b)
-			m.StartedOn, m.FinishedOn = m.StartedOn.Truncate(time.Second), m.FinishedOn.Truncate(time.Second)
-		}
+	if b, err := bounded.File(filepath.Join(dir, report.TimingsName), 4<<20); err == nil {
+		m.StartedOn, m.FinishedOn = report.RunTimes(b)
+		m.StartedOn, m.FinishedOn = m.StartedOn.Truncate(time.Second), m.FinishedOn.Truncate(time.Second)
 	}
 	if id := a.getenv("GITHUB_RUN_ID"); id != "" {
 		m.InvocationID = fmt.Sprintf("%s/%s/actions/runs/%s/attempts/%s",

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/schema"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -138,20 +139,14 @@ func ReadJournal(dir, set string, release artifact.Digest) (*Journal, error) {
 // read takes the lines of an earlier run and returns how many bytes of the file to keep: none where it is about another
 // release.
 func (j *Journal) read(name string, release artifact.Digest) (int64, error) {
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	b, err := bounded.File(name, maxJournal)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return 0, nil
-	}
-	if err != nil {
+	case bounded.IsTooLarge(err):
+		return 0, fault.Errorf(fault.Usage, "%w; move it away", err)
+	case err != nil:
 		return 0, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxJournal+1))
-	if err != nil {
-		return 0, err
-	}
-	if len(b) > maxJournal {
-		return 0, fault.Errorf(fault.Usage, "%s is larger than %d bytes; move it away", name, maxJournal)
 	}
 	kept, err := j.parse(b, release)
 	if err != nil {

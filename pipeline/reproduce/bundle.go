@@ -233,7 +233,7 @@ func (r *run) bases(dir string) error {
 		if err != nil {
 			return fmt.Errorf("base %s: %w", in.Name, err)
 		}
-		raw, err := readBounded(filepath.Join(to, d.Hex()), maxManifest)
+		raw, err := readFile(filepath.Join(to, d.Hex()), maxManifest)
 		if err != nil {
 			return fmt.Errorf("keeping base %s: %w", in.Name, err)
 		}
@@ -266,7 +266,7 @@ func (o Options) fromBundle(ctx context.Context) (Options, error) {
 	if err != nil {
 		return o, err
 	}
-	raw, err := readBounded(filepath.Join(dir, bundleFile), 4*maxManifest)
+	raw, err := readFile(filepath.Join(dir, bundleFile), 4*maxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return o, fault.Errorf(fault.Usage, "%s is no bundle: it has no %s; go run ./ci vendor writes one", o.Bundle, bundleFile)
 	}

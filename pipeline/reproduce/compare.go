@@ -84,7 +84,7 @@ func (r *run) check(ctx context.Context, p *published) bool {
 
 // compare holds what was built to what was published.
 func (r *run) compare(ctx context.Context, p published, dir string) error {
-	raw, err := readBounded(filepath.Join(dir, manifest.FileName), maxManifest)
+	raw, err := readFile(filepath.Join(dir, manifest.FileName), maxManifest)
 	if err != nil {
 		return fmt.Errorf("reading what was built: %w", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/internal/github"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -184,8 +185,8 @@ const (
 	tries       = 3
 )
 
-// readBounded reads a file of this machine.
-func readBounded(name string, limit int64) ([]byte, error) {
+// readFile reads a regular file of this machine.
+func readFile(name string, limit int64) ([]byte, error) {
 	return readRegular(filepath.Dir(name), filepath.Base(name), limit)
 }
 
@@ -217,9 +218,9 @@ func readRegular(dir, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", name, limit)
+	b, err := bounded.Read(f, limit)
+	if bounded.IsTooLarge(err) {
+		err = fmt.Errorf("%s has %w", name, err)
 	}
 	return b, err
 }
@@ -337,7 +338,7 @@ func inFolder(root string) ([]Listed, error) {
 		if rel != "." && (strings.HasPrefix(e.Name(), ".") || strings.Count(filepath.ToSlash(rel), "/") > 1) {
 			return fs.SkipDir
 		}
-		raw, err := readBounded(filepath.Join(name, manifest.FileName), maxManifest)
+		raw, err := readFile(filepath.Join(name, manifest.FileName), maxManifest)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -529,11 +530,10 @@ func try(ctx context.Context, at string, limit int64, header http.Header) (b []b
 		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 		return nil, resp.Header, time.Duration(min(max(seconds, 0), 3600)) * time.Second, statusError{at, resp.StatusCode}
 	}
-	if b, err = io.ReadAll(io.LimitReader(resp.Body, limit+1)); err != nil {
-		return nil, nil, 0, fmt.Errorf("reading %s: %w", at, err)
-	}
-	if int64(len(b)) > limit {
+	if b, err = bounded.Body(resp, limit); bounded.IsTooLarge(err) {
 		return nil, nil, 0, statusError{at + " (more than " + strconv.FormatInt(limit, 10) + " bytes)", http.StatusRequestEntityTooLarge}
+	} else if err != nil {
+		return nil, nil, 0, fmt.Errorf("reading %s: %w", at, err)
 	}
 	return b, resp.Header, 0, nil
 }

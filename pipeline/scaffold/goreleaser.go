@@ -66,7 +66,7 @@ func readGoReleaser(name, display string, s *survey) (*goreleaser, error) {
 		return nil, fault.Errorf(fault.Usage, "opening the GoReleaser configuration: %w", err)
 	}
 	defer f.Close()
-	b, err := readBounded(f)
+	b, err := readRegular(f)
 	if err != nil {
 		return nil, fault.Errorf(fault.Usage, "reading %s: %w", display, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"go/build/constraint"
 	"go/parser"
 	"go/token"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"golang.org/x/mod/modfile"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -201,10 +201,10 @@ func (s *survey) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return readBounded(f)
+	return readRegular(f)
 }
 
-func readBounded(f *os.File) ([]byte, error) {
+func readRegular(f *os.File) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -212,11 +212,7 @@ func readBounded(f *os.File) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("it is not a regular file")
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
-	if err == nil && len(b) > maxFileSize {
-		err = fmt.Errorf("it has more than %d bytes", maxFileSize)
-	}
-	return b, err
+	return bounded.Read(f, maxFileSize)
 }
 
 // isFile tells whether there is a regular file of that name.

@@ -67,7 +67,7 @@ func TestBadCharts(t *testing.T) {
 		{"another version", verifytest.Options{ChartYAML: strings.Replace(good, "1.2.3", "9.9.9", 1)}, `for "hello" "9.9.9"`},
 		{"large Chart.yaml", verifytest.Options{ChartYAML: good + "#" + strings.Repeat("x", 300<<10)}, "at most 262144"},
 		{"decompression bomb", verifytest.Options{Chart: bomb(t, 64<<20)}, "unpacking: unexpected EOF"},
-		{"large archive", verifytest.Options{Chart: make([]byte, 5<<20)}, "larger than 4194304"},
+		{"large archive", verifytest.Options{Chart: make([]byte, 5<<20)}, "more than 4194304"},
 		{
 			"not SemVer", verifytest.Options{
 				ChartYAML:    strings.Replace(good, "1.2.3", "1.2", 1),

@@ -417,7 +417,7 @@ func TestBroken(t *testing.T) {
 			"giant manifest",
 			verifytest.Options{},
 			func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, manifest.FileName), 17<<20)) },
-			"larger than 16777216 bytes",
+			"more than 16777216 bytes",
 		},
 		{
 			"manifest is a link",

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -63,9 +64,9 @@ func (s Source) workBlob(name string, limit int64) ([]byte, error) {
 		var f *os.File
 		if f, err = tree.Open(local); err == nil {
 			defer f.Close()
-			b, err := io.ReadAll(io.LimitReader(f, limit+1))
-			if err == nil && int64(len(b)) > limit {
-				return nil, tooLarge(max(info.Size(), int64(len(b))), limit)
+			b, err := bounded.Read(f, limit)
+			if bounded.IsTooLarge(err) {
+				return nil, tooLarge(max(info.Size(), limit+1), limit)
 			}
 			return b, fault.New(fault.Git, err)
 		}

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -346,7 +347,7 @@ func (x *exporter) workFile(w workTree, at, p, mode string) (*pointer, error) {
 		exec = mode == modeExec
 	}
 	if info.Size() <= maxPointer {
-		text, err := io.ReadAll(io.LimitReader(f, info.Size()))
+		text, err := bounded.Head(f, info.Size())
 		if err != nil {
 			return nil, exportError(err)
 		}

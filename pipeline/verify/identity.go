@@ -2,10 +2,9 @@ package verify
 
 import (
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/trust/keyless"
@@ -43,12 +42,7 @@ func (f IdentityFlags) Verifier() (*keyless.Verifier, error) {
 // names the file.
 func ReadTrustedRoot(name string) (keyless.TrustedRoot, error) {
 	const maxRoot = 16 << 20
-	r, err := os.Open(name)
-	if err != nil {
-		return keyless.TrustedRoot{}, fault.New(fault.Usage, fmt.Errorf("reading trusted root: %w", err))
-	}
-	defer r.Close()
-	b, err := io.ReadAll(io.LimitReader(r, maxRoot))
+	b, err := bounded.File(name, maxRoot)
 	if err != nil {
 		return keyless.TrustedRoot{}, fault.New(fault.Usage, fmt.Errorf("reading trusted root: %w", err))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/inspect"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
@@ -105,9 +106,9 @@ func (d *dist) inner(f format.Format, r manifest.Recipe, o opened) (map[string]s
 		if !f.Inner.Sums(e.Name) {
 			return nil
 		}
-		b, err := io.ReadAll(io.LimitReader(r, maxText+1))
-		if err == nil && len(b) > maxText {
-			err = fmt.Errorf("%q in it has more than %d bytes", e.Name, maxText)
+		b, err := bounded.Read(r, maxText)
+		if bounded.IsTooLarge(err) {
+			err = fmt.Errorf("%q in it has %w", e.Name, err)
 		}
 		texts[e.Name] = string(b)
 		return err

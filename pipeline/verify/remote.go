@@ -3,7 +3,6 @@ package verify
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,8 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/format"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -306,12 +307,9 @@ func (f *fetcher) blobs(ds []descriptor, limit int64) []file {
 
 // decode reads a document that was fetched, as far as it can be read: the check tells what is wrong with it.
 func (f *fetcher) decode(name string, limit int64, into any) {
-	r, err := f.root.Open(name)
-	if err != nil {
-		return
+	if b, err := bounded.FS(f.root.FS(), name, limit); err == nil {
+		_ = canonjson.DecodeOpen(b, into)
 	}
-	defer r.Close()
-	_ = json.NewDecoder(io.LimitReader(r, limit)).Decode(into)
 }
 
 // prune removes what is in the folder from an earlier time and was not asked for now.

@@ -3,13 +3,12 @@ package verify
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -55,12 +54,8 @@ func ReadKeys(files []string) ([]signature.PublicKey, error) {
 	const maxKey = 64 << 10
 	var keys []signature.PublicKey
 	for _, name := range files {
-		f, err := os.Open(name)
+		b, err := bounded.File(name, maxKey)
 		if err != nil {
-			return nil, fault.New(fault.Usage, fmt.Errorf("reading public key: %w", err))
-		}
-		b, err := io.ReadAll(io.LimitReader(f, maxKey+1))
-		if err = errors.Join(err, f.Close()); err != nil {
 			return nil, fault.New(fault.Usage, fmt.Errorf("reading public key: %w", err))
 		}
 		key, err := signature.ParsePublicKey(b)

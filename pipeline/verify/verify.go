@@ -28,6 +28,7 @@ import (
 	"sync"
 
 	"github.com/slipway-build/slipway/pipeline/format"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -419,12 +420,7 @@ func (d *dist) read(name string, limit int64) ([]byte, error) {
 	case size > limit:
 		return nil, fmt.Errorf("%d bytes; at most %d are read", size, limit)
 	}
-	f, err := d.fsys.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("reading: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit))
+	b, err := bounded.FS(d.fsys, name, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -22,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/slipway-build/slipway/pipeline/format/archive"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -291,15 +291,10 @@ func (d Dependency) answers(declared *helmchart.Dependency) bool {
 
 // read returns the bytes of the dependency's file, which must be the locked ones and the chart that they say.
 func (d Dependency) read() ([]byte, error) {
-	f, err := os.Open(d.File)
+	tgz, err := bounded.File(d.File, loader.MaxDecompressedFileSize)
 	if errors.Is(err, fs.ErrNotExist) || d.File == "" {
 		return nil, fault.Errorf(fault.Usage, "the lock names it and its file %q is not there; %s", d.File, relock)
 	} else if err != nil {
-		return nil, fault.New(fault.Build, err)
-	}
-	defer f.Close()
-	tgz, err := io.ReadAll(io.LimitReader(f, loader.MaxDecompressedFileSize+1))
-	if err != nil {
 		return nil, fault.New(fault.Build, err)
 	}
 	if got := artifact.Sum(tgz); got != d.Digest {

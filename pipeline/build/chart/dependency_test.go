@@ -521,7 +521,7 @@ func TestFetchRefusals(t *testing.T) {
 	wantFault(t, Fetch(ctx, dep, nil, dst), fault.Transient, "canceled")
 	empty()
 	repo.files["/charts/db-1.2.0.tgz"] = make([]byte, loader.MaxDecompressedFileSize+1)
-	wantFault(t, Fetch(t.Context(), dep, nil, dst), fault.Usage, "larger than")
+	wantFault(t, Fetch(t.Context(), dep, nil, dst), fault.Usage, "more than 5242880 bytes")
 	empty()
 	repo.Close()
 	wantFault(t, Fetch(t.Context(), dep, nil, dst), fault.Transient, "refused")

@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -59,12 +60,12 @@ func (s source) get(ctx context.Context, address string, limit int64) ([]byte, e
 	if resp.StatusCode != http.StatusOK {
 		return nil, fault.Errorf(statusCode(resp.StatusCode), "%s answers %s", req.URL.Redacted(), resp.Status)
 	}
-	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	b, err := bounded.Read(resp.Body, limit)
+	if bounded.IsTooLarge(err) {
+		return nil, fault.Errorf(fault.Usage, "%s has %w", req.URL.Redacted(), err)
+	}
 	if err != nil {
 		return nil, fault.New(fault.Transient, fmt.Errorf("reading %s: %w", req.URL.Redacted(), err))
-	}
-	if int64(len(b)) > limit {
-		return nil, fault.Errorf(fault.Usage, "%s is larger than %d bytes", req.URL.Redacted(), limit)
 	}
 	return b, nil
 }
@@ -162,7 +163,7 @@ func (s source) registry(ctx context.Context, d *Dependency, repository string, 
 	if rt == nil {
 		rt = http.DefaultTransport
 	}
-	opts := []remote.Option{remote.WithContext(ctx), remote.WithTransport(newBounded(rt))}
+	opts := []remote.Option{remote.WithContext(ctx), remote.WithTransport(newRationed(rt))}
 
 	digest := d.Digest
 	if digest == "" {
@@ -226,7 +227,7 @@ func blob(ref name.Digest, opts []remote.Option) ([]byte, error) {
 		return nil, registryError(err)
 	}
 	defer r.Close()
-	b, err := io.ReadAll(io.LimitReader(r, loader.MaxDecompressedFileSize+1))
+	b, err := bounded.Head(r, loader.MaxDecompressedFileSize+1)
 	switch {
 	case int64(len(b)) > loader.MaxDecompressedFileSize:
 		return nil, fault.Errorf(fault.Usage, "%s is larger than %d bytes, which Helm refuses to read", ref, loader.MaxDecompressedFileSize)
@@ -251,20 +252,20 @@ func registryError(err error) error {
 
 var errBound = errors.New("the registry answers more than a chart can need")
 
-// bounded is a transport that ends an answer, and a conversation, that is too long.
-type bounded struct {
+// rationed is a transport that ends an answer, and a conversation, that is too long.
+type rationed struct {
 	rt   http.RoundTripper
 	left atomic.Int64 // requests
 }
 
-func newBounded(rt http.RoundTripper) *bounded {
-	b := &bounded{rt: rt}
+func newRationed(rt http.RoundTripper) *rationed {
+	b := &rationed{rt: rt}
 	b.left.Store(maxRequests)
 	return b
 }
 
 // RoundTrip implements http.RoundTripper.
-func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+func (b *rationed) RoundTrip(req *http.Request) (*http.Response, error) {
 	if b.left.Add(-1) < 0 {
 		return nil, errBound
 	}

@@ -14,6 +14,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/ignore"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -187,11 +188,11 @@ func (r *reader) file(name string) ([]byte, error) {
 		return nil, fault.New(fault.Usage, err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, loader.MaxDecompressedFileSize+1))
-	if err != nil {
+	b, err := bounded.Read(f, loader.MaxDecompressedFileSize)
+	if err != nil && !bounded.IsTooLarge(err) {
 		return nil, fault.New(fault.Usage, fmt.Errorf("reading %s: %w", name, err))
 	}
-	if int64(len(b)) > loader.MaxDecompressedFileSize {
+	if err != nil {
 		return nil, fault.Errorf(fault.Usage, "%s is larger than %d bytes, which Helm refuses to read; name it in .helmignore", name, loader.MaxDecompressedFileSize)
 	}
 	if r.bytes += len(b); r.bytes > maxChart {

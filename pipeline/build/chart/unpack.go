@@ -13,6 +13,7 @@ import (
 	helmchart "helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -84,7 +85,7 @@ func (b *budget) scan(r io.Reader, depth int) error {
 		seen[name] = true
 		if path.Base(path.Dir(name)) == "charts" && path.Ext(name) == ".tgz" {
 			// What the inner archive unpacks to counts as well as its own bytes.
-			data, err := io.ReadAll(io.LimitReader(tr, loader.MaxDecompressedFileSize+1))
+			data, err := bounded.Read(tr, loader.MaxDecompressedFileSize)
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -217,16 +218,7 @@ func (s *Store) small(ctx context.Context, image string, d artifact.Digest, k ki
 	if err := s.ensure(ctx, image, d, maxManifest, k); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.file(d))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
-	if err == nil && len(b) > maxManifest {
-		err = fmt.Errorf("%s has more than %d bytes", d, maxManifest)
-	}
-	return b, err
+	return bounded.File(s.file(d), maxManifest)
 }
 
 // ensure brings a content into the cache, unless it is there and whole.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/format/inspect"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 )
 
 // opened is an archive, a package or a file system of which all headers are known.
@@ -499,7 +500,7 @@ func load(o opened, want map[string]int64) (map[string][]byte, error) {
 		if !ok {
 			return nil
 		}
-		b, err := io.ReadAll(io.LimitReader(r, size))
+		b, err := bounded.Head(r, size)
 		if err != nil {
 			return err
 		}

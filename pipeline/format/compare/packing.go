@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/slipway-build/slipway/pipeline/format/inspect"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -32,14 +33,14 @@ const (
 
 var errUnpacked = fmt.Errorf("it unpacks to more than %d bytes", int64(maxUnpacked))
 
-// bounded counts what is unpacked.
-type bounded struct {
+// metered counts what is unpacked.
+type metered struct {
 	ctx  context.Context
 	r    io.Reader
 	left int64
 }
 
-func (b *bounded) Read(p []byte) (int, error) {
+func (b *metered) Read(p []byte) (int, error) {
 	if err := b.ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -60,15 +61,15 @@ func unpack(ctx context.Context, r io.Reader) (io.Reader, func(), error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		return &bounded{ctx, gz, maxUnpacked}, func() {}, nil
+		return &metered{ctx, gz, maxUnpacked}, func() {}, nil
 	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
 		dec, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, nil, err
 		}
-		return &bounded{ctx, dec, maxUnpacked}, dec.Close, nil
+		return &metered{ctx, dec, maxUnpacked}, dec.Close, nil
 	}
-	return &bounded{ctx, in, maxUnpacked}, func() {}, nil
+	return &metered{ctx, in, maxUnpacked}, func() {}, nil
 }
 
 // walkTar reads a tar, compressed or not, with all that layers of images have: devices, absolute links, names that stand
@@ -80,7 +81,7 @@ func walkTar(ctx context.Context, r io.Reader, visit func(inspect.Entry, io.Read
 		return facts, err
 	}
 	defer done()
-	if b, ok := in.(*bounded); ok {
+	if b, ok := in.(*metered); ok {
 		if gz, ok := b.r.(*gzip.Reader); ok {
 			facts.Fields = gzipFields(gz.Header)
 		}
@@ -201,9 +202,9 @@ func (c *comparer) gzip(f file, a, b Source) error {
 			return c.fatal()
 		}
 		limit := min(maxInner, maxHeld-c.held)
-		plain[i], err = io.ReadAll(io.LimitReader(r, limit+1))
+		plain[i], err = bounded.Read(r, limit)
 		done()
-		if err != nil || int64(len(plain[i])) > limit {
+		if err != nil {
 			return c.fatal()
 		}
 		c.held += int64(len(plain[i]))

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -347,14 +348,11 @@ func (j *job) text() *document { return &document{max: min(maxText, j.MaxDocumen
 
 // whole reads the rest of a small stream.
 func whole(r io.Reader, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, ends(err)
+	b, err := bounded.Read(r, limit)
+	if bounded.IsTooLarge(err) {
+		err = fmt.Errorf("the document has %w", err)
 	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("the document is longer than %d bytes", limit)
-	}
-	return b, nil
+	return b, ends(err)
 }
 
 // zeros reads to the end, where nothing but zeros may be, and counts them.

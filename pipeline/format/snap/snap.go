@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/format/squashfs"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 )
 
 // bare is the base with nothing in it, which suits a static program: neither a shell nor a C library. /etc is the
@@ -157,7 +158,7 @@ func service(unit format.File, files []format.File) (app, error) {
 		return app{}, err
 	}
 	defer r.Close()
-	b, err := io.ReadAll(io.LimitReader(r, maxUnit))
+	b, err := bounded.Read(r, maxUnit)
 	if err != nil {
 		return app{}, err
 	}

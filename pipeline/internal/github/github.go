@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 )
 
@@ -202,12 +203,12 @@ func (c *Client) into(req *http.Request, out any, status int) (http.Header, erro
 // read reads an answer to its end and closes it.
 func (c *Client) read(res *http.Response) ([]byte, error) {
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, c.o.MaxAnswer+1))
-	switch {
-	case err != nil:
+	b, err := bounded.Read(res.Body, c.o.MaxAnswer)
+	if bounded.IsTooLarge(err) {
+		return nil, c.o.Fault(fmt.Errorf("%s answers with %w", plain(res.Request), err))
+	}
+	if err != nil {
 		return nil, c.o.Fault(fmt.Errorf("reading %s: %w", plain(res.Request), err))
-	case int64(len(b)) > c.o.MaxAnswer:
-		return nil, c.o.Fault(fmt.Errorf("%s answers with more than %d bytes", plain(res.Request), c.o.MaxAnswer))
 	}
 	return b, nil
 }

@@ -2,13 +2,13 @@ package announce
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf16"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -82,7 +82,7 @@ func head(name string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxNotes))
+	b, err := bounded.Head(f, maxNotes)
 	return string(b), err
 }
 

@@ -11,10 +11,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -25,6 +23,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 
 	"github.com/slipway-build/slipway/pipeline/git/branch"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
@@ -105,7 +104,7 @@ func New(o Options) (*Destination, error) {
 		d.charts = append(d.charts, p)
 	}
 	if f, ok := o.Release.File("charts/" + hubFile); ok {
-		b, err := readBounded(o.Release.Path(f.Path), maxHub)
+		b, err := readFile(o.Release.Path(f.Path), maxHub)
 		if err != nil {
 			return nil, err
 		}
@@ -120,7 +119,7 @@ func New(o Options) (*Destination, error) {
 // load reads a chart, which is the one that the manifest lists and says of itself what the manifest says of it.
 func load(rel publish.Release, c manifest.Chart) (packaged, error) {
 	f, _ := rel.File(c.Path)
-	b, err := readBounded(rel.Path(c.Path), maxChart)
+	b, err := readFile(rel.Path(c.Path), maxChart)
 	if err != nil {
 		return packaged{}, err
 	}
@@ -175,15 +174,10 @@ func (o Options) check() error {
 	return nil
 }
 
-func readBounded(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fault.Errorf(fault.Usage, "%s has more than %d bytes", name, limit)
+func readFile(name string, limit int64) ([]byte, error) {
+	b, err := bounded.File(name, limit)
+	if bounded.IsTooLarge(err) {
+		err = fault.New(fault.Usage, err)
 	}
 	return b, err
 }

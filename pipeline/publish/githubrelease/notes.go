@@ -2,14 +2,13 @@ package githubrelease
 
 import (
 	"fmt"
-	"io"
 	"net/url"
-	"os"
 	"path"
 	"regexp"
 	"strings"
 	"unicode/utf16"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -54,19 +53,13 @@ func notesOf(rel publish.Release) (string, error) {
 	if name == "" {
 		return "", nil
 	}
-	f, err := os.Open(rel.Path(name))
-	if err != nil {
-		return "", fmt.Errorf("reading notes: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxNotes+1))
-	if err != nil {
-		return "", fmt.Errorf("reading notes: %w", err)
-	}
+	b, err := bounded.File(rel.Path(name), maxNotes)
 	listed, _ := rel.File(name)
 	switch {
-	case len(b) > maxNotes:
+	case bounded.IsTooLarge(err):
 		return "", fault.Errorf(fault.Usage, "%s has more than %s; tell less", name, artifact.FormatSize(maxNotes))
+	case err != nil:
+		return "", fmt.Errorf("reading notes: %w", err)
 	case artifact.Sum(b) != listed.Digest:
 		return "", fault.Errorf(fault.Mismatch, "%s is not what the manifest says; build the release again", name)
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
@@ -137,26 +138,25 @@ func careful(c *http.Client, d time.Duration) *http.Client {
 	if c != nil && c.Transport != nil {
 		base = c.Transport
 	}
-	return &http.Client{Transport: bounded{base}, Timeout: timeout(d)}
+	return &http.Client{Transport: checked{base}, Timeout: timeout(d)}
 }
 
-type bounded struct{ base http.RoundTripper }
+type checked struct{ base http.RoundTripper }
 
-func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := b.base.RoundTrip(req)
+func (c checked) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := c.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
 	if err := wire.Expect(res, http.StatusOK); err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	body, err := bounded.Body(res, maxAnswer)
+	if bounded.IsTooLarge(err) {
+		return nil, fault.New(fault.Transient, err)
+	}
 	if err != nil {
 		return nil, err
-	}
-	if len(body) > maxAnswer {
-		return nil, fault.Errorf(fault.Transient, "%s answers with more than %d bytes", req.URL.Host, maxAnswer)
 	}
 	res.Body, res.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return res, nil

@@ -16,6 +16,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -157,7 +158,7 @@ func (g gatherer) document(d artifact.Digest, mediaType types.MediaType) (docume
 	if err != nil {
 		return document{}, err
 	}
-	b, err := readBounded(c.file)
+	b, err := readDocument(c.file)
 	if err != nil {
 		return document{}, err
 	}
@@ -205,15 +206,11 @@ func (g gatherer) document(d artifact.Digest, mediaType types.MediaType) (docume
 	return out, nil
 }
 
-func readBounded(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
-	if err == nil && len(b) > maxManifest {
-		err = fault.Errorf(fault.Mismatch, "%s is larger than the %d bytes that a registry takes", name, maxManifest)
+// readDocument reads a document of the layout, of at most what a registry takes.
+func readDocument(name string) ([]byte, error) {
+	b, err := bounded.File(name, maxManifest)
+	if bounded.IsTooLarge(err) {
+		err = fault.Errorf(fault.Mismatch, "%w, which no registry takes", err)
 	}
 	return b, err
 }
@@ -281,7 +278,7 @@ func (g gatherer) hub() (*document, error) {
 	if !ok {
 		return nil, nil
 	}
-	b, err := readBounded(g.rel.Path(f.Path))
+	b, err := readDocument(g.rel.Path(f.Path))
 	if err != nil {
 		return nil, err
 	}
@@ -391,7 +388,7 @@ func descriptor(d document) *v1.Descriptor {
 func (g gatherer) provenance() error {
 	m := g.rel.Manifest
 	name := signature.AttestationPath(m.Name, m.Version.String())
-	b, err := readBounded(g.rel.Path(name))
+	b, err := readDocument(g.rel.Path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

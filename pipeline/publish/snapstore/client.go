@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -445,7 +446,7 @@ func (d *Destination) json(ctx context.Context, method, at string, body []byte, 
 // the store says, in its own form of it.
 func decode(res *http.Response, out any, want ...int) error {
 	if !slices.Contains(want, res.StatusCode) {
-		b, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+		b, _ := bounded.Head(res.Body, 64<<10)
 		res.Body.Close()
 		var known struct {
 			Errors []json.RawMessage `json:"error_list"`

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -16,6 +15,7 @@ import (
 
 	gh "github.com/google/go-github/v60/github"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/internal/github"
 	"github.com/slipway-build/slipway/pipeline/publish"
@@ -125,12 +125,12 @@ func (c client) contents(ctx context.Context, r github.Repo, at, commit string, 
 	if res.StatusCode == http.StatusNotFound {
 		return blob{}, nil
 	}
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	b, err := bounded.Read(res.Body, maxAnswer)
 	switch {
+	case bounded.IsTooLarge(err) || raw && len(b) > maxRecipe:
+		return blob{there: true, odd: fmt.Sprintf("it has more than %d bytes", maxRecipe)}, nil
 	case err != nil:
 		return blob{}, wire.Fault(fmt.Errorf("reading %s in %s: %w", at, r, err))
-	case len(b) > maxAnswer || raw && len(b) > maxRecipe:
-		return blob{there: true, odd: fmt.Sprintf("it has more than %d bytes", maxRecipe)}, nil
 	case raw:
 		return blob{there: true, content: b}, nil
 	}

@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"unicode"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -49,7 +49,7 @@ func Expect(res *http.Response, want ...int) error {
 		return nil
 	}
 	defer res.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	body, _ := bounded.Head(res.Body, 64<<10)
 	e := &StatusError{Status: res.StatusCode, Message: Message(body)}
 	if res.Request != nil {
 		e.Method, e.URL = res.Request.Method, Redact(res.Request.URL)
@@ -130,13 +130,12 @@ func Message(body []byte) string {
 
 // ReadAll reads an answer of at most limit bytes and closes it.
 func ReadAll(res *http.Response, limit int64) ([]byte, error) {
-	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+	b, err := bounded.Body(res, limit)
+	if bounded.IsTooLarge(err) {
+		return nil, fault.Errorf(fault.Transient, "reading %s: %w", Redact(res.Request.URL), err)
+	}
 	if err != nil {
 		return nil, Fault(fmt.Errorf("reading %s: %w", Redact(res.Request.URL), err))
-	}
-	if int64(len(b)) > limit {
-		return nil, fault.Errorf(fault.Transient, "%s answers with more than %d bytes", Redact(res.Request.URL), limit)
 	}
 	return b, nil
 }

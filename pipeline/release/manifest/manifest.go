@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/internal/schema"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -189,12 +190,9 @@ func list[T any](s []T) []T {
 // releases in it, and checked so that every path in it is safe to join to a folder. A manifest of a later minor version is
 // read as far as it is known; one that only another version can read is a fault.Usage.
 func Decode(r io.Reader) (Release, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxSize+1))
+	b, err := bounded.Read(r, maxSize)
 	if err != nil {
 		return Release{}, fmt.Errorf("reading manifest: %w", err)
-	}
-	if len(b) > maxSize {
-		return Release{}, fmt.Errorf("reading manifest: it is larger than %d bytes", maxSize)
 	}
 	rel, err := decode(b)
 	if err != nil {
@@ -420,12 +418,9 @@ func Checksums(files []artifact.File) []byte {
 // ParseChecksums reads SHA256SUMS: digests by path. Both modes of sha256sum are read; a line of any other form, a path
 // that is not safe, two that are one file where letter case does not count, or no line at all is an error.
 func ParseChecksums(r io.Reader) (map[string]artifact.Digest, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxSize+1))
+	b, err := bounded.Read(r, maxSize)
 	if err != nil {
 		return nil, fmt.Errorf("reading checksums: %w", err)
-	}
-	if len(b) > maxSize {
-		return nil, fmt.Errorf("reading checksums: more than %d bytes", maxSize)
 	}
 	sums := map[string]artifact.Digest{}
 	var names []string

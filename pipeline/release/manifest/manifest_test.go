@@ -250,8 +250,8 @@ func TestDecode(t *testing.T) {
 		{"path", swap(`"path": "archives.txt"`, `"path": "../archives.txt"`), `path "../archives.txt" leaves its folder`},
 		{"path in JSON's spelling", swap(`"path": "archives.txt"`, `"path": "\u002e\u002e\u002farchives.txt"`), `path "../archives.txt" leaves its folder`},
 		{"zero byte", swap(`"path": "archives.txt"`, `"path": "a\u0000"`), "has a character that not every system allows"},
-		{"too large", good + strings.Repeat(" ", 16<<20), "it is larger than 16777216 bytes"},
 		{"too deep", strings.Repeat("[", 1<<20), "nested more than 32 deep"},
+		{"too large", good + strings.Repeat(" ", 16<<20), "more than 16777216 bytes"},
 	} {
 		r, err := manifest.Decode(strings.NewReader(tt.in))
 		if err == nil || !strings.HasPrefix(err.Error(), "reading manifest: ") || !strings.Contains(err.Error(), tt.want) {

@@ -24,6 +24,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -283,7 +284,7 @@ func callsPipeline(name string) bool {
 		return false
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	b, err := bounded.Head(f, 1<<20)
 	return err == nil && bytes.Contains(b, []byte("/pipeline/cli"))
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -123,12 +123,12 @@ func (c client) try(ctx context.Context, r request) (response, time.Duration, er
 		return response{}, 0, r.cause(err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	body, err := bounded.Read(res.Body, maxAnswer)
+	if bounded.IsTooLarge(err) {
+		return response{}, never, fmt.Errorf("it answers with %w", err)
+	}
 	if err != nil {
 		return response{}, 0, r.cause(err)
-	}
-	if len(body) > maxAnswer {
-		return response{}, never, fmt.Errorf("it answers with more than %d bytes", maxAnswer)
 	}
 	out := response{request: r, status: res.StatusCode, header: res.Header, body: body}
 	if res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout || res.StatusCode >= 500 {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -70,7 +71,7 @@ func readFile(name string) (Ledger, error) {
 
 // readAll reads one byte more than a ledger has, which Parse refuses.
 func readAll(r io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxSize+1))
+	b, err := bounded.Head(r, maxSize+1)
 	return b, fault.New(fault.Usage, err)
 }
 

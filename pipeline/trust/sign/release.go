@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path"
 	"slices"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -239,14 +239,9 @@ func (s *signing) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading release: %w", err)
 	}
-	f, err := s.root.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("reading release: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fault.Errorf(fault.Mismatch, "%s has more than %d bytes", name, maxFile)
+	b, err := bounded.FS(s.root.FS(), name, maxFile)
+	if bounded.IsTooLarge(err) {
+		err = fault.New(fault.Mismatch, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading release: %w", err)

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
@@ -123,10 +123,7 @@ func readSecret(what, name string) ([]byte, error) {
 	if err != nil {
 		return nil, fault.New(fault.Credentials, fmt.Errorf("reading %s: %s: %w", what, name, err))
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err == nil && len(b) > maxKeyFile {
-		err = fmt.Errorf("more than %d bytes", maxKeyFile)
-	}
+	b, err := bounded.Read(f, maxKeyFile)
 	if err != nil {
 		clear(b)
 		return nil, fault.New(fault.Credentials, fmt.Errorf("reading %s: %s: %w", what, name, err))
