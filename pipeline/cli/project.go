@@ -189,8 +189,11 @@ func (a *app) belongs(ctx context.Context, f finished) error {
 		return err
 	}
 	head, err := source.Head(ctx, f.root)
-	if err != nil || head == "" || head == rel.Commit {
-		return nil // without a repository there is no commit to be of
+	if err != nil {
+		return fmt.Errorf("comparing the release with the commit here: %w; name the folder to leave that out", err)
+	}
+	if head == "" || head == rel.Commit { // without a commit there is none to be of
+		return nil
 	}
 	return fault.Errorf(fault.Git, "%s has %s %s of commit %.12s, and this is commit %.12s; build this one, or name the folder to take what is in it",
 		display(f.dir), rel.Name, rel.Version, rel.Commit, head)

@@ -389,13 +389,17 @@ func Root(ctx context.Context, dir string) (string, error) {
 }
 
 // Head is the commit that is checked out in the work tree that dir is in, also in a shallow clone; "" where there is none
-// yet.
+// yet, or no repository.
 func Head(ctx context.Context, dir string) (string, error) {
 	r, err := at(dir)
 	if err != nil {
 		return "", err
 	}
-	return r.resolve(ctx, "HEAD")
+	head, err := r.resolve(ctx, "HEAD")
+	if git.KindOf(err) == git.NoRepository {
+		return "", nil
+	}
+	return head, err
 }
 
 // Has tells whether the repository has a commit.

@@ -142,6 +142,42 @@ func TestReadTags(t *testing.T) {
 	}
 }
 
+func TestHead(t *testing.T) {
+	t.Parallel()
+	head := func(dir string) string {
+		t.Helper()
+		id, err := source.Head(t.Context(), dir)
+		if err != nil {
+			t.Error(err)
+		}
+		return id
+	}
+	if got := head(t.TempDir()); got != "" {
+		t.Errorf("in no repository %q is checked out", got)
+	}
+	g := newRepo(t)
+	if got := head(g.dir); got != "" {
+		t.Errorf("without a commit %q is checked out", got)
+	}
+	one := g.commit("one")
+	two := g.commit("two")
+	if got := head(g.dir); got != two {
+		t.Errorf("%q is checked out, want %s", got, two)
+	}
+	g.git("checkout", "--quiet", "HEAD~1")
+	if got := head(g.dir); got != one {
+		t.Errorf("%q is checked out, want %s", got, one)
+	}
+	shallow := filepath.Join(t.TempDir(), "shallow")
+	g.git("clone", "--quiet", "--depth", "1", "file://"+g.dir, shallow)
+	if got := head(shallow); got != one {
+		t.Errorf("in a shallow clone %q is checked out, want %s", got, one)
+	}
+	if _, err := source.Head(t.Context(), filepath.Join(g.dir, "nowhere")); err == nil {
+		t.Error("a folder that is not there has a commit")
+	}
+}
+
 func TestReadHistory(t *testing.T) {
 	t.Parallel()
 	g := newRepo(t)
