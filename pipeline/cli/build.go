@@ -127,7 +127,7 @@ func (a *app) planCommand() *cobra.Command {
 				_, err = a.stdout.Write(b)
 				return err
 			}
-			return pl.Table(a.stdout, p.config.Publish.Destinations(p.config.Project, pl.Repositories()))
+			return pl.Table(a.stdout, p.config.Places(pl.Repositories()))
 		},
 	}
 	c.planFlags(cmd)

@@ -31,6 +31,7 @@ import (
 
 // publishChoices are the flags of publish.
 type publishChoices struct {
+	to                 string
 	destinations       string
 	trustedRoot        string
 	dryRun             bool
@@ -50,11 +51,13 @@ back, and only when all of that is right everywhere makes the release visible: i
 GitHub, chart repositories, and last what points at those. Whatever happens on the way, the same command goes on from
 there: what a destination holds already is left alone, and what other bytes hold is never replaced (exit 7).
 
+It goes to what stands below publish in slipway.yaml or, with --to, to the set of that name below destinations. What was
+done for one set is no business of another: each has a journal and receipts of its own.
+
 A version is published by a workflow alone, which shows by whose identity it runs. A person publishes snapshots, and
-anything to this machine: --destinations names a file that says what stands below publish in slipway.yaml, for a
-rehearsal or another environment. Tokens are read from the environment variables that the configuration names, and
+anything to this machine: --destinations names a file that says what otherwise stands below publish, for a rehearsal. Tokens are read from the environment variables that the configuration names, and
 those of registries also from Docker's configuration. What was done is in dist/publish.`,
-		Example: "  go run ./ci publish --dry-run\n  go run ./ci publish\n  go run ./ci publish --status\n  go run ./ci publish --destinations rehearsal.yaml",
+		Example: "  go run ./ci publish --dry-run\n  go run ./ci publish\n  go run ./ci publish --status\n  go run ./ci publish --to staging\n  go run ./ci publish --destinations rehearsal.yaml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.resumes = true
@@ -70,6 +73,7 @@ those of registries also from Docker's configuration. What was done is in dist/p
 	flags.BoolVar(&c.status, "status", false, "print how the release stands everywhere, as the destinations have it now")
 	flags.BoolVar(&c.deep, "deep", false, "with --status: fetch every byte and compare")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
+	flags.StringVar(&c.to, "to", "", "`name` of a set under destinations in slipway.yaml to publish to, instead of publish there")
 	flags.StringVar(&c.destinations, "destinations", "", "`file` that says where to publish, instead of publish in slipway.yaml")
 	flags.StringVar(&c.trustedRoot, "trusted-root", "", "`file` with the keys of Sigstore's services, to check signatures of a workflow with")
 	flags.BoolVar(&c.announce, "announce", false, "send announcements again, which are otherwise sent once")
@@ -117,14 +121,14 @@ func (a *app) publish(ctx context.Context, f finished, c publishChoices) (err er
 // returns ends that.
 func (s *shipment) openJournal(ctx context.Context) (end func() error, err error) {
 	if s.choices.dryRun || s.choices.status { // what is only looked at or told of leaves no trace
-		s.journal, err = publish.ReadJournal(s.rel.Dir, "", s.rel.Digest)
+		s.journal, err = publish.ReadJournal(s.rel.Dir, s.choices.to, s.rel.Digest)
 		return func() error { return nil }, err
 	}
 	unlock, err := publish.Lock(ctx, s.rel.Dir)
 	if err != nil {
 		return nil, err
 	}
-	if s.journal, err = publish.OpenJournal(s.rel.Dir, "", s.rel.Digest, time.Now); err != nil {
+	if s.journal, err = publish.OpenJournal(s.rel.Dir, s.choices.to, s.rel.Digest, time.Now); err != nil {
 		return nil, errors.Join(err, unlock())
 	}
 	return func() error { return errors.Join(s.journal.Close(), unlock()) }, nil
@@ -144,7 +148,7 @@ func (s *shipment) status(ctx context.Context) error {
 	if closing := s.display.Close(); closing != nil {
 		return closing
 	}
-	return errors.Join(s.app.printStatus(s.rel, result, s.choices.json), err, standing(result))
+	return errors.Join(s.printStatus(result, s.choices.json), err, standing(result))
 }
 
 // run publishes the release, or says what that would ask for.
@@ -167,7 +171,7 @@ func (s *shipment) run(ctx context.Context) error {
 		return err
 	}
 	// Receipts say how everything stands, also after a run that did not get to its end.
-	if written := publish.NewReceipts(s.rel, "", result).Write(s.rel.Dir); written != nil && err == nil {
+	if written := publish.NewReceipts(s.rel, s.choices.to, result).Write(s.rel.Dir); written != nil && err == nil {
 		err = written
 	}
 	if err != nil {
@@ -186,7 +190,7 @@ func (s *shipment) run(ctx context.Context) error {
 func (s *shipment) printResult(r publish.Result) error {
 	a := s.app
 	if s.choices.json {
-		return a.printStatus(s.rel, r, true)
+		return s.printStatus(r, true)
 	}
 	for _, o := range r.Outcomes {
 		if o.Error != "" {
@@ -237,8 +241,12 @@ func (a *app) whereTo(c publishChoices) (config.Config, config.Publish, error) {
 	if err != nil {
 		return cfg, config.Publish{}, err
 	}
+	if c.to != "" && c.destinations != "" {
+		return cfg, config.Publish{}, fault.Errorf(fault.Usage, "--to and --destinations: one names a set of slipway.yaml, the other a file; take one away")
+	}
 	if c.destinations == "" {
-		return cfg, cfg.Publish, nil
+		to, err := cfg.Set(c.to)
+		return cfg, to, fault.New(fault.Usage, err)
 	}
 	b, err := readConfiguration(c.destinations)
 	if err != nil {
@@ -420,9 +428,10 @@ func standing(r publish.Result) error {
 }
 
 // printStatus tells how the release stands.
-func (a *app) printStatus(rel publish.Release, r publish.Result, asJSON bool) error {
+func (s *shipment) printStatus(r publish.Result, asJSON bool) error {
+	a, rel := s.app, s.rel
 	if asJSON {
-		b, err := canonjson.Indent(publish.NewReceipts(rel, "", r))
+		b, err := canonjson.Indent(publish.NewReceipts(rel, s.choices.to, r))
 		if err != nil {
 			return err
 		}

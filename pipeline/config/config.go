@@ -28,22 +28,23 @@ const (
 
 // Config is the content of slipway.yaml.
 type Config struct {
-	Version  int               `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
-	Project  Project           `yaml:"project" required:"true" doc:"What is released."`
-	Go       string            `yaml:"go" doc:"Go release that compiles the project. Default, as the lock command finds it: the toolchain line of go.mod, else the release that is locked or runs, if the go line allows it. The lock pins it by checksum." example:"1.26.8"`
-	Binaries []Binary          `yaml:"binaries" doc:"Programs to compile. A release may do without: of charts alone, say."`
-	Archives Archives          `yaml:"archives" doc:"Archives that people download: one for each target, with all binaries that have it."`
-	Images   []Image           `yaml:"images" doc:"Container images."`
-	Bases    map[string]string `yaml:"bases" doc:"Base image of a distribution instead of the usual one, by the name of the distribution. The lock pins it by digest." example:"alpine: docker.io/library/alpine:3.22"`
-	Charts   []Chart           `yaml:"charts" doc:"Helm charts."`
-	Packages []Package         `yaml:"packages" doc:"Install packages, and what package managers read that fetch the archives."`
-	Download Template          `yaml:"download" doc:"URL of the folder that people fetch the archives of a release from. Default, for a project on GitHub: its release of the tag." example:"https://downloads.example.com/tool/{{ .Version }}"`
-	Notes    Notes             `yaml:"notes" doc:"Where the release notes come from."`
-	Hub      Hub               `yaml:"artifactHub" doc:"What Artifact Hub is told of the charts."`
-	Signing  Signing           `yaml:"signing" doc:"Who signs a release. Verifying asks for what is named here."`
-	Publish  Publish           `yaml:"publish" doc:"Where a release goes."`
-	Mirrors  map[string]string `yaml:"mirrors" doc:"Registry to read bases from instead of another, by the host it stands in for. The digest decides what is accepted." example:"docker.io: mirror.example.com/hub"`
-	Test     Test              `yaml:"test" doc:"What the test command runs."`
+	Version      int                `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
+	Project      Project            `yaml:"project" required:"true" doc:"What is released."`
+	Go           string             `yaml:"go" doc:"Go release that compiles the project. Default, as the lock command finds it: the toolchain line of go.mod, else the release that is locked or runs, if the go line allows it. The lock pins it by checksum." example:"1.26.8"`
+	Binaries     []Binary           `yaml:"binaries" doc:"Programs to compile. A release may do without: of charts alone, say."`
+	Archives     Archives           `yaml:"archives" doc:"Archives that people download: one for each target, with all binaries that have it."`
+	Images       []Image            `yaml:"images" doc:"Container images."`
+	Bases        map[string]string  `yaml:"bases" doc:"Base image of a distribution instead of the usual one, by the name of the distribution. The lock pins it by digest." example:"alpine: docker.io/library/alpine:3.22"`
+	Charts       []Chart            `yaml:"charts" doc:"Helm charts."`
+	Packages     []Package          `yaml:"packages" doc:"Install packages, and what package managers read that fetch the archives."`
+	Download     Template           `yaml:"download" doc:"URL of the folder that people fetch the archives of a release from. Default, for a project on GitHub: its release of the tag." example:"https://downloads.example.com/tool/{{ .Version }}"`
+	Notes        Notes              `yaml:"notes" doc:"Where the release notes come from."`
+	Hub          Hub                `yaml:"artifactHub" doc:"What Artifact Hub is told of the charts."`
+	Signing      Signing            `yaml:"signing" doc:"Who signs a release. Verifying asks for what is named here."`
+	Publish      Publish            `yaml:"publish" doc:"Where a release goes."`
+	Destinations map[string]Publish `yaml:"destinations" doc:"Further sets of places that a release may go to, each by its name and with the keys of publish. The publish command goes to one with --to." example:"staging: {folder: /srv/staging, github: {release: none}}"`
+	Mirrors      map[string]string  `yaml:"mirrors" doc:"Registry to read bases from instead of another, by the host it stands in for. The digest decides what is accepted." example:"docker.io: mirror.example.com/hub"`
+	Test         Test               `yaml:"test" doc:"What the test command runs."`
 
 	where yamldoc.Positions
 }
@@ -236,6 +237,9 @@ func (c Config) validate() error {
 	v.hub(c.Hub)
 	v.signing(c.Signing)
 	v.publish("publish", c.Publish)
+	for _, set := range sortedKeys(c.Destinations) {
+		v.set(set, c.Destinations[set], c.Project)
+	}
 	v.test(c.Test)
 	return v.Err()
 }

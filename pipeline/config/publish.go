@@ -91,6 +91,49 @@ func (v *validator) publish(prefix string, p Publish) {
 	v.web(join(prefix, "issuer"), p.Issuer)
 }
 
+// setName is the name of a set of destinations. Publishing keeps its record in a folder of that name.
+var setName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
+
+// set checks a set of destinations. Whether a release of it is to be on GitHub, where the default makes one, has to be said:
+// who leaves it out of a rehearsal does not mean to make one.
+func (v *validator) set(name string, p Publish, of Project) {
+	at := "destinations." + name
+	if !setName.MatchString(name) {
+		v.At(at, "%.60q is not the name of a set: lower-case letters, digits and -", name)
+	}
+	v.publish(at, p)
+	if p.GitHub == (GitHub{}) && p.GitHub.RepositoryOf(of) != "" {
+		v.At(at, "github is missing: say release: none, or release: public for one at %s", of.Repository)
+	}
+}
+
+// Places are all places of all sets that a release goes to, given the repositories of its images and charts. The kind of one
+// of a named set begins with the name.
+func (c Config) Places(repositories []string) []Destination {
+	all := c.Publish.Destinations(c.Project, repositories)
+	for _, set := range sortedKeys(c.Destinations) {
+		for _, d := range c.Destinations[set].Destinations(c.Project, repositories) {
+			all = append(all, Destination{set + ": " + d.Kind, d.Where})
+		}
+	}
+	return all
+}
+
+// Set is the set of destinations of that name; "" is what stands below publish. The error names the sets that there are.
+func (c Config) Set(name string) (Publish, error) {
+	if name == "" {
+		return c.Publish, nil
+	}
+	if p, ok := c.Destinations[name]; ok {
+		return p, nil
+	}
+	names := sortedKeys(c.Destinations)
+	if len(names) == 0 {
+		return Publish{}, fmt.Errorf("there is no set of destinations %.60q: %s has none; add it under destinations", name, FileName)
+	}
+	return Publish{}, fmt.Errorf("there is no set of destinations %.60q%s; there is %s", name, yamldoc.DidYouMean(name, names), strings.Join(names, ", "))
+}
+
 // Destination is a place that a release goes to, for people.
 type Destination struct{ Kind, Where string }
 

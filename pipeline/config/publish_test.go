@@ -108,6 +108,22 @@ publish:
 	if !slices.Equal(got, want) {
 		t.Errorf("destinations are %q, want %q", got, want)
 	}
+	c.Destinations = map[string]Publish{"staging": {Folder: "/srv", GitHub: GitHub{Release: "none"}}, "b": {GitHub: GitHub{Release: "none"}}}
+	places := c.Places([]string{"ghcr.io/owner/tool"})
+	if more := places[len(want):]; !slices.Equal(more, []Destination{{"b: registry", "ghcr.io/owner/tool"}, {"staging: registry", "ghcr.io/owner/tool"}, {"staging: folder", "/srv"}}) {
+		t.Errorf("the named sets go to %q", more)
+	}
+	for name, want := range map[string]string{
+		"": "", "staging": "",
+		"stagin": `there is no set of destinations "stagin"; did you mean "staging"?; there is b, staging`,
+	} {
+		if _, err := c.Set(name); (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("set %q: %v, want %q", name, err, want)
+		}
+	}
+	if _, err := (Config{}).Set("staging"); err == nil || err.Error() != `there is no set of destinations "staging": slipway.yaml has none; add it under destinations` {
+		t.Errorf("a set of none: %v", err)
+	}
 	if taps := c.Publish.Taps(); taps["winget"].PullRequest != "always" || taps["winget"].Upstream != WingetUpstream || len(taps) != 1 {
 		t.Errorf("taps are %v", taps)
 	}

@@ -88,6 +88,8 @@ func schemaOf(t reflect.Type) map[string]any {
 		return map[string]any{"$ref": "#/$defs/template"}
 	case t == reflect.TypeFor[artifact.Platform]():
 		return map[string]any{"$ref": "#/$defs/platform"}
+	case t == reflect.TypeFor[map[string]Publish]():
+		return map[string]any{"type": "object", "additionalProperties": map[string]any{"$ref": "#/properties/publish"}}
 	}
 	switch t.Kind() {
 	case reflect.Struct:

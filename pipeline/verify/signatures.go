@@ -107,7 +107,7 @@ func Uncompared(rel manifest.Release, p string) string {
 		return "the signed provenance: it has the times of the run beside what the release says without them"
 	case isSignature(rel, p):
 		return "a signature: each holder of a key makes another, at another time"
-	case slices.Contains(uncompared, p):
+	case isUncompared(p):
 		return "tells of the machine that built or published"
 	}
 	return ""
