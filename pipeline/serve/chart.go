@@ -33,6 +33,7 @@ type chart struct {
 	metadata
 	version version.Version
 	file    artifact.File
+	size    int // bytes of its Chart.yaml
 }
 
 // metadata is what an index has of a Chart.yaml (https://helm.sh/docs/topics/charts/#the-chartyaml-file).
@@ -78,7 +79,7 @@ func loadChart(dir *os.Root, c manifest.Chart, f artifact.File) (chart, error) {
 	if artifact.Sum(b) != f.Digest {
 		return chart{}, errors.New("it is not the file that the manifest lists")
 	}
-	m, err := readChart(bytes.NewReader(b), c.Name)
+	m, size, err := readChart(bytes.NewReader(b), c.Name)
 	if err != nil {
 		return chart{}, err
 	}
@@ -92,41 +93,41 @@ func loadChart(dir *os.Root, c manifest.Chart, f artifact.File) (chart, error) {
 	if err := artifact.CheckPath(m.Name); err != nil || strings.Contains(m.Name, "/") {
 		return chart{}, fmt.Errorf("chart name %q cannot stand in a path", m.Name)
 	}
-	return chart{m, v, f}, nil
+	return chart{m, v, f, size}, nil
 }
 
-// readChart reads the Chart.yaml of a packed chart, which stands in the folder that is named as the chart.
-func readChart(r io.Reader, name string) (metadata, error) {
+// readChart reads the Chart.yaml of a packed chart, which stands in the folder that is named as the chart, and has size
+// bytes.
+func readChart(r io.Reader, name string) (m metadata, size int, err error) {
 	zr, err := gzip.NewReader(r)
 	if err != nil {
-		return metadata{}, fmt.Errorf("unpacking: %w", err)
+		return metadata{}, 0, fmt.Errorf("unpacking: %w", err)
 	}
 	tr := tar.NewReader(io.LimitReader(zr, maxUnpacked))
 	for range maxEntries {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			return metadata{}, fmt.Errorf("it has no %s/Chart.yaml", name)
+			return metadata{}, 0, fmt.Errorf("it has no %s/Chart.yaml", name)
 		}
 		if err != nil {
-			return metadata{}, fmt.Errorf("unpacking: %w", err)
+			return metadata{}, 0, fmt.Errorf("unpacking: %w", err)
 		}
 		if h.Name != name+"/Chart.yaml" || h.Typeflag != tar.TypeReg {
 			continue
 		}
 		if h.Size > maxChartYAML {
-			return metadata{}, fmt.Errorf("its Chart.yaml has %d bytes; at most %d are read", h.Size, maxChartYAML)
+			return metadata{}, 0, fmt.Errorf("its Chart.yaml has %d bytes; at most %d are read", h.Size, maxChartYAML)
 		}
 		b, err := io.ReadAll(tr)
 		if err != nil {
-			return metadata{}, fmt.Errorf("unpacking: %w", err)
+			return metadata{}, 0, fmt.Errorf("unpacking: %w", err)
 		}
-		var m metadata
 		if err := yaml.Unmarshal(b, &m); err != nil {
-			return metadata{}, fmt.Errorf("reading Chart.yaml: %w", err)
+			return metadata{}, 0, fmt.Errorf("reading Chart.yaml: %w", err)
 		}
-		return m, nil
+		return m, len(b), nil
 	}
-	return metadata{}, fmt.Errorf("it has more than %d files", maxEntries)
+	return metadata{}, 0, fmt.Errorf("it has more than %d files", maxEntries)
 }
 
 // fileName is the name of a packed chart, which Helm and its repositories agree on.

@@ -41,15 +41,17 @@ const (
 	// routeDownload has every file whose name is its own in one folder, as a release on GitHub has them: it is what an
 	// install script fetches from.
 	routeDownload route = "download"
-	routeListing  route = "releases.json"
-	routeLedger   route = "ledger.jsonl"
-	routeIndex    route = "chart-index"
-	routeChart    route = "chart"
-	routeRobots   route = "robots"
-	routeHealth   route = "healthz"
-	routeReady    route = "readyz"
-	routeMetrics  route = "metrics"
-	routeOther    route = "other"
+	// routeLatest leads to the highest stable version, or to its files under the names of routeDownload.
+	routeLatest  route = "latest"
+	routeListing route = "releases.json"
+	routeLedger  route = "ledger.jsonl"
+	routeIndex   route = "chart-index"
+	routeChart   route = "chart"
+	routeRobots  route = "robots"
+	routeHealth  route = "healthz"
+	routeReady   route = "readyz"
+	routeMetrics route = "metrics"
+	routeOther   route = "other"
 )
 
 // probe tells routes that are answered however busy the server is.
@@ -75,12 +77,19 @@ func find(p string) (route, []string) {
 	case "/metrics":
 		return routeMetrics, nil
 	}
+	if rest, ok := strings.CutPrefix(p, "/latest"); ok && (rest == "" || rest[0] == '/') {
+		if file := strings.TrimPrefix(rest, "/"); !strings.Contains(file, "/") {
+			return routeLatest, []string{"", file}
+		}
+	}
 	if name, ok := strings.CutPrefix(p, "/charts/"); ok && !strings.Contains(name, "/") {
 		return routeChart, []string{name}
 	}
 	if rest, ok := strings.CutPrefix(p, "/releases/"); ok {
 		parts := strings.SplitN(rest, "/", 4)
 		switch {
+		case (len(parts) == 2 || len(parts) == 3) && parts[1] == "latest":
+			return routeLatest, []string{parts[0], strings.Join(parts[2:], "")}
 		case len(parts) == 4 && parts[2] == "files":
 			return routeFile, []string{parts[0], parts[1], parts[3]}
 		case len(parts) == 4 && parts[2] == "download" && !strings.Contains(parts[3], "/"):
@@ -175,7 +184,9 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 	}
 	switch name {
 	case routeHome:
-		return shelf.home.serve(w, r)
+		return home(w, r, shelf)
+	case routeLatest:
+		return latest(w, r, shelf, parts[0], parts[1])
 	case routeListing:
 		return shelf.listing.serve(w, r)
 	case routeLedger:
@@ -192,29 +203,86 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 		return errNotFound
 	}
 	found, ok := shelf.byPath[parts[0]+"/"+parts[1]]
-	switch {
-	case !ok:
+	if !ok {
 		return errNotFound
-	case name == routeFile:
-		if f, ok := found.files[parts[2]]; ok {
+	}
+	if name == routeRelease && len(parts) == 2 {
+		redirect(w, http.StatusPermanentRedirect, url.PathEscape(parts[1])+"/")
+		return nil
+	}
+	opened, err := s.library.contents(found)
+	if err != nil {
+		return err
+	}
+	switch name {
+	case routeFile, routeDownload:
+		p := parts[2]
+		if name == routeDownload {
+			p = opened.flat[p]
+		}
+		if f, ok := opened.files[p]; ok {
 			return s.file(w, r, item{found, f})
 		}
 		return errNotFound
-	case name == routeDownload:
-		if p := found.flat[parts[2]]; p != "" {
-			return s.file(w, r, item{found, found.files[p]})
-		}
-		return errNotFound
-	case len(parts) == 2:
-		w.Header().Set("Location", url.PathEscape(parts[1])+"/") // relative, so that it holds behind any prefix
-		w.WriteHeader(http.StatusPermanentRedirect)
-		return nil
 	}
-	page, err := releasePage(shelf, found)
+	page, err := releasePage(shelf, opened)
 	if err != nil {
 		return err
 	}
 	return page.serve(w, r)
+}
+
+// home shows a page of the list of releases.
+func home(w *response, r *http.Request, shelf *shelf) error {
+	q, page := r.URL.Query(), 1
+	if text := q.Get("page"); text != "" {
+		var err error
+		if page, err = strconv.Atoi(text); err != nil {
+			return errNotFound
+		}
+	}
+	text := strings.TrimSpace(q.Get("q"))
+	if kept, ok := shelf.pages.Load(page); ok && text == "" {
+		return kept.(document).serve(w, r)
+	}
+	d, err := homePage(shelf, text, page)
+	if err != nil {
+		return err
+	}
+	if text == "" {
+		shelf.pages.Store(page, d)
+	}
+	return d.serve(w, r)
+}
+
+// latest leads to the highest stable version of a project, "" for the only one that is here, or to one of its files. Where
+// it leads to changes with the next release, so nothing keeps the answer.
+func latest(w *response, r *http.Request, shelf *shelf, name, file string) error {
+	up := strings.Repeat("../", strings.Count(r.URL.Path, "/")-1)
+	if name == "" {
+		if len(shelf.latest) != 1 {
+			return errNotFound
+		}
+		for name = range shelf.latest {
+		}
+	}
+	found := shelf.latest[name]
+	if found == nil {
+		return errNotFound
+	}
+	to := up + "releases/" + link(found.key()) + "/"
+	if file != "" {
+		to += "download/" + url.PathEscape(file)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	redirect(w, http.StatusFound, to)
+	return nil
+}
+
+// redirect leads to another address, which is relative, so that it holds behind any prefix.
+func redirect(w *response, code int, to string) {
+	w.Header().Set("Location", to)
+	w.WriteHeader(code)
 }
 
 // plain tells whether a path has one way only to be read: nothing in it is there to be cleaned, and no separator or

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
-	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/trust/ledger"
 )
 
@@ -79,7 +78,7 @@ func (h *history) standing(r *release) *standing {
 	var s standing
 	about := h.entries[r.key()]
 	for i, e := range slices.Backward(about) {
-		if e.Manifest == r.digest() {
+		if e.Manifest == r.digest {
 			s.Last = &about[i]
 			break
 		}
@@ -87,9 +86,6 @@ func (h *history) standing(r *release) *standing {
 	}
 	return &s
 }
-
-// digest is that of release.json.
-func (r *release) digest() artifact.Digest { return r.files[manifest.FileName].Digest }
 
 // judgement is a verdict on the page of a release.
 type judgement struct {
@@ -115,7 +111,7 @@ func (h *history) judgements(r *release) (shown []judgement, more int) {
 		if len(shown) == maxVerdicts {
 			break
 		}
-		shown = append(shown, judgement{e, e.Manifest != r.digest()})
+		shown = append(shown, judgement{e, e.Manifest != r.digest})
 	}
 	return shown, len(about) - len(shown)
 }

@@ -9,25 +9,31 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // Bounds on the folder of releases.
 const (
-	maxDepth     = 2         // folders between the root and a release
-	maxFolders   = 10_000    // looked into
-	maxReleases  = 1_000     // served
-	maxManifest  = 16 << 20  // bytes of one release.json or SHA256SUMS
-	maxManifests = 128 << 20 // bytes of all of them
+	maxDepth    = 2         // folders between the root and a release
+	maxBroken   = 1_000     // folders that are listed as broken
+	maxManifest = 16 << 20  // bytes of one release.json or SHA256SUMS
+	maxCharts   = 128 << 20 // bytes of the Chart.yaml of all charts
+	maxOpen     = 32 << 20  // bytes of the manifests of releases that are kept in memory
 )
+
+// maxFolders bounds the entries of folders that are looked through. It is a variable for a test.
+var maxFolders = 100_000
 
 // library is the folder of releases and what was last seen in it.
 type library struct {
@@ -40,6 +46,10 @@ type library struct {
 	scanned  atomic.Int64 // when the last scan began, in Unix nanoseconds
 	scans    atomic.Int64
 	failures atomic.Int64
+
+	opening sync.Mutex // one manifest is read at a time, so that many requests take the memory of one
+	mu      sync.Mutex
+	open    []*opened // the one that was asked for last, last
 }
 
 // current returns the releases as they were last seen, nil before the first scan ended, and never waits: if it is time
@@ -84,26 +94,45 @@ func (l *library) ready() error {
 
 // shelf is what a scan found. It is never changed.
 type shelf struct {
-	releases []*release // by name, then the newest version first
-	broken   []broken   // by folder
+	releases []*release          // by name, then the newest version first
+	latest   map[string]*release // by name, the highest stable version that is for publication
+	broken   []broken            // by folder
+	found    []*release          // as the scan found them, and what it could not read, to see whether a further one finds more
+	failed   []broken
 	byPath   map[string]*release
 	charts   map[string]item // by file name
 	problems map[*release][]string
 	history  *history // nil for no ledger
 	index    document // of the Helm repository
 	listing  document // for programs
-	home     document // for people
+	pages    sync.Map // for people, by number: those that were asked for
 }
 
-// release is a folder with a manifest, or one that should have had one.
+// release is what is kept in memory of each release: enough to list it.
 type release struct {
-	manifest.Release
-	dir      string                   // below the root, slash-separated
-	seen     []fs.FileInfo            // release.json and SHA256SUMS, by which a change is noticed
-	files    map[string]artifact.File // what can be fetched
-	flat     map[string]string        // paths by the last part, for who knows no folders; those that only one file has
+	Name          string
+	Version       version.Version
+	Time          time.Time
+	Commit        string
+	Unpublishable []string
+	Archives      int // how many there are
+	Images        int
+	Charts        int
+
+	dir      string          // below the root, slash-separated
+	seen     []fs.FileInfo   // release.json and SHA256SUMS, by which a change is noticed
+	digest   artifact.Digest // of release.json
 	charts   []chart
 	problems []string // that leave the rest of the release good
+}
+
+// opened is a release with all that its manifest says, which is kept of those that were asked for last.
+type opened struct {
+	*release
+	manifest manifest.Release
+	files    map[string]artifact.File // what can be fetched
+	flat     map[string]string        // paths by the last part, for who knows no folders; those that only one file has
+	size     int64                    // bytes of release.json and SHA256SUMS
 }
 
 // broken is a folder that looks like a release and cannot be served.
@@ -140,25 +169,30 @@ func scan(name string, last *shelf) (*shelf, error) {
 	if err := s.folder(".", 0); err != nil {
 		return nil, fmt.Errorf("reading releases: %w", err)
 	}
+	s.loadAll()
 	// Beside one release.json there is no ledger: it would be a file that the release does not list.
 	if _, err := root.Lstat(manifest.FileName); err == nil {
-		return arrange(s.found, s.broken, nil)
+		told = nil
+	} else {
+		told = readHistory(root, told)
 	}
-	return arrange(s.found, s.broken, readHistory(root, told))
+	if last != nil && last.history == told && slices.Equal(last.found, s.found) && slices.Equal(last.failed, s.broken) {
+		return last, nil // nothing has changed, so neither has what is shown
+	}
+	return arrange(s.found, s.broken, told)
 }
 
 type scanner struct {
-	root     *os.Root
-	known    map[string]*release
-	found    []*release
-	broken   []broken
-	folders  int
-	releases int
-	bytes    int64
+	root    *os.Root
+	known   map[string]*release
+	found   []*release
+	fresh   []int // those of found that are to be read
+	broken  []broken
+	entries int
 }
 
 func (s *scanner) fail(dir, format string, args ...any) {
-	if len(s.broken) < maxReleases {
+	if len(s.broken) < maxBroken {
 		s.broken = append(s.broken, broken{dir, fmt.Sprintf(format, args...)})
 	}
 }
@@ -196,63 +230,146 @@ func (s *scanner) folder(dir string, depth int) error {
 	return nil
 }
 
-// list reads a folder, as far as the bound on folders goes.
+// list reads a folder, as far as the bound on entries goes.
 func (s *scanner) list(dir string) ([]fs.DirEntry, error) {
 	f, err := s.root.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	entries, err := f.ReadDir(maxFolders - s.folders + 1)
+	entries, err := f.ReadDir(maxFolders - s.entries + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	s.folders += len(entries)
-	if s.folders > maxFolders {
+	s.entries += len(entries)
+	if s.entries > maxFolders {
 		s.fail(dir, "more than %d entries to look through; the rest is not shown", maxFolders)
 		entries = entries[:max(0, len(entries)-1)]
-		s.folders = maxFolders
+		s.entries = maxFolders
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return entries, nil
 }
 
+// release notes a release, to be read unless it is known as it is.
 func (s *scanner) release(dir string) {
-	if s.releases++; s.releases > maxReleases {
-		if s.releases == maxReleases+1 {
-			s.fail(dir, "more than %d releases; the rest is not shown", maxReleases)
-		}
-		return
-	}
-	sub, err := s.root.OpenRoot(dir)
+	seen, err := stampOf(s.root, dir)
 	if err != nil {
 		s.fail(dir, "reading: %v", err)
-		return
-	}
-	defer sub.Close()
-	seen, err := stamp(sub)
-	if err != nil {
-		s.fail(dir, "reading: %v", err)
-		return
-	}
-	for _, info := range seen {
-		s.bytes += info.Size()
-	}
-	if s.bytes > maxManifests {
-		s.fail(dir, "the manifests of all releases have more than %d bytes", maxManifests)
 		return
 	}
 	if known, ok := s.known[dir]; ok && same(known.seen, seen) {
 		s.found = append(s.found, known)
 		return
 	}
-	r, err := load(sub)
-	if err != nil {
-		s.fail(dir, "%v", err)
-		return
+	s.fresh = append(s.fresh, len(s.found))
+	s.found = append(s.found, &release{dir: dir, seen: seen})
+}
+
+// loadAll reads the releases that are not known, as many at a time as there are processors.
+func (s *scanner) loadAll() {
+	errs := make([]error, len(s.found))
+	work := make(chan int)
+	var g sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(s.fresh)) {
+		g.Go(func() {
+			for i := range work {
+				var o *opened
+				if o, errs[i] = load(s.root, s.found[i].dir, s.found[i].seen, true); errs[i] == nil {
+					s.found[i] = o.release
+				}
+			}
+		})
 	}
-	r.dir, r.seen = dir, seen
-	s.found = append(s.found, r)
+	for _, i := range s.fresh {
+		work <- i
+	}
+	close(work)
+	g.Wait()
+
+	found, charts := s.found[:0], 0
+	for i, r := range s.found {
+		if errs[i] != nil {
+			s.fail(r.dir, "%v", errs[i])
+			continue
+		}
+		for _, c := range r.charts {
+			charts += c.size
+		}
+		if charts > maxCharts {
+			s.fail(r.dir, "the charts of all releases have more than %d bytes of Chart.yaml", maxCharts)
+			continue
+		}
+		found = append(found, r)
+	}
+	s.found = found
+}
+
+// stampOf is the stamp of a folder below the root.
+func stampOf(root *os.Root, dir string) ([]fs.FileInfo, error) {
+	sub, err := root.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer sub.Close()
+	return stamp(sub)
+}
+
+// contents are all that is known of a release, which is read again where it was not asked for lately.
+func (l *library) contents(r *release) (*opened, error) {
+	if o := l.recent(r); o != nil {
+		return o, nil
+	}
+	l.opening.Lock()
+	defer l.opening.Unlock()
+	if o := l.recent(r); o != nil {
+		return o, nil
+	}
+	root, err := os.OpenRoot(l.root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	seen, err := stampOf(root, r.dir)
+	if err != nil || !same(seen, r.seen) {
+		l.expire()
+		return nil, errChanging
+	}
+	o, err := load(root, r.dir, seen, false)
+	if err != nil || o.digest != r.digest {
+		l.expire()
+		return nil, errChanging
+	}
+	o.release = r
+	l.keep(o)
+	return o, nil
+}
+
+// recent is a release that is kept.
+func (l *library) recent(r *release) *opened {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.open, func(o *opened) bool { return o.release == r })
+	if i < 0 {
+		return nil
+	}
+	o := l.open[i]
+	l.open = append(slices.Delete(l.open, i, i+1), o)
+	return o
+}
+
+// keep keeps a release, in the place of those that nobody asked for since.
+func (l *library) keep(o *opened) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = append(l.open, o)
+	var size int64
+	for i, o := range slices.Backward(l.open) {
+		if size += o.size; size > maxOpen && i < len(l.open)-1 {
+			l.open = slices.Delete(l.open, 0, i+1)
+			return
+		}
+	}
 }
 
 // stamp is what a folder's release is recognised by.
@@ -278,9 +395,14 @@ func same(a, b []fs.FileInfo) bool {
 	})
 }
 
-// load reads a release. Its manifest and its checksums must agree, or none of it is served; a chart that cannot be read
-// only keeps itself out of the Helm repository.
-func load(dir *os.Root) (*release, error) {
+// load reads the release in a folder below the root. Its manifest and its checksums must agree, or none of it is served; a
+// chart that cannot be read only keeps itself out of the Helm repository. Charts are read if that is asked for.
+func load(root *os.Root, at string, seen []fs.FileInfo, withCharts bool) (*opened, error) {
+	dir, err := root.OpenRoot(at)
+	if err != nil {
+		return nil, fmt.Errorf("reading: %w", err)
+	}
+	defer dir.Close()
 	raw, err := read(dir, manifest.FileName, maxManifest)
 	if err != nil {
 		return nil, err
@@ -300,7 +422,13 @@ func load(dir *os.Root) (*release, error) {
 	if !bytes.Equal(sums, manifest.Checksums(append(slices.Clone(m.Files), self))) {
 		return nil, fmt.Errorf("%s does not say what %s says; `slipway verify` tells where", manifest.ChecksumsName, manifest.FileName)
 	}
-	r := &release{Release: m, files: make(map[string]artifact.File, len(m.Files)+2)}
+	r := &opened{
+		release: &release{
+			Name: m.Name, Version: m.Version, Time: m.Time, Commit: m.Commit, Unpublishable: m.Unpublishable,
+			Archives: len(m.Archives), Images: len(m.Images), Charts: len(m.Charts), dir: at, seen: seen, digest: self.Digest,
+		},
+		manifest: m, files: make(map[string]artifact.File, len(m.Files)+2), flat: map[string]string{}, size: int64(len(raw) + len(sums)),
+	}
 	for _, f := range m.Files {
 		r.files[f.Path] = f
 	}
@@ -311,13 +439,15 @@ func load(dir *os.Root) (*release, error) {
 	if err := signatures(dir, r); err != nil {
 		r.problems = append(r.problems, fmt.Sprintf("its signatures are not served: %v", err))
 	}
-	r.flat = map[string]string{}
 	for p := range r.files {
 		if _, taken := r.flat[path.Base(p)]; taken {
 			r.flat[path.Base(p)] = ""
 		} else {
 			r.flat[path.Base(p)] = p
 		}
+	}
+	if !withCharts {
+		return r, nil
 	}
 	for _, c := range m.Charts {
 		loaded, err := loadChart(dir, c, r.files[c.Path])
@@ -337,9 +467,9 @@ const (
 )
 
 // signatures adds the files that a signing wrote, which no manifest lists.
-func signatures(dir *os.Root, r *release) error {
+func signatures(dir *os.Root, r *opened) error {
 	names := []string{signature.ChecksumsBundle, signature.ManifestBundle, signature.LayoutDir + "/oci-layout", signature.LayoutDir + "/index.json"}
-	if r.Provenance != "" {
+	if r.manifest.Provenance != "" {
 		names = append(names, signature.AttestationPath(r.Name, r.Version.String()))
 	}
 	const blobs = signature.LayoutDir + "/blobs/sha256"
@@ -401,7 +531,7 @@ func read(dir *os.Root, name string, limit int64) ([]byte, error) {
 // arrange sorts what was found and writes the documents that show it.
 func arrange(found []*release, failed []broken, told *history) (*shelf, error) {
 	s := &shelf{
-		broken: failed, byPath: make(map[string]*release, len(found)),
+		found: slices.Clone(found), failed: slices.Clone(failed), broken: failed, byPath: make(map[string]*release, len(found)), latest: map[string]*release{},
 		charts: map[string]item{}, problems: map[*release][]string{}, history: told,
 	}
 	for _, r := range found {
@@ -419,13 +549,15 @@ func arrange(found []*release, failed []broken, told *history) (*shelf, error) {
 	slices.SortFunc(s.broken, func(a, b broken) int {
 		return cmp.Or(strings.Compare(a.Folder, b.Folder), strings.Compare(a.Error, b.Error))
 	})
+	for _, r := range s.releases {
+		if _, higher := s.latest[r.Name]; !higher && r.Version.IsStable() && len(r.Unpublishable) == 0 {
+			s.latest[r.Name] = r
+		}
+	}
 	var err error
 	if s.index, err = helmIndex(s); err != nil {
 		return nil, err
 	}
-	if s.listing, err = listing(s); err != nil {
-		return nil, err
-	}
-	s.home, err = homePage(s)
+	s.listing, err = listing(s)
 	return s, err
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ var pages = template.Must(template.New("page").Funcs(template.FuncMap{
 var contentSecurityPolicy = func() string {
 	sum := sha256.Sum256([]byte(pageCSS))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+		"'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 }()
 
 func render(name string, data any) (document, error) {
@@ -79,18 +80,46 @@ func (s shown) Kind() string {
 	return ""
 }
 
-func homePage(s *shelf) (document, error) {
+// perPage is how many releases a page lists.
+const perPage = 100
+
+// homePage lists the releases that have q in their name and version, "" for all, from the one page on, which is 1 for the
+// first.
+func homePage(s *shelf, q string, page int) (document, error) {
+	all := s.releases
+	if q != "" {
+		all = slices.DeleteFunc(slices.Clone(all), func(r *release) bool { return !strings.Contains(r.Name+" "+r.Version.String(), q) })
+	}
+	pages := max(1, (len(all)+perPage-1)/perPage)
+	if page < 1 || page > pages {
+		return document{}, errNotFound
+	}
 	var products []product
-	for _, r := range s.releases {
+	for _, r := range all[(page-1)*perPage : min(page*perPage, len(all))] {
 		if len(products) == 0 || products[len(products)-1].Name != r.Name {
 			products = append(products, product{Name: r.Name})
 		}
 		p := &products[len(products)-1]
-		newest := r.Version.IsStable() && len(r.Unpublishable) == 0 &&
-			!slices.ContainsFunc(p.Releases, func(s shown) bool { return s.Newest })
-		p.Releases = append(p.Releases, shown{r, newest, s.problems[r], s.history.standing(r)})
+		p.Releases = append(p.Releases, shown{r, s.latest[r.Name] == r, s.problems[r], s.history.standing(r)})
 	}
-	return render("home", map[string]any{"Products": products, "Broken": s.broken, "Charts": len(s.charts), "Ledger": s.history.shown()})
+	to := func(n int) string {
+		if n < 1 || n > pages {
+			return ""
+		}
+		v := url.Values{"page": {strconv.Itoa(n)}}
+		if q != "" {
+			v.Set("q", q)
+		}
+		return "?" + v.Encode()
+	}
+	broken := s.broken
+	if page > 1 || q != "" {
+		broken = nil
+	}
+	return render("home", map[string]any{
+		"Products": products, "Broken": broken, "Charts": len(s.charts), "Ledger": s.history.shown(),
+		"Query": q, "Search": q != "" || len(s.releases) > perPage, "Page": page, "Pages": pages, "Previous": to(page - 1), "Next": to(page + 1),
+	})
 }
 
 // line is a file on the page of a release.
@@ -105,27 +134,27 @@ type section struct {
 	Lines []line
 }
 
-func releasePage(s *shelf, r *release) (document, error) {
+func releasePage(s *shelf, r *opened) (document, error) {
 	listed := map[string]bool{}
 	lineOf := func(title, note, p string) line {
 		listed[p] = true
 		return line{title, note, r.files[p]}
 	}
 	var archives, binaries, charts, others []line
-	for _, a := range r.Archives {
+	for _, a := range r.manifest.Archives {
 		archives = append(archives, lineOf(a.Platform.String(), path.Base(a.Path), a.Path))
 	}
-	for _, b := range r.Binaries {
+	for _, b := range r.manifest.Binaries {
 		binaries = append(binaries, lineOf(b.Platform.String(), path.Base(b.Path), b.Path))
 	}
-	for _, c := range r.Release.Charts {
+	for _, c := range r.manifest.Charts {
 		note := "application " + c.AppVersion
 		if i := slices.IndexFunc(r.charts, func(loaded chart) bool { return loaded.file.Path == c.Path }); i >= 0 && r.charts[i].Description != "" {
 			note = r.charts[i].Description
 		}
 		charts = append(charts, lineOf(c.Name+" "+c.Version, note, c.Path))
 	}
-	for _, f := range r.Files {
+	for _, f := range r.manifest.Files {
 		if !listed[f.Path] && f.Kind != artifact.Image {
 			others = append(others, lineOf(f.Path, string(f.Kind), f.Path))
 		}
@@ -135,9 +164,10 @@ func releasePage(s *shelf, r *release) (document, error) {
 		lineOf(manifest.ChecksumsName, "what sha256sum --check reads", manifest.ChecksumsName),
 		lineOf(manifest.FileName, "the manifest: everything in this release, by digest", manifest.FileName),
 	)
-	judgements, earlier := s.history.judgements(r)
+	judgements, earlier := s.history.judgements(r.release)
 	return render("release", map[string]any{
-		"Release":    shown{r, false, s.problems[r], s.history.standing(r)},
+		"Release":    shown{r.release, false, s.problems[r.release], s.history.standing(r.release)},
+		"Manifest":   r.manifest,
 		"Sections":   sections(section{"Archives", archives}, section{"Charts", charts}),
 		"More":       sections(section{"Binaries", binaries}, section{"Files", others}),
 		"Ledger":     s.history.shown(),
