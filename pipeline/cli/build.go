@@ -101,17 +101,24 @@ func (c *choices) options() (plan.Options, error) {
 
 func (a *app) planCommand() *cobra.Command {
 	var c choices
+	var commit string
 	cmd := &cobra.Command{
-		Use:     "plan",
-		Short:   "Print every output, input and tag of a release",
-		Example: "  go run ./ci plan\n  go run ./ci plan --json > plan.json",
+		Use:   "plan",
+		Short: "Print every output, input and tag of a release",
+		Long: `Plan prints what a build of this commit would make, and from what. With --commit it is another commit of this repository, by the
+slipway.yaml and slipway.lock that are in it: nothing is checked out, and the work tree may have changes.`,
+		Example: "  go run ./ci plan\n  go run ./ci plan --json > plan.json\n  go run ./ci plan --commit v1.2.3",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := c.options()
 			if err != nil {
 				return err
 			}
-			p, err := a.load(cmd.Context())
+			load := a.load
+			if commit != "" {
+				load = func(ctx context.Context) (project, error) { return a.loadAt(ctx, commit) }
+			}
+			p, err := load(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -131,6 +138,7 @@ func (a *app) planCommand() *cobra.Command {
 		},
 	}
 	c.planFlags(cmd)
+	cmd.Flags().StringVar(&commit, "commit", "", "plan another `commit`, by its name, a tag or a branch (default what is checked out)")
 	return cmd
 }
 

@@ -189,10 +189,14 @@ func (a *app) load(ctx context.Context) (project, error) {
 }
 
 func (a *app) readSource(ctx context.Context, dir, tagPrefix string) (source.Source, error) {
-	src, err := source.Read(ctx, source.Options{Dir: dir, Ref: a.ref(), AllowDirty: a.dirty, TagPrefix: tagPrefix, Since: a.since})
+	return a.read(ctx, source.Options{Dir: dir, Ref: a.ref(), AllowDirty: a.dirty, TagPrefix: tagPrefix, Since: a.since})
+}
+
+func (a *app) read(ctx context.Context, o source.Options) (source.Source, error) {
+	src, err := source.Read(ctx, o)
 	if err == nil && a.tag != "" && "refs/tags/"+src.Tag != a.ref() {
 		// A run of CI for another project's tag builds a snapshot of this one; who names a tag means that version.
-		return src, fault.Errorf(fault.Git, "tag %s is of another project: the tags of this one are such as %sv1.2.3", a.tag, tagPrefix)
+		return src, fault.Errorf(fault.Git, "tag %s is of another project: the tags of this one are such as %sv1.2.3", a.tag, o.TagPrefix)
 	}
 	return src, err
 }

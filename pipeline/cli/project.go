@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -88,6 +90,69 @@ func configsBelow(dir string) []string {
 		return nil
 	})
 	return found
+}
+
+// loadAt is load for another commit than the one that is checked out: its own slipway.yaml and slipway.lock say what is released. A
+// configuration that is named is one of the commit, by its path from the top of the repository.
+func (a *app) loadAt(ctx context.Context, commit string) (p project, err error) {
+	if a.dirty {
+		return p, fault.Errorf(fault.Usage, "a commit has no changes that are in no commit; leave out --dirty or --commit")
+	}
+	at, err := source.Find(ctx, ".", commit)
+	if err != nil {
+		return p, err
+	}
+	var b []byte
+	if p.file, b, err = a.configAt(ctx, at); err != nil {
+		return p, err
+	}
+	if p.config, err = config.Parse(p.file, b); err != nil {
+		return p, fault.New(fault.Usage, err)
+	}
+	lock := path.Join(path.Dir(p.file), config.LockFileName)
+	if b, err = at.Blob(ctx, lock, maxConfig); err != nil {
+		return p, err
+	}
+	if b == nil {
+		return p, fault.Errorf(fault.Usage, "commit %s has no %s; plan a commit that has one", at.Commit, lock)
+	}
+	if p.lock, err = config.ParseLock(lock, b); err != nil {
+		return p, fault.New(fault.Usage, err)
+	}
+	// What CI was started for is what is checked out. Of several versions on the commit its name says which is meant.
+	ref := commit
+	if a.tag != "" {
+		ref = a.ref()
+	}
+	p.source, err = a.read(ctx, source.Options{Dir: ".", Commit: at.Commit, Ref: ref, TagPrefix: p.config.Project.TagPrefix, Since: a.since})
+	return p, err
+}
+
+// maxConfig bounds a configuration and a lock of a commit, in bytes: a little more than they may have, so that the parser says what
+// is wrong with a larger one.
+const maxConfig = 2 << 20
+
+// configAt is the slipway.yaml of a commit: the named one, else the nearest to this folder.
+func (a *app) configAt(ctx context.Context, at source.Source) (name string, b []byte, err error) {
+	names := []string{path.Clean(filepath.ToSlash(a.config))}
+	if a.config == "" {
+		here, err := os.Getwd()
+		if err != nil {
+			return "", nil, err
+		}
+		names = nil
+		for dir := cmp.Or(inTree(at.Root, here), "."); ; dir = path.Dir(dir) {
+			if names = append(names, path.Join(dir, config.FileName)); dir == "." {
+				break
+			}
+		}
+	}
+	for _, name := range names {
+		if b, err := at.Blob(ctx, name, maxConfig); err != nil || b != nil {
+			return name, b, err
+		}
+	}
+	return "", nil, fault.Errorf(fault.Usage, "commit %s has no %s", at.Commit, strings.Join(names, " or "))
 }
 
 // root is the folder that all paths of a configuration are relative to: the top of the repository that it is in or,

@@ -94,7 +94,7 @@ func (x *exporter) commit(ctx context.Context, r repo, commit, at string, depth 
 	if err != nil {
 		return err
 	}
-	if err := x.writePointers(ctx, r, at, pointers); err != nil {
+	if err := x.writePointers(ctx, r, commit, at, pointers); err != nil {
 		return err
 	}
 	for _, link := range gitlinks {
@@ -286,7 +286,7 @@ func (x *exporter) workTree(ctx context.Context, r repo, at string, depth int) e
 			return err
 		}
 	}
-	return x.writePointers(ctx, r, at, pointers)
+	return x.writePointers(ctx, r, "", at, pointers)
 }
 
 // workTree reads files of a work tree, never through a symbolic link: git takes a path below one for deleted.

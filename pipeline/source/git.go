@@ -14,21 +14,24 @@ import (
 var needs = git.Version{Major: 2, Minor: 25}
 
 // repo is git in a repository: in its work tree, or in its own folder.
-type repo struct{ git.Git }
+type repo struct {
+	git.Git
+	bare bool // there is no work tree, or Dir is not in it
+}
 
 // at is git in a folder, with what it sees while it works on this machine.
 func at(dir string) (repo, error) {
 	g, err := git.New(git.Local(os.Environ()), dir, needs)
-	return repo{g}, err
+	return repo{Git: g}, err
 }
 
 // in is the same git in another repository.
-func (r repo) in(dir string) repo { return repo{r.In(dir)} }
+func (r repo) in(dir string) repo { return repo{Git: r.In(dir)} }
 
 // distrust is r without the programs that the repository's own configuration names.
 func (r repo) distrust(ctx context.Context) (repo, error) {
 	g, err := r.Distrust(ctx)
-	return repo{g}, err
+	return repo{g, r.bare}, err
 }
 
 // run is what git writes for args, the subcommand first.
@@ -44,6 +47,15 @@ func (r repo) ask(ctx context.Context, in string, args ...string) (string, error
 
 // open finds the work tree that dir is in.
 func open(ctx context.Context, dir string) (repo, error) {
+	r, err := openAny(ctx, dir)
+	if err == nil && r.bare {
+		err = fault.Errorf(fault.Git, "%s is in no work tree: run this in a clone that is not bare, outside .git", r.Dir)
+	}
+	return r, err
+}
+
+// openAny finds the repository that dir is in: its work tree, else its own folder.
+func openAny(ctx context.Context, dir string) (repo, error) {
 	if dir == "" {
 		dir = "."
 	}
@@ -64,13 +76,15 @@ func open(ctx context.Context, dir string) (repo, error) {
 		return repo{}, err
 	}
 	out, err := r.run(ctx, "rev-parse", "--is-shallow-repository", "--show-toplevel")
-	switch kind := git.KindOf(err); {
-	case kind == git.NoRepository:
+	if git.KindOf(err) == git.NotBare {
+		r.bare = true
+		out, err = r.run(ctx, "rev-parse", "--is-shallow-repository", "--absolute-git-dir")
+	}
+	if git.KindOf(err) == git.NoRepository {
 		return repo{}, fault.Errorf(fault.Git,
 			"%s is in no git repository: run this in a clone of one, or begin one with `git init` and `git commit`", abs)
-	case kind == git.NotBare:
-		return repo{}, fault.Errorf(fault.Git, "%s is in no work tree: run this in a clone that is not bare, outside .git", abs)
-	case err != nil:
+	}
+	if err != nil {
 		return repo{}, err
 	}
 	shallow, root, _ := strings.Cut(out, "\n")
@@ -78,7 +92,7 @@ func open(ctx context.Context, dir string) (repo, error) {
 		return repo{}, fault.Errorf(fault.Git, "%s is a shallow clone, so its history and tags are not all there: "+
 			"complete it with `git fetch --unshallow --tags`", abs)
 	}
-	return r.in(filepath.FromSlash(strings.TrimSuffix(root, "\n"))).distrust(ctx)
+	return repo{r.In(filepath.FromSlash(strings.TrimSuffix(root, "\n"))), r.bare}.distrust(ctx)
 }
 
 // isRoot reports whether r.Dir is the root of a work tree, and not a folder in that of another repository, which is

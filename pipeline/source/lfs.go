@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,11 +52,11 @@ func parsePointer(text []byte) (sum string, size int64, ok bool) {
 
 // writePointers writes what the pointers of one repository stand for. A file that only looks like a pointer, having no
 // filter=lfs attribute, is written as it is.
-func (x *exporter) writePointers(ctx context.Context, r repo, at string, pointers []pointer) error {
+func (x *exporter) writePointers(ctx context.Context, r repo, commit, at string, pointers []pointer) error {
 	if len(pointers) == 0 {
 		return nil
 	}
-	isLFS, err := r.lfsPaths(ctx, pointers)
+	isLFS, err := r.lfsPaths(ctx, commit, pointers)
 	if err != nil {
 		return err
 	}
@@ -115,14 +116,31 @@ func (x *exporter) lfsFile(store, at string, p pointer) error {
 	return nil
 }
 
-// lfsPaths are the pointers with the attribute filter=lfs. The attributes are those of the work tree, which git before
-// 2.40 can only read there, and which is that of the commit unless it is dirty.
-func (r repo) lfsPaths(ctx context.Context, pointers []pointer) (map[string]bool, error) {
+// lfsPaths are the pointers with the attribute filter=lfs: by the attributes of the commit, and of the work tree where there is
+// none. Git before 2.40 reads those of a commit from an index alone.
+func (r repo) lfsPaths(ctx context.Context, commit string, pointers []pointer) (map[string]bool, error) {
 	var in strings.Builder
 	for _, p := range pointers {
 		in.WriteString(p.path + "\x00")
 	}
-	out, err := r.ask(ctx, in.String(), "check-attr", "-z", "--stdin", "filter")
+	args := []string{"check-attr", "-z", "--stdin", "filter"}
+	if commit != "" {
+		dir, err := os.MkdirTemp("", "slipway-index-")
+		if err != nil {
+			return nil, exportError(err)
+		}
+		defer os.RemoveAll(dir)
+		r = repo{r.With("GIT_INDEX_FILE=" + filepath.Join(dir, "index")), r.bare}
+		if _, err := r.run(ctx, "read-tree", commit); err != nil {
+			return nil, err
+		}
+		args = slices.Insert(args, 1, "--cached")
+		if r.bare { // of which git asks for a work tree where the repository's configuration says that it has one
+			r.GitDir = r.Dir
+			r = repo{r.With("GIT_WORK_TREE=" + dir), true}
+		}
+	}
+	out, err := r.ask(ctx, in.String(), args...)
 	if err != nil {
 		return nil, err
 	}

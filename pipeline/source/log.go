@@ -32,7 +32,7 @@ type Change struct {
 // Log lists the commits that to has and from has not, newest first; from "" lists all of them. Both are tags, commits
 // or HEAD.
 func Log(ctx context.Context, dir, from, to string) ([]Change, error) {
-	r, err := open(ctx, dir)
+	r, err := openAny(ctx, dir)
 	if err != nil {
 		return nil, err
 	}

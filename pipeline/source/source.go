@@ -29,6 +29,9 @@ import (
 type Options struct {
 	// Dir is any folder of the work tree; "" is the current one.
 	Dir string
+	// Commit is what to read, a commit, a tag or a branch; "" is what is checked out. Where it is named, the work tree is not
+	// looked at: nothing is dirty, and the repository may be a bare one.
+	Commit string
 	// Ref is what the run was started for, refs/tags/v1.2.3 or v1.2.3, and chooses between several tags on one
 	// commit. A tag that is not on the commit is an error, and so is one that names no version. What is no tag
 	// (refs/heads/main, main) is ignored, and so is the version of another project, such as api/v1.2.3.
@@ -51,7 +54,7 @@ type Tag struct {
 
 // Source is one commit and the version that it is.
 type Source struct {
-	Root    string          `json:"-"` // absolute path of the work tree
+	Root    string          `json:"-"` // absolute path of the work tree; of the repository where Options.Commit names a commit of a bare one
 	Commit  string          `json:"commit"`
 	Tree    string          `json:"tree"`
 	Time    time.Time       `json:"time"`          // committer time, UTC, whole seconds
@@ -97,7 +100,39 @@ func (s Source) Stable() string {
 	return ""
 }
 
-// Read reads the commit that is checked out.
+// Find reads what a commit is, and none of what tags and the history say of it: there is no version. Its files can be read. rev is
+// as Options.Commit.
+func Find(ctx context.Context, dir, rev string) (Source, error) {
+	r, err := openAny(ctx, dir)
+	if err != nil {
+		return Source{}, err
+	}
+	s := Source{Root: r.Dir, repo: r}
+	if s.Commit, err = r.revision(ctx, rev); err != nil {
+		return Source{}, err
+	}
+	s.Tree, s.Time, err = r.commit(ctx, s.Commit)
+	return s, err
+}
+
+// head is Find for what is checked out.
+func head(ctx context.Context, dir string) (Source, error) {
+	r, err := open(ctx, dir)
+	if err != nil {
+		return Source{}, err
+	}
+	s := Source{Root: r.Dir, repo: r}
+	if s.Commit, err = r.resolve(ctx, "HEAD"); err != nil {
+		return Source{}, err
+	}
+	if s.Commit == "" {
+		return Source{}, fault.Errorf(fault.Git, "%s has no commits yet: make one with `git commit`", r.Dir)
+	}
+	s.Tree, s.Time, err = r.commit(ctx, s.Commit)
+	return s, err
+}
+
+// Read reads a commit: the one that is checked out, unless another is named.
 //
 // Tags of the form v1.2.3 and 1.2.3, prereleases and build metadata included, name versions; others are ignored. Of
 // several on the commit Options.Ref decides, else the highest, and of two that name the same version the one with v.
@@ -114,25 +149,22 @@ func Read(ctx context.Context, o Options) (Source, error) {
 	if err != nil {
 		return Source{}, err
 	}
-	r, err := open(ctx, o.Dir)
+	var s Source
+	if o.Commit == "" {
+		s, err = head(ctx, o.Dir)
+	} else {
+		s, err = Find(ctx, o.Dir, o.Commit)
+	}
 	if err != nil {
 		return Source{}, err
 	}
-	s := Source{Root: r.Dir, repo: r}
-	if s.Commit, err = r.resolve(ctx, "HEAD"); err != nil {
+	if err := s.readTags(ctx, s.repo, o.TagPrefix, wanted); err != nil {
 		return Source{}, err
 	}
-	if s.Commit == "" {
-		return Source{}, fault.Errorf(fault.Git, "%s has no commits yet: make one with `git commit`", r.Dir)
-	}
-	if s.Tree, s.Time, err = r.commit(ctx, s.Commit); err != nil {
-		return Source{}, err
-	}
-	if err := s.readTags(ctx, r, o.TagPrefix, wanted); err != nil {
-		return Source{}, err
-	}
-	if s.Dirty, err = r.dirty(ctx, s.Commit, o.AllowDirty); err != nil {
-		return Source{}, err
+	if o.Commit == "" {
+		if s.Dirty, err = s.repo.dirty(ctx, s.Commit, o.AllowDirty); err != nil {
+			return Source{}, err
+		}
 	}
 	if s.Dirty {
 		s.Why += ", with changes that are in no commit"
@@ -146,7 +178,7 @@ func Read(ctx context.Context, o Options) (Source, error) {
 		since = s.History[i]
 	}
 	s.Since = since.Name
-	s.Changes, err = r.log(ctx, since.Commit, s.Commit, maxChanges, maxMessages)
+	s.Changes, err = s.repo.log(ctx, since.Commit, s.Commit, maxChanges, maxMessages)
 	return s, err
 }
 

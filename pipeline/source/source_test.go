@@ -495,6 +495,65 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// TestAnyCommit reads a commit that is not checked out as it reads one that is, in a changed work tree and in a bare repository.
+func TestAnyCommit(t *testing.T) {
+	t.Parallel()
+	g := newRepo(t)
+	// What looks like a pointer of Git LFS is one by the attributes of its own commit.
+	pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("0", 64) + "\nsize 0\n"
+	g.write(".gitattributes", "*.dat filter=lfs\n")
+	g.write("a.dat", pointer)
+	g.write("f", "one")
+	one := g.commit("one")
+	g.git("tag", "v1.0.0")
+	want := g.read(source.Options{})
+	g.write(".gitattributes", "")
+	g.write("f", "two")
+	two := g.commit("two")
+	g.git("tag", "v1.1.0")
+	g.git("branch", "side", one)
+	g.write("f", "three")
+	bare := filepath.Join(t.TempDir(), "bare.git")
+	g.git("clone", "--quiet", "--bare", ".", bare)
+	for _, dir := range []string{g.dir, g.path(".git"), bare} {
+		for _, rev := range []string{one, "v1.0.0", "side", "refs/tags/v1.0.0"} {
+			s := g.read(source.Options{Dir: dir, Commit: rev})
+			if s.Commit != one || s.Tree != want.Tree || s.Time != want.Time || s.Tag != "v1.0.0" || s.Dirty || s.Why != want.Why || len(s.Released) != 2 || !reflect.DeepEqual(s.Changes, want.Changes) {
+				t.Errorf("%s in %s: %+v", rev, dir, s)
+			}
+		}
+		for rev, want := range map[string][]string{
+			"v1.0.0": {"644 .gitattributes *.dat filter=lfs\n", "644 a.dat ", "644 f one"},
+			"main":   {"644 .gitattributes ", "644 a.dat " + pointer, "644 f two"},
+		} {
+			s, err := source.Find(t.Context(), dir, rev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := t.TempDir()
+			if err := s.Export(t.Context(), out); err != nil {
+				t.Fatal(err)
+			}
+			if got := tree(t, out); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s in %s is %q, want %q", rev, dir, got, want)
+			}
+			if b, err := s.Blob(t.Context(), "f", 10); err != nil || !strings.HasSuffix(want[2], string(b)) {
+				t.Errorf("%s in %s: f is %q, %v", rev, dir, b, err)
+			}
+		}
+		if log, err := source.Log(t.Context(), dir, "v1.0.0", "v1.1.0"); err != nil || len(log) != 1 || log[0].Commit != two {
+			t.Errorf("the log in %s is %q, %v", dir, log, err)
+		}
+		for _, bad := range []string{"v9.9.9", "-x", "ext::x", strings.Repeat("1", 40)} {
+			if _, err := source.Read(t.Context(), source.Options{Dir: dir, Commit: bad}); fault.CodeOf(err) != fault.Git {
+				t.Errorf("%s in %s: %v", bad, dir, err)
+			}
+		}
+	}
+	_, err := source.Read(t.Context(), source.Options{Dir: bare})
+	refused(t, err, "is in no work tree")
+}
+
 func TestCurrentFolder(t *testing.T) {
 	g := newRepo(t)
 	g.commit("one")
