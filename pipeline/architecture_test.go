@@ -167,7 +167,7 @@ var rooms = map[string]string{
 	"trust/signature": "internal/bounded internal/canonjson release/artifact release/manifest",
 
 	"verify": "format format/inspect internal/bounded internal/canonjson release/artifact release/fault release/manifest " +
-		"release/provenance trust/keyless trust/signature",
+		"release/provenance release/version trust/keyless trust/signature",
 }
 
 // heavy are the modules that must not reach the small tool, which is compiled for every target.

@@ -241,6 +241,9 @@ func (b *builder) release() manifest.Release {
 		Commit: p.Commit, Tree: p.Tree, Time: p.Time, Plan: b.digest, Unpublishable: p.Unpublishable,
 		Since: p.Notes.Since, Inputs: p.Inputs, Binaries: []manifest.Binary{}, Archives: []manifest.Archive{}, Images: []manifest.Image{}, Charts: []manifest.Chart{},
 	}
+	if slices.ContainsFunc(p.Charts, func(c plan.Chart) bool { return c.Version != c.AppVersion }) {
+		r.Requires = []string{manifest.ChartVersions}
+	}
 	for _, im := range p.Images {
 		if im.Certificates != "" {
 			r.Inputs = append(r.Inputs[:len(r.Inputs):len(r.Inputs)], artifact.Input{

@@ -123,6 +123,7 @@ func (im Image) BinaryPath(first string) string {
 // Chart is a Helm chart to package.
 type Chart struct {
 	Path        string              `yaml:"path" required:"true" doc:"Folder of the chart, relative to the root."`
+	Version     string              `yaml:"version" doc:"Version of the chart, where it has one of its own: it changes with each release that is to be published. What a prerelease or a snapshot of the project has behind its version comes behind this one too. Default: that of the release, which appVersion always is." example:"1.4.0"`
 	Repository  string              `yaml:"repository" doc:"OCI repository that the chart is pushed below, under its own name." example:"ghcr.io/owner/charts"`
 	Annotations map[string]Template `yaml:"annotations" doc:"Annotations to set in Chart.yaml."`
 }
@@ -182,6 +183,7 @@ var (
 	registryRef   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?(?:/[a-z0-9._-]+)*$`)
 	baseRef       = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?(?:/[a-z0-9._-]+)+:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 	pinnedRef     = regexp.MustCompile(`^[^@\s]+@sha256:[0-9a-f]{64}$`)
+	chartVersion  = regexp.MustCompile(`^(?:0|[1-9][0-9]{0,8})\.(?:0|[1-9][0-9]{0,8})\.(?:0|[1-9][0-9]{0,8})$`)
 	portNumber    = regexp.MustCompile(`^[0-9]{1,5}(?:/(?:tcp|udp))?$`)
 	wildcards     = regexp.MustCompile(`[*?]|\[[^\]]*\]`)
 	httpURL       = regexp.MustCompile(`^https?://[^\s/]+(?:/\S*)?$`)
@@ -442,6 +444,7 @@ func (v *validator) charts(all []Chart, project string) {
 		key := fmt.Sprintf("charts[%d]", i)
 		v.local(key+".path", ch.Path)
 		v.match(key+".repository", ch.Repository, repositoryRef, "a registry and a path in lower case without a tag")
+		v.match(key+".version", ch.Version, chartVersion, "a version such as 1.4.0, of three numbers")
 		name := ch.Name(project)
 		if j, ok := names[strings.ToLower(name)]; ok {
 			v.At(key+".path", "%.60q is the name of charts[%d] too, and its file would be", name, j)

@@ -763,16 +763,28 @@ func owner(repository string) string {
 	return name
 }
 
+// chartVersion is the release's or, of a chart that has one of its own, that one with what the release's has behind its three
+// numbers: a candidate's chart is one of a candidate, and each snapshot's is another.
+func (p planner) chartVersion(c config.Chart) string {
+	v := p.src.Version.String()
+	if c.Version == "" {
+		return v
+	}
+	numbers, _, _ := strings.Cut(v, "+")
+	numbers, _, _ = strings.Cut(numbers, "-")
+	return c.Version + strings.TrimPrefix(v, numbers)
+}
+
 // chart is a chart. Defaults are what Artifact Hub is told of it; the project's own annotations take precedence.
 func (p planner) chart(i int, defaults map[string]string) (Chart, error) {
 	c, key := p.cfg.Charts[i], fmt.Sprintf("charts[%d]", i)
-	name, v := c.Name(p.cfg.Project.Name), p.src.Version.String()
+	name, v := c.Name(p.cfg.Project.Name), p.chartVersion(c)
 	built := Chart{
 		Name:        name,
 		Dir:         path.Clean(c.Path),
 		Path:        fmt.Sprintf("charts/%s-%s.tgz", name, v),
 		Version:     v,
-		AppVersion:  v,
+		AppVersion:  p.src.Version.String(),
 		Repository:  c.Repository,
 		Annotations: map[string]string{},
 		Defaults:    defaults,

@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/provenance"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // Bounds of documents that are read whole, in bytes.
@@ -274,7 +275,7 @@ func (d *dist) pkg(p manifest.Package, o opened) (string, error) {
 
 func (d *dist) chart(c manifest.Chart, o opened) (string, error) {
 	release := d.rel.Version.String()
-	if err := errors.Join(differs("version in "+manifest.FileName, c.Version, release), differs("appVersion in "+manifest.FileName, c.AppVersion, release)); err != nil {
+	if err := errors.Join(d.chartVersion(c), differs("appVersion in "+manifest.FileName, c.AppVersion, release)); err != nil {
 		return "", err
 	}
 	if err := named(c.Path, c.Name+"-"+c.Version+".tgz"); err != nil {
@@ -289,6 +290,22 @@ func (d *dist) chart(c manifest.Chart, o opened) (string, error) {
 		return "", err
 	}
 	return facts.Name + " " + facts.Version, nil
+}
+
+// chartVersion holds the version that the manifest has for a chart to that of the release. One of its own is a prerelease if
+// and only if the release is one.
+func (d *dist) chartVersion(c manifest.Chart) error {
+	if !slices.Contains(d.rel.Requires, manifest.ChartVersions) {
+		return differs("version in "+manifest.FileName, c.Version, d.rel.Version.String())
+	}
+	v, err := version.Parse(c.Version)
+	if err != nil {
+		return err
+	}
+	if v.Prerelease() != d.rel.Version.Prerelease() {
+		return fmt.Errorf("its version %s and that of the release, %s, differ behind their numbers", v, d.rel.Version)
+	}
+	return nil
 }
 
 // sbomFormats are the formats of bills of materials, by their names in the manifest.

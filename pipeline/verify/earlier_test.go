@@ -58,3 +58,48 @@ func TestLater(t *testing.T) {
 		t.Errorf("another major version: exit %d: %v", fault.CodeOf(err), err)
 	}
 }
+
+// A chart has a version of its own only where the release says so, and then one that is as much of a prerelease.
+func TestChartVersions(t *testing.T) {
+	for _, tt := range []struct {
+		name, version, chart, want string
+		requires                   []string
+	}{
+		{name: "of its own", version: "1.2.3", chart: "0.9.0", requires: []string{manifest.ChartVersions}},
+		{name: "of a candidate", version: "1.2.3-rc.1", chart: "0.9.0-rc.1", requires: []string{manifest.ChartVersions}},
+		{name: "that is not said", version: "1.2.3", chart: "0.9.0", want: `its version in release.json is "0.9.0", want "1.2.3"`},
+		{name: "stable of a candidate", version: "1.2.3-rc.1", chart: "0.9.0", requires: []string{manifest.ChartVersions}, want: "its version 0.9.0 and that of the release, 1.2.3-rc.1, differ behind their numbers"},
+		{name: "that is none", version: "1.2.3", chart: "0.9", requires: []string{manifest.ChartVersions}, want: `version "0.9" is not SemVer`},
+	} {
+		path := "charts/hello-" + tt.chart + ".tgz"
+		dir := release(t, verifytest.Options{
+			Bare: true, Version: tt.version,
+			ChartYAML: "apiVersion: v2\nname: hello\nversion: " + tt.chart + "\nappVersion: \"" + tt.version + "\"\n",
+			Edit: func(files map[string][]byte) {
+				was := "charts/hello-" + tt.version + ".tgz"
+				files[path] = files[was]
+				delete(files, was)
+			},
+			EditDocument: func(kind string, b []byte) []byte {
+				if kind == "chart config" {
+					b = bytes.Replace(b, []byte(`"version":"`+tt.version), []byte(`"version":"`+tt.chart), 1)
+				}
+				return b
+			},
+			EditManifest: func(r *manifest.Release) {
+				r.Requires, r.Charts[0].Version, r.Charts[0].Path = tt.requires, tt.chart, path
+			},
+		})
+		replace(t, dir, "images/index.json", "charts/hello:"+tt.version, "charts/hello:"+tt.chart)
+		report, err := verify.Dist(t.Context(), dir, verify.Options{})
+		detail := ""
+		for _, row := range report.Rows {
+			if row.Path == path && row.Kind == "chart" {
+				detail = row.Detail
+			}
+		}
+		if want := tt.want; want != "" && (err == nil || !strings.Contains(detail, want)) || want == "" && detail != "hello "+tt.chart {
+			t.Errorf("a chart with a version %s: %q, %v", tt.name, detail, err)
+		}
+	}
+}

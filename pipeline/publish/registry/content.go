@@ -98,6 +98,7 @@ type repository struct {
 	Floating []tag
 	Hub      *document // Artifact Hub's metadata
 	Chart    bool
+	Own      bool // the chart has versions of its own, which are not those of releases
 }
 
 // gather reads what of the release goes to which repository of the registry. Map says where a repository of the
@@ -259,7 +260,7 @@ func (g gatherer) charts() error {
 			return fmt.Errorf("chart %s: %w", c.Name, err)
 		}
 		r := g.repo(name)
-		r.Chart = true
+		r.Chart, r.Own = true, c.Version != g.rel.Manifest.Version.String()
 		r.root(d)
 		r.Tags = append(r.Tags, tag{Name: c.Tag(), Digest: c.Digest, Size: c.Size})
 		if r.Hub, err = g.hub(); err != nil {

@@ -263,6 +263,9 @@ func (d *Destination) Versions(ctx context.Context) ([]version.Version, error) {
 	}
 	var all []version.Version
 	for _, r := range d.repos {
+		if r.Own {
+			continue
+		}
 		names, err := c.tags(ctx, r.Name)
 		if err != nil {
 			return nil, err

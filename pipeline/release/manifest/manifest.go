@@ -28,7 +28,11 @@ import (
 const Schema = "slipway.release/v1"
 
 // format is what this version reads. A minor version that adds a key puts it behind all others in Release.
-var format = schema.Format{Schema: Schema}
+var format = schema.Format{Schema: Schema, Knows: []string{ChartVersions}}
+
+// ChartVersions is required of the readers of a release with charts that have versions of their own. Without it each has the
+// release's, and a chart of another version is not of the release.
+const ChartVersions = "chart-versions"
 
 // The names of the two files that bind a release together, relative to dist/.
 const (
