@@ -92,109 +92,146 @@ func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.
 			return nil, err
 		}
 	}
-	items, err := d.items(ctx, c)
-	return slices.Concat(items...), err
+	jobs, err := d.jobs(ctx, c)
+	var items []publish.Item
+	for _, j := range slices.Concat(jobs...) {
+		items = append(items, j.item)
+	}
+	return items, err
 }
 
-// items are those of each repository.
-func (d *Destination) items(ctx context.Context, c *client) ([][]publish.Item, error) {
-	items := make([][]publish.Item, len(d.repos))
+// kind is what there is to do about an item.
+type kind int
+
+// The kinds of items, in the order in which a repository gets them.
+const (
+	kindRoot     kind = iota // an image or a chart, by digest
+	kindAttached             // what is attached to it, by digest
+	kindSigned               // a signature under the name that cosign looks for
+	kindName                 // of the version
+	kindFloating             // a name that moves
+	kindHub                  // Artifact Hub's metadata
+)
+
+// job is an item with what it is made of.
+type job struct {
+	kind      kind
+	item      publish.Item
+	document  document // but for a name
+	reference string   // that it is put under: a digest or a tag
+	tag       tag      // of a name
+}
+
+// work is all that a repository of the host is to have. How each item stands is for look to fill in.
+func (r repository) work(host string) []*job {
+	full := host + "/" + r.Name
+	var jobs []*job
+	byDigest := func(k kind, doc document, s publish.State) {
+		it := publish.Item{Name: full + "@" + string(doc.Digest), Phase: publish.Stage, State: s, Digest: doc.Digest, Size: doc.total()}
+		jobs = append(jobs, &job{kind: k, item: it, document: doc, reference: string(doc.Digest)})
+	}
+	byTag := func(k kind, phase publish.Phase, doc document, reference string) {
+		it := publish.Item{Name: full + ":" + reference, Phase: phase, Digest: doc.Digest, Size: doc.total()}
+		jobs = append(jobs, &job{kind: k, item: it, document: doc, reference: reference})
+	}
+	named := func(k kind, t tag) {
+		it := publish.Item{Name: full + ":" + t.Name, Phase: publish.Flip, Digest: t.Digest, Size: t.Size}
+		jobs = append(jobs, &job{kind: k, item: it, reference: t.Name, tag: t})
+	}
+	for _, doc := range r.Roots {
+		byDigest(kindRoot, doc, "")
+	}
+	for _, doc := range r.Attached {
+		byDigest(kindAttached, doc, publish.Missing)
+	}
+	for _, s := range r.Signed {
+		byTag(kindSigned, publish.Stage, s.document, s.Tag)
+	}
+	for _, t := range r.Tags {
+		named(kindName, t)
+	}
+	for _, t := range r.Floating {
+		named(kindFloating, t)
+	}
+	if r.Hub != nil {
+		byTag(kindHub, publish.Flip, *r.Hub, hubTag)
+	}
+	return jobs
+}
+
+// jobs are those of each repository, with how they stand.
+func (d *Destination) jobs(ctx context.Context, c *client) ([][]*job, error) {
+	jobs := make([][]*job, len(d.repos))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for i, r := range d.repos {
-		items[i] = make([]publish.Item, r.count())
-		d.look(ctx, g, c, r, items[i])
+		jobs[i] = r.work(d.o.Host)
+		d.look(ctx, g, c, r, jobs[i])
 	}
-	return items, g.Wait()
+	return jobs, g.Wait()
 }
 
-// count is the number of items of a repository.
-func (r repository) count() int {
-	n := len(r.Roots) + len(r.Attached) + len(r.Signed) + len(r.Tags) + len(r.Floating)
-	if r.Hub != nil {
-		n++
-	}
-	return n
-}
-
-// look fills in the items of a repository.
-func (d *Destination) look(ctx context.Context, g *errgroup.Group, c *client, r repository, items []publish.Item) {
-	next := func() *publish.Item {
-		it := &items[0]
-		items = items[1:]
-		return it
-	}
-	full := d.o.Host + "/" + r.Name
-	for _, doc := range r.Roots {
-		it := next()
-		*it = publish.Item{Name: full + "@" + string(doc.Digest), Phase: publish.Stage, Digest: doc.Digest, Size: doc.total()}
-		g.Go(func() error { return d.stateOf(ctx, c, r, string(doc.Digest), it) })
-	}
-	bySubject := map[artifact.Digest][]*publish.Item{}
-	for _, doc := range r.Attached {
-		it := next()
-		*it = publish.Item{Name: full + "@" + string(doc.Digest), Phase: publish.Stage, State: publish.Missing, Digest: doc.Digest, Size: doc.total()}
-		bySubject[doc.Subject] = append(bySubject[doc.Subject], it)
+// look fills in how the items of a repository stand.
+func (d *Destination) look(ctx context.Context, g *errgroup.Group, c *client, r repository, jobs []*job) {
+	bySubject := map[artifact.Digest][]*job{}
+	var moving []*job
+	for _, j := range jobs {
+		switch j.kind {
+		case kindRoot, kindName:
+			g.Go(func() error { return d.stateOf(ctx, c, r, j.reference, &j.item) })
+		case kindSigned:
+			g.Go(func() error {
+				err := d.stateOf(ctx, c, r, j.reference, &j.item)
+				if j.item.State == publish.Different { // others may have signed the image as well
+					j.item.State, j.item.Detail = publish.Kept, "another signature has this name; ours is attached to the image all the same"
+				}
+				return err
+			})
+		case kindAttached:
+			bySubject[j.document.Subject] = append(bySubject[j.document.Subject], j)
+		case kindFloating, kindHub:
+			moving = append(moving, j)
+		}
 	}
 	for subject, attached := range bySubject {
-		g.Go(func() error {
-			index, _, err := c.referrers(ctx, r.Name, subject)
-			for _, it := range attached {
-				if index.has(it.Digest) && !d.isBroken(it.Digest) {
-					it.State = publish.Same
-				}
+		g.Go(func() error { return d.attached(ctx, c, r, subject, attached) })
+	}
+	if len(moving) > 0 {
+		g.Go(func() error { return d.moving(ctx, c, r, moving) })
+	}
+}
+
+// attached fills in what is attached to a subject already.
+func (d *Destination) attached(ctx context.Context, c *client, r repository, subject artifact.Digest, jobs []*job) error {
+	index, _, err := c.referrers(ctx, r.Name, subject)
+	for _, j := range jobs {
+		if index.has(j.item.Digest) && !d.isBroken(j.item.Digest) {
+			j.item.State = publish.Same
+		}
+	}
+	return err
+}
+
+// moving fills in the names that move, and Artifact Hub's metadata, by the versions that the repository has.
+func (d *Destination) moving(ctx context.Context, c *client, r repository, jobs []*job) error {
+	names, err := c.tags(ctx, r.Name)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if j.kind == kindFloating {
+			err = d.floats(ctx, c, r, j.tag, names, &j.item)
+		} else if err = d.stateOf(ctx, c, r, j.reference, &j.item); j.item.State == publish.Different {
+			j.item.State = publish.Movable
+			if newer := d.newer(names, ""); newer != "" {
+				j.item.State, j.item.Detail = publish.Kept, "it is that of "+newer
 			}
-			return err
-		})
-	}
-	for _, s := range r.Signed {
-		it := next()
-		*it = publish.Item{Name: full + ":" + s.Tag, Phase: publish.Stage, Digest: s.Digest, Size: s.total()}
-		g.Go(func() error {
-			err := d.stateOf(ctx, c, r, s.Tag, it)
-			if it.State == publish.Different { // others may have signed the image as well
-				it.State, it.Detail = publish.Kept, "another signature has this name; ours is attached to the image all the same"
-			}
-			return err
-		})
-	}
-	for _, t := range r.Tags {
-		it := next()
-		*it = publish.Item{Name: full + ":" + t.Name, Phase: publish.Flip, Digest: t.Digest, Size: t.Size}
-		g.Go(func() error { return d.stateOf(ctx, c, r, t.Name, it) })
-	}
-	floating := items[:len(r.Floating)]
-	items = items[len(r.Floating):]
-	hub := items
-	if len(floating)+len(hub) == 0 {
-		return
-	}
-	g.Go(func() error {
-		names, err := c.tags(ctx, r.Name)
+		}
 		if err != nil {
 			return err
 		}
-		for i, t := range r.Floating {
-			floating[i] = publish.Item{Name: full + ":" + t.Name, Phase: publish.Flip, Digest: t.Digest, Size: t.Size}
-			if err := d.floats(ctx, c, r, t, names, &floating[i]); err != nil {
-				return err
-			}
-		}
-		if r.Hub == nil {
-			return nil
-		}
-		hub[0] = publish.Item{Name: full + ":" + hubTag, Phase: publish.Flip, Digest: r.Hub.Digest, Size: r.Hub.total()}
-		if err := d.stateOf(ctx, c, r, hubTag, &hub[0]); err != nil {
-			return err
-		}
-		if hub[0].State == publish.Different {
-			hub[0].State = publish.Movable
-			if newer := d.newer(names, ""); newer != "" {
-				hub[0].State, hub[0].Detail = publish.Kept, "it is that of "+newer
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // total is what a pull of the document fetches, in bytes, what is below it included.
@@ -317,53 +354,55 @@ func (d *Destination) newer(names []string, distro string) string {
 
 // lack is what a repository does not have yet and nobody would see.
 type lack struct {
-	name     string
-	roots    []document
-	attached []document
-	signed   []signed
+	name string
+	jobs []*job
 }
 
-// lacking tells what is to be staged. What has its document is whole: registries refuse a document without what it names,
-// and it is put last.
+// lacking are the jobs that are to be staged. What has its document is whole: registries refuse a document without what it
+// names, and it is put last.
 func (d *Destination) lacking(ctx context.Context, c *client) ([]lack, error) {
-	items, err := d.items(ctx, c)
+	jobs, err := d.jobs(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]lack, len(d.repos))
 	for i, r := range d.repos {
-		out[i].name = r.Name
-		at := items[i] // in the order of look
-		for k, doc := range r.Roots {
-			if at[k].State == publish.Missing {
-				out[i].roots = append(out[i].roots, doc)
-			}
-		}
-		at = at[len(r.Roots):]
-		for k, doc := range r.Attached {
-			if at[k].State == publish.Missing {
-				out[i].attached = append(out[i].attached, doc)
-			}
-		}
-		at = at[len(r.Attached):]
-		for k, s := range r.Signed {
-			if at[k].State == publish.Missing {
-				out[i].signed = append(out[i].signed, s)
-			}
-		}
+		out[i] = lack{r.Name, slices.DeleteFunc(jobs[i], func(j *job) bool {
+			return j.item.Phase != publish.Stage || j.item.State != publish.Missing
+		})}
 	}
 	return out, nil
+}
+
+// of are the documents of a kind that are lacking, under their names.
+func (l lack) of(k kind) []put {
+	var out []put
+	for _, j := range l.jobs {
+		if j.kind == k {
+			out = append(out, put{j.document, j.reference})
+		}
+	}
+	return out
+}
+
+// children are the documents that those which are lacking name, each once.
+func (l lack) children() []put {
+	var roots []document
+	for _, p := range l.of(kindRoot) {
+		roots = append(roots, p.document)
+	}
+	var out []put
+	for _, doc := range children(roots) {
+		out = append(out, put{doc, string(doc.Digest)})
+	}
+	return out
 }
 
 // documents are all of what a repository lacks, those that others name first.
 func (l lack) documents() []document {
 	var out []document
-	for _, r := range l.roots {
-		out = append(append(out, r.Children...), r)
-	}
-	out = append(out, l.attached...)
-	for _, s := range l.signed {
-		out = append(out, s.document)
+	for _, j := range l.jobs {
+		out = append(append(out, j.document.Children...), j.document)
 	}
 	return out
 }
@@ -383,17 +422,11 @@ func (d *Destination) Stage(ctx context.Context) error {
 	}
 	// Level by level: a registry refuses an index before what it names, and what is attached comes after what it is
 	// attached to.
-	for _, level := range []func(l lack) []put{
-		func(l lack) []put { return byDigest(children(l.roots)) },
-		func(l lack) []put { return byDigest(l.roots) },
-		func(l lack) []put { return byDigest(l.attached) },
-		func(l lack) []put {
-			var out []put
-			for _, s := range l.signed {
-				out = append(out, put{s.document, s.Tag})
-			}
-			return out
-		},
+	for _, level := range []func(lack) []put{
+		lack.children,
+		func(l lack) []put { return l.of(kindRoot) },
+		func(l lack) []put { return l.of(kindAttached) },
+		func(l lack) []put { return l.of(kindSigned) },
 	} {
 		g, ctx := errgroup.WithContext(ctx)
 		g.SetLimit(parallel)
@@ -416,8 +449,8 @@ func (d *Destination) list(ctx context.Context, c *client, lacks []lack) error {
 	g.SetLimit(parallel)
 	for _, l := range lacks {
 		bySubject := map[artifact.Digest][]document{}
-		for _, doc := range l.attached {
-			bySubject[doc.Subject] = append(bySubject[doc.Subject], doc)
+		for _, p := range l.of(kindAttached) {
+			bySubject[p.Subject] = append(bySubject[p.Subject], p.document)
 		}
 		for subject, docs := range bySubject {
 			g.Go(func() error {
@@ -435,14 +468,6 @@ func (d *Destination) list(ctx context.Context, c *client, lacks []lack) error {
 type put struct {
 	document
 	reference string
-}
-
-func byDigest(docs []document) []put {
-	var out []put
-	for _, d := range docs {
-		out = append(out, put{d, string(d.Digest)})
-	}
-	return out
 }
 
 // children are those of all the documents, each once.
@@ -602,29 +627,23 @@ func (d *Destination) Flip(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	items, err := d.items(ctx, c)
+	jobs, err := d.jobs(ctx, c)
 	if err != nil {
 		return err
 	}
 	var named, moving []func(context.Context) error
 	for i, r := range d.repos {
-		at := items[i][len(r.Roots)+len(r.Attached)+len(r.Signed):]
-		for k, t := range r.Tags {
-			switch at[k].State {
-			case publish.Different:
-				return fault.Errorf(fault.Conflict, "%s was taken meanwhile: %s", at[k].Name, at[k].Detail)
-			case publish.Missing:
-				named = append(named, d.name(c, r, t))
+		for _, j := range jobs[i] {
+			switch s := j.item.State; {
+			case j.kind == kindName && s == publish.Different:
+				return fault.Errorf(fault.Conflict, "%s was taken meanwhile: %s", j.item.Name, j.item.Detail)
+			case j.kind == kindName && s == publish.Missing:
+				named = append(named, d.name(c, r, j.tag))
+			case j.kind == kindFloating && (s == publish.Missing || s == publish.Movable):
+				moving = append(moving, d.name(c, r, j.tag))
+			case j.kind == kindHub && !s.Done():
+				moving = append(moving, d.hub(c, r))
 			}
-		}
-		at = at[len(r.Tags):]
-		for k, t := range r.Floating {
-			if s := at[k].State; s == publish.Missing || s == publish.Movable {
-				moving = append(moving, d.name(c, r, t))
-			}
-		}
-		if at = at[len(r.Floating):]; r.Hub != nil && !slices.Contains([]publish.State{publish.Same, publish.Kept}, at[0].State) {
-			moving = append(moving, d.hub(c, r))
 		}
 	}
 	for _, wave := range [][]func(context.Context) error{named, moving} {
