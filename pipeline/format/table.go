@@ -54,13 +54,13 @@ type Format struct {
 	Choose func(artifact.Platform) string
 }
 
-// Names are what the path of a package follows from. Name, version and architecture are in the format's own words.
+// Names decide the path of a package. Name, version and architecture are in the format's own words.
 type Names struct {
 	Project, Name, Version string
 	Arch                   string // "" of a recipe
 }
 
-// Facts are what a package is called, and whether a format suits it, by.
+// Facts decide what a package is called in a format, and whether it can have the format.
 type Facts struct {
 	Name     string // of the package
 	ID       string // what the configuration has as its name for this format; ""
@@ -94,7 +94,7 @@ func Find(name string) (Format, bool) {
 	return All[i], true
 }
 
-// Where are the names of the formats of which something holds, in their order; of all of them where it is nil.
+// Where returns the names of the formats that a condition holds for, in the order of All; every name where it is nil.
 func Where(holds func(Format) bool) []string {
 	var names []string
 	for _, f := range All {
@@ -119,7 +119,7 @@ func (f Format) Suits(p artifact.Platform) bool {
 	return ok
 }
 
-// Going are the packages and the recipes of a release that the key below publish carries.
+// Going returns the packages and the recipes of a release that a key below publish carries.
 func Going(rel manifest.Release, key string) ([]manifest.Package, []manifest.Recipe) {
 	goes := func(name string) bool {
 		f, ok := Find(name)

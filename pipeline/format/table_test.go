@@ -3,6 +3,7 @@ package format_test
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/format/inspect"
 	"github.com/slipway-build/slipway/pipeline/format/writers"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
 
 // A format that is in All is in every table of functions that it needs, and what is written under its name is read under
@@ -37,6 +39,44 @@ func TestTables(t *testing.T) {
 				checkRecipe(t, f)
 			}
 		})
+	}
+}
+
+func TestOffered(t *testing.T) {
+	rel := manifest.Release{
+		Packages: []manifest.Package{{Format: "deb", Path: "packages/a.deb"}, {Format: "snap", Path: "packages/a.snap"}},
+		Recipes:  []manifest.Recipe{{Format: "unknown", Path: "packages/unknown"}},
+	}
+	for _, f := range []string{"nupkg", "formula", "cask", "scoop", "winget", "script"} {
+		rel.Recipes = append(rel.Recipes, manifest.Recipe{Format: f, Path: "packages/" + f})
+	}
+	for file, want := range map[artifact.File]bool{
+		{Path: "a.tar.gz", Kind: artifact.Archive}:          true,
+		{Path: "packages/a.deb", Kind: artifact.Package}:    true,
+		{Path: "packages/nupkg", Kind: artifact.Recipe}:     true,
+		{Path: "packages/script", Kind: artifact.Recipe}:    true,
+		{Path: "packages/formula", Kind: artifact.Recipe}:   false,
+		{Path: "packages/winget", Kind: artifact.Recipe}:    false,
+		{Path: "packages/unknown", Kind: artifact.Recipe}:   false,
+		{Path: "charts/other.yml", Kind: artifact.Recipe}:   false,
+		{Path: "binaries/a_linux/a", Kind: artifact.Binary}: false,
+	} {
+		if got := format.Offered(rel, file); got != want {
+			t.Errorf("%s is offered: %t, want %t", file.Path, got, want)
+		}
+	}
+	for key, want := range map[string]string{"snap": "snap", "homebrew": "formula cask", "scoop": "scoop", "winget": "winget", "chocolatey": "nupkg", "folder": ""} {
+		var got []string
+		packages, recipes := format.Going(rel, key)
+		for _, p := range packages {
+			got = append(got, p.Format)
+		}
+		for _, r := range recipes {
+			got = append(got, r.Format)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q goes to %s, want %s", got, key, want)
+		}
 	}
 }
 
