@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -218,11 +219,7 @@ func blobSize(header, id string) (int64, error) {
 
 // workTree writes the files of the work tree of r below at.
 func (x *exporter) workTree(ctx context.Context, r repo, at string, depth int) error {
-	tracked, err := r.run(ctx, "ls-files", "-z", "-t", "--stage")
-	if err != nil {
-		return err
-	}
-	untracked, err := r.run(ctx, "ls-files", "-z", "--others", "--exclude-standard")
+	tracked, untracked, err := r.files(ctx)
 	if err != nil {
 		return err
 	}
@@ -233,19 +230,53 @@ func (x *exporter) workTree(ctx context.Context, r repo, at string, depth int) e
 	defer tree.Close()
 	w := workTree{tree: tree, isDir: map[string]bool{".": true}}
 	var pointers []pointer
-	add := func(p, mode string) error {
-		if err := checkPath(at + p); err != nil {
+	for _, f := range slices.Concat(tracked, untracked) {
+		switch {
+		case f.mode == modeGitlink:
+			sub, err := r.submodule(ctx, f.entry, at, depth)
+			if err != nil {
+				return err
+			}
+			if err := x.mkdir(at + f.path); err != nil {
+				return err
+			}
+			if err := x.workTree(ctx, sub, at+f.path+"/", depth+1); err != nil {
+				return err
+			}
+			continue
+		case f.skipped && !w.exists(f.path):
+			return fault.Errorf(fault.Git, "file %s is left out of this sparse checkout: fill it with `git sparse-checkout disable`",
+				show(at+f.path))
+		}
+		if err := checkPath(at + f.path); err != nil {
 			return err
 		}
-		ptr, err := x.workFile(w, at, p, mode)
-		if ptr != nil {
-			pointers = append(pointers, *ptr)
+		p, err := x.workFile(w, at, f.path, f.mode)
+		if err != nil {
+			return err
 		}
-		return err
+		if p != nil {
+			pointers = append(pointers, *p)
+		}
 	}
+	return x.writePointers(ctx, r, "", at, pointers)
+}
 
+// listed is a path that git knows or sees in a work tree.
+type listed struct {
+	entry        // mode "" where git does not track it
+	skipped bool // a sparse checkout leaves it out
+}
+
+// files are the paths of the work tree, tracked and untracked but not ignored
+// (https://git-scm.com/docs/git-ls-files#_output).
+func (r repo) files(ctx context.Context) (tracked, untracked []listed, err error) {
+	out, err := r.run(ctx, "ls-files", "-z", "-t", "--stage")
+	if err != nil {
+		return nil, nil, err
+	}
 	last := ""
-	for record := range strings.SplitSeq(strings.TrimSuffix(tracked, "\x00"), "\x00") {
+	for record := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
 		// "<tag> <mode> <object> <stage>\t<path>"; a path in conflict comes once for each stage.
 		head, p, _ := strings.Cut(record, "\t")
 		fields := strings.Fields(head)
@@ -253,40 +284,21 @@ func (x *exporter) workTree(ctx context.Context, r repo, at string, depth int) e
 			continue
 		}
 		last = p
-		switch {
-		case len(fields) != 4:
-			return fault.Errorf(fault.Git, "reading the index: git answers %.80q", record)
-		case fields[1] == modeGitlink:
-			link := entry{modeGitlink, fields[2], p}
-			sub, err := r.submodule(ctx, link, at, depth)
-			if err != nil {
-				return err
-			}
-			if err := x.mkdir(at + p); err != nil {
-				return err
-			}
-			if err := x.workTree(ctx, sub, at+p+"/", depth+1); err != nil {
-				return err
-			}
-		case fields[0] == "S" && !w.exists(p):
-			return fault.Errorf(fault.Git, "file %s is left out of this sparse checkout: fill it with `git sparse-checkout disable`",
-				show(at+p))
-		default:
-			if err := add(p, fields[1]); err != nil {
-				return err
-			}
+		if len(fields) != 4 {
+			return nil, nil, fault.Errorf(fault.Git, "reading the index: git answers %.80q", record)
 		}
+		tracked = append(tracked, listed{entry{fields[1], fields[2], p}, fields[0] == "S"})
 	}
-	for p := range strings.SplitSeq(strings.TrimSuffix(untracked, "\x00"), "\x00") {
+	if out, err = r.run(ctx, "ls-files", "-z", "--others", "--exclude-standard"); err != nil {
+		return nil, nil, err
+	}
+	for p := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
 		// A path with a slash at its end is another repository.
-		if p == "" || strings.HasSuffix(p, "/") {
-			continue
-		}
-		if err := add(p, ""); err != nil {
-			return err
+		if p != "" && !strings.HasSuffix(p, "/") {
+			untracked = append(untracked, listed{entry: entry{path: p}})
 		}
 	}
-	return x.writePointers(ctx, r, "", at, pointers)
+	return tracked, untracked, nil
 }
 
 // workTree reads files of a work tree, never through a symbolic link: git takes a path below one for deleted.
