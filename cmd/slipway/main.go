@@ -50,7 +50,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		fmt.Fprintln(stderr, "slipway:", err)
 	}
-	return int(fault.CodeOf(err))
+	return fault.Exit(err)
 }
 
 func newRoot() *cobra.Command {

@@ -82,16 +82,13 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	}
 	stage, err := newStage(o.Out, o.Plan.Name)
 	if err != nil {
-		if fault.CodeOf(err) == fault.Bug {
-			err = fault.New(fault.Build, err)
-		}
-		return Result{}, err
+		return Result{}, fault.Or(err, fault.Build)
 	}
 	defer stage.remove()
 	b := &builder{Options: o, stage: stage, digest: digest}
 	release, err := b.run(ctx)
 	if err != nil {
-		if fault.CodeOf(err) == fault.Bug && ctx.Err() == nil {
+		if fault.CodeOf(err) == fault.Unclassified && ctx.Err() == nil {
 			// A full disk, a file that cannot be read: no bug of ours.
 			return Result{}, fault.New(fault.Build, err)
 		}

@@ -2,7 +2,6 @@ package build
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -355,7 +354,7 @@ func (b *builder) charts(ctx context.Context, layout *oci.Layout) ([]manifest.Ch
 			return artifact.FormatSize(size), nil
 		})
 		if err != nil {
-			return nil, fault.New(cmp.Or(knownCode(err), fault.Build), err)
+			return nil, fault.Or(err, fault.Build)
 		}
 	}
 	return out, nil
@@ -381,12 +380,4 @@ func PackageChart(ctx context.Context, w io.Writer, p plan.Plan, c plan.Chart, t
 		err = fault.Errorf(fault.Usage, "%s/Chart.yaml: the chart is called %q and its folder %q; Helm wants one name", c.Dir, result.Name, c.Name)
 	}
 	return result, err
-}
-
-// knownCode is the exit code that err carries; zero where it carries none.
-func knownCode(err error) fault.Code {
-	if code := fault.CodeOf(err); code != fault.Bug {
-		return code
-	}
-	return 0
 }

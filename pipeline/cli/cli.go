@@ -68,19 +68,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintf(a.stderr, "slipway: %s\n", line)
 	}
-	code := fault.CodeOf(err)
-	if code == fault.Bug && ofMachine(err) {
-		code = fault.Build
+	if fault.OfSystem(err) != fault.Unclassified {
+		err = fault.Or(err, fault.Build) // of this machine, and no bug of ours
 	}
-	return int(code)
-}
-
-// ofMachine tells whether an error comes from the file system, which is no bug of ours.
-func ofMachine(err error) bool {
-	var path *os.PathError
-	var link *os.LinkError
-	var number syscall.Errno
-	return errors.As(err, &path) || errors.As(err, &link) || errors.As(err, &number)
+	return fault.Exit(err)
 }
 
 func (a *app) command() *cobra.Command {

@@ -129,7 +129,8 @@ func TestPreflight(t *testing.T) {
 		"taken":       {func(s *shelf) { s.taken = true }, fault.Conflict},
 		"credentials": {func(s *shelf) { s.look = []error{fault.Errorf(fault.Credentials, "who are you?")} }, fault.Credentials},
 		"policy":      {func(s *shelf) { s.look = []error{fault.Errorf(fault.Policy, "not here")} }, fault.Policy},
-		"bug":         {func(s *shelf) { s.look = []error{errors.New("oops")} }, fault.Bug},
+		"bug":         {func(s *shelf) { s.look = []error{errors.New("oops")} }, fault.Unclassified},
+		"program":     {func(s *shelf) { s.look = []error{fault.Errorf(fault.Bug, "no name")} }, fault.Bug},
 	} {
 		for i := range 3 {
 			l, shelves, targets := world()

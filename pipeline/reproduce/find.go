@@ -404,10 +404,10 @@ func onGitHub(ctx context.Context, page *url.URL, getenv func(string) string) ([
 		ask.authorization = "Bearer " + token
 	}
 	client, err := github.New(github.Options{HTTP: ask, API: api, MaxAnswer: maxManifest, Fault: func(err error) error {
-		if fault.CodeOf(err) == fault.Bug && !isStatus(err, http.StatusNotFound) {
-			return fault.New(fault.Transient, err)
+		if isStatus(err, http.StatusNotFound) {
+			return err
 		}
-		return err
+		return fault.Or(err, fault.Transient)
 	}})
 	if err != nil {
 		return nil, fault.New(fault.Usage, err)
@@ -493,7 +493,7 @@ func getWith(ctx context.Context, at string, limit int64, header http.Header) ([
 			return b, answer, nil
 		case ctx.Err() != nil:
 			return nil, nil, ctx.Err()
-		case final && (s.code == http.StatusUnauthorized || s.code == http.StatusForbidden):
+		case final && fault.OfStatus(s.code) == fault.Credentials:
 			return nil, answer, fault.New(fault.Credentials, err)
 		case final:
 			return nil, answer, err

@@ -202,7 +202,7 @@ func TestTries(t *testing.T) {
 		{[]int{500, 503, 200}, 3, fault.OK},
 		{[]int{502}, 3, fault.Transient},
 		{[]int{403}, 1, fault.Credentials},
-		{[]int{404}, 1, fault.Bug},
+		{[]int{404}, 1, fault.Unclassified},
 	} {
 		answers, asked = tt.answers, 0
 		start := time.Now()

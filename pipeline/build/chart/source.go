@@ -58,7 +58,7 @@ func (s source) get(ctx context.Context, address string, limit int64) ([]byte, e
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fault.Errorf(statusCode(resp.StatusCode), "%s answers %s", req.URL.Redacted(), resp.Status)
+		return nil, fault.Errorf(fault.OfStatus(resp.StatusCode), "%s answers %s", req.URL.Redacted(), resp.Status)
 	}
 	b, err := bounded.Read(resp.Body, limit)
 	if bounded.IsTooLarge(err) {
@@ -68,17 +68,6 @@ func (s source) get(ctx context.Context, address string, limit int64) ([]byte, e
 		return nil, fault.New(fault.Transient, fmt.Errorf("reading %s: %w", req.URL.Redacted(), err))
 	}
 	return b, nil
-}
-
-// statusCode is the exit code for an HTTP status that is no success.
-func statusCode(status int) fault.Code {
-	switch {
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return fault.Credentials
-	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
-		return fault.Transient
-	}
-	return fault.Usage
 }
 
 // index is what matters of an index.yaml (https://helm.sh/docs/topics/chart_repository/#the-index-file).
@@ -242,7 +231,7 @@ func blob(ref name.Digest, opts []remote.Option) ([]byte, error) {
 // registryError gives an error of the registry client its code.
 func registryError(err error) error {
 	if te := (*transport.Error)(nil); errors.As(err, &te) {
-		return fault.New(statusCode(te.StatusCode), err)
+		return fault.New(fault.OfStatus(te.StatusCode), err)
 	}
 	if errors.Is(err, errBound) {
 		return fault.New(fault.Usage, err)

@@ -371,7 +371,7 @@ func (s *Store) Resolve(ctx context.Context, image string) (artifact.Digest, []a
 func codeOf(tried []error) fault.Code {
 	for _, err := range tried {
 		var refused *transport.Error
-		if !errors.As(err, &refused) || refused.StatusCode != http.StatusUnauthorized && refused.StatusCode != http.StatusForbidden {
+		if !errors.As(err, &refused) || fault.OfStatus(refused.StatusCode) != fault.Credentials {
 			return fault.Transient
 		}
 	}

@@ -163,8 +163,8 @@ func (c *comparer) end(err error) ([]Difference, error) {
 	}
 	if err != nil {
 		err = fmt.Errorf("comparing: %w", err)
-		if c.ctx.Err() == nil && fault.CodeOf(err) == fault.Bug {
-			err = fault.New(fault.Transient, err) // what was there can be read again
+		if c.ctx.Err() == nil {
+			err = fault.Or(err, fault.Transient) // what was there can be read again
 		}
 		return nil, err
 	}

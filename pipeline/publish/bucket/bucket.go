@@ -533,7 +533,7 @@ func (d *Destination) fault(method, key string, err error) error {
 	if key != "" {
 		status.URL += "/" + s3utils.EncodePath(key)
 	}
-	code := wire.Code(said.StatusCode)
+	code := fault.OfStatus(said.StatusCode)
 	switch {
 	case said.Code == "NoSuchBucket":
 		return fault.Errorf(fault.Usage, "%w; make the bucket, or name another", status)

@@ -695,7 +695,7 @@ func FuzzAnswer(f *testing.F) {
 		defer cancel()
 		items, err := s.destination(t, rel, setting{}).Look(ctx, publish.Listed)
 		if err != nil {
-			if fault.CodeOf(err) == fault.Bug && ctx.Err() == nil || len(err.Error()) > 4000 {
+			if fault.CodeOf(err) == fault.Unclassified && ctx.Err() == nil || len(err.Error()) > 4000 {
 				t.Errorf("code %d: %.200s", fault.CodeOf(err), err)
 			}
 			return

@@ -106,20 +106,17 @@ func (d *Destination) open() (*os.Root, error) {
 	return root, nil
 }
 
-// Windows has a number of its own for a disk that is full
-// (https://learn.microsoft.com/windows/win32/debug/system-error-codes--0-499-).
-const errorDiskFull = syscall.Errno(112)
-
 // fault gives an error of the file system its exit code.
 func (d *Destination) fault(err error) error {
-	switch {
-	case err == nil, errors.Is(err, context.Canceled), fault.CodeOf(err) != fault.Bug:
+	if errors.Is(err, context.Canceled) || fault.CodeOf(err) != fault.Unclassified {
 		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), runtime.GOOS == "windows" && errors.Is(err, errorDiskFull):
+	}
+	switch fault.OfSystem(err) {
+	case fault.Transient:
 		return fault.Errorf(fault.Transient, "%w; what was copied is kept: make room in %s and run the same command again", err, d.o.Root)
-	case errors.Is(err, fs.ErrPermission):
+	case fault.Credentials:
 		return fault.Errorf(fault.Credentials, "%w; let this user write to %s", err, d.o.Root)
-	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):
+	case fault.Usage:
 		return fault.New(fault.Usage, err)
 	}
 	return fault.New(fault.Transient, err)

@@ -126,7 +126,7 @@ func (o Options) unasked(ctx context.Context, err error) Finding {
 	if mismatch, ok := errors.AsType[*oidc.IssuerMismatchError](err); ok {
 		return ci.refuse("correct the issuer in the configuration", "%s says that it is %.200q", o.Issuer, mismatch.Discovered)
 	}
-	if fault.CodeOf(err) == fault.Bug {
+	if fault.CodeOf(err) == fault.Unclassified {
 		// go-oidc quotes whole answers that it cannot read.
 		if _, failed := errors.AsType[*url.Error](err); !failed && ctx.Err() == nil {
 			err = errors.New("it answers with something else")

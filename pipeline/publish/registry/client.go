@@ -62,7 +62,7 @@ func dial(ctx context.Context, host string, auth authn.Authenticator, t *wire.Tr
 // refusal gives what the library says of an answer its exit code.
 func refusal(err error) error {
 	if e, ok := errors.AsType[*transport.Error](err); ok {
-		code := wire.Code(e.StatusCode)
+		code := fault.OfStatus(e.StatusCode)
 		if code == fault.Usage { // nothing was named yet that could be missing
 			code = fault.Transient
 		}

@@ -43,7 +43,7 @@ func StatusOf(err error) int {
 }
 
 // Expect returns nil if the answer has one of the statuses. Otherwise it reads and closes the body and returns a
-// StatusError that carries an exit code; see Code.
+// StatusError that carries an exit code; see fault.OfStatus.
 func Expect(res *http.Response, want ...int) error {
 	if slices.Contains(want, res.StatusCode) {
 		return nil
@@ -54,7 +54,7 @@ func Expect(res *http.Response, want ...int) error {
 	if res.Request != nil {
 		e.Method, e.URL = res.Request.Method, Redact(res.Request.URL)
 	}
-	code := Code(res.StatusCode)
+	code := fault.OfStatus(res.StatusCode)
 	if res.Header.Get("Retry-After") != "" || res.Header.Get("X-RateLimit-Remaining") == "0" {
 		code = fault.Transient // there were too many, and waiting mends it
 	}
@@ -63,20 +63,6 @@ func Expect(res *http.Response, want ...int) error {
 		code = fault.Transient
 	}
 	return fault.New(code, e)
-}
-
-// Code is the exit code for a status that nobody hoped for. A remote that answers with something that it never should is
-// taken for one that may be mended by trying again.
-func Code(status int) fault.Code {
-	switch {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return fault.Credentials
-	case status == http.StatusConflict:
-		return fault.Conflict
-	case status == http.StatusNotFound, status == http.StatusGone, status == http.StatusRequestEntityTooLarge, status == http.StatusUnprocessableEntity, status == http.StatusBadRequest:
-		return fault.Usage
-	}
-	return fault.Transient
 }
 
 // Fault gives an error of a request the exit code that it should have: its own where it has one, Transient where the
@@ -88,11 +74,10 @@ func Fault(err error) error {
 			e.URL = Redact(u)
 		}
 	}
-	switch {
-	case err == nil, errors.Is(err, context.Canceled), fault.CodeOf(err) != fault.Bug:
+	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return fault.New(fault.Transient, err)
+	return fault.Or(err, fault.Transient)
 }
 
 // Message is what an answer says for a person, in one line: the message of a JSON error where it is one.

@@ -337,7 +337,7 @@ func (t *Transport) again(req *http.Request, res *http.Response, err error) (tim
 	if err != nil {
 		var dial *net.OpError
 		unsent := errors.As(err, &dial) && dial.Op == "dial" // it was never on its way
-		return 0, req.Context().Err() == nil && (unsent || repeatable(req)) && fault.CodeOf(err) == fault.Bug
+		return 0, req.Context().Err() == nil && (unsent || repeatable(req)) && fault.CodeOf(err) == fault.Unclassified
 	}
 	wait, asked := t.asked(res)
 	switch res.StatusCode {

@@ -1,12 +1,15 @@
 // Package fault gives an error the exit code that the command line ends with.
 //
 // The codes are part of the product's contract: a script that runs the pipeline branches on them, so a code never
-// changes its meaning. An error without a code is a bug in Slipway.
+// changes its meaning. Whoever knows what an error means classifies it; where it reaches the command line without a code,
+// that nobody did is a bug in Slipway.
 package fault
 
 import (
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 )
 
 // Code is a process exit code.
@@ -34,22 +37,46 @@ type coded struct {
 func (c *coded) Error() string { return c.err.Error() }
 func (c *coded) Unwrap() error { return c.err }
 
-// New gives err the exit code. A nil err stays nil.
+// Unclassified is the code of an error that carries none. A process never exits with it; see Exit.
+const Unclassified Code = -1
+
+// New gives err the exit code. A nil err stays nil, and Unclassified leaves err as it is.
 func New(code Code, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || code == Unclassified {
+		return err
 	}
 	return &coded{code, err}
 }
 
-// Errorf is fmt.Errorf with an exit code.
-func Errorf(code Code, format string, args ...any) error {
-	return &coded{code, fmt.Errorf(format, args...)}
+// Or gives err the exit code where it is Unclassified.
+func Or(err error, code Code) error {
+	if CodeOf(err) != Unclassified {
+		return err
+	}
+	return New(code, err)
 }
 
-// CodeOf returns the code of the outermost coded error in err's chain: OK for nil, Bug where no error carries one.
-// Of joined errors the most serious decides: a mismatch is never reported as something that a retry would mend.
+// Errorf is fmt.Errorf with an exit code.
+func Errorf(code Code, format string, args ...any) error {
+	return New(code, fmt.Errorf(format, args...))
+}
+
+// Exit is the number that a process ends with: that of CodeOf, and Bug where it is Unclassified.
+func Exit(err error) int {
+	if code := CodeOf(err); code != Unclassified {
+		return int(code)
+	}
+	return int(Bug)
+}
+
+// CodeOf returns the code of the outermost coded error in err's chain: OK for nil, Unclassified where no error carries one.
+// Of joined errors the most serious decides: a mismatch is never reported as something that a retry would mend. A Bug and an
+// error of the Go runtime are Bugs whatever stands around them: that a build or an upload met one does not make it a failed
+// build or something to try again.
 func CodeOf(err error) Code {
+	if isBug(err) {
+		return Bug
+	}
 	for err != nil {
 		if c, ok := err.(*coded); ok {
 			return c.code
@@ -64,15 +91,31 @@ func CodeOf(err error) Code {
 			return worst
 		}
 		if err = errors.Unwrap(err); err == nil {
-			return Bug
+			return Unclassified
 		}
 	}
 	return OK
 }
 
+func isBug(err error) bool {
+	if _, ok := errors.AsType[runtime.Error](err); ok {
+		return true
+	}
+	for err != nil {
+		if c, ok := err.(*coded); ok && c.code == Bug {
+			return true
+		}
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			return slices.ContainsFunc(joined.Unwrap(), isBug)
+		}
+		err = errors.Unwrap(err)
+	}
+	return false
+}
+
 // severity orders the codes for joined errors: what a retry mends is the least serious, a bug the most.
 func severity(c Code) int {
-	order := []Code{OK, Transient, Credentials, Usage, Git, Build, Policy, Conflict, Mismatch, Bug}
+	order := []Code{OK, Transient, Credentials, Usage, Git, Build, Policy, Conflict, Mismatch, Unclassified, Bug}
 	for i, o := range order {
 		if o == c {
 			return i

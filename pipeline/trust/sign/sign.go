@@ -130,10 +130,10 @@ const (
 func Load(b []byte, passphrase func() ([]byte, error)) (signature.Signer, error) {
 	k, err := load(b, passphrase)
 	if err != nil {
-		if code := fault.CodeOf(err); code != fault.Bug {
-			return nil, err
+		if fault.CodeOf(err) == fault.Unclassified {
+			err = fault.New(fault.Credentials, fmt.Errorf("reading private key: %w", err))
 		}
-		return nil, fault.New(fault.Credentials, fmt.Errorf("reading private key: %w", err))
+		return nil, err
 	}
 	return k, nil
 }
