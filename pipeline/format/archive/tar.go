@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 // maxUSTAR is the largest size that a USTAR header holds: eleven octal digits.
@@ -62,16 +60,6 @@ func fitsUSTAR(name string) bool {
 		}
 	}
 	return false
-}
-
-// Gzip returns a writer of gzip data whose header is empty: no name, no time, operating system unknown
-// (https://www.rfc-editor.org/rfc/rfc1952#section-2.3).
-func Gzip(w io.Writer) io.WriteCloser {
-	// An error is possible only for a level out of range.
-	gz, _ := gzip.NewWriterLevel(w, gzip.DefaultCompression)
-	// The compressor writes the zero time as it is; no time is 1970.
-	gz.Header = gzip.Header{OS: 255, ModTime: time.Unix(0, 0)}
-	return gz
 }
 
 // TarGz writes the files as a gzip-compressed tar; see Tar and Gzip.

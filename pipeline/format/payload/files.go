@@ -7,9 +7,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
@@ -103,10 +100,8 @@ func Gzip(f archive.File) (archive.File, error) {
 		return archive.File{}, err
 	}
 	var out bytes.Buffer
-	// Errors are possible only for a level out of range and from the buffer, which has none.
-	w, _ := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	w.Header = gzip.Header{OS: 255, ModTime: time.Unix(0, 0)}
-	_, _ = w.Write(b)
+	w := archive.GzipBest(&out)
+	_, _ = w.Write(b) // to a buffer, which takes everything
 	_ = w.Close()
 	return archive.Bytes(f.Name+".gz", out.Bytes()), nil
 }
