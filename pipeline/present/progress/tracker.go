@@ -98,11 +98,6 @@ func (t *Tracker) Do(step, group string, f func() (Result, error)) error {
 	return err
 }
 
-// Skip tells of a step that is not done, and why.
-func (t *Tracker) Skip(step, group, why string) {
-	t.Event(Event{Step: step, Group: group, State: Skipped, Detail: why})
-}
-
 // Note tells the reader something that is not a step.
 func (t *Tracker) Note(text string) { t.Event(Event{State: Note, Detail: text}) }
 

@@ -35,7 +35,7 @@ func TestTracker(t *testing.T) {
 	run("b", 0, Result{Cached: true}, nil)
 	run("c", time.Second, Result{Detail: "3 of 6"}, failure)
 	run("d", time.Second, Result{}, stopped)
-	tr.Skip("e", "pack", "its binary failed")
+	tr.Event(Event{Step: "e", Group: "pack", State: Skipped, Detail: "its binary failed"})
 	tr.Note("hello")
 	if err := tr.Run("f", "pack", func() (string, error) { c.pass(time.Second); return "3 MB", nil }); err != nil {
 		t.Error(err)

@@ -57,9 +57,6 @@ type Options struct {
 	Bucket    string
 	Prefix    string // of the keys of this project's releases, without slashes around it; "" for none
 	Region    string // "" is the one that the endpoint's name tells, else us-east-1, which services without regions take
-	// VirtualHost says that the bucket is part of the host's name. Without it, that is so where the endpoint is one of
-	// those that want it.
-	VirtualHost bool
 
 	// The credentials are functions, into which fmt cannot look when it prints. AccessKey and SecretKey may be nil where
 	// everybody may read and nothing is put; SessionToken where there is none.
@@ -131,17 +128,12 @@ func New(o Options) (*Destination, error) {
 			return nil, fault.Errorf(fault.Usage, "key %.80q... is longer than %d bytes; choose a shorter prefix", d.key(f), maxKey)
 		}
 	}
-	lookup := minio.BucketLookupAuto
-	if o.VirtualHost {
-		lookup = minio.BucketLookupDNS
-	}
 	d.core, err = minio.NewCore(u.Host, &minio.Options{
-		Creds:        d.credentials(),
-		Secure:       u.Scheme == "https",
-		Transport:    gate{o.Transport},
-		Region:       cmp.Or(o.Region, s3utils.GetRegionFromURL(*u), "us-east-1"), // with one, nobody asks for it
-		BucketLookup: lookup,
-		MaxRetries:   1, // the transport decides what may be made again
+		Creds:      d.credentials(),
+		Secure:     u.Scheme == "https",
+		Transport:  gate{o.Transport},
+		Region:     cmp.Or(o.Region, s3utils.GetRegionFromURL(*u), "us-east-1"), // with one, nobody asks for it
+		MaxRetries: 1,                                                           // the transport decides what may be made again
 	})
 	if err != nil {
 		return nil, fault.New(fault.Usage, err)

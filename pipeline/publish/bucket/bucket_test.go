@@ -493,7 +493,6 @@ func TestAddresses(t *testing.T) {
 	}{
 		{bucket.Options{Endpoint: "https://minio.example.com"}, "https://minio.example.com/bucket/", "us-east-1"},
 		{bucket.Options{Endpoint: "https://minio.example.com:9000/", Region: "home"}, "https://minio.example.com:9000/bucket/", "home"},
-		{bucket.Options{Endpoint: "https://minio.example.com", VirtualHost: true}, "https://bucket.minio.example.com/", "us-east-1"},
 		{bucket.Options{Endpoint: "https://s3.eu-central-1.amazonaws.com"}, "https://bucket.s3.dualstack.eu-central-1.amazonaws.com/", "eu-central-1"},
 		{bucket.Options{Endpoint: "https://s3.amazonaws.com"}, "https://bucket.s3.dualstack.us-east-1.amazonaws.com/", "us-east-1"},
 		{bucket.Options{Endpoint: "https://s3.amazonaws.com", Region: "eu-west-3"}, "https://bucket.s3.dualstack.eu-west-3.amazonaws.com/", "eu-west-3"},

@@ -136,12 +136,8 @@ type Options struct {
 	CandidateFirst bool
 	// Released are the versions that were published before.
 	Released []version.Version
-	// MinAge is how long the newest candidate must have been public; 0 asks for no time.
-	MinAge time.Duration
-	// CandidateTime tells when a version was published, where that is known. It is needed for MinAge alone.
-	CandidateTime func(version.Version) (time.Time, bool)
 
-	Now func() time.Time // nil is time.Now; for the age of tokens and candidates
+	Now func() time.Time // nil is time.Now; for the age of tokens
 }
 
 // Check holds the release to every rule. The findings are in the order of the rules, at least one of each; the error
@@ -303,42 +299,7 @@ func (o Options) candidate() Finding {
 		first := fmt.Sprintf("%d.%d.%d-rc.1", v.Major(), v.Minor(), v.Patch())
 		return candidate.refuse("release "+first+" first", "no candidate of %s was published", v)
 	}
-	if o.MinAge <= 0 {
-		return candidate.pass("%s was published before", newest)
-	}
-	var at time.Time
-	known := false
-	if o.CandidateTime != nil {
-		at, known = o.CandidateTime(newest)
-	}
-	if !known {
-		return candidate.refuse("find out, or ask for no age in the configuration", "when %s was published is not known", newest)
-	}
-	age := o.Now().Sub(at)
-	if age < o.MinAge {
-		return candidate.refuse("publish the stable version at "+at.Add(o.MinAge).UTC().Format(time.RFC3339)+" or later",
-			"%s has been public for %s, and the project asks for %s", newest, span(max(age, 0)), span(o.MinAge))
-	}
-	return candidate.pass("%s has been public for %s", newest, span(age))
-}
-
-// span is a duration in whole minutes, and in days and hours where it has some.
-func span(d time.Duration) string {
-	const day = 24 * time.Hour
-	days, hours, minutes := d/day, d%day/time.Hour, d%time.Hour/time.Minute
-	var parts []string
-	for _, p := range []struct {
-		n    time.Duration
-		unit string
-	}{{days, "d"}, {hours, "h"}, {minutes, "min"}} {
-		if p.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.unit))
-		}
-	}
-	if len(parts) == 0 {
-		return "less than a minute"
-	}
-	return strings.Join(parts, " ")
+	return candidate.pass("%s was published before", newest)
 }
 
 func count(n int, thing string) string {
