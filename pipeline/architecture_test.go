@@ -110,13 +110,14 @@ var rooms = map[string]string{
 	"internal/schema":    "internal/canonjson",
 	"internal/github":    "internal/bounded internal/canonjson internal/web",
 	"internal/web":       "",
+	"internal/words":     "",
 	"internal/yamldoc":   "",
 
 	"plan": "config format images internal/canonjson release/artifact release/artifacthub release/fault release/notes " +
 		"release/version source trust/signature",
 
-	"present/progress": "",
-	"present/report":   "internal/canonjson release/artifact release/manifest",
+	"present/progress": "internal/words",
+	"present/report":   "internal/canonjson internal/words release/artifact release/manifest",
 
 	"publish": "internal/bounded internal/canonjson internal/filelock internal/schema present/progress publish/wire " +
 		"release/artifact release/fault release/manifest trust/signature",
@@ -128,8 +129,8 @@ var rooms = map[string]string{
 	"publish/githubrelease": "format internal/bounded internal/github internal/web publish publish/wire release/artifact " +
 		"release/fault release/manifest release/version trust/signature",
 	"publish/nuget": "format internal/web publish publish/wire release/artifact release/fault release/manifest",
-	"publish/policy": "internal/bounded internal/canonjson internal/web publish/wire release/artifact release/fault " +
-		"release/manifest release/version",
+	"publish/policy": "internal/bounded internal/canonjson internal/web internal/words publish/wire release/artifact " +
+		"release/fault release/manifest release/version",
 	"publish/registry": "internal/bounded internal/canonjson internal/web publish publish/wire release/artifact release/fault " +
 		"release/manifest release/version trust/signature",
 	"publish/snapstore": "format internal/bounded internal/canonjson internal/web publish publish/wire release/artifact " +
@@ -154,7 +155,8 @@ var rooms = map[string]string{
 	"reproduce/rerun": "internal/bounded release/fault",
 	"scaffold":        "config format git images internal/bounded internal/yamldoc release/artifact release/fault",
 
-	"serve": "internal/bounded release/artifact release/fault release/manifest release/version trust/ledger trust/signature",
+	"serve": "internal/bounded internal/words release/artifact release/fault release/manifest release/version trust/ledger " +
+		"trust/signature",
 
 	"source": "git internal/bounded release/fault release/version",
 

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
@@ -35,7 +36,7 @@ var pages = template.Must(template.New("page").Funcs(template.FuncMap{
 	"time":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 	"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"link":  link,
-	"count": count,
+	"count": words.Count,
 	"join":  strings.Join,
 	"short": func(s string) string { return s[:min(12, len(s))] },
 }).Parse(pageHTML))
@@ -227,12 +228,4 @@ func humanSize(n int64) string {
 		prefix++
 	}
 	return fmt.Sprintf("%.1f %ciB", value, "KMGT"[prefix])
-}
-
-// count is a number with what is counted, in the plural where there is not one.
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 )
 
 // beatEvery is how often a log says that a step is still running.
@@ -83,9 +85,9 @@ func (b *board) summary(now time.Time) string {
 	if n == 0 {
 		return ""
 	}
-	s := fmt.Sprintf("%d steps in %s", n, formatDuration(now.Sub(b.start)))
+	s := fmt.Sprintf("%d steps in %s", n, words.Duration(now.Sub(b.start)))
 	if n == 1 {
-		s = "1 step in " + formatDuration(now.Sub(b.start))
+		s = "1 step in " + words.Duration(now.Sub(b.start))
 	}
 	var parts []string
 	for _, p := range []struct {
@@ -100,18 +102,4 @@ func (b *board) summary(now time.Time) string {
 		s += ": " + strings.Join(parts, ", ")
 	}
 	return s
-}
-
-// formatDuration writes a duration as short as is useful: 0.2s, 42.1s, 1m02s, 1h02m.
-func formatDuration(d time.Duration) string {
-	switch d = max(d, 0); {
-	case d < time.Minute-50*time.Millisecond:
-		return fmt.Sprintf("%.1fs", d.Seconds())
-	case d < time.Hour-500*time.Millisecond:
-		d = d.Round(time.Second)
-		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
-	default:
-		d = d.Round(time.Minute)
-		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
-	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 )
 
 // slowest is how many steps the summary lists.
@@ -237,7 +239,7 @@ func (g *GitHub) markdown(sum string) string {
 	if slow = slow[:min(slowest, len(slow))]; len(slow) > 0 {
 		b.WriteString("\n<details><summary>Slowest steps</summary>\n\n| Step | Time | |\n| --- | ---: | --- |\n")
 		for _, e := range slow {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", escapeMarkdown(e.Step), formatDuration(e.Elapsed), escapeMarkdown(e.Detail))
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", escapeMarkdown(e.Step), words.Duration(e.Elapsed), escapeMarkdown(e.Detail))
 		}
 		b.WriteString("\n</details>\n")
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 )
 
 // ticker calls f every interval from a goroutine of its own until it is stopped.
@@ -57,7 +59,7 @@ func (p *printer) print(s string) {
 func stepLine(e Event) string {
 	parts := []string{e.Step}
 	if e.Elapsed > 0 {
-		parts = append(parts, formatDuration(e.Elapsed))
+		parts = append(parts, words.Duration(e.Elapsed))
 	}
 	if e.Detail != "" {
 		parts = append(parts, e.Detail)
@@ -66,7 +68,7 @@ func stepLine(e Event) string {
 }
 
 func beatLine(a active, now time.Time) string {
-	s := formatDuration(now.Sub(a.start))
+	s := words.Duration(now.Sub(a.start))
 	if a.detail != "" {
 		s += ", " + a.detail
 	}

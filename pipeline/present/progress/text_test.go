@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 )
 
 func TestClean(t *testing.T) {
@@ -115,8 +117,8 @@ func TestFormatDuration(t *testing.T) {
 		{time.Hour - time.Millisecond, "1h00m"},
 		{62 * time.Minute, "1h02m"},
 	} {
-		if got := formatDuration(tt.d); got != tt.want {
-			t.Errorf("formatDuration(%s) = %q, want %q", tt.d, got, tt.want)
+		if got := words.Duration(tt.d); got != tt.want {
+			t.Errorf("words.Duration(%s) = %q, want %q", tt.d, got, tt.want)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 )
 
 // frameEvery is the time between two frames.
@@ -169,7 +171,7 @@ func (t *TTY) columns(mark, color, when, step, remark string, width int) string 
 func (t *TTY) ended(e Event, width int) string {
 	when := ""
 	if e.Elapsed > 0 {
-		when = formatDuration(e.Elapsed)
+		when = words.Duration(e.Elapsed)
 	}
 	mark, color := t.g.done, green
 	switch e.State {
@@ -203,7 +205,7 @@ func (t *TTY) frame(now time.Time, width, height int) []line {
 		shown = shown[:max(room-1, 0)]
 	}
 	for _, a := range shown {
-		add(t.columns(spin, cyan, formatDuration(now.Sub(a.start)), a.step, a.detail, width-1))
+		add(t.columns(spin, cyan, words.Duration(now.Sub(a.start)), a.step, a.detail, width-1))
 	}
 	if more := len(b.running) - len(shown); more > 0 && height > 2 {
 		add(t.style(dim, truncate(fmt.Sprintf("%s and %d more running", t.g.ellipsis, more), width-1, t.g.ellipsis)))
@@ -216,26 +218,26 @@ func (t *TTY) frame(now time.Time, width, height int) []line {
 func (t *TTY) bar(now time.Time, width int) string {
 	b := &t.board
 	ended, total := b.ended(), b.total
-	var words []string
+	var parts []string
 	if total > 0 {
 		total = max(total, ended+len(b.running))
-		words = append(words, fmt.Sprintf("%d/%d", ended, total))
+		parts = append(parts, fmt.Sprintf("%d/%d", ended, total))
 	} else {
-		words = append(words, fmt.Sprintf("%d done", ended))
+		parts = append(parts, fmt.Sprintf("%d done", ended))
 	}
-	words = append(words, formatDuration(now.Sub(b.start).Truncate(time.Second/10)))
+	parts = append(parts, words.Duration(now.Sub(b.start).Truncate(time.Second/10)))
 	if n := b.counts[Cached]; n > 0 {
-		words = append(words, fmt.Sprintf("%d cached", n))
+		parts = append(parts, fmt.Sprintf("%d cached", n))
 	}
 	failed := ""
 	if n := b.counts[Failed]; n > 0 {
 		failed = fmt.Sprintf("%d failed", n)
-		words = append(words, failed)
+		parts = append(parts, failed)
 	}
 	if t.interrupted {
-		words = append(words, "stopping")
+		parts = append(parts, "stopping")
 	}
-	text := truncate(strings.Join(words, t.g.separator), max(width, 0), t.g.ellipsis)
+	text := truncate(strings.Join(parts, t.g.separator), max(width, 0), t.g.ellipsis)
 	room := min(width-2-textWidth(text), 40)
 	if failed != "" {
 		text = strings.Replace(text, failed, t.style(red, failed), 1)

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
@@ -115,7 +116,7 @@ func Write(w io.Writer, d Data) error {
 	v.Incomplete = slices.ContainsFunc(d.Timings, func(t Timing) bool { return t.State == stateFailed })
 	var l layout
 	v.Sections, v.Images, l = artifacts(d.Release)
-	v.ImagesNote = fmt.Sprintf("%s of the OCI layout, %s; what images share is stored once", plural(l.Files, "file"), artifact.FormatSize(l.Size))
+	v.ImagesNote = fmt.Sprintf("%s of the OCI layout, %s; what images share is stored once", words.Count(l.Files, "file"), artifact.FormatSize(l.Size))
 	v.Cards = cards(d, l)
 	if err := page.Execute(w, v); err != nil {
 		return fmt.Errorf("rendering %s: %w", FileName, err)
@@ -198,7 +199,7 @@ func artifacts(r manifest.Release) ([]section, []image, layout) {
 	for _, s := range []section{archives, packages, recipes, charts, binaries, others, bills} {
 		if len(s.Rows) > 0 {
 			share(s.Rows)
-			s.Note = plural(len(s.Rows), "file") + ", " + artifact.FormatSize(total(s.Rows))
+			s.Note = words.Count(len(s.Rows), "file") + ", " + artifact.FormatSize(total(s.Rows))
 			sections = append(sections, s)
 		}
 	}
@@ -234,7 +235,7 @@ func cards(d Data, l layout) []card {
 	for _, f := range d.Release.Files {
 		size += f.Size
 	}
-	c := []card{{"Artifacts", fmt.Sprint(len(d.Release.Files) - l.Files), plural(len(d.Release.Files), "file") + ", " + artifact.FormatSize(size) + " with images"}}
+	c := []card{{"Artifacts", fmt.Sprint(len(d.Release.Files) - l.Files), words.Count(len(d.Release.Files), "file") + ", " + artifact.FormatSize(size) + " with images"}}
 	platforms := 0
 	for _, im := range d.Release.Images {
 		platforms += len(im.Platforms)
@@ -243,7 +244,7 @@ func cards(d Data, l layout) []card {
 		c[0].Note = artifact.FormatSize(size)
 	}
 	if len(d.Release.Images) > 0 {
-		c = append(c, card{"Images", fmt.Sprint(len(d.Release.Images)), plural(platforms, "platform") + ", " + artifact.FormatSize(l.Size) + " stored"})
+		c = append(c, card{"Images", fmt.Sprint(len(d.Release.Images)), words.Count(platforms, "platform") + ", " + artifact.FormatSize(l.Size) + " stored"})
 	}
 	if len(d.Timings) > 0 {
 		states := map[string]int{}
@@ -262,7 +263,7 @@ func cards(d Data, l layout) []card {
 	if wall > 0 {
 		note := ""
 		if d.Totals.Parallel > 0 {
-			note = "with " + plural(d.Totals.Parallel, "worker")
+			note = "with " + words.Count(d.Totals.Parallel, "worker")
 		}
 		c = append(c, card{"Wall time", formatDuration(wall), note})
 	}
@@ -279,27 +280,12 @@ func cards(d Data, l layout) []card {
 	return c
 }
 
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
-
 // formatDuration writes a duration as short as is useful: 12ms, 0.2s, 42.1s, 1m02s, 1h02m.
 func formatDuration(d time.Duration) string {
-	switch d = max(d, 0); {
-	case d < 99500*time.Microsecond:
+	if d = max(d, 0); d < 99500*time.Microsecond {
 		return fmt.Sprintf("%dms", d.Round(time.Millisecond).Milliseconds())
-	case d < time.Minute-50*time.Millisecond:
-		return fmt.Sprintf("%.1fs", d.Seconds())
-	case d < time.Hour-500*time.Millisecond:
-		d = d.Round(time.Second)
-		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
-	default:
-		d = d.Round(time.Minute)
-		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
 	}
+	return words.Duration(d)
 }
 
 // decimal writes a length for SVG: at most two digits after the point.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 )
 
 // The measures of the drawing, in its own units; at the page's full width a unit is about a pixel.
@@ -88,7 +90,7 @@ func newTimeline(steps Timings) timeline {
 	t.Height = t.Base + axisHeight
 	t.Ticks = ticks(wall, scale)
 	t.Summary = fmt.Sprintf("%s in %s; one after the other %s; at most %d at once",
-		plural(len(steps), "step"), formatDuration(wall), formatDuration(busy), atOnce(steps))
+		words.Count(len(steps), "step"), formatDuration(wall), formatDuration(busy), atOnce(steps))
 	return t
 }
 

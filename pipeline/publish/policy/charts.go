@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 )
@@ -135,7 +136,7 @@ func (o Options) charts(ctx context.Context) []Finding {
 		return []Finding{charts.pass("there are none")}
 	}
 	return []Finding{charts.pass("%s in %s, each of this release or in its registry",
-		count(len(seen), "image"), count(len(o.Release.Charts), "chart"))}
+		words.Count(len(seen), "image"), words.Count(len(o.Release.Charts), "chart"))}
 }
 
 // image is what is said of one reference.

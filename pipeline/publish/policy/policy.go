@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/web"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -253,7 +254,7 @@ func (o Options) bases() []Finding {
 	case n == 0:
 		return []Finding{bases.pass("there are none")}
 	}
-	return []Finding{bases.pass("%s, pinned by digest", count(n, "base"))}
+	return []Finding{bases.pass("%s, pinned by digest", words.Count(n, "base"))}
 }
 
 func (o Options) chartVersions() []Finding {
@@ -280,7 +281,7 @@ func (o Options) chartVersions() []Finding {
 	case len(seen) == 0:
 		return []Finding{chartNames.pass("there are no charts")}
 	}
-	return []Finding{chartNames.pass("%s, each with a version of its own", count(len(seen), "chart"))}
+	return []Finding{chartNames.pass("%s, each with a version of its own", words.Count(len(seen), "chart"))}
 }
 
 func (o Options) candidate() Finding {
@@ -300,11 +301,4 @@ func (o Options) candidate() Finding {
 		return candidate.refuse("release "+first+" first", "no candidate of %s was published", v)
 	}
 	return candidate.pass("%s was published before", newest)
-}
-
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
