@@ -49,15 +49,15 @@ func newReproduce() *cobra.Command {
 		Use:   "reproduce VERSION|URL|DIST",
 		Short: "Build a published release again from its commit and compare every byte",
 		Long: `reproduce finds a release, checks its manifest and its signatures, clones its commit into a clean place, compiles the
-pipeline of that very commit as its own go.mod pins it, and runs it where everything is different that must not matter:
-path, time zone, locale, umask, home, clock, number of processors, caches. What comes out is compared with what was
-published, and what differs is explained to the innermost place.
+pipeline of that commit as its own go.mod pins it, and runs it with everything changed that must not matter: path, time
+zone, locale, umask, home, clock, number of processors, caches. It compares the result with what was published and
+explains each difference down to the innermost place.
 
 A release is a dist/ folder, a URL (of a server, of slipway serve, of a release on GitHub), oci://registry/image:tag, or a
-version of the repository that this folder is in, or of --from. It needs Go and git. The pipeline of a commit is a program
-of whoever wrote the commit, and is run: where you do not trust them, run it in a container.
+version of the repository that this folder is in, or of --from. It needs Go and git. It runs the pipeline of
+the commit, which is a program by the authors of the commit: if you do not trust them, run reproduce in a container.
 
-It exits with 5 unless everything passed; what could not be compared is skipped, and a skip is no pass.`,
+It exits with 5 unless everything passed; what could not be compared is skipped, and a skip is not a pass.`,
 		Example: "  slipway reproduce v1.2.3\n  slipway reproduce --repository . dist\n" +
 			"  slipway reproduce --key slipway.pub https://github.com/owner/tool/releases/tag/v1.2.3\n" +
 			"  slipway reproduce oci://ghcr.io/owner/tool:1.2.3\n" +
@@ -70,28 +70,28 @@ It exits with 5 unless everything passed; what could not be compared is skipped,
 	o, flags := &r.options, cmd.Flags()
 	flags.StringVar(&o.From, "from", "", "where versions are looked for: a `folder` of releases, the URL of slipway serve or of a repository on GitHub (default this repository's origin)")
 	flags.StringVar(&o.Repository, "repository", "", "`URL` or path of the git repository with the commit (default the one that the release names)")
-	flags.StringVar(&o.Bundle, "bundle", "", "`folder` that ci vendor wrote; nothing is fetched from elsewhere then, and no release need be named")
+	flags.StringVar(&o.Bundle, "bundle", "", "`folder` that ci vendor wrote; nothing is fetched from elsewhere then, and no release needs to be named")
 	flags.StringVar(&o.Engine, "engine", "auto", "what compiles: host, dagger, or auto for the choice of the commit's pipeline")
-	flags.BoolVar(&o.Registries, "registries", false, "ask the registries, too, whether they have under the release's names what the commit builds")
+	flags.BoolVar(&o.Registries, "registries", false, "also check that the registries have, under the release's names, what the commit builds")
 	flags.StringVar(&r.vary, "vary", "all", "what is made different: all, none, or some of "+strings.Join(reproduce.Variations(), ","))
 	flags.StringVar(&o.Pipeline, "pipeline", "", "`folder` of the pipeline in the repository (default ci or slipway-ci, beside slipway.yaml or above)")
 	flags.StringSliceVar(&o.Pass, "pass", nil, "`names` of environment variables that the build is to see, such as credentials for its private modules")
 	flags.StringVar(&o.Work, "work", "", "`folder` to fetch and build in (default one in the user's cache)")
 	flags.BoolVar(&o.Keep, "keep", false, "keep what was fetched and built")
-	flags.StringArrayVar(&r.keys, "key", nil, "public key in a PEM `file` by which the release must be signed; of several one is enough")
+	flags.StringArrayVar(&r.keys, "key", nil, "public key in a PEM `file` that the release must be signed with; if several are given, one is enough")
 	flags.StringVar(&r.identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything")
-	flags.StringVar(&r.identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of who vouches for the workflow")
+	flags.StringVar(&r.identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of the issuer that vouches for the workflow")
 	flags.StringVar(&r.identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
-	flags.BoolVar(&o.Verify.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
+	flags.BoolVar(&o.Verify.AllowUnsigned, "allow-unsigned", false, "ignore signatures, whether there are any or not")
 	flags.BoolVar(&o.Verify.AllowUnpublishable, "allow-unpublishable", false, "accept a release that its manifest marks as not to be published, such as one with stand-in bases")
 	flags.StringVar(&o.Verify.Version, "want", "", "`version` that the release must be")
 	flags.BoolVar(&r.asJSON, "json", false, "print the report as JSON")
 	flags.StringVar(&r.html, "html", "", "write the report as a page to `file`")
-	flags.StringVar(&r.log, "log", "", "write what the build says to `file`")
+	flags.StringVar(&r.log, "log", "", "write the output of the build to `file`")
 	flags.StringVar(&r.attest, "attest", "", "sign the verdict with --attest-key and write it into `folder`; see slipway verify --rebuilders")
 	flags.StringVar(&r.attestKey, "attest-key", "", "private key in a PEM `file`, or env:NAME")
 	flags.StringVar(&r.passphrase, "passphrase-file", "", "`file` with the passphrase of the key (default $"+sign.PassphraseVariable+")")
-	flags.BoolVar(&r.all, "all", false, "reproduce all releases of --from that the ledger has no verdict of yet")
+	flags.BoolVar(&r.all, "all", false, "reproduce all releases of --from that have no verdict in the ledger yet")
 	flags.StringVar(&r.ledger, "ledger", "", "`folder` of the ledger that verdicts are appended to")
 	flags.StringVar(&r.ledgerBranch, "ledger-branch", "", "`branch` of the repository that has the ledger instead")
 	flags.BoolVar(&r.again, "again", false, "with --all: also those that have passed before")
@@ -105,19 +105,19 @@ func (r *reproduction) run(ctx context.Context, args []string, stdout, stderr io
 	}
 	switch {
 	case r.all && (len(args) > 0 || o.Bundle != ""):
-		return fault.Errorf(fault.Usage, "--all reproduces the releases of --from, and no other is named beside it")
+		return fault.Errorf(fault.Usage, "--all reproduces the releases of --from; do not name another")
 	case r.all && (r.html != "" || o.Verify.Version != ""):
-		return fault.Errorf(fault.Usage, "--html and --want are for one release; take --all away")
+		return fault.Errorf(fault.Usage, "--html and --want are for one release; remove --all")
 	case r.again && !r.all:
 		return fault.Errorf(fault.Usage, "--again goes with --all: a release that is named is always built again")
 	case !r.all && o.Release == "" && o.Bundle == "":
 		return fault.Errorf(fault.Usage, "no release is named: name a dist/ folder, a URL or a version, or give --all")
 	case o.Verify.AllowUnsigned && len(r.keys) > 0:
-		return fault.Errorf(fault.Usage, "--key and --allow-unsigned: signatures are either checked or left out of account; take one away")
+		return fault.Errorf(fault.Usage, "--key and --allow-unsigned cannot be used together: signatures are either checked or ignored")
 	case (r.attest == "") != (r.attestKey == ""):
 		return fault.Errorf(fault.Usage, "--attest and --attest-key go together: where the verdict goes, and what signs it")
 	case r.ledger != "" && r.ledgerBranch != "":
-		return fault.Errorf(fault.Usage, "--ledger and --ledger-branch: a ledger is in one place; take one away")
+		return fault.Errorf(fault.Usage, "--ledger and --ledger-branch cannot be used together: a ledger is in one place")
 	}
 	switch r.vary {
 	case "all":
@@ -268,7 +268,7 @@ func gone(known ledger.Ledger, list []reproduce.Listed) error {
 		if !slices.ContainsFunc(list, func(l reproduce.Listed) bool {
 			return (l.Name == "" || l.Name == e.Name) && (l.Version == "" || l.Version == e.Version)
 		}) {
-			errs = append(errs, fault.Errorf(fault.Mismatch, "%s %s is in the ledger and published no more", e.Name, e.Version))
+			errs = append(errs, fault.Errorf(fault.Mismatch, "%s %s is in the ledger and no longer published", e.Name, e.Version))
 		}
 	}
 	return errors.Join(errs...)

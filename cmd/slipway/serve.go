@@ -46,7 +46,7 @@ a release that is put there shows up by itself. SIGTERM and SIGINT let running d
 			b := thisBuild(info)
 			options.Version, options.Commit = b.Version, b.Commit
 			if info, err := os.Stat(options.Root); err != nil || !info.IsDir() {
-				return fault.Errorf(fault.Usage, "%s is no folder; name the folder of releases with --root", options.Root)
+				return fault.Errorf(fault.Usage, "%s is not a folder; name the folder of releases with --root", options.Root)
 			}
 			ln, err := new(net.ListenConfig).Listen(cmd.Context(), "tcp", listen)
 			if err != nil {

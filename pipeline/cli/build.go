@@ -52,7 +52,7 @@ type choices struct {
 func (c *choices) planFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&c.bases, "bases", "locked", "bases of the images: locked, or stand-in for tiny ones made in memory")
-	flags.StringSliceVar(&c.targets, "targets", nil, "build no other `platforms`; host is this machine's, and linux of its architecture")
+	flags.StringSliceVar(&c.targets, "targets", nil, "build only these `platforms`; host means this machine's, and linux on its architecture")
 	flags.BoolVar(&c.standalone, "standalone", false, "need nothing but Go and git: --engine host --bases stand-in")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 }
@@ -61,8 +61,8 @@ func (c *choices) planFlags(cmd *cobra.Command) {
 func (c *choices) engineFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&c.engine, "engine", "auto", "what compiles: auto, dagger or host")
-	flags.IntVar(&c.jobs, "jobs", 0, "compiles at once (default as many as the engine has cores)")
-	flags.BoolVar(&c.noCache, "no-cache", false, "compile everything anew, from cold caches")
+	flags.IntVar(&c.jobs, "jobs", 0, "`number` of compilations at once (default the engine's number of cores)")
+	flags.BoolVar(&c.noCache, "no-cache", false, "compile everything again, from cold caches")
 }
 
 // options are the plan's options that the flags ask for.
@@ -148,7 +148,7 @@ func (a *app) buildCommand() *cobra.Command {
 		Use:   "build",
 		Short: "Build the release of this commit into dist/",
 		Long: `Build compiles, packs and assembles everything that the plan says, and writes dist/ with release.json and
-SHA256SUMS. A dist/ that is this very release already is left as it is, after every byte was checked.`,
+SHA256SUMS. A dist/ that already is this release is left as it is, after every byte was checked.`,
 		Example: "  go run ./ci build --standalone --targets host\n  go run ./ci build --engine dagger\n  go run ./ci build --targets linux/amd64,darwin/arm64",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.build(cmd.Context(), &c) },
@@ -156,7 +156,7 @@ SHA256SUMS. A dist/ that is this very release already is left as it is, after ev
 	c.planFlags(cmd)
 	c.engineFlags(cmd)
 	cmd.Flags().StringVar(&c.out, "out", "", "`folder` of the result (default dist beside slipway.yaml)")
-	cmd.Flags().BoolVar(&c.force, "force", false, "build even where dist/ is this release already")
+	cmd.Flags().BoolVar(&c.force, "force", false, "build even if dist/ already is this release")
 	return cmd
 }
 

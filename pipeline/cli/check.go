@@ -24,8 +24,9 @@ func (a *app) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Check slipway.yaml, slipway.lock, the plan and the charts; build nothing",
-		Long: `Check finds before a release what would stop it: a mistake in the files, a base that is not locked, outputs of one
-name, a chart that does not lint, does not render or names an image that is not pinned. It says nothing when all is well.`,
+		Long: `Check finds before a release what would stop it: a mistake in the files, a base that is not locked, two outputs
+with one name, a chart that does not lint, does not render or names an image that is not pinned. It prints nothing when
+all is well.`,
 		Example: "  go run ./ci check",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -84,16 +85,16 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify [DIST|URL]",
 		Short: "Check a release against its manifest, its contents and its signatures",
 		Long: `Verify hashes every file and opens it: a package must be of this version, a program for its platform, an image whole to
-its last layer, and a recipe must name the digests of this release. A file that nobody vouches for is a failure, and so
-is a release that says of itself that it is not for publishing. Signatures are checked with --key, else with the key that
-slipway.yaml names; those that there is no key for are skipped, and a skipped check is no pass. In the repository that
-the release was built from, its tag must still be where it was. Without an argument the release is to be that of the
-project and the commit here. Of a URL only what the manifest lists is fetched.`,
+its last layer, and a recipe must name the digests of this release. A file that the release does not list is a
+failure, and so is a release that is marked as not for publishing. Signatures are checked with --key, else with the key
+that slipway.yaml names; without a key for them they are skipped, and a skipped check is not a pass. In the repository
+that the release was built from, its tag must still be where it was. Without an argument the release must be that of the
+project and the commit here. From a URL only what the manifest lists is fetched.`,
 		Example: "  go run ./ci verify\n  go run ./ci verify dist --json\n  go run ./ci verify --key slipway.pub https://example.org/releases/tool/1.2.3/",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if c.AllowUnsigned && len(c.keys) > 0 {
-				return fault.Errorf(fault.Usage, "--key and --allow-unsigned: signatures are either checked or left out of account; take one away")
+				return fault.Errorf(fault.Usage, "--key and --allow-unsigned cannot be used together: signatures are either checked or ignored")
 			}
 			f, err := a.finished(cmd.Context(), args)
 			if err != nil {
@@ -111,12 +112,12 @@ project and the commit here. Of a URL only what the manifest lists is fetched.`,
 		},
 	}
 	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
-	cmd.Flags().StringArrayVar(&c.keys, "key", nil, "public key in a PEM `file` by which the release must be signed; of several one is enough (default signing.key of slipway.yaml)")
+	cmd.Flags().StringArrayVar(&c.keys, "key", nil, "public key in a PEM `file` that the release must be signed with; if several are given, one is enough (default signing.key of slipway.yaml)")
 	cmd.Flags().StringVar(&c.identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything (default signing.identity of slipway.yaml)")
-	cmd.Flags().StringVar(&c.identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of who vouches for the workflow")
+	cmd.Flags().StringVar(&c.identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of the issuer that vouches for the workflow")
 	cmd.Flags().StringVar(&c.identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
 	cmd.Flags().StringVar(&c.Version, "want", "", "`version` that the release must be")
-	cmd.Flags().BoolVar(&c.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
+	cmd.Flags().BoolVar(&c.AllowUnsigned, "allow-unsigned", false, "ignore signatures, whether there are any or not")
 	cmd.Flags().BoolVar(&c.AllowUnpublishable, "allow-unpublishable", false, "accept a release that is marked as not for publishing")
 	return cmd
 }

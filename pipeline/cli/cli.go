@@ -60,7 +60,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return int(fault.OK)
 	}
 	if ctx.Err() != nil {
-		err = fault.Errorf(fault.Transient, "interrupted; nothing was changed, the same command begins again")
+		err = fault.Errorf(fault.Transient, "interrupted; nothing was changed: run the same command again")
 		if a.resumes {
 			err = fault.Errorf(fault.Transient, "interrupted; the same command goes on from here")
 		}
@@ -96,7 +96,7 @@ slipway.yaml says what is released, slipway.lock what it is made from. Nothing e
 	flags.StringVar(&a.cache, "cache", "", "`folder` that keeps bases and toolchains (default $SLIPWAY_CACHE, else the user's cache)")
 	flags.StringVar(&a.tag, "tag", "", "version `tag` to build, where the commit has several (default what CI was started for)")
 	flags.StringVar(&a.since, "since", "", "`tag` that the release notes start from (default the release before in the commit's history; release.json names it)")
-	flags.BoolVar(&a.dirty, "dirty", false, "take a tree with uncommitted changes; the release says so and cannot be published")
+	flags.BoolVar(&a.dirty, "dirty", false, "accept a tree with uncommitted changes; the release says so and cannot be published")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.Errorf(fault.Usage, "%w; see %s --help", err, cmd.CommandPath())
 	})

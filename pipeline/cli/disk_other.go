@@ -6,5 +6,5 @@ import "errors"
 
 // freeDisk is unknown where the system has no statfs of the usual form.
 func freeDisk(string) (uint64, error) {
-	return 0, errors.New("how much is free is not known on this system")
+	return 0, errors.New("the free space is not known on this system")
 }

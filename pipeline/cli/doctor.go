@@ -43,7 +43,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "doctor",
-		Short:   "Find out what this machine lacks for a release, and the way out",
+		Short:   "Find out what this machine lacks for a release, and how to fix it",
 		Example: "  go run ./ci doctor",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

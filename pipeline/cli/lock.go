@@ -213,7 +213,7 @@ func wantedGo(cfg config.Config, before config.Toolchain, root string) (string, 
 			return strings.TrimPrefix(candidate, "go"), nil
 		}
 	}
-	return "", fault.Errorf(fault.Usage, "go.mod wants at least Go %s and %s runs; set go: in %s to a release such as 1.26.8", minimum, runtime.Version(), config.FileName)
+	return "", fault.Errorf(fault.Usage, "go.mod requires Go %s or later and %s runs; set go: in %s to a release such as 1.26.8", minimum, runtime.Version(), config.FileName)
 }
 
 // newer is the later of two releases of Go, either of which may be empty.

@@ -46,17 +46,18 @@ func (a *app) publishCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "publish [DIST]",
 		Short: "Carry a finished release to where people get it, as one transaction",
-		Long: `Publish checks first that nothing stands in the way, at any destination, then uploads what nobody sees yet, reads it
-back, and only when all of that is right everywhere makes the release visible: images by their tags, the release on
-GitHub, chart repositories, and last what points at those. Whatever happens on the way, the same command goes on from
-there: what a destination holds already is left alone, and what other bytes hold is never replaced (exit 7).
+		Long: `Publish first checks that nothing stands in the way, at any destination, then uploads everything that is not yet public
+and reads it back. Only when all of that is right everywhere does it make the release visible: images by their tags, the
+release on GitHub, chart repositories, and last what points at those. If it is interrupted, the same command continues
+from there: what a destination already holds is left alone, and a name that holds other bytes is never replaced (exit 7).
 
-It goes to what stands below publish in slipway.yaml or, with --to, to the set of that name below destinations. What was
-done for one set is no business of another: each has a journal and receipts of its own.
+It publishes to the destinations below publish in slipway.yaml or, with --to, to the set of that name below destinations.
+Sets do not affect each other: each has a journal and receipts of its own.
 
-A version is published by a workflow alone, which shows by whose identity it runs. A person publishes snapshots, and
-anything to this machine: --destinations names a file that says what otherwise stands below publish, for a rehearsal. Tokens are read from the environment variables that the configuration names, and
-those of registries also from Docker's configuration. What was done is in dist/publish.`,
+A version is published only by a workflow, which proves its identity. A person can publish snapshots, and anything to this
+machine: for a rehearsal, --destinations names a file that has what is otherwise below publish. Tokens are read from the
+environment variables that the configuration names, and those of registries also from Docker's configuration. What was
+done is recorded in dist/publish.`,
 		Example: "  go run ./ci publish --dry-run\n  go run ./ci publish\n  go run ./ci publish --status\n  go run ./ci publish --to staging\n  go run ./ci publish --destinations rehearsal.yaml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -83,10 +84,10 @@ those of registries also from Docker's configuration. What was done is in dist/p
 
 func (a *app) publish(ctx context.Context, f finished, c publishChoices) (err error) {
 	if c.dryRun && c.status {
-		return fault.Errorf(fault.Usage, "--dry-run and --status: one tells what would be done, the other what was; take one away")
+		return fault.Errorf(fault.Usage, "--dry-run and --status cannot be used together: one shows what would be done, the other what was")
 	}
 	if c.deep && !c.status {
-		return fault.Errorf(fault.Usage, "--deep is for --status; publish reads back what it stages without")
+		return fault.Errorf(fault.Usage, "--deep is for --status; publish reads back what it stages anyway")
 	}
 	if err := a.belongs(ctx, f); err != nil {
 		return err
@@ -109,7 +110,7 @@ func (a *app) publish(ctx context.Context, f finished, c publishChoices) (err er
 	defer func() { err = errors.Join(err, s.display.Close()) }()
 	s.tracker = progress.NewTracker(s.display, nil)
 	if n := s.journal.Unanswered(); n > 0 {
-		s.tracker.Note(fmt.Sprintf("an earlier run ended with %s open; each is looked at before anything is sent", count(n, "request", "requests")))
+		s.tracker.Note(fmt.Sprintf("an earlier run ended with %s open; each is checked before anything is sent", count(n, "request", "requests")))
 	}
 	if c.status {
 		return s.status(ctx)
@@ -242,7 +243,7 @@ func (a *app) whereTo(c publishChoices) (config.Config, config.Publish, error) {
 		return cfg, config.Publish{}, err
 	}
 	if c.to != "" && c.destinations != "" {
-		return cfg, config.Publish{}, fault.Errorf(fault.Usage, "--to and --destinations: one names a set of slipway.yaml, the other a file; take one away")
+		return cfg, config.Publish{}, fault.Errorf(fault.Usage, "--to and --destinations cannot be used together: one names a set of slipway.yaml, the other a file")
 	}
 	if c.destinations == "" {
 		to, err := cfg.Set(c.to)

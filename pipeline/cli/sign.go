@@ -31,11 +31,11 @@ func (a *app) keygenCommand() *cobra.Command {
 	var open bool
 	cmd := &cobra.Command{
 		Use:   "keygen [FILE]",
-		Short: "Make the project's key: a private one for whoever signs, a public one for the repository",
+		Short: "Make the project's pair of keys: a private one to sign with, a public one for the repository",
 		Long: `Keygen makes a private key, encrypted with a passphrase, and its public half. Commit the public half (FILE, by default
-<project>.pub at the root of the repository) and name it under signing.key. The private one is written outside of the repository,
-where nobody can commit it by mistake: keep it where releases are signed, as a file or as the secret SLIPWAY_KEY of a CI
-system. The passphrase is asked for, or read from SLIPWAY_KEY_PASSPHRASE. A file that exists is never replaced.`,
+<project>.pub at the root of the repository) and name it under signing.key. The private half is written outside of
+the repository, so that it cannot be committed by mistake: keep it where releases are signed, as a file or as the secret
+SLIPWAY_KEY of a CI system. The passphrase is asked for, or read from SLIPWAY_KEY_PASSPHRASE. A file that exists is never replaced.`,
 		Example: "  go run ./ci keygen\n  go run ./ci keygen --kind ed25519 --private /media/stick/project.key project.pub",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,7 +58,7 @@ system. The passphrase is asked for, or read from SLIPWAY_KEY_PASSPHRASE. A file
 	}
 	cmd.Flags().StringVar(&private, "private", "", "`file` for the private key (default slipway/<name>.key in the user's configuration)")
 	cmd.Flags().StringVar(&kind, "kind", string(sign.ECDSA), "kind of key: ecdsa, which every verifier reads, or ed25519")
-	cmd.Flags().BoolVar(&open, "no-passphrase", false, "do not encrypt the private key: for a place that is a vault itself")
+	cmd.Flags().BoolVar(&open, "no-passphrase", false, "do not encrypt the private key: for a place that is itself a vault")
 	return cmd
 }
 
@@ -121,7 +121,7 @@ func (a *app) newPassphrase() ([]byte, error) {
 		return nil, err
 	}
 	if len(first) == 0 {
-		return nil, fault.Errorf(fault.Usage, "the passphrase is empty; a key that is not to be encrypted is made with --no-passphrase")
+		return nil, fault.Errorf(fault.Usage, "the passphrase is empty; use --no-passphrase for a key that is not encrypted")
 	}
 	second, err := a.ask("the same again: ")
 	if err != nil {
@@ -130,7 +130,7 @@ func (a *app) newPassphrase() ([]byte, error) {
 	defer clear(second)
 	if !bytes.Equal(first, second) {
 		clear(first)
-		return nil, fault.Errorf(fault.Usage, "the two are not the same; nothing was written")
+		return nil, fault.Errorf(fault.Usage, "the two passphrases differ; nothing was written")
 	}
 	return first, nil
 }
@@ -166,7 +166,7 @@ one: sign in a job of its own. The key is a file, or the environment variable SL
 with SLIPWAY_KEY_PASSPHRASE or by asking.
 
 Without a key the workflow that runs signs by its identity: Sigstore's authority certifies it for ten minutes and its
-log keeps that public. That takes an OIDC token, which GitHub Actions gives a job with the permission id-token: write,
+log makes that public. This requires an OIDC token, which GitHub Actions gives a job with the permission id-token: write,
 or SIGSTORE_ID_TOKEN. cosign verifies what is written, and so does the verify command.`,
 		Example: "  go run ./ci sign --key ~/.config/slipway/project.key\n  go run ./ci sign dist",
 		Args:    cobra.MaximumNArgs(1),
@@ -243,7 +243,7 @@ func (a *app) signer(f finished, c signChoices) (sign.Options, error) {
 		rel, err := f.manifest()
 		if err == nil && rel.Signing != nil && rel.Signing.Identity == "" {
 			return sign.Options{}, fault.Errorf(fault.Credentials,
-				"the release is to be signed with key %s, and there is none here: set %s (the identity of this workflow would be refused by everybody)", rel.Signing.Key, keyVariable)
+				"the release is to be signed with key %s, and there is none here: set %s (a signature by the identity of this workflow would be refused)", rel.Signing.Key, keyVariable)
 		}
 		if err == nil && rel.Signing != nil {
 			o.Policy = keyless.Policy{Identity: rel.Signing.Identity, Issuer: rel.Signing.Issuer}
@@ -253,7 +253,7 @@ func (a *app) signer(f finished, c signChoices) (sign.Options, error) {
 	}
 	if c.key == "" {
 		return sign.Options{}, fault.Errorf(fault.Credentials,
-			"there is no key to sign with: name one with --key, or set %s; the keygen command makes one (nor is there the identity of a workflow: a job in GitHub Actions has it with the permission id-token: write)", keyVariable)
+			"there is no key to sign with: name one with --key, or set %s; the keygen command makes one (there is no identity of a workflow either: a job in GitHub Actions has one with the permission id-token: write)", keyVariable)
 	}
 	key, err := sign.Source{
 		Key: c.key, PassphraseFile: c.passphraseFile,

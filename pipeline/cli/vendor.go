@@ -25,13 +25,14 @@ func (a *app) vendorCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "vendor VERSION|URL|DIST",
-		Short: "Keep a release with all that building it again takes, for a place without a network",
-		Long: `Vendor reproduces a published release with no modules and no bases at hand and keeps what that took: the commit with its history as a git
-bundle, every Go module and the toolchain as a module proxy serves them, the base images as an OCI layout, and the release
-itself. The folder that it writes needs nothing else: slipway reproduce --bundle proves the release from it with no network
-at all, years later, when bases and modules are gone. It is also how a release is carried to where there is no network.
+		Short: "Save a release with everything needed to rebuild it offline",
+		Long: `Vendor reproduces a published release from empty caches and saves everything that this needed: the commit with its history
+as a git bundle, every Go module and the toolchain as a module proxy serves them, the base images as an OCI layout, and the
+release itself. The folder that it writes needs nothing else: slipway reproduce --bundle proves the release from it without
+a network, even years later when bases and modules are gone. It is also a way to carry a release to a place without a
+network.
 
-A release that does not reproduce is not kept.`,
+A release that does not reproduce is not saved.`,
 		Example: "  go run ./ci vendor v1.2.3\n  go run ./ci vendor --repository . --out slipway-1.2.3 dist",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -80,11 +81,11 @@ A release that does not reproduce is not kept.`,
 	flags.StringSliceVar(&o.Pass, "pass", nil, "`names` of environment variables that the build is to see, such as credentials for its private modules")
 	flags.StringVar(&o.Pipeline, "pipeline", "", "`folder` of the pipeline in the repository (default ci or slipway-ci, beside slipway.yaml or above)")
 	flags.StringVar(&o.Work, "work", "", "`folder` to fetch and build in (default one in the user's cache)")
-	flags.StringArrayVar(&keys, "key", nil, "public key in a PEM `file` by which the release must be signed")
+	flags.StringArrayVar(&keys, "key", nil, "public key in a PEM `file` that the release must be signed with")
 	flags.StringVar(&identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything")
-	flags.StringVar(&identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of who vouches for the workflow")
+	flags.StringVar(&identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of the issuer that vouches for the workflow")
 	flags.StringVar(&identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
-	flags.BoolVar(&o.Verify.AllowUnsigned, "allow-unsigned", false, "leave signatures out of account, whether there are any or not")
+	flags.BoolVar(&o.Verify.AllowUnsigned, "allow-unsigned", false, "ignore signatures, whether there are any or not")
 	flags.BoolVar(&o.Verify.AllowUnpublishable, "allow-unpublishable", false, "keep a release that its manifest marks as not to be published, such as one with stand-in bases")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

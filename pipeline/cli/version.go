@@ -15,7 +15,7 @@ func (a *app) versionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "version",
-		Short:   "Print the version of this commit and why it is that",
+		Short:   "Print the version of this commit and the reason for it",
 		Example: "  go run ./ci version\n  go run ./ci version next\n  git tag -a v$(go run ./ci version next --candidate)",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,7 +54,7 @@ func (a *app) nextCommand() *cobra.Command {
 		Use:   "next",
 		Short: "Propose the next version from the tags and the commits since",
 		Long: `Next reads the commit messages since the highest stable version as Conventional Commits and proposes what comes
-next: a candidate first, and the version that an open series of candidates announces when it is ripe.`,
+next: a candidate first, and later the version that the open candidates were for.`,
 		Example: "  go run ./ci version next\n  go run ./ci version next --candidate",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -77,7 +77,7 @@ func Vendor(ctx context.Context, o Options, dir string, platforms []artifact.Pla
 		return Vendored{}, fault.Errorf(fault.Usage, "a bundle is made of a release and not of another bundle; copy it")
 	}
 	if o.Vary != nil && !slices.Contains(o.Vary, "modules") {
-		return Vendored{}, fault.Errorf(fault.Usage, "what a build takes shows in an empty module cache alone; vary modules")
+		return Vendored{}, fault.Errorf(fault.Usage, "what a build needs shows only with an empty module cache; vary modules")
 	}
 	if strings.HasPrefix(o.Release, ociScheme) {
 		return Vendored{}, fault.Errorf(fault.Usage, "a registry has no release.json to keep; name the release elsewhere")
@@ -268,7 +268,7 @@ func (o Options) fromBundle(ctx context.Context) (Options, error) {
 	}
 	raw, err := readFile(filepath.Join(dir, bundleFile), 4*maxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return o, fault.Errorf(fault.Usage, "%s is no bundle: it has no %s; go run ./ci vendor writes one", o.Bundle, bundleFile)
+		return o, fault.Errorf(fault.Usage, "%s is not a bundle: it has no %s; go run ./ci vendor writes one", o.Bundle, bundleFile)
 	}
 	if err != nil {
 		return o, fault.New(fault.Usage, err)
@@ -278,10 +278,10 @@ func (o Options) fromBundle(ctx context.Context) (Options, error) {
 		return o, fmt.Errorf("%s: %w", filepath.Join(o.Bundle, bundleFile), err)
 	}
 	if o.Repository != "" || o.From != "" {
-		return o, fault.Errorf(fault.Usage, "--bundle has the repository and the release with it; take --repository and --from away")
+		return o, fault.Errorf(fault.Usage, "--bundle contains the repository and the release; remove --repository and --from")
 	}
 	if info, err := os.Stat(o.Release); o.Release != "" && (err != nil || !info.IsDir()) {
-		return o, fault.Errorf(fault.Usage, "beside --bundle only a folder can be named, since nothing is fetched then; %q is none", o.Release)
+		return o, fault.Errorf(fault.Usage, "with --bundle only a folder can be named, since nothing is fetched then; %q is not one", o.Release)
 	}
 	o.Step("checking the bundle")
 	// Modules and blobs are checked where they are used, by sums that the commit pins; this tells damage from the start.
@@ -295,16 +295,16 @@ func (o Options) fromBundle(ctx context.Context) (Options, error) {
 	}
 	for _, f := range b.Files {
 		if got[f.Path] != f {
-			return o, fault.Errorf(fault.Mismatch, "%s: %s is missing or has changed; copy the bundle anew", o.Bundle, verify.Printable(f.Path))
+			return o, fault.Errorf(fault.Mismatch, "%s: %s is missing or has changed; copy the bundle again", o.Bundle, verify.Printable(f.Path))
 		}
 		delete(got, f.Path)
 	}
 	for name := range got {
-		return o, fault.Errorf(fault.Mismatch, "%s: %s is not in its list; copy the bundle anew", o.Bundle, verify.Printable(name))
+		return o, fault.Errorf(fault.Mismatch, "%s: %s is not in its list; copy the bundle again", o.Bundle, verify.Printable(name))
 	}
 	rel, err := manifest.Load(filepath.Join(dir, bundledRelease, manifest.FileName))
 	if err != nil || rel.Name != b.Name || rel.Version.String() != b.Version || rel.Commit != b.Commit || rel.Tag != b.Tag {
-		return o, fault.Errorf(fault.Mismatch, "%s: its release is not the %s %s of %s that it says; copy the bundle anew", o.Bundle, verify.Printable(b.Name), verify.Printable(b.Version), bundleFile)
+		return o, fault.Errorf(fault.Mismatch, "%s: its release is not the %s %s of %s that it says; copy the bundle again", o.Bundle, verify.Printable(b.Name), verify.Printable(b.Version), bundleFile)
 	}
 	here := artifact.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}.String()
 	if !slices.Contains(b.Platforms, here) {
@@ -332,13 +332,13 @@ func parseBundle(raw []byte) (bundle, error) {
 	case b.Schema != BundleSchema:
 		return b, fault.Errorf(fault.Usage, "its format is %.80q and this program reads %s; use a newer slipway", b.Schema, BundleSchema)
 	case !isCommit(b.Commit):
-		return b, fault.Errorf(fault.Mismatch, "commit %.80q is no full object name", b.Commit)
+		return b, fault.Errorf(fault.Mismatch, "commit %.80q is not a full object name", b.Commit)
 	case len(b.Files) > maxBundled:
 		return b, fault.Errorf(fault.Mismatch, "it lists more than %d files", maxBundled)
 	}
 	for _, f := range b.Files {
 		if !filepath.IsLocal(filepath.FromSlash(f.Path)) || strings.Contains(f.Path, `\`) {
-			return b, fault.Errorf(fault.Mismatch, "%.200q is no path in the bundle", f.Path)
+			return b, fault.Errorf(fault.Mismatch, "%.200q is not a path in the bundle", f.Path)
 		}
 	}
 	return b, nil
@@ -408,7 +408,7 @@ func listTree(ctx context.Context, dir string) ([]listedAs, error) {
 			return err
 		}
 		if !e.Type().IsRegular() {
-			return fault.Errorf(fault.Mismatch, "%s: %s is no regular file; a bundle has no other", dir, rel)
+			return fault.Errorf(fault.Mismatch, "%s: %s is not a regular file; a bundle has no other", dir, rel)
 		}
 		if len(files) == maxBundled {
 			return fault.Errorf(fault.Mismatch, "%s has more than %d files", dir, maxBundled)

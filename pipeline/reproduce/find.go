@@ -385,7 +385,7 @@ func onServer(ctx context.Context, at *url.URL) ([]Listed, error) {
 	for _, s := range said.Releases {
 		rel, err := url.Parse(s.Path)
 		if err != nil || rel.IsAbs() || rel.Host != "" { // a server speaks for itself alone
-			return nil, fault.Errorf(fault.Mismatch, "%s: %.200q is no path below it", doc, s.Path)
+			return nil, fault.Errorf(fault.Mismatch, "%s: %.200q is not a path below it", doc, s.Path)
 		}
 		list = append(list, Listed{Name: s.Name, Version: s.Version, URL: doc.ResolveReference(rel).String()})
 	}

@@ -48,7 +48,7 @@ func (r *run) rebuild(ctx context.Context, p published, src string, vary []Varia
 				break
 			}
 		}
-		r.report.row(Skip, kind, p.rel.Commit, "its pipeline ended well, and what it wrote is no whole release: %s", oneLine(err))
+		r.report.row(Skip, kind, p.rel.Commit, "its pipeline succeeded, and what it wrote is not a whole release: %s", oneLine(err))
 		return "", false
 	}
 	r.report.row(Pass, kind, p.rel.Commit, "its own pipeline built it with the %s engine", r.report.Engine)

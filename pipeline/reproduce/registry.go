@@ -71,10 +71,10 @@ type document struct {
 func (r *run) findImage(ctx context.Context, name string) (published, error) {
 	m := reference.FindStringSubmatch(strings.TrimPrefix(name, ociScheme))
 	if m == nil {
-		return published{}, fault.Errorf(fault.Usage, "%.200q is no image such as oci://ghcr.io/owner/tool:1.2.3", name)
+		return published{}, fault.Errorf(fault.Usage, "%.200q is not an image such as oci://ghcr.io/owner/tool:1.2.3", name)
 	}
 	if len(r.o.Verify.Keys) > 0 || r.o.Verify.Identity != nil {
-		return published{}, fault.Errorf(fault.Usage, "%s: signatures in a registry are checked with cosign; take --key or --identity away", name)
+		return published{}, fault.Errorf(fault.Usage, "%s: signatures in a registry are checked with cosign; remove --key or --identity", name)
 	}
 	b := newRegistry(ctx, m[1], m[2])
 	b.dir = filepath.Join(r.fetched, "blobs")
@@ -168,7 +168,7 @@ func (c *comparison) registries() {
 		row := Row{Path: name, Kind: "registry", Verdict: Pass, Rebuilt: o.digest}
 		m := reference.FindStringSubmatch(name)
 		if m == nil {
-			row.Verdict, row.Detail = Skip, "no name of an image in a registry"
+			row.Verdict, row.Detail = Skip, "not the name of an image in a registry"
 			c.report.Rows = append(c.report.Rows, row)
 			continue
 		}
@@ -329,7 +329,7 @@ func (b *registryBlobs) get(at string, limit int64, isManifest bool) ([]byte, er
 			return nil, err
 		}
 	}
-	return nil, fault.Errorf(fault.Credentials, "%s: the registry lets nobody read it", address)
+	return nil, fault.Errorf(fault.Credentials, "%s: the registry does not allow anonymous reads", address)
 }
 
 // challenge matches a part of what a registry asks for.
@@ -343,7 +343,7 @@ func (b *registryBlobs) login(asked string) error {
 	}
 	realm, err := url.Parse(fields["realm"])
 	if !strings.EqualFold(scheme, "Bearer") || err != nil || realm.Host == "" {
-		return fault.Errorf(fault.Credentials, "%s/%s cannot be read by everybody; fetch the release and name its folder", b.host, b.path)
+		return fault.Errorf(fault.Credentials, "%s/%s cannot be read without credentials; fetch the release and name its folder", b.host, b.path)
 	}
 	realm.RawQuery = url.Values{"service": {fields["service"]}, "scope": {"repository:" + b.path + ":pull"}}.Encode()
 	raw, err := get(b.ctx, realm.String(), 1<<20, nil)

@@ -277,7 +277,7 @@ func (r *run) repository(ctx context.Context, p published) (from, why string) {
 	case remotes.MatchString(p.rel.Repository):
 		return p.rel.Repository, ""
 	case p.rel.Repository != "":
-		return "", fmt.Sprintf("the release names the repository %.200q, which is not cloned unasked", p.rel.Repository)
+		return "", fmt.Sprintf("the release names the repository %.200q, which is cloned only if --repository names it", p.rel.Repository)
 	}
 	if top, err := source.Root(ctx, "."); err == nil {
 		return top, ""

@@ -499,7 +499,7 @@ func TestVerdicts(t *testing.T) {
 		p := newProject(t)
 		p.write("behave", "after no blobs\n")
 		p.commit("two")
-		p.verdict(p.options(p.release("1.0.0")), reproduce.Skip, "is no whole release", "missing")
+		p.verdict(p.options(p.release("1.0.0")), reproduce.Skip, "is not a whole release", "missing")
 	})
 	t.Run("another repository than that of the place", func(t *testing.T) {
 		server := httptest.NewServer(onGitHub(t, dist, "/owner/hello", "v1.0.0"))

@@ -94,7 +94,7 @@ func differ(vary []Variation, work string, getenv func(string) string, online bo
 			v.Is = "empty"
 		case "modules":
 			p.Modules = filepath.Join(work, "go-mod")
-			v.Is = "unpacked anew"
+			v.Is = "unpacked again"
 		}
 	}
 	return p, out

@@ -261,7 +261,7 @@ func findPipeline(src, config, named string) (dir, pkg string, own bool, err err
 	}
 	if named != "" {
 		if names = []string{named}; !filepath.IsLocal(named) {
-			return "", "", false, fault.Errorf(fault.Usage, "--pipeline %.200q is no folder of the repository", named)
+			return "", "", false, fault.Errorf(fault.Usage, "--pipeline %.200q is not a folder of the repository", named)
 		}
 	}
 	for _, n := range names {
