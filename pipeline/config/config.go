@@ -31,19 +31,19 @@ type Config struct {
 	Version      int                `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
 	Project      Project            `yaml:"project" required:"true" doc:"What is released."`
 	Go           string             `yaml:"go" doc:"Go release that compiles the project. Default, as the lock command finds it: the toolchain line of go.mod, else the release that is locked or runs, if the go line allows it. The lock pins it by checksum." example:"1.26.8"`
-	Binaries     []Binary           `yaml:"binaries" doc:"Programs to compile. A release may do without: of charts alone, say."`
-	Archives     Archives           `yaml:"archives" doc:"Archives that people download: one for each target, with all binaries that have it."`
+	Binaries     []Binary           `yaml:"binaries" doc:"Programs to compile. Optional: a release may consist of charts alone, for example."`
+	Archives     Archives           `yaml:"archives" doc:"Archives that people download: one for each target, with all binaries that are built for it."`
 	Images       []Image            `yaml:"images" doc:"Container images."`
 	Bases        map[string]string  `yaml:"bases" doc:"Base image of a distribution instead of the usual one, by the name of the distribution. The lock pins it by digest." example:"alpine: docker.io/library/alpine:3.22"`
 	Charts       []Chart            `yaml:"charts" doc:"Helm charts."`
-	Packages     []Package          `yaml:"packages" doc:"Install packages, and what package managers read that fetch the archives."`
+	Packages     []Package          `yaml:"packages" doc:"Install packages, and what the package managers that fetch the archives read."`
 	Download     Template           `yaml:"download" doc:"URL of the folder that people fetch the archives of a release from. Default, for a project on GitHub: its release of the tag." example:"https://downloads.example.com/tool/{{ .Version }}"`
 	Notes        Notes              `yaml:"notes" doc:"Where the release notes come from."`
-	Hub          Hub                `yaml:"artifactHub" doc:"What Artifact Hub is told of the charts."`
-	Signing      Signing            `yaml:"signing" doc:"Who signs a release. Verifying asks for what is named here."`
+	Hub          Hub                `yaml:"artifactHub" doc:"What Artifact Hub shows about the charts."`
+	Signing      Signing            `yaml:"signing" doc:"Who signs a release. Verifying requires what is named here."`
 	Publish      Publish            `yaml:"publish" doc:"Where a release goes."`
 	Destinations map[string]Publish `yaml:"destinations" doc:"Further sets of places that a release may go to, each by its name and with the keys of publish. The publish command goes to one with --to." example:"staging: {folder: /srv/staging, github: {release: none}}"`
-	Mirrors      map[string]string  `yaml:"mirrors" doc:"Registry to read bases from instead of another, by the host it stands in for. The digest decides what is accepted." example:"docker.io: mirror.example.com/hub"`
+	Mirrors      map[string]string  `yaml:"mirrors" doc:"Registry to read bases from instead of another, by the host that it replaces. The digest decides what is accepted." example:"docker.io: mirror.example.com/hub"`
 	Test         Test               `yaml:"test" doc:"What the test command runs."`
 
 	where yamldoc.Positions
@@ -68,7 +68,7 @@ type Binary struct {
 	Main    string              `yaml:"main" required:"true" doc:"Folder of the main package, relative to the root of the repository." example:"./cmd/tool"`
 	Dir     string              `yaml:"dir" doc:"Folder of the Go module that main is in, relative to the root of the repository. Default: the root."`
 	Targets []artifact.Platform `yaml:"targets" doc:"Platforms to build for, instead of the default matrix (see Targets)." example:"linux/arm/v7"`
-	Add     []artifact.Platform `yaml:"add" doc:"Platforms to build for besides."`
+	Add     []artifact.Platform `yaml:"add" doc:"Further platforms to build for."`
 	Exclude []artifact.Platform `yaml:"exclude" doc:"Platforms not to build for. Without a variant, all of its variants."`
 	Vars    map[string]Template `yaml:"vars" doc:"String variables that the linker sets, by package path and name. A value may have spaces, lines and either kind of quotes, not both." example:"main.version: '{{ .Version }}'"`
 	Ldflags []string            `yaml:"ldflags" doc:"Flags of the linker instead of -s -w, out of those that leave a build reproducible: -s, -w, -H=windowsgui, -checklinkname=0, -compressdwarf=false, -compressdwarf=true."`
@@ -80,8 +80,8 @@ type Binary struct {
 // Archives says what the archives are called and carry.
 type Archives struct {
 	Name   Template `yaml:"name" doc:"Name without the ending, which is .tar.gz, and .zip for Windows. Default: {{ .Project }}_{{ .Version }}_{{ .Os }}_{{ .Arch }}{{ .Variant }}."`
-	Folder Template `yaml:"folder" doc:"Folder in the archive that everything is in. Default: none." example:"{{ .Project }}-{{ .Version }}"`
-	Files  []string `yaml:"files" doc:"Files besides the binaries, as patterns relative to the root. A pattern without a wildcard must have its file. Default: LICENSE*, LICENCE*, COPYING*, NOTICE*, README*, CHANGELOG*."`
+	Folder Template `yaml:"folder" doc:"Folder in the archive that holds everything. Default: none." example:"{{ .Project }}-{{ .Version }}"`
+	Files  []string `yaml:"files" doc:"Files besides the binaries, as patterns relative to the root. A pattern without a wildcard must match a file. Default: LICENSE*, LICENCE*, COPYING*, NOTICE*, README*, CHANGELOG*."`
 }
 
 // Image is a container image, built on several distributions.
@@ -96,7 +96,7 @@ type Image struct {
 	Path        string              `yaml:"path" doc:"Where the binary is put. Default: /usr/local/bin/<binary>."`
 	Entrypoint  []string            `yaml:"entrypoint" doc:"Command of the image. Default: the binary."`
 	Cmd         []string            `yaml:"cmd" doc:"Default arguments."`
-	Env         map[string]string   `yaml:"env" doc:"Environment of the process. Never a secret: everybody can read it."`
+	Env         map[string]string   `yaml:"env" doc:"Environment of the process. Never put a secret here: everybody can read it."`
 	Ports       []string            `yaml:"ports" doc:"Ports that the process listens on." example:"8080/tcp"`
 	Volumes     []string            `yaml:"volumes" doc:"Folders that are meant to be mounted."`
 	Workdir     string              `yaml:"workdir" doc:"Working folder of the process. Default: /."`
@@ -335,7 +335,7 @@ func (v *validator) binaries(all []Binary) {
 		if !programName.MatchString(b.Name) || artifact.CheckPath(b.Name) != nil {
 			v.At(key+".name", "%.60q is not the name of a program: letters, digits and . _ + -", b.Name)
 		} else if strings.EqualFold(path.Ext(b.Name), ".exe") {
-			v.At(key+".name", "%q: leave the ending to the target; programs for Windows get it", b.Name)
+			v.At(key+".name", "%q: remove the ending; programs for Windows get it by themselves", b.Name)
 		}
 		if j, ok := names[strings.ToLower(b.Name)]; ok {
 			v.At(key+".name", "%q is the name of binaries[%d] too (letter case does not count)", b.Name, j)

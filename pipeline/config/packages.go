@@ -17,9 +17,9 @@ import (
 // Package is one program, or several that belong together, as package managers install it.
 type Package struct {
 	Name        string              `yaml:"name" doc:"Name of the package, in lower case. Default: the project's."`
-	Formats     []string            `yaml:"formats" doc:"Formats to make. Default: all that the targets of the binaries have a use for."`
+	Formats     []string            `yaml:"formats" doc:"Formats to make. Default: every format that suits the targets of the binaries."`
 	Binaries    []string            `yaml:"binaries" doc:"Binaries in the package. Default: all."`
-	Maintainer  string              `yaml:"maintainer" doc:"Who answers for the package. Debian wants a name and an address. Default: the vendor, with the noreply address of the owner where the repository is on GitHub." example:"The Tool Authors <tool@example.com>"`
+	Maintainer  string              `yaml:"maintainer" doc:"Maintainer of the package. Debian requires a name and an address. Default: the vendor, with the noreply address of the owner where the repository is on GitHub." example:"The Tool Authors <tool@example.com>"`
 	Summary     string              `yaml:"summary" doc:"One line of at most 78 characters without a full stop. Default: the project's description, cut."`
 	Description string              `yaml:"description" doc:"What the program is for, in a few sentences. Default: the project's description."`
 	Section     string              `yaml:"section" doc:"Section of Debian's archive. Default: utils."`
@@ -29,9 +29,9 @@ type Package struct {
 	Files       map[string]string   `yaml:"files" doc:"Files of the repository to install, by absolute path. What is below /etc is kept when its user changed it." example:"/etc/tool/config.yaml: config.sample.yaml"`
 	Depends     map[string][]string `yaml:"depends" doc:"Packages that this one needs, by format: {related}." example:"deb: [ca-certificates]"`
 	Test        []string            `yaml:"test" doc:"Arguments with which the program prints its version. Default: --version." example:"version"`
-	Snap        Snap                `yaml:"snap" doc:"What only snaps have."`
-	Nupkg       Nupkg               `yaml:"nupkg" doc:"What only Chocolatey packages have."`
-	Winget      Winget              `yaml:"winget" doc:"What only winget manifests have."`
+	Snap        Snap                `yaml:"snap" doc:"Settings that only snaps have."`
+	Nupkg       Nupkg               `yaml:"nupkg" doc:"Settings that only Chocolatey packages have."`
+	Winget      Winget              `yaml:"winget" doc:"Settings that only winget manifests have."`
 }
 
 // Snap is what only snaps have.
@@ -39,14 +39,14 @@ type Snap struct {
 	Name        string   `yaml:"name" doc:"Name in the Snap Store. Default: the package's."`
 	Confinement string   `yaml:"confinement" enum:"strict,classic,devmode" doc:"Confinement. Default: strict."`
 	Plugs       []string `yaml:"plugs" doc:"Interfaces that the program may use. Default: home, network." example:"network-bind"`
-	Services    string   `yaml:"services" enum:"all,none" doc:"Whether units become services of the snap. Default: all. snapd starts a program with arguments and knows little else of a unit; one that it cannot express is an error, and none is the way out."`
-	Compression string   `yaml:"compression" enum:"xz,zstd" doc:"Compression of the file system. Default: xz; the Snap Store knows no zstd."`
+	Services    string   `yaml:"services" enum:"all,none" doc:"Whether units become services of the snap. Default: all. snapd starts a program with arguments and knows little else of a unit; a unit that it cannot express is an error, and none avoids it."`
+	Compression string   `yaml:"compression" enum:"xz,zstd" doc:"Compression of the file system. Default: xz; the Snap Store does not accept zstd."`
 }
 
 // Nupkg is what only Chocolatey packages have.
 type Nupkg struct {
 	ID   string   `yaml:"id" doc:"Identifier. Default: the name of the package."`
-	Tags []string `yaml:"tags" doc:"Words to find it by."`
+	Tags []string `yaml:"tags" doc:"Keywords to find it by."`
 }
 
 // Winget is what only winget manifests have.
@@ -57,15 +57,15 @@ type Winget struct {
 // Notes says where the release notes come from.
 type Notes struct {
 	Changelog string `yaml:"changelog" doc:"File with a section for each version, used where it has one for the version. Default: CHANGELOG.md."`
-	From      string `yaml:"from" enum:"changelog,commits" doc:"commits leaves the changelog aside. Default: changelog."`
+	From      string `yaml:"from" enum:"changelog,commits" doc:"commits ignores the changelog. Default: changelog."`
 }
 
 // Hub is what Artifact Hub is told of the charts.
 type Hub struct {
-	ID       string  `yaml:"repositoryID" doc:"Identifier of the repository there; artifacthub-repo.yml is made where it is given." example:"8f2c4a2e-3c5e-4f6f-9b59-0f7d1c2b3a4d"`
+	ID       string  `yaml:"repositoryID" doc:"Identifier of the repository there; artifacthub-repo.yml is made if it is given." example:"8f2c4a2e-3c5e-4f6f-9b59-0f7d1c2b3a4d"`
 	Owners   []Owner `yaml:"owners" doc:"Who may claim the repository there."`
 	Category string  `yaml:"category" enum:"ai-machine-learning,database,integration-delivery,monitoring-logging,networking,security,storage,streaming-messaging" doc:"Category of the charts."`
-	Links    []Link  `yaml:"links" doc:"Further links. The source and the homepage are there without."`
+	Links    []Link  `yaml:"links" doc:"Further links. The source and the homepage are added by themselves."`
 }
 
 // Owner is somebody who may claim a repository.
@@ -84,7 +84,7 @@ type Link struct {
 type Signing struct {
 	Key      string `yaml:"key" doc:"Public key of the project as PEM, a path in the repository. The keygen command makes a pair." example:"slipway.pub"`
 	Identity string `yaml:"identity" doc:"Identity in the certificate of a signature without a key: the URL of the workflow, in which * stands for anything." example:"https://github.com/owner/name/.github/workflows/release.yml@refs/tags/*"`
-	Issuer   string `yaml:"issuer" doc:"Who vouches for the identity. Default: GitHub Actions, https://token.actions.githubusercontent.com."`
+	Issuer   string `yaml:"issuer" doc:"Issuer that vouches for the identity. Default: GitHub Actions, https://token.actions.githubusercontent.com."`
 }
 
 // dependFormats are the formats whose packages name others that they need.
@@ -247,7 +247,7 @@ func (v *validator) depends(key, name string, needs []string) {
 	f, _ := format.Find(name)
 	for j, d := range needs {
 		if !f.Relation.Pattern.MatchString(d) {
-			v.At(fmt.Sprintf("%s[%d]", key, j), "%.60q is no relation of %s; write one such as %s", d, name, f.Relation.Example)
+			v.At(fmt.Sprintf("%s[%d]", key, j), "%.60q is not a relation of %s; write one such as %s", d, name, f.Relation.Example)
 		}
 	}
 }
@@ -305,7 +305,7 @@ var downloadURL = regexp.MustCompile(`^(?:https://[^\s/]+|http://(?:localhost|12
 func (v *validator) notes(n Notes) {
 	v.local("notes.changelog", n.Changelog)
 	if n.From == "commits" && n.Changelog != "" {
-		v.At("notes.changelog", "from: commits leaves it aside; take one of the two out")
+		v.At("notes.changelog", "from: commits ignores it; remove one of the two")
 	}
 }
 
@@ -331,7 +331,7 @@ func (v *validator) signing(s Signing) {
 		v.At("signing.key", "name a file")
 	}
 	if s.Key != "" && s.Identity != "" {
-		v.At("signing.identity", "a release is signed with a key or with an identity; take one of the two out")
+		v.At("signing.identity", "a release is signed with a key or with an identity; remove one of the two")
 	}
 	v.match("signing.identity", s.Identity, httpsURL, "the https URL of a workflow")
 	v.match("signing.issuer", s.Issuer, downloadURL, "an https URL")

@@ -24,10 +24,10 @@ type Publish struct {
 	Snap       SnapStore       `yaml:"snap" doc:"Channels of the Snap Store."`
 	Folder     Folder          `yaml:"folder" doc:"Folder that releases are kept in, for those who host their own; slipway serve serves it." example:"/srv/releases"`
 	Bucket     Bucket          `yaml:"bucket" doc:"S3-compatible bucket that releases are kept in."`
-	Announce   Announcements   `yaml:"announce" doc:"Whom to tell once everything is public. A failure here is none of the release."`
+	Announce   Announcements   `yaml:"announce" doc:"Whom to tell once everything is public. A failure here does not fail the release."`
 	Committer  string          `yaml:"committer" doc:"Who commits to taps, buckets and chart repositories. Default: vendor, with the noreply address of the owner where the repository is on GitHub." example:"The Tool Authors <tool@example.com>"`
-	Candidate  string          `yaml:"candidate" enum:"required,optional" doc:"Whether a stable version needs a published candidate of it first. Default: optional."`
-	Issuer     string          `yaml:"issuer" doc:"Who vouches for the workflow that publishes. Default: GitHub Actions, https://token.actions.githubusercontent.com."`
+	Candidate  string          `yaml:"candidate" enum:"required,optional" doc:"Whether a stable version needs a published candidate first. Default: optional."`
+	Issuer     string          `yaml:"issuer" doc:"Issuer that vouches for the workflow that publishes. Default: GitHub Actions, https://token.actions.githubusercontent.com."`
 }
 
 var (
@@ -154,7 +154,7 @@ func (p Publish) Destinations(of Project, repositories []string) []Destination {
 // shown.
 func (v *validator) variable(key, name string) {
 	if name != "" && !variableName.MatchString(name) {
-		v.At(key, "this is not the name of an environment variable, such as TOOL_TOKEN; a secret does not belong into this file")
+		v.At(key, "this is not the name of an environment variable, such as TOOL_TOKEN; a secret does not belong in this file")
 	}
 }
 
@@ -279,7 +279,7 @@ type Tap struct {
 	PullRequest string `yaml:"pullRequest" enum:"always,never" doc:"Whether to propose the change instead of making it. Default: never; always for winget."`
 	Upstream    string `yaml:"upstream" doc:"URL of the repository that a pull request goes to. Default: the repository itself; https://github.com/microsoft/winget-pkgs for winget."`
 	API         string `yaml:"api" doc:"URL of the API. Default: that of GitHub, or of the GitHub Enterprise Server that the repository is on."`
-	Token       string `yaml:"token" doc:"Environment variable with the token. That of a workflow reaches its own repository alone. Default: GITHUB_TOKEN." example:"TAP_TOKEN"`
+	Token       string `yaml:"token" doc:"Environment variable with the token. A workflow's own token reaches only its own repository. Default: GITHUB_TOKEN." example:"TAP_TOKEN"`
 }
 
 func (t Tap) check(v *validator, at string) {
@@ -330,9 +330,9 @@ func (c Chocolatey) where(Project, []string) []string { return []string{c.Push} 
 
 // SnapStore is where snaps go.
 type SnapStore struct {
-	Channels    []string `yaml:"channels" doc:"Channels of a stable version; the store is left alone without any." example:"latest/stable"`
-	Prereleases []string `yaml:"prereleases" doc:"Channels of a prerelease: beta or edge, since the store takes none that is not stable anywhere else. Default: none, and it stays out of the store." example:"latest/beta"`
-	API         string   `yaml:"api" doc:"URL of another store than the Snap Store, for all that is asked of it."`
+	Channels    []string `yaml:"channels" doc:"Channels of a stable version. Without any, it stays out of the store." example:"latest/stable"`
+	Prereleases []string `yaml:"prereleases" doc:"Channels of a prerelease: beta or edge, since the store accepts an unstable version nowhere else. Default: none, and prereleases stay out of the store." example:"latest/beta"`
+	API         string   `yaml:"api" doc:"URL of another store to use instead of the Snap Store."`
 	Credentials string   `yaml:"credentials" doc:"Environment variable with what snapcraft export-login wrote. Default: SNAPCRAFT_STORE_CREDENTIALS."`
 }
 
@@ -384,7 +384,7 @@ func (b Bucket) where(Project, []string) []string {
 
 // Announcement tells somebody of a release.
 type Announcement struct {
-	Kind string `yaml:"kind" required:"true" enum:"slack,discord,generic" doc:"What is told to."`
+	Kind string `yaml:"kind" required:"true" enum:"slack,discord,generic" doc:"Service that the announcement goes to."`
 	URL  string `yaml:"url" required:"true" doc:"Environment variable with the URL, which is a secret." example:"SLACK_WEBHOOK"`
 }
 

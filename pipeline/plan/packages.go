@@ -103,7 +103,7 @@ func (p planner) pkg(key string, c config.Package, out Plan) (Package, error) {
 			made, err = p.recipe(&built, f, name, binaries, out.Archives)
 		}
 		if err != nil {
-			return Package{}, fmt.Errorf("%s: %s: %s: %w; take %s out of formats", p.cfg.At(key+".formats"), key, f.Name, err, f.Name)
+			return Package{}, fmt.Errorf("%s: %s: %s: %w; remove %s from formats", p.cfg.At(key+".formats"), key, f.Name, err, f.Name)
 		}
 		// A format that was named is wanted, unless the plan was narrowed.
 		if made == 0 && len(c.Formats) > 0 && len(p.o.Targets) == 0 {
@@ -111,8 +111,8 @@ func (p planner) pkg(key string, c config.Package, out Plan) (Package, error) {
 			if f.Carries {
 				suitable = "one such as linux/amd64"
 			}
-			return Package{}, fmt.Errorf("%s: %s: %s has no use for any target of %s; add %s or take %s out of formats",
-				p.cfg.At(key+".formats"), key, f.Name, strings.Join(programs, ", "), suitable, f.Name)
+			return Package{}, fmt.Errorf("%s: %s: no target of %s can be packaged as %s; add %s, or remove %s from formats",
+				p.cfg.At(key+".formats"), key, strings.Join(programs, ", "), f.Name, suitable, f.Name)
 		}
 		if made > 0 {
 			built.special(f, c)

@@ -67,7 +67,7 @@ func TestPackages(t *testing.T) {
 	} {
 		p, err := packaged(t, tt.targets, tt.fields, plan.Options{})
 		if tt.want == "an error" {
-			if err == nil || fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "slipway.yaml:11:") || !strings.Contains(err.Error(), "has no use for any target of tool; add") {
+			if err == nil || fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "slipway.yaml:11:") || !strings.Contains(err.Error(), "no target of tool can be packaged as ") || !strings.Contains(err.Error(), "; add one such as ") {
 				t.Errorf("%s: %v", tt.name, err)
 			}
 			continue

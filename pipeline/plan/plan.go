@@ -234,7 +234,7 @@ func (p planner) plan() (Plan, error) {
 	case p.cfg.NeedsGo() && p.lock.Go.Version == "":
 		return Plan{}, fmt.Errorf("%s: go is missing: no Go release is locked; run the lock command and commit %s", p.lock.At("go"), config.LockFileName)
 	case p.cfg.Go != "" && p.cfg.Go != p.lock.Go.Version:
-		return Plan{}, fmt.Errorf("%s: go: %s is wanted and %s is locked; run the lock command and commit %s",
+		return Plan{}, fmt.Errorf("%s: go: %s is required and %s is locked; run the lock command and commit %s",
 			p.cfg.At("go"), p.cfg.Go, p.lock.Go.Version, config.LockFileName)
 	}
 	out := p.identity()
@@ -702,7 +702,7 @@ func (p planner) base(d images.Distro) (Base, error) {
 			p.lock.At("bases"), d.Name, d.Title, config.LockFileName)
 	}
 	if locked.Image != want {
-		return Base{}, fmt.Errorf("%s: bases.%s.image: %s is locked and %s is wanted; run the lock command and commit %s",
+		return Base{}, fmt.Errorf("%s: bases.%s.image: %s is locked and %s is required; run the lock command and commit %s",
 			p.lock.At("bases."+d.Name+".image"), d.Name, locked.Image, want, config.LockFileName)
 	}
 	return Base{Image: locked.Image, Digest: locked.Digest}, nil

@@ -223,18 +223,18 @@ func TestRefusals(t *testing.T) {
 		o                plan.Options
 		want             string
 	}{
-		{name: "another Go", yaml: one + "go: 1.26.7\n", want: "slipway.yaml:4:5: go: 1.26.7 is wanted and 1.26.8 is locked; run the lock command and commit slipway.lock"},
+		{name: "another Go", yaml: one + "go: 1.26.7\n", want: "slipway.yaml:4:5: go: 1.26.7 is required and 1.26.8 is locked; run the lock command and commit slipway.lock"},
 		{
 			name: "no base", yaml: one + "images: [{repository: ghcr.io/a/b, distros: [alpine]}]\n",
 			want: "slipway.lock:1:1: bases.alpine is missing: the base of Alpine Linux is not locked; run the lock command and commit slipway.lock",
 		},
 		{
 			name: "another base", yaml: one + "images: [{repository: ghcr.io/a/b, distros: [alpine]}]\n", lock: alpine("docker.io/library/alpine:3.21", "linux/amd64"),
-			want: "slipway.lock:3:25: bases.alpine.image: docker.io/library/alpine:3.21 is locked and docker.io/library/alpine:3.22 is wanted; run the lock command and commit slipway.lock",
+			want: "slipway.lock:3:25: bases.alpine.image: docker.io/library/alpine:3.21 is locked and docker.io/library/alpine:3.22 is required; run the lock command and commit slipway.lock",
 		},
 		{
 			name: "another base by configuration", yaml: one + "images: [{repository: ghcr.io/a/b, distros: [alpine]}]\nbases: {alpine: 'ghcr.io/a/alpine:1'}\n", lock: alpine("docker.io/library/alpine:3.22", "linux/amd64"),
-			want: "slipway.lock:3:25: bases.alpine.image: docker.io/library/alpine:3.22 is locked and ghcr.io/a/alpine:1 is wanted; run the lock command and commit slipway.lock",
+			want: "slipway.lock:3:25: bases.alpine.image: docker.io/library/alpine:3.22 is locked and ghcr.io/a/alpine:1 is required; run the lock command and commit slipway.lock",
 		},
 		{
 			name: "a base without the platform", yaml: one + "images: [{repository: ghcr.io/a/b, distros: [alpine]}]\n", lock: alpine("docker.io/library/alpine:3.22", "linux/arm64"),

@@ -105,7 +105,7 @@ func (p *Problems) Err() error {
 	var errs []error
 	for i, e := range p.list {
 		if i == shownErrors {
-			errs = append(errs, fmt.Errorf("%s:%d:%d: there is more to mend from here on", p.where.file, e.line, e.column))
+			errs = append(errs, fmt.Errorf("%s:%d:%d: more errors follow", p.where.file, e.line, e.column))
 			break
 		}
 		errs = append(errs, fmt.Errorf("%s:%d:%d: %w", p.where.file, e.line, e.column, e.err))
