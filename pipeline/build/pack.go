@@ -377,7 +377,7 @@ func PackageChart(ctx context.Context, w io.Writer, p plan.Plan, c plan.Chart, t
 	}
 	result, err := chart.Package(ctx, w, o)
 	if err == nil && result.Name != c.Name {
-		err = fault.Errorf(fault.Usage, "%s/Chart.yaml: the chart is called %q and its folder %q; Helm wants one name", c.Dir, result.Name, c.Name)
+		err = fault.Errorf(fault.Usage, "%s/Chart.yaml: the chart is called %q and its folder %q; Helm requires one name for both", c.Dir, result.Name, c.Name)
 	}
 	return result, err
 }

@@ -99,7 +99,7 @@ func TestAPKVersion(t *testing.T) {
 		{"1.2.3+build", `version 1.2.3+build: apk cannot write the metadata "build"; it knows only numbers there`},
 		{"1.2.3-rc.1+7", "version 1.2.3-rc.1+7: apk cannot tell the metadata 7 from more of the prerelease; leave it out"},
 		{"1.2.3-rc.123456789012345678", "version 1.2.3-rc.123456789012345678: apk reads no number as long as 123456789012345678; it ends at 17 digits"},
-		{"1.2.3-rc10", `version 1.2.3-rc10: package managers sort "rc10" otherwise than SemVer; separate words and numbers by dots, as in rc.1`},
+		{"1.2.3-rc10", `version 1.2.3-rc10: package managers do not sort "rc10" as SemVer does; separate words and numbers by dots, as in rc.1`},
 	})
 }
 

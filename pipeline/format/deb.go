@@ -130,7 +130,7 @@ func checkIdentifiers(v version.Version) error {
 	}
 	for id := range strings.SplitSeq(v.Prerelease(), ".") {
 		if !numbers.MatchString(id) && !words.MatchString(id) {
-			return fmt.Errorf("version %s: package managers sort %q otherwise than SemVer; separate words and numbers by dots, as in rc.1", v, id)
+			return fmt.Errorf("version %s: package managers do not sort %q as SemVer does; separate words and numbers by dots, as in rc.1", v, id)
 		}
 	}
 	return nil

@@ -192,10 +192,10 @@ func TestDebVersion(t *testing.T) {
 		{"1.2.4-snapshot.5.g0123456789ab", "1.2.4~snapshot.5.g0123456789ab"},
 		{"1.2.3+build-7.x", "1.2.3+build.7.x"},
 		{"1.2.3-rc.1+7", "1.2.3~rc.1+7"},
-		{"1.2.3-rc10", `version 1.2.3-rc10: package managers sort "rc10" otherwise than SemVer; separate words and numbers by dots, as in rc.1`},
-		{"1.2.3-beta-1", `version 1.2.3-beta-1: package managers sort "beta-1" otherwise than SemVer; separate words and numbers by dots, as in rc.1`},
-		{"1.2.3-rc.0a", `version 1.2.3-rc.0a: package managers sort "0a" otherwise than SemVer; separate words and numbers by dots, as in rc.1`},
-		{"1.2.3-snapshot.x.g01", `version 1.2.3-snapshot.x.g01: package managers sort "g01" otherwise than SemVer; separate words and numbers by dots, as in rc.1`},
+		{"1.2.3-rc10", `version 1.2.3-rc10: package managers do not sort "rc10" as SemVer does; separate words and numbers by dots, as in rc.1`},
+		{"1.2.3-beta-1", `version 1.2.3-beta-1: package managers do not sort "beta-1" as SemVer does; separate words and numbers by dots, as in rc.1`},
+		{"1.2.3-rc.0a", `version 1.2.3-rc.0a: package managers do not sort "0a" as SemVer does; separate words and numbers by dots, as in rc.1`},
+		{"1.2.3-snapshot.x.g01", `version 1.2.3-snapshot.x.g01: package managers do not sort "g01" as SemVer does; separate words and numbers by dots, as in rc.1`},
 	})
 }
 

@@ -59,7 +59,7 @@ var nupkgID = regexp.MustCompile(`^\w+([.-]\w+)*$`)
 // is accepted, since an id is part of URLs, paths and scripts.
 func CheckNupkgID(id string) error {
 	if len(id) > maxNupkgID || !nupkgID.MatchString(id) {
-		return fmt.Errorf("package name %.120q is no id for NuGet: up to %d letters, digits and _ with single . or - between", id, maxNupkgID)
+		return fmt.Errorf("package name %.120q is not an id for NuGet: up to %d letters, digits and _ with single . or - between", id, maxNupkgID)
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func nupkgVersion(v version.Version) (string, error) {
 	}
 	pre := strings.Join(ids, "-")
 	if pre[0] < 'a' || pre[0] > 'z' {
-		return "", fmt.Errorf("prerelease %s of version %s does not begin with a letter, as NuGet wants it", v.Prerelease(), v)
+		return "", fmt.Errorf("prerelease %s of version %s does not begin with a letter, as NuGet requires", v.Prerelease(), v)
 	}
 	if len(pre) > maxNupkgPrerelease && v.IsSnapshot() && len(ids) == 3 && len(ids[0]+ids[1])+len("--g0") <= maxNupkgPrerelease {
 		pre = pre[:maxNupkgPrerelease]

@@ -95,7 +95,7 @@ func TestRPMVersion(t *testing.T) {
 		{"1.2.3-1", "version 1.2.3-1: rpm sorts words before numbers, and SemVer numbers before words; write a word and then numbers, as in rc.1"},
 		{"1.2.3-rc.x", "version 1.2.3-rc.x: rpm sorts words before numbers, and SemVer numbers before words; write a word and then numbers, as in rc.1"},
 		{"1.2.3-snapshot.1.2", "version 1.2.3-snapshot.1.2: rpm does not sort it among snapshots such as 1.2.3-snapshot.1.g0123456789ab; use another word"},
-		{"1.2.3-rc10", `version 1.2.3-rc10: package managers sort "rc10" otherwise than SemVer; separate words and numbers by dots, as in rc.1`},
+		{"1.2.3-rc10", `version 1.2.3-rc10: package managers do not sort "rc10" as SemVer does; separate words and numbers by dots, as in rc.1`},
 	})
 }
 

@@ -33,7 +33,7 @@ const maxSnapTitle = 40
 
 func unsnapped(f Facts) string {
 	if f.ID == "" && SnapName(f.Name) == "" {
-		return "its name is none for a snap; set snap.name"
+		return "its name is not one for a snap; set snap.name"
 	}
 	if len([]rune(f.Title)) > maxSnapTitle {
 		return fmt.Sprintf("the title is longer than %d characters; set project.title", maxSnapTitle)

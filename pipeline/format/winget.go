@@ -17,7 +17,7 @@ var Winget = Format{
 	Unfit: func(f Facts) string {
 		switch {
 		case f.License == "":
-			return "it wants a licence; set project.license, and name it under formats"
+			return "it requires a licence; set project.license, and name it under formats"
 		case f.ID == "" && (max(len(wingetPart(f.Vendor)), len(wingetPart(f.Title))) > maxWingetPart):
 			return "its identifier would be too long; set winget.id, and name it under formats"
 		}

@@ -329,7 +329,7 @@ func TestRefusals(t *testing.T) {
 			code: fault.Build, says: []string{"ci/extra-values.yaml", "extra"},
 		},
 		"defaults do not fit the schema": {files: map[string]string{"values.schema.json": `{"properties": {"image": {"type": "integer"}}}`}, code: fault.Build, says: []string{"values.yaml", "image"}},
-		"schema is no JSON":              {files: map[string]string{"values.schema.json": "{"}, code: fault.Build, says: []string{"values.schema.json"}},
+		"schema is not JSON":             {files: map[string]string{"values.schema.json": "{"}, code: fault.Build, says: []string{"values.schema.json"}},
 		"schema refers to the network":   {files: map[string]string{"values.schema.json": `{"properties": {"a": {"$ref": "http://127.0.0.1:1/x.json"}}}`}, code: fault.Build, says: []string{"http://127.0.0.1:1/x.json"}},
 		"schema refers to a file":        {files: map[string]string{"values.schema.json": `{"$ref": "file:///etc/passwd"}`}, code: fault.Build, says: []string{"file:///etc/passwd"}},
 		"schema refers to its neighbour": {files: map[string]string{"values.schema.json": `{"allOf": [{"$ref": "etc/passwd"}]}`}, code: fault.Build, says: []string{`"etc/passwd"`}},

@@ -123,7 +123,7 @@ func (s source) classic(ctx context.Context, d *Dependency, pick func([]string) 
 			return s.registry(ctx, d, at.Host+at.Path[:strings.LastIndexByte(at.Path, '/')+1]+repo, nil)
 		}
 		if at.Scheme != "http" && at.Scheme != "https" {
-			return nil, fault.Errorf(fault.Usage, "its index.yaml sends to %q, which is no http or https URL", at.Redacted())
+			return nil, fault.Errorf(fault.Usage, "its index.yaml points to %q, which is not an http or https URL", at.Redacted())
 		}
 		tgz, err := s.get(ctx, at.String(), loader.MaxDecompressedFileSize)
 		if err != nil {
@@ -239,7 +239,7 @@ func registryError(err error) error {
 	return fault.New(fault.Transient, err)
 }
 
-var errBound = errors.New("the registry answers more than a chart can need")
+var errBound = errors.New("the registry sends more than a chart can need")
 
 // rationed is a transport that ends an answer, and a conversation, that is too long.
 type rationed struct {

@@ -114,7 +114,7 @@ func open(tgz []byte) (*helmchart.Chart, error) {
 		return nil, fault.New(fault.Usage, err)
 	}
 	if err := artifact.CheckPath(c.Name() + "-" + c.Metadata.Version + ".tgz"); err != nil || !chartName.MatchString(c.Name()) {
-		return nil, fault.Errorf(fault.Usage, "it calls itself %q %q, which is no name and version", c.Name(), c.Metadata.Version)
+		return nil, fault.Errorf(fault.Usage, "it calls itself %q %q, which is not a name and a version", c.Name(), c.Metadata.Version)
 	}
 	return c, nil
 }

@@ -200,7 +200,7 @@ func ociLayerType(t types.MediaType) (types.MediaType, error) {
 	case types.OCILayerZStd:
 		return t, nil
 	}
-	return "", fmt.Errorf("media type %q cannot be in an OCI image that everybody may pull", t)
+	return "", fmt.Errorf("media type %q cannot be in an OCI image that anyone may pull", t)
 }
 
 // kind is the part of a registry that a content is in.
@@ -253,7 +253,7 @@ func (s *Store) ensure(ctx context.Context, image string, d artifact.Digest, lim
 		}
 		tried = append(tried, fmt.Errorf("%s: %w", ref.Name(), err))
 	}
-	return fault.Errorf(codeOf(tried[1:]), "%s is nowhere to be had; tried\n%w\nset SLIPWAY_MIRROR or mirrors: to a registry that has it, or run the lock command for a newer base", d, errors.Join(tried...))
+	return fault.Errorf(codeOf(tried[1:]), "cannot find %s; tried\n%w\nset SLIPWAY_MIRROR or mirrors: to a registry that has it, or run the lock command for a newer base", d, errors.Join(tried...))
 }
 
 // places are the repositories that may have the content of an image, in the order in which they are asked.

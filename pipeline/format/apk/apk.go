@@ -36,7 +36,7 @@ func Write(w io.Writer, p format.Package) (err error) {
 	for _, of := range [][]string{p.Depends, p.Conflicts, p.Provides, p.Replaces} {
 		for _, r := range of {
 			if strings.Contains(r, " ") {
-				return fmt.Errorf("package %s: %q is no relation of apk, such as name or name>=1.2", p.Name, r)
+				return fmt.Errorf("package %s: %q is not a relation of apk, such as name or name>=1.2", p.Name, r)
 			}
 		}
 	}

@@ -135,7 +135,7 @@ func TestRefusals(t *testing.T) {
 		`package tool: version 1.2.3-dev.1: apk has no prerelease "dev.1"; it knows alpha, beta, pre and rc, and numbers after them, as in rc.1`: func(p *format.Package) {
 			p.Version = packagetest.Package(t, "1.2.3-dev.1", nil).Version
 		},
-		`package tool: "git >= 2" is no relation of apk, such as name or name>=1.2`: func(p *format.Package) { p.Depends = []string{"git >= 2"} },
+		`package tool: "git >= 2" is not a relation of apk, such as name or name>=1.2`: func(p *format.Package) { p.Depends = []string{"git >= 2"} },
 		"package tool: usr/share/licenses/tool/LICENSE is in it twice": func(p *format.Package) {
 			p.Files = append(p.Files, format.File{File: archive.Bytes("usr/share/licenses/tool/LICENSE", nil), Role: format.License})
 		},

@@ -145,7 +145,7 @@ func describe(r format.Recipe, all []target, kind kind) (about, error) {
 	}
 	home := strings.TrimSuffix(cmp.Or(r.Homepage, r.Repository), ".git")
 	if home == "" {
-		return about{}, fault.Errorf(fault.Usage, "Homebrew wants a homepage: give the project a homepage or a repository")
+		return about{}, fault.Errorf(fault.Usage, "Homebrew requires a homepage: give the project a homepage or a repository")
 	}
 	if err := checkURL(home); err != nil {
 		return about{}, fault.Errorf(fault.Usage, "homepage: %w", err)

@@ -554,7 +554,7 @@ func TestErrors(t *testing.T) {
 		want   string
 	}{
 		{"no archive for Homebrew", func(r *format.Recipe) { r.Downloads = r.Downloads[:0] }, "no archive is for macOS or Linux"},
-		{"no homepage", func(r *format.Recipe) { r.Homepage, r.Repository = "", "" }, "Homebrew wants a homepage"},
+		{"no homepage", func(r *format.Recipe) { r.Homepage, r.Repository = "", "" }, "Homebrew requires a homepage"},
 		{"a homepage that is none", func(r *format.Recipe) { r.Homepage = "javascript:alert(1)" }, "not an http(s) URL"},
 		{"a name that is no class", func(r *format.Recipe) { r.Name = "7zip" }, "cannot be the name"},
 		{"a name that is a path", func(r *format.Recipe) { r.Name = "a/../../b" }, "cannot be the name"},

@@ -339,7 +339,7 @@ func (c *comparer) extras(p pair, weak bool, tell func(string)) {
 		switch k {
 		case "packed":
 			if p.a.Digest == p.b.Digest && a["method"] == b["method"] {
-				tell("the same contents, compressed otherwise: " + size(a[k]) + " instead of " + number(b[k]))
+				tell("the same contents, compressed differently: " + size(a[k]) + " instead of " + number(b[k]))
 			}
 		case "name":
 			tell("written as " + instead(cmp.Or(a[k], p.a.Name), cmp.Or(b[k], p.b.Name)))
@@ -554,7 +554,7 @@ func (c *comparer) inner(f file, x, y opened, p pair, both [][]byte) error {
 		return err
 	}
 	if c.n == before {
-		c.add(where, "it was other bytes when it was read again")
+		c.add(where, "its bytes had changed when it was read again")
 	}
 	return nil
 }

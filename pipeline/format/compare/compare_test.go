@@ -175,7 +175,7 @@ func plant(t testing.TB) []planted {
 		{"gzip mtime", inspect.TarGz, gz(t, plain, 6, gzip.Header{OS: 255, ModTime: commitTime}), gz(t, plain, 6, gzip.Header{OS: 255}), []string{"gzip header: mtime 2026-03-14T15:09:26Z instead of none"}},
 		{"gzip system", inspect.TarGz, gz(t, plain, 6, gzip.Header{OS: 3}), gz(t, plain, 6, gzip.Header{OS: 255}), []string{"gzip header: operating system 3 (Unix) instead of 255 (unknown)"}},
 		{"gzip name", inspect.TarGz, gz(t, plain, 6, gzip.Header{OS: 255, Name: "a.tar"}), gz(t, plain, 6, gzip.Header{OS: 255}), []string{`gzip header: name "a.tar" instead of ""`}},
-		{"gzip level", inspect.TarGz, fast, best, []string{fmt.Sprintf("the same contents, compressed otherwise: %d bytes instead of %d", len(fast), len(best))}},
+		{"gzip level", inspect.TarGz, fast, best, []string{fmt.Sprintf("the same contents, compressed differently: %d bytes instead of %d", len(fast), len(best))}},
 		{"XFL", inspect.TarGz, func() []byte { b := bytes.Clone(base); b[8] = 2; return b }(), base, []string{"gzip header: XFL 2 instead of 0"}},
 		{"level of a file with another line", inspect.TarGz, gz(t, tarOf(t, reg("a.txt", "one\n")), 9, gzip.Header{OS: 255}), tgz(t, reg("a.txt", "two\n")), []string{
 			`a.txt: line 1: "one" instead of "two"`,
@@ -192,7 +192,7 @@ func plant(t testing.TB) []planted {
 		{"zip mode", inspect.Zip, zipSet(func(m *member) { m.SetMode(0o755) }), zipBase, []string{"hello.exe: mode 0755 instead of 0644"}},
 		{"zip method", inspect.Zip, zipSet(func(m *member) { m.Method = zip.Store }), zipBase, []string{"hello.exe: method stored instead of deflate"}},
 		{"zip level", inspect.Zip, zipAt(t, 1, "", zips[1]), zipOf(t, "", zips[1]), []string{
-			fmt.Sprintf("hello.exe: the same contents, compressed otherwise: %d bytes instead of %d", packedSize(t, zipAt(t, 1, "", zips[1])), packedSize(t, zipOf(t, "", zips[1]))),
+			fmt.Sprintf("hello.exe: the same contents, compressed differently: %d bytes instead of %d", packedSize(t, zipAt(t, 1, "", zips[1])), packedSize(t, zipOf(t, "", zips[1]))),
 		}},
 		{"zip comment", inspect.Zip, zipOf(t, "made by hand", zips...), zipBase, []string{`comment of the zip "made by hand" instead of ""`}},
 		{"comment of an entry", inspect.Zip, zipSet(func(m *member) { m.Comment = "hi" }), zipBase, []string{`hello.exe: comment "hi" instead of ""`}},
@@ -206,7 +206,7 @@ func plant(t testing.TB) []planted {
 		{"a size", inspect.Deb, debOf(t, strings.Replace(control, "Size: 1", "Size: 2", 1), data[0], reg(data[1].Name, "MIT OR Apache-2.0\n")), debBase, []string{`data, usr/share/doc/hello/copyright: line 1: "MIT OR Apache-2.0" instead of "MIT"`}},
 
 		{"data at another level", inspect.Deb, packedDeb(t, 1, control, large...), packedDeb(t, 6, control, large...), []string{
-			fmt.Sprintf("data.tar.gz: the same contents, compressed otherwise: %d bytes instead of %d", len(gz(t, tarOf(t, large...), 1, gzip.Header{OS: 255})), len(gz(t, tarOf(t, large...), 6, gzip.Header{OS: 255}))),
+			fmt.Sprintf("data.tar.gz: the same contents, compressed differently: %d bytes instead of %d", len(gz(t, tarOf(t, large...), 1, gzip.Header{OS: 255})), len(gz(t, tarOf(t, large...), 6, gzip.Header{OS: 255}))),
 		}},
 
 		{"a tag", inspect.RPM, rpmOf(t, other(func(p *format.Package) { p.Summary = "Says hallo" })), rpmBase, []string{`header: Summary "Says hallo" instead of "Says hello"`}},
@@ -214,10 +214,10 @@ func plant(t testing.TB) []planted {
 		{"a tag of files", inspect.RPM, rpmOf(t, other(func(p *format.Package) { p.Files[1].Role = format.Document })), rpmBase, []string{"usr/share/hello/data: flags 2 instead of 0"}},
 		{"a tag that no entry has", inspect.RPM, otherDevice(t, rpmBase), rpmBase, []string{"header: tag 1033: 000700010001 instead of 000100010001"}},
 		{"the payload at another level", inspect.RPM, repacked, rpmBase, []string{
-			fmt.Sprintf("payload: the same contents, compressed otherwise: %s bytes instead of %s", thousands(len(regzipped(t, payload, 1))), thousands(len(payload))),
+			fmt.Sprintf("payload: the same contents, compressed differently: %s bytes instead of %s", thousands(len(regzipped(t, payload, 1))), thousands(len(payload))),
 		}},
 		{"an apk at another level", inspect.APK, repackedAPK(t, apkBase, 1), repackedAPK(t, apkBase, 9), []string{
-			fmt.Sprintf("data: the same contents, compressed otherwise: %s bytes instead of %s", thousands(len(regzipped(t, apkData, 1))), thousands(len(regzipped(t, apkData, 9)))),
+			fmt.Sprintf("data: the same contents, compressed differently: %s bytes instead of %s", thousands(len(regzipped(t, apkData, 1))), thousands(len(regzipped(t, apkData, 9)))),
 		}},
 		{"a field of an apk", inspect.APK, apkOf(t, other(func(p *format.Package) { p.Homepage = "https://example.com/hallo" })), apkBase, []string{`control, .PKGINFO: url "https://example.com/hallo" instead of "https://example.com/hello"`}},
 		{"a program in an apk", inspect.APK, apkOf(t, withProgram), apkBase, []string{"data, usr/bin/hello: bytes 0x85 to 0x86 differ (2 of 1,647), in section .text"}},
@@ -252,7 +252,7 @@ func plant(t testing.TB) []planted {
 		{"a number", compare.JSON, []byte(`{"a b":[1,{"x":2}]}`), []byte(`{"a b":[1,{"x":2.5}]}`), []string{`["a b"][1].x: 2 instead of 2.5`}},
 		{"YAML", compare.YAML, []byte(strings.Replace(yaml, "two", "2", 1)), []byte(yaml), []string{`list["y"].value: 2 instead of "two"`}},
 		{"quotes in YAML", compare.YAML, []byte(strings.Replace(yaml, `"1.10"`, "1.10", 1)), []byte(yaml), []string{`list["x"].value: 1.10 instead of "1.10"`}},
-		{"a comment in YAML", compare.YAML, []byte("# hi\n" + yaml), []byte(yaml), []string{`the same values, written otherwise: line 1 only in the published: "# hi"`}},
+		{"a comment in YAML", compare.YAML, []byte("# hi\n" + yaml), []byte(yaml), []string{`the same values, written differently: line 1 only in the published: "# hi"`}},
 		{"no YAML", compare.YAML, []byte("a: {{ x }}\nb: 1\n"), []byte("a: {{ x }}\nb: 2\n"), []string{`line 2: "b: 1" instead of "b: 2"`}},
 		{"a line", compare.Text, []byte("a\nb\nx\ny\n"), []byte("a\nc\nx\nz\n"), []string{`line 2: "b" instead of "c" (2 lines differ)`}},
 		{"a line more", compare.Text, []byte("a\nb\nx\n"), []byte("a\nx\n"), []string{`line 2 only in the published: "b"`}},

@@ -33,7 +33,7 @@ func (c *comparer) documents(f file, a, b Source, s span, parse func([]byte) (an
 		parsed = true
 		if c.value(nil, f.where, x, y); c.n == before {
 			if f.format == YAML {
-				c.add(f.where, "the same values, written otherwise: %s", lines(string(a), string(b)))
+				c.add(f.where, "the same values, written differently: %s", lines(string(a), string(b)))
 			} else {
 				c.add(f.where, "the same values, %s, from line %s", written(a, b), comma(int64(firstLine(a, b))))
 			}
@@ -57,7 +57,7 @@ func written(a, b []byte) string {
 			return "with keys in another order"
 		}
 	}
-	return "written otherwise"
+	return "written differently"
 }
 
 func histogram(b []byte) (h [256]int) {
@@ -160,7 +160,7 @@ func yamlValue(n *yaml.Node, depth int) (any, error) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			k := n.Content[i]
 			if _, ok := m[k.Value]; ok || k.Kind != yaml.ScalarNode {
-				return nil, fmt.Errorf("line %d: a key that is no text, or stands twice", k.Line)
+				return nil, fmt.Errorf("line %d: a key that is not text, or stands twice", k.Line)
 			}
 			v, err := yamlValue(n.Content[i+1], depth+1)
 			if err != nil {
@@ -283,7 +283,7 @@ func (c *comparer) payload(at *step, where []string, a, b any) {
 	}
 	before := c.n
 	if c.value(at, where, docs[0], docs[1]); c.n == before && a != b {
-		c.add(where, "%sthe same values, written otherwise", at)
+		c.add(where, "%sthe same values, written differently", at)
 	}
 }
 

@@ -53,7 +53,7 @@ func (im images) open(where []string, digests [2]artifact.Digest) (s [2]Source, 
 	ok = true
 	for i, d := range digests {
 		if _, bad := artifact.ParseDigest(string(d)); bad != nil {
-			im.add(where, "the %s is not there to be opened: %s is no digest", sides[i], quote(string(d)))
+			im.add(where, "the %s is not there to be opened: %s is not a digest", sides[i], quote(string(d)))
 			ok = false
 			continue
 		}
@@ -100,7 +100,7 @@ func (im images) document(where []string, a, b artifact.Digest, depth int) error
 			v, err := parseJSON(raw)
 			if errs[i] = err; err == nil {
 				if docs[i], ok = v.(object); !ok {
-					errs[i] = errors.New("it is no object")
+					errs[i] = errors.New("it is not an object")
 				}
 			}
 		}

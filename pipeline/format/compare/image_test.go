@@ -79,7 +79,7 @@ func plantedImages(t testing.TB) []plantedImage {
 		packed = append(packed, "linux/"+arch+", "+bases(sum(hello(), 1)))
 		for i, nodes := range [][]node{hello().base, hello().own[arch]} {
 			one, two := gz(t, tarOf(t, nodes...), 1, gzip.Header{OS: 255}), gz(t, tarOf(t, nodes...), 6, gzip.Header{OS: 255})
-			packed = append(packed, fmt.Sprintf("linux/%s, layer %d: the same contents, compressed otherwise: %d bytes instead of %d", arch, i+1, len(one), len(two)))
+			packed = append(packed, fmt.Sprintf("linux/%s, layer %d: the same contents, compressed differently: %d bytes instead of %d", arch, i+1, len(one), len(two)))
 		}
 	}
 	add("compression", func(im *image) { im.pack = at(1) }, packed...)
@@ -160,7 +160,7 @@ func TestDamagedImages(t *testing.T) {
 		want  string
 	}{
 		{"no index", func(store) artifact.Digest { return artifact.Sum([]byte("x")) }, "the published has no blob " + string(artifact.Sum([]byte("x")))},
-		{"no digest", func(store) artifact.Digest { return "sha256:x" }, `the published is not there to be opened: "sha256:x" is no digest`},
+		{"no digest", func(store) artifact.Digest { return "sha256:x" }, `the published is not there to be opened: "sha256:x" is not a digest`},
 		{"no JSON", func(s store) artifact.Digest { return artifact.Digest(s.add([]byte("no"), "")["digest"].(string)) }, "the published cannot be opened as manifest: invalid character 'o' in literal null (expecting 'u')"},
 		{"a manifest", func(store) artifact.Digest { return artifact.Digest(first) }, "a manifest instead of an index"},
 		{"a layer that is none", func(s store) artifact.Digest {
@@ -234,7 +234,7 @@ func TestReleases(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 		for _, d := range got {
-			for _, bad := range []string{"cannot be opened", "bytes 0x", "around the same", "compressed otherwise"} {
+			for _, bad := range []string{"cannot be opened", "bytes 0x", "around the same", "compressed differently"} {
 				if strings.Contains(d, bad) {
 					t.Errorf("%s: %s", name, d)
 				}

@@ -304,9 +304,9 @@ func (c *comparer) part(where []string, a, b Source, headed bool, kind kind) err
 		}
 		switch {
 		case !body.same() && a.Size == b.Size:
-			c.add(where, "the same contents, compressed otherwise: %s", s)
+			c.add(where, "the same contents, compressed differently: %s", s)
 		case !body.same():
-			c.add(where, "the same contents, compressed otherwise: %s instead of %s", count(a.Size, "byte"), comma(b.Size))
+			c.add(where, "the same contents, compressed differently: %s instead of %s", count(a.Size, "byte"), comma(b.Size))
 		case !headed && (s.count != 1 || s.first != 8): // XFL, which has a word
 			c.add(where, "gzip header: %s", s)
 		}

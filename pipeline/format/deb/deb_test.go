@@ -168,7 +168,7 @@ func TestRefusals(t *testing.T) {
 			p.Platform = artifact.Platform{OS: "windows", Arch: "amd64"}
 		},
 		"package tool: deb has no name for linux/amd64/v3; leave the platform out": func(p *format.Package) { p.Platform.Variant = "v3" },
-		`package tool: version 1.2.3-rc10: package managers sort "rc10" otherwise than SemVer; separate words and numbers by dots, as in rc.1`: func(p *format.Package) {
+		`package tool: version 1.2.3-rc10: package managers do not sort "rc10" as SemVer does; separate words and numbers by dots, as in rc.1`: func(p *format.Package) {
 			p.Version = packagetest.Package(t, "1.2.3-rc10", nil).Version
 		},
 		"package tool: usr/share/doc/tool/copyright is in it twice":                                                     add("usr/share/doc/tool/copyright", format.Document),

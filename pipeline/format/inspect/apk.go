@@ -140,7 +140,7 @@ func (j *job) pkginfo(s string) error {
 		if !ok {
 			// An empty value loses its last space.
 			if key, ok = strings.CutSuffix(line, " ="); !ok {
-				return fmt.Errorf("the line %.80q is no field", line)
+				return fmt.Errorf("the line %.80q is not a field", line)
 			}
 		}
 		key = "pkginfo." + strings.TrimSpace(key)

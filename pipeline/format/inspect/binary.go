@@ -102,7 +102,7 @@ func (j *job) executable() ([]string, func(system string) bool, error) {
 		// https://learn.microsoft.com/windows/win32/debug/pe-format
 		pe, err := j.bytesAt(int64(binary.LittleEndian.Uint32(b[60:])), 6)
 		if err != nil || string(pe[:4]) != "PE\x00\x00" {
-			return nil, nil, errors.Join(errors.New("no PE: its header is missing"), err)
+			return nil, nil, errors.Join(errors.New("not a PE file: its header is missing"), err)
 		}
 		arches := map[uint16][]string{0x14c: {"386"}, 0x8664: {"amd64"}, 0xaa64: {"arm64"}, 0x1c4: {"arm"}}[binary.LittleEndian.Uint16(pe[4:])]
 		return arches, only("windows"), nil
@@ -111,7 +111,7 @@ func (j *job) executable() ([]string, func(system string) bool, error) {
 	case slices.Contains([]uint32{0x1eb, 0x8a97, 0x647}, binary.BigEndian.Uint32(b)): // a.out(6) of Plan 9
 		return []string{"386", "amd64", "arm"}, only("plan9"), nil
 	}
-	return nil, nil, errors.New("it is no ELF, Mach-O, PE, XCOFF or a.out")
+	return nil, nil, errors.New("it is not an ELF, Mach-O, PE, XCOFF or a.out")
 }
 
 // searchInfo looks for build information wherever in the file it is, and wants to find it once

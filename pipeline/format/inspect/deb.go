@@ -17,7 +17,7 @@ import (
 func (j *job) deb() error {
 	magic, err := j.bytesAt(0, 8)
 	if err != nil || string(magic) != "!<arch>\n" {
-		return errors.Join(errors.New("no deb: it does not begin as an ar does"), err)
+		return errors.Join(errors.New("not a deb: it does not begin as an ar does"), err)
 	}
 	d := &deb{job: j, sums: map[string]string{}}
 	want := []string{"debian-binary", "control.tar", "data.tar"}
@@ -71,7 +71,7 @@ func (j *job) arMember(at int64) (arMember, error) {
 		return arMember{}, err
 	}
 	if string(b[58:]) != "`\n" {
-		return arMember{}, errors.New("it is no header of an ar")
+		return arMember{}, errors.New("it is not a header of an ar")
 	}
 	text := func(from, to int) string { return strings.TrimRight(string(b[from:to]), " ") }
 	size, err := strconv.ParseInt(text(48, 58), 10, 64)
@@ -157,7 +157,7 @@ func (d *deb) control(r io.Reader) error {
 		sum, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
 		name = strings.TrimPrefix(name, "./")
 		if _, err := hex.DecodeString(sum); err != nil || !ok || len(sum) != 2*md5.Size || name == "" || d.sums[name] != "" {
-			return fmt.Errorf("reading md5sums: the line %.80q is no sum and name, or its name stands twice", line)
+			return fmt.Errorf("reading md5sums: the line %.80q is not a sum and a name, or its name stands twice", line)
 		}
 		d.sums[name] = strings.ToLower(sum)
 	}
@@ -195,7 +195,7 @@ func (d *deb) paragraph(s string) error {
 		var first string
 		var ok bool
 		if name, first, ok = strings.Cut(line, ":"); !ok || name == "" || strings.ContainsAny(name, " \t") {
-			return fmt.Errorf("the line %.80q is no field", line)
+			return fmt.Errorf("the line %.80q is not a field", line)
 		}
 		value.Reset()
 		value.WriteString(strings.TrimSpace(first))
@@ -230,7 +230,7 @@ func (d *deb) data(r io.Reader) error {
 				name = n
 			}
 		}
-		return fmt.Errorf("md5sums has %.80q, which is no file of it", name)
+		return fmt.Errorf("md5sums has %.80q, which is not a file of it", name)
 	}
 	return nil
 }

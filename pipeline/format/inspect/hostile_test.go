@@ -55,10 +55,10 @@ func attacks(t testing.TB) []attack {
 		{"link above", inspect.TarGz, tgz(link("d/a", "../../b")), "leaves its root"},
 		{"absolute link", inspect.TarGz, tgz(link("a", "/etc/passwd")), "is absolute"},
 		{"link through a link", inspect.TarGz, tgz(link("d/up", ".."), link("a", "d/up/..")), "not clean"},
-		{"link to nothing", inspect.TarGz, tgz(item{name: "a", typ: tar.TypeSymlink}), "which is no name"},
-		{"hard link to nothing", inspect.TarGz, tgz(item{name: "a", typ: tar.TypeLink, link: "b"}), "no file before it"},
-		{"hard link to a link", inspect.TarGz, tgz(good, link("l", "a"), item{name: "h", typ: tar.TypeLink, link: "l"}), "no file before it"},
-		{"hard link outside", inspect.TarGz, tgz(item{name: "a", typ: tar.TypeLink, link: "../../etc/passwd"}), "no file before it"},
+		{"link to nothing", inspect.TarGz, tgz(item{name: "a", typ: tar.TypeSymlink}), "which is not a name"},
+		{"hard link to nothing", inspect.TarGz, tgz(item{name: "a", typ: tar.TypeLink, link: "b"}), "not a file before it"},
+		{"hard link to a link", inspect.TarGz, tgz(good, link("l", "a"), item{name: "h", typ: tar.TypeLink, link: "l"}), "not a file before it"},
+		{"hard link outside", inspect.TarGz, tgz(item{name: "a", typ: tar.TypeLink, link: "../../etc/passwd"}), "not a file before it"},
 		{"device", inspect.TarGz, tgz(item{name: "a", typ: tar.TypeBlock}), "of type '4'"},
 		{"pipe", inspect.TarGz, tgz(item{name: "a", typ: tar.TypeFifo}), "of type '6'"},
 		{"sparse", inspect.TarGz, gz(t, sparse()), "sparse"},
@@ -94,7 +94,7 @@ func attacks(t testing.TB) []attack {
 		}(), "its end is marked at"},
 		{"zip link outside", inspect.Zip, zipLink(t, "../../etc/passwd"), "leaves its root"},
 
-		{"no deb", inspect.Deb, []byte("!<arch>?"), "no deb"},
+		{"no deb", inspect.Deb, []byte("!<arch>?"), "not a deb"},
 		{"deb of nothing", inspect.Deb, ar(), "no debian-binary and no control.tar"},
 		{"deb 3.0", inspect.Deb, ar(member{"debian-binary", []byte("3.0\n")}), "it should be 2.0"},
 		{"deb without data", inspect.Deb, ar(member{"debian-binary", []byte("2.0\n")}, member{"control.tar", tarOf(t, false, file("control", control))}), "no data.tar"},
@@ -105,7 +105,7 @@ func attacks(t testing.TB) []attack {
 		{"a negative size", inspect.Deb, swap(t, debOf(t, control, nil, debData...), "4         `", "-4        `"), `a size of "-4"`},
 		{"a wrong sum", inspect.Deb, debOf(t, control, ptr(strings.Repeat("0", 32)+"  usr/bin/hello\n"), debData...), "md5sums says 0000"},
 		{"a missing sum", inspect.Deb, debOf(t, control, ptr(""), debData...), "is not in md5sums"},
-		{"a sum of nothing", inspect.Deb, debOf(t, control, ptr(md5Of([]byte("hello"))+"  usr/bin/hello\n"+md5Of(nil)+"  etc/gone\n"), debData...), `"etc/gone", which is no file`},
+		{"a sum of nothing", inspect.Deb, debOf(t, control, ptr(md5Of([]byte("hello"))+"  usr/bin/hello\n"+md5Of(nil)+"  etc/gone\n"), debData...), `"etc/gone", which is not a file`},
 		{"a sum twice", inspect.Deb, debOf(t, control, ptr(strings.Repeat(md5Of([]byte("hello"))+"  usr/bin/hello\n", 2)), debData...), "stands twice"},
 		{"a field twice", inspect.Deb, debOf(t, control+"version: 2\n", nil, debData...), "version stands twice"},
 		{"no version", inspect.Deb, debOf(t, "Package: a\nArchitecture: all\n", nil, debData...), "no Version"},
@@ -162,7 +162,7 @@ func attacks(t testing.TB) []attack {
 
 		attack{"no JSON", inspect.CycloneDX, []byte("{"), "ends in the middle"},
 		attack{"a list", inspect.CycloneDX, []byte("[]"), "cannot unmarshal"},
-		attack{"other JSON", inspect.CycloneDX, []byte("{}"), "no CycloneDX"},
+		attack{"other JSON", inspect.CycloneDX, []byte("{}"), "not CycloneDX"},
 		attack{"a key twice", inspect.CycloneDX, swap(t, []byte(cycloneDX), `"version":1,`, `"components":[],`), `key "components" comes twice`},
 		attack{"a key twice by case", inspect.CycloneDX, swap(t, []byte(cycloneDX), `"version":1,`, `"Components":[],`), `key "Components" comes twice, also as "components"`},
 		attack{"components that are none", inspect.CycloneDX, []byte(`{"bomFormat":"CycloneDX","specVersion":"1.6","components":5}`), "reading components"},
@@ -176,8 +176,8 @@ func attacks(t testing.TB) []attack {
 		attack{"SPDX of nothing", inspect.SPDX, swap(t, []byte(spdx), "SPDXRef-hello\"}]", "SPDXRef-gone\"}]"), "which it does not have"},
 		attack{"SPDX of two", inspect.SPDX, swap(t, []byte(spdx), `"name":"hello","doc`, `"documentDescribes":["SPDXRef-a"],"name":"hello","doc`), "describes 2 things"},
 		attack{"SPDX with an id twice", inspect.SPDX, swap(t, []byte(spdx), `"SPDXRef-a"`, `"SPDXRef-hello"`), "stands twice"},
-		attack{"SPDX 3", inspect.SPDX, []byte(`{"@context":"https://spdx.org/rdf/3.0.1/spdx-context.jsonld"}`), "no SPDX of version 2"},
-		attack{"no statement", inspect.InToto, []byte("{}"), "no statement"},
+		attack{"SPDX 3", inspect.SPDX, []byte(`{"@context":"https://spdx.org/rdf/3.0.1/spdx-context.jsonld"}`), "not SPDX of version 2"},
+		attack{"no statement", inspect.InToto, []byte("{}"), "not a statement"},
 		attack{"a statement of nothing", inspect.InToto, []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"a","subject":[]}`), "no subject"},
 		attack{"a subject twice", inspect.InToto, swap(t, []byte(statement), `"name":"b"`, `"name":"hello_linux_amd64.tar.gz"`), "stands twice"},
 		attack{"a subject without a digest", inspect.InToto, swap(t, []byte(statement), `"sha256"`, `"sha1"`), "is not sha256"},
@@ -190,7 +190,7 @@ func attacks(t testing.TB) []attack {
 		attack{"a binary with a setting twice", inspect.Binary, elfOf(62, goInfo("go1.26.8", "path\tx\nbuild\tGOOS=linux\nbuild\tGOOS=darwin\n")), "stands twice"},
 		attack{"build information twice", inspect.Binary, append(append(xcoff(), buildInfo("go1.26.8", "aix", "ppc64")...), buildInfo("go1.26.7", "aix", "ppc64")...), "twice"},
 		attack{"XCOFF without build information", inspect.Binary, append(xcoff(), make([]byte, 3<<20)...), "no build information"},
-		attack{"no binary", inspect.Binary, bytes.Repeat([]byte("a"), 100), "no ELF, Mach-O"},
+		attack{"no binary", inspect.Binary, bytes.Repeat([]byte("a"), 100), "not an ELF, Mach-O"},
 		attack{"a short binary", inspect.Binary, []byte("\x7fELF"), "ends in the middle"},
 		attack{"no Go", inspect.Binary, append([]byte("\x7fELF\x02\x01\x01"), make([]byte, 200)...), ""},
 	)
@@ -263,7 +263,7 @@ func rpmAttacks(t testing.TB) []attack {
 	}
 	header := bytes.LastIndex(good(), []byte{0x8e, 0xad, 0xe8, 1})
 	return []attack{
-		{"no rpm", inspect.RPM, make([]byte, 200), "no rpm"},
+		{"no rpm", inspect.RPM, make([]byte, 200), "not an rpm"},
 		{"rpm without a header", inspect.RPM, good()[:100], "signature header"},
 		{"rpm with a changed header", inspect.RPM, swap(t, good(), "x86_64", "x86_65"), "the SHA-256 of the header"},
 		{"rpm with a changed payload", inspect.RPM, patch(len(good())-1, 1), "the SHA-256 of the payload"},
@@ -343,7 +343,7 @@ func TestSnapAttacks(t *testing.T) {
 		with []byte
 		want string
 	}{
-		{"magic", 0, []byte("sqsh"), "no SquashFS"},
+		{"magic", 0, []byte("sqsh"), "not a SquashFS"},
 		{"version", 28, []byte{3}, "version 4.0"},
 		{"compression", 20, []byte{5}, "lz4"},
 		{"block size", 12, []byte{0, 0, 0, 1}, "a block size"},
@@ -356,8 +356,8 @@ func TestSnapAttacks(t *testing.T) {
 		{"an owner", rootAt + 4, []byte{7}, "an owner"},
 		{"a cycle", entry("a"), append(le.AppendUint16(nil, uint16(root)), plain[entry("a")+2:entry("a")+4]...), "stands twice|reached twice"},
 		{"a cycle below", entry("c"), le.AppendUint16(nil, le.Uint16(plain[entry("a"):])), "stands twice|reached twice"},
-		{"a name with a slash", entry("b") + 8, []byte("/"), "no name of a file"},
-		{"the name .", entry("b") + 8, []byte("."), "no name of a file"},
+		{"a name with a slash", entry("b") + 8, []byte("/"), "not the name of a file"},
+		{"the name .", entry("b") + 8, []byte("."), "not the name of a file"},
 		{"names in disorder", entry("b") + 8, []byte("z"), "not behind"},
 		{"a name twice", entry("b") + 8, []byte("c"), "not behind"},
 		{"a long name", entry("b") + 6, []byte{0xff, 0xff}, "a name of 65536 bytes"},

@@ -113,7 +113,7 @@ func (j *job) cycloneDX() error {
 		return err
 	}
 	if doc.text("bomFormat") != "CycloneDX" || doc.text("specVersion") == "" {
-		return errors.New("no CycloneDX: its bomFormat or specVersion is missing")
+		return errors.New("not CycloneDX: its bomFormat or specVersion is missing")
 	}
 	components, err := doc.list("components")
 	if err != nil {
@@ -147,7 +147,7 @@ func (j *job) spdx() error {
 	}
 	const self = "SPDXRef-DOCUMENT"
 	if !strings.HasPrefix(doc.text("spdxVersion"), "SPDX-2.") || doc.text("SPDXID") != self {
-		return errors.New("no SPDX of version 2: its spdxVersion or SPDXID is missing")
+		return errors.New("not SPDX of version 2: its spdxVersion or SPDXID is missing")
 	}
 	var described []string
 	if raw, ok := doc["documentDescribes"]; ok {
@@ -254,7 +254,7 @@ func (j *job) inToto() error {
 		}
 	}
 	if !strings.HasPrefix(doc.text("_type"), "https://in-toto.io/Statement/v") || doc.text("predicateType") == "" {
-		return errors.New("no statement: its _type or predicateType is missing")
+		return errors.New("not a statement: its _type or predicateType is missing")
 	}
 	subjects, err := doc.list("subject")
 	if err != nil {

@@ -86,7 +86,7 @@ func (j *job) rpm() error {
 		return err
 	}
 	if !bytes.HasPrefix(lead, []byte{0xed, 0xab, 0xee, 0xdb, 3}) {
-		return errors.New("no rpm: its lead is missing")
+		return errors.New("not an rpm: its lead is missing")
 	}
 	kind := map[uint16]string{0: "binary", 1: "source"}[binary.BigEndian.Uint16(lead[6:])]
 	name, _, _ := strings.Cut(string(lead[10:76]), "\x00")
@@ -609,7 +609,7 @@ func align(r *counted) error {
 			return ends(err)
 		}
 		if b != 0 {
-			return errors.New("an entry is followed by something that is no zero")
+			return errors.New("an entry is followed by something other than zeros")
 		}
 	}
 	return nil

@@ -93,7 +93,7 @@ func (j *job) squashfs(t *tree, w watch) error {
 	}
 	le := binary.LittleEndian
 	if string(b[:4]) != "hsqs" || le.Uint16(b[28:]) != 4 || le.Uint16(b[30:]) != 0 {
-		return errors.New("no SquashFS of version 4.0")
+		return errors.New("not a SquashFS of version 4.0")
 	}
 	s := &squash{
 		job: j, t: t, w: w, compression: le.Uint16(b[20:]), block: int64(le.Uint32(b[12:])), fragments: le.Uint32(b[16:]),
@@ -552,7 +552,7 @@ func (s *squash) children(block uint32, off int, size int64) ([]child, error) {
 				return nil, err
 			}
 			if !oneName(name) || string(name) <= last {
-				return nil, fmt.Errorf("the name %.80q is no name of a file, or not behind %.80q", name, last)
+				return nil, fmt.Errorf("the name %.80q is not the name of a file, or not behind %.80q", name, last)
 			}
 			last = string(name)
 			// The list is held until the folder has been read, so its entries count from now on.

@@ -54,7 +54,7 @@ func (t *tree) add(e Entry) (*Entry, error) {
 	case HardLink:
 		e.Link = strings.TrimPrefix(e.Link, "./")
 		if t.seen[e.Link] != File || e.Link == e.Name {
-			return nil, fmt.Errorf("%q is a hard link to %.80q, which is no file before it", e.Name, e.Link)
+			return nil, fmt.Errorf("%q is a hard link to %.80q, which is not a file before it", e.Name, e.Link)
 		}
 	case File:
 		if e.Size < 0 {
@@ -132,7 +132,7 @@ func (t *tree) place(name string, typ Type) error {
 func (t *tree) checkLink(name, target string) error {
 	switch {
 	case target == "" || len(target) > maxName || !utf8.ValidString(target) || strings.ContainsFunc(target, unicode.IsControl):
-		return fmt.Errorf("%q is a link to %.80q, which is no name", name, target)
+		return fmt.Errorf("%q is a link to %.80q, which is not a name", name, target)
 	case path.IsAbs(target):
 		if !t.system {
 			return fmt.Errorf("%q is a link to %q, which is absolute", name, target)

@@ -25,7 +25,7 @@ func (j *job) yaml(b []byte, prefix string) error {
 		return errors.New("there is more than one YAML document")
 	}
 	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
-		return errors.New("it is no mapping")
+		return errors.New("it is not a mapping")
 	}
 	return j.yamlNode(doc.Content[0], prefix, 0)
 }
@@ -50,7 +50,7 @@ func (j *job) yamlNode(n *yaml.Node, key string, depth int) error {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			k := n.Content[i]
 			if k.Kind != yaml.ScalarNode || k.Tag == "!!merge" || len(k.Value) > maxName {
-				return fmt.Errorf("line %d: a key that is no short text", k.Line)
+				return fmt.Errorf("line %d: a key that is not a short text", k.Line)
 			}
 			if seen[k.Value] {
 				return fmt.Errorf("line %d: the key %.80q stands twice", k.Line, k.Value)

@@ -86,7 +86,7 @@ func (j *job) zipEnd() (dir int64, count int, end int64, err error) {
 	}
 	i := bytes.LastIndex(b, []byte("PK\x05\x06"))
 	if i < 0 || len(b)-i < size {
-		return 0, 0, 0, errors.New("no zip: the end of its central directory is missing")
+		return 0, 0, 0, errors.New("not a zip: the end of its central directory is missing")
 	}
 	end, b = j.size-tail+int64(i), b[i:]
 	le := binary.LittleEndian
@@ -118,7 +118,7 @@ func (j *job) zipCentral(r io.Reader) (zipHeader, error) {
 	}
 	le := binary.LittleEndian
 	if string(b[:4]) != "PK\x01\x02" || le.Uint16(b[34:]) != 0 {
-		return zipHeader{}, errors.New("the central directory has something that is no entry of it")
+		return zipHeader{}, errors.New("the central directory has something that is not an entry of it")
 	}
 	h := zipHeader{
 		made: le.Uint16(b[4:]), needed: le.Uint16(b[6:]), flags: le.Uint16(b[8:]), method: le.Uint16(b[10:]),

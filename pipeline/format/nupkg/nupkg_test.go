@@ -199,7 +199,7 @@ func TestRefusals(t *testing.T) {
 		"making the Chocolatey package: the release has no zip for Windows that the package could fetch":                                           func(r *format.Recipe) { r.Downloads = nil },
 		"making the Chocolatey package: the release has no zip for Windows that the package could fetch ":                                          func(r *format.Recipe) { r.Downloads = r.Downloads[2:] },
 		"making the Chocolatey package: version is not set":                                                                                        func(r *format.Recipe) { r.Version = version.Version{} },
-		"making the Chocolatey package: package name \"a b\" is no id for NuGet: up to 100 letters, digits and _ with single . or - between":       func(r *format.Recipe) { r.Name = "a b" },
+		"making the Chocolatey package: package name \"a b\" is not an id for NuGet: up to 100 letters, digits and _ with single . or - between":   func(r *format.Recipe) { r.Name = "a b" },
 		"making the Chocolatey package: path \"con.nuspec\": \"con.nuspec\" is a device on Windows; choose another name":                           func(r *format.Recipe) { r.Name = "con" },
 		"making the Chocolatey package: URL \"javascript:alert(1)\" is not http(s)://host/path":                                                    func(r *format.Recipe) { r.Homepage = "javascript:alert(1)" },
 		"making the Chocolatey package: URL of example.org carries a user or password, which everyone would read; remove it":                       func(r *format.Recipe) { r.IssuesURL = "https://u:p@example.org" },

@@ -55,7 +55,7 @@ func relations(p format.Package, names payload.Names, scripts []relation) ([]val
 		for _, r := range of {
 			one, ok := parse(r)
 			if !ok {
-				return nil, fmt.Errorf("package %s: %q is no relation of rpm, such as name or name >= 1.2", p.Name, r)
+				return nil, fmt.Errorf("package %s: %q is not a relation of rpm, such as name or name >= 1.2", p.Name, r)
 			}
 			if !slices.Contains(lists[i], one) {
 				lists[i] = append(lists[i], one)

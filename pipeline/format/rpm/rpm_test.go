@@ -241,9 +241,9 @@ func TestRefusals(t *testing.T) {
 		"package tool: version 1.2.3-1: rpm sorts words before numbers, and SemVer numbers before words; write a word and then numbers, as in rc.1": func(p *format.Package) {
 			p.Version = packagetest.Package(t, "1.2.3-1", nil).Version
 		},
-		`package tool: "a b" is no relation of rpm, such as name or name >= 1.2`:    func(p *format.Package) { p.Depends = []string{"a b"} },
-		`package tool: "a => 1" is no relation of rpm, such as name or name >= 1.2`: func(p *format.Package) { p.Conflicts = []string{"a => 1"} },
-		`package tool: "a>=1" is no relation of rpm, such as name or name >= 1.2`:   func(p *format.Package) { p.Replaces = []string{"a>=1"} },
+		`package tool: "a b" is not a relation of rpm, such as name or name >= 1.2`:    func(p *format.Package) { p.Depends = []string{"a b"} },
+		`package tool: "a => 1" is not a relation of rpm, such as name or name >= 1.2`: func(p *format.Package) { p.Conflicts = []string{"a => 1"} },
+		`package tool: "a>=1" is not a relation of rpm, such as name or name >= 1.2`:   func(p *format.Package) { p.Replaces = []string{"a>=1"} },
 		"package tool: usr/share/licenses/tool/LICENSE is in it twice": func(p *format.Package) {
 			p.Files = append(p.Files, format.File{File: archive.Bytes("usr/share/licenses/tool/LICENSE", nil), Role: format.License})
 		},

@@ -82,7 +82,7 @@ func describe(r format.Recipe) (manifest, error) {
 		Architecture: map[string]architecture{},
 	}
 	if m.Homepage == "" {
-		return manifest{}, errors.New("no home page, which Scoop wants; set the homepage or the repository")
+		return manifest{}, errors.New("no home page, which Scoop requires; set the homepage or the repository")
 	}
 	for _, u := range []string{m.Homepage, r.Repository} {
 		if u == "" {

@@ -201,7 +201,7 @@ func TestRefusals(t *testing.T) {
 	for want, change := range map[string]func(*format.Recipe){
 		"making the Scoop manifest: the release has no zip for Windows that the package could fetch": func(r *format.Recipe) { r.Downloads = nil },
 		"making the Scoop manifest: version is not set":                                              func(r *format.Recipe) { r.Version = version.Version{} },
-		"making the Scoop manifest: no home page, which Scoop wants; set the homepage or the repository": func(r *format.Recipe) {
+		"making the Scoop manifest: no home page, which Scoop requires; set the homepage or the repository": func(r *format.Recipe) {
 			r.Homepage, r.Repository = "", ""
 		},
 		`making the Scoop manifest: URL "file:///etc" is not http(s)://host/path`:                                                           func(r *format.Recipe) { r.Homepage = "file:///etc" },

@@ -180,7 +180,7 @@ func newEntry(key string, d format.Download) (entry, error) {
 		}
 	}
 	if e.Kind == "" {
-		return entry{}, fmt.Errorf("%q is no .tar.gz and no .zip", file)
+		return entry{}, fmt.Errorf("%q is neither a .tar.gz nor a .zip", file)
 	}
 	if d.Folder != "" {
 		if err := artifact.CheckPath(d.Folder); err != nil {

@@ -467,7 +467,7 @@ func TestFailures(t *testing.T) {
 			{"an option that is none", nil, []string{"--frobnicate"}, 2, "what is --frobnicate?"},
 			{"an option without its value", nil, []string{"--dir"}, 2, "--dir needs a folder"},
 			{"documents without a place", nil, []string{"--with-docs", "--dir", "/nowhere/programs"}, 2, "called bin"},
-			{"a base that is no URL", func(m *machine, _ map[string][]byte) { m.env["KIT_DOWNLOAD_BASE"] = "file:///etc" }, nil, 2, "KIT_DOWNLOAD_BASE"},
+			{"a base that is not a URL", func(m *machine, _ map[string][]byte) { m.env["KIT_DOWNLOAD_BASE"] = "file:///etc" }, nil, 2, "KIT_DOWNLOAD_BASE"},
 			{"no home", func(m *machine, _ map[string][]byte) {
 				delete(m.env, "HOME")
 				delete(m.env, "KIT_INSTALL_DIR")
@@ -1040,7 +1040,7 @@ func TestErrors(t *testing.T) {
 		{"a URL that is not https", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].URL = "http://example.com/kit.tar.gz" }, "not an https URL"},
 		{"a URL with a quote and a space", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].URL = "https://example.com/' id '.tar.gz" }, "a URL does not"},
 		{"a URL without a file", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].URL = "https://example.com/" }, "names no file"},
-		{"an archive of another kind", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].URL = "https://example.com/kit.rar" }, "no .tar.gz"},
+		{"an archive of another kind", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].URL = "https://example.com/kit.rar" }, "neither a .tar.gz"},
 		{"a digest that is none", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Digest = "sha256:'" }, "is not sha256"},
 		{"a program elsewhere", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = []string{"../kit"} }, "leaves its folder"},
 		{"a program of two lines", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = []string{"a\nb"} }, "not every system allows"},

@@ -197,7 +197,7 @@ func service(unit format.File, files []format.File) (app, error) {
 	case !commands.MatchString(a.command):
 		return app{}, fmt.Errorf("snapd refuses a character of the command %.200q; it takes letters, digits, blanks and /._#:$-", a.command)
 	case !slices.ContainsFunc(files, func(f format.File) bool { return f.Role == format.Program && f.Name == program }):
-		return app{}, fmt.Errorf("it starts %.200q, which is no program of the package", program)
+		return app{}, fmt.Errorf("it starts %.200q, which is not a program of the package", program)
 	}
 	return a, nil
 }

@@ -131,7 +131,7 @@ func manifests(r format.Recipe) (map[string][]byte, error) {
 		return nil, errors.New("version is not set")
 	}
 	if y := r.Time.UTC().Year(); y < 1970 || y > 9999 {
-		return nil, fmt.Errorf("time %s is no release date", r.Time.UTC().Format(time.RFC3339))
+		return nil, fmt.Errorf("time %s is not a release date", r.Time.UTC().Format(time.RFC3339))
 	}
 	number, _, _ := strings.Cut(r.Version.String(), "+")
 	id := cmp.Or(r.ID, word(r.Vendor)+"."+word(r.Name))
@@ -195,7 +195,7 @@ func installers(r format.Recipe) (installerManifest, error) {
 		seen := map[string]bool{}
 		for _, p := range d.Programs {
 			if !strings.EqualFold(path.Ext(p), ".exe") {
-				return installerManifest{}, fmt.Errorf("download for %s: program %q does not end in .exe, as winget wants it", d.Platform, p)
+				return installerManifest{}, fmt.Errorf("download for %s: program %q does not end in .exe, as winget requires", d.Platform, p)
 			}
 			alias := strings.TrimSuffix(path.Base(p), path.Ext(p))
 			file := strings.ReplaceAll(path.Join(d.Folder, p), "/", `\`)
@@ -254,7 +254,7 @@ func describe(r format.Recipe) (localeManifest, error) {
 		min  int
 	}{{"publisher", m.Publisher, 2}, {"package name", m.PackageName, 2}, {"license", m.License, 3}, {"short description", m.ShortDescription, 3}} {
 		if utf8.RuneCountInString(string(f.text)) < f.min {
-			return m, fmt.Errorf("%s %q is shorter than the %d characters that winget wants", f.name, f.text, f.min)
+			return m, fmt.Errorf("%s %q is shorter than the %d characters that winget requires", f.name, f.text, f.min)
 		}
 	}
 	for _, u := range []text{m.PublisherSupportURL, m.PackageURL, m.LicenseURL, m.ReleaseNotesURL} {

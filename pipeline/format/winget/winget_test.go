@@ -131,7 +131,7 @@ func TestRefusals(t *testing.T) {
 	for want, change := range map[string]func(*format.Recipe){
 		"making the winget manifests: the release has no zip for Windows that the package could fetch": func(r *format.Recipe) { r.Downloads = nil },
 		"making the winget manifests: version is not set":                                              func(r *format.Recipe) { r.Version = version.Version{} },
-		"making the winget manifests: time 0001-01-01T00:00:00Z is no release date":                    func(r *format.Recipe) { r.Time = time.Time{} },
+		"making the winget manifests: time 0001-01-01T00:00:00Z is not a release date":                 func(r *format.Recipe) { r.Time = time.Time{} },
 		`making the winget manifests: identifier "Acme" is not <Publisher>.<Package> of up to 32 characters each; set the identifier`: func(r *format.Recipe) {
 			r.ID = "Acme"
 		},
@@ -140,15 +140,15 @@ func TestRefusals(t *testing.T) {
 		`making the winget manifests: identifier "con.tool": path "manifests/c/con/tool/1.2.3/con.tool.yaml": "con" is a device on Windows; choose another name`: func(r *format.Recipe) {
 			r.ID = "con.tool"
 		},
-		`making the winget manifests: download for windows/386: program "tool" does not end in .exe, as winget wants it`: func(r *format.Recipe) { r.Downloads[0].Programs = []string{"tool"} },
+		`making the winget manifests: download for windows/386: program "tool" does not end in .exe, as winget requires`: func(r *format.Recipe) { r.Downloads[0].Programs = []string{"tool"} },
 		`making the winget manifests: download for windows/386: two programs are called "Tool"`: func(r *format.Recipe) {
 			r.Downloads[0].Programs = []string{"a/tool.exe", "b/Tool.exe"}
 		},
 		`making the winget manifests: download for windows/386: a command of winget has 1 to 40 characters, "` + strings.Repeat("a", 41) + `" has 41`: func(r *format.Recipe) {
 			r.Downloads[0].Programs = []string{strings.Repeat("a", 41) + ".exe"}
 		},
-		`making the winget manifests: publisher "" is shorter than the 2 characters that winget wants`: func(r *format.Recipe) { r.Vendor = "" },
-		`making the winget manifests: short description "ok" is shorter than the 3 characters that winget wants`: func(r *format.Recipe) {
+		`making the winget manifests: publisher "" is shorter than the 2 characters that winget requires`: func(r *format.Recipe) { r.Vendor = "" },
+		`making the winget manifests: short description "ok" is shorter than the 3 characters that winget requires`: func(r *format.Recipe) {
 			r.Summary = "ok"
 		},
 		`making the winget manifests: URL "ftp://x/" is not http(s)://host/path`: func(r *format.Recipe) { r.IssuesURL = "ftp://x/" },

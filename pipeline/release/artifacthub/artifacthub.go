@@ -197,14 +197,14 @@ var (
 
 func checkURL(name, s string) error {
 	if !webURL.MatchString(s) {
-		return fmt.Errorf("link %.60q: %.80q is no http or https URL", name, s)
+		return fmt.Errorf("link %.60q: %.80q is not an http or https URL", name, s)
 	}
 	return nil
 }
 
 func (i Image) check() error {
 	if !repository.MatchString(i.Repository) || !distro.MatchString(i.Distro) {
-		return fmt.Errorf("image %.80q of %.40q is no repository with its registry, such as ghcr.io/owner/name", i.Repository, i.Distro)
+		return fmt.Errorf("image %.80q of %.40q is not a repository with its registry, such as ghcr.io/owner/name", i.Repository, i.Distro)
 	}
 	return nil
 }
@@ -214,7 +214,7 @@ func (f Facts) Check() error {
 	var errs []error
 	add := func(err error) { errs = append(errs, err) }
 	if f.Category != "" && !slices.Contains(Categories, f.Category) {
-		add(fmt.Errorf("category %.60q is none of %s", f.Category, strings.Join(Categories, ", ")))
+		add(fmt.Errorf("category %.60q is not one of %s", f.Category, strings.Join(Categories, ", ")))
 	}
 	for _, i := range f.Images {
 		add(i.check())
@@ -233,12 +233,12 @@ func (f Facts) Check() error {
 	}
 	if f.SignKey != (SignKey{}) {
 		if f.SignKey.URL == "" {
-			add(errors.New("the key that charts are signed with has no URL, which Artifact Hub wants: say where people find it"))
+			add(errors.New("the key that charts are signed with has no URL, which Artifact Hub requires: say where people find it"))
 		} else {
 			add(checkURL("sign key", f.SignKey.URL))
 		}
 		if f.SignKey.Fingerprint != "" && !fingerprint.MatchString(f.SignKey.Fingerprint) {
-			add(fmt.Errorf("fingerprint %.80q of the key is none", f.SignKey.Fingerprint))
+			add(fmt.Errorf("%.80q is not the fingerprint of a key", f.SignKey.Fingerprint))
 		}
 	}
 	if f.RepositoryID != "" && !uuid.MatchString(f.RepositoryID) {

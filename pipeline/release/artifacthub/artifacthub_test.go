@@ -151,16 +151,16 @@ func TestRefused(t *testing.T) {
 		"category":     func(f *artifacthub.Facts) { f.Category = "Databases" },
 		"has the kind": func(f *artifacthub.Facts) { f.Changes = []notes.Change{{Kind: "feature", Description: "x"}} },
 		"has no name":  func(f *artifacthub.Facts) { f.Links = []notes.Link{{URL: "https://example.com"}} },
-		"no http":      func(f *artifacthub.Facts) { f.Links = []notes.Link{{Name: "x", URL: "javascript:alert(1)"}} },
+		"not an http":  func(f *artifacthub.Facts) { f.Links = []notes.Link{{Name: "x", URL: "javascript:alert(1)"}} },
 		"has no URL":   func(f *artifacthub.Facts) { f.SignKey = artifacthub.SignKey{Fingerprint: "00"} },
 		"fingerprint": func(f *artifacthub.Facts) {
 			f.SignKey = artifacthub.SignKey{Fingerprint: "a b", URL: "https://example.com"}
 		},
-		"no repository":  func(f *artifacthub.Facts) { f.Images = []artifacthub.Image{{Repository: "hello"}} },
-		"repository ID":  func(f *artifacthub.Facts) { f.RepositoryID = "hello" },
-		"address":        func(f *artifacthub.Facts) { f.Owners = []artifacthub.Owner{{Name: "x", Email: "x"}} },
-		"package has no": func(f *artifacthub.Facts) { f.Ignore = []artifacthub.Ignored{{Version: "1"}} },
-		"versions of":    func(f *artifacthub.Facts) { f.Ignore = []artifacthub.Ignored{{Name: "x", Version: "("}} },
+		"not a repository": func(f *artifacthub.Facts) { f.Images = []artifacthub.Image{{Repository: "hello"}} },
+		"repository ID":    func(f *artifacthub.Facts) { f.RepositoryID = "hello" },
+		"address":          func(f *artifacthub.Facts) { f.Owners = []artifacthub.Owner{{Name: "x", Email: "x"}} },
+		"package has no":   func(f *artifacthub.Facts) { f.Ignore = []artifacthub.Ignored{{Version: "1"}} },
+		"versions of":      func(f *artifacthub.Facts) { f.Ignore = []artifacthub.Ignored{{Name: "x", Version: "("}} },
 	} {
 		f := facts(t)
 		change(&f)

@@ -277,7 +277,7 @@ func (r Release) checkIdentity() error {
 	case strings.HasPrefix(r.Commit, "-") || strings.HasPrefix(r.Tree, "-") || strings.HasPrefix(r.Tag, "-") || strings.HasPrefix(r.Since, "-"):
 		return errors.New("commit, tree or tag begins with -; git would take it for an option")
 	case r.Time.Unix() < 0 || r.Time.Nanosecond() != 0 || r.Time.Year() > 9999:
-		return fmt.Errorf("time %s is no commit time in whole seconds since 1970", r.Time.UTC().Format(time.RFC3339Nano))
+		return fmt.Errorf("time %s is not a commit time in whole seconds since 1970", r.Time.UTC().Format(time.RFC3339Nano))
 	}
 	if _, err := artifact.ParseDigest(string(r.Plan)); err != nil {
 		return fmt.Errorf("plan: %w", err)
@@ -350,7 +350,7 @@ func (k kinds) checkSBOM(s SBOM) error {
 
 func (c Chart) check() error {
 	if (c.Repository == "") != (c.Digest == "") || c.Size < 0 {
-		return fmt.Errorf("chart %.80s: of repository, digest and size it has some", c.Name)
+		return fmt.Errorf("chart %.80s: it has only some of repository, digest and size", c.Name)
 	}
 	if c.Digest != "" {
 		if _, err := artifact.ParseDigest(string(c.Digest)); err != nil {

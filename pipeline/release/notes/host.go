@@ -43,7 +43,7 @@ func newHost(repository string) (host, error) {
 	}
 	u, err := url.Parse(repository)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return host{}, fmt.Errorf("repository %.80q is no http or https URL", repository)
+		return host{}, fmt.Errorf("repository %.80q is not an http or https URL", repository)
 	}
 	if u.User != nil {
 		return host{}, errors.New("the URL of the repository has a user or a password in it: write it without")

@@ -215,9 +215,9 @@ func TestRefuses(t *testing.T) {
 		want string
 	}{
 		{notes.Options{}, "version is not set"},
-		{notes.Options{Version: v, Commit: "main"}, "no object name"},
-		{notes.Options{Version: v, Tag: "v1\n"}, "no tag"},
-		{notes.Options{Version: v, Since: strings.Repeat("x", 2000)}, "no tag"},
+		{notes.Options{Version: v, Commit: "main"}, "not an object name"},
+		{notes.Options{Version: v, Tag: "v1\n"}, "not a tag"},
+		{notes.Options{Version: v, Since: strings.Repeat("x", 2000)}, "not a tag"},
 		{notes.Options{Version: v, Repository: "git@github.com:example/hello"}, "URL"},
 		{notes.Options{Version: v, Repository: "ftp://github.com/example/hello"}, "URL"},
 		{notes.Options{Version: v, Repository: "https://user:secret@github.com/example/hello"}, "without"},

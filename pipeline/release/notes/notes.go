@@ -82,11 +82,11 @@ func New(o Options) (Notes, error) {
 		return Notes{}, errors.New("writing the notes: the version is not set")
 	}
 	if o.Commit != "" && !isHash(o.Commit) {
-		return Notes{}, fmt.Errorf("writing the notes: commit %.80q is no object name", o.Commit)
+		return Notes{}, fmt.Errorf("writing the notes: commit %.80q is not an object name", o.Commit)
 	}
 	for _, ref := range []string{o.Tag, o.Since} {
 		if len(ref) > 1024 || !utf8.ValidString(ref) || strings.ContainsFunc(ref, isControl) {
-			return Notes{}, fmt.Errorf("writing the notes: %.80q is no tag", ref)
+			return Notes{}, fmt.Errorf("writing the notes: %.80q is not a tag", ref)
 		}
 	}
 	h, err := newHost(o.Repository)

@@ -225,7 +225,7 @@ func input(in artifact.Input) (Resource, error) {
 	if strings.HasPrefix(in.Digest, "h1:") {
 		path, version, ok := strings.Cut(in.Name, "@")
 		if !ok {
-			return Resource{}, fmt.Errorf("%s %.80q is no module@version", in.Kind, in.Name)
+			return Resource{}, fmt.Errorf("%s %.80q is not a module@version", in.Kind, in.Name)
 		}
 		r, err := module(path, version, in.Digest)
 		r.Name = in.Kind + ":" + in.Name
@@ -354,7 +354,7 @@ func (d Document) check() error {
 	if m := run.Metadata; m != nil {
 		for _, s := range []string{m.StartedOn, m.FinishedOn} {
 			if t, err := time.Parse(time.RFC3339, s); s != "" && (err != nil || stamp(t) != s) {
-				return fmt.Errorf("%.40q is no time in UTC and whole seconds", s)
+				return fmt.Errorf("%.40q is not a time in UTC and whole seconds", s)
 			}
 		}
 	}

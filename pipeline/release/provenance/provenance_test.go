@@ -154,7 +154,7 @@ func TestStatementRefuses(t *testing.T) {
 		`subject "x" is not named by a SHA-256`:    func(f *provenance.Facts) { f.Files[0].Path, f.Files[0].Digest = "x", "" },
 		"has no name":                              func(f *provenance.Facts) { f.Files[0].Path = "" },
 		`base "x": digest "md5:1"`:                 func(f *provenance.Facts) { f.Inputs[1] = artifact.Input{Kind: "base", Name: "x", Digest: "md5:1"} },
-		`toolchain "x" is no module@version`:       func(f *provenance.Facts) { f.Inputs[0].Name = "x" },
+		`toolchain "x" is not a module@version`:    func(f *provenance.Facts) { f.Inputs[0].Name = "x" },
 		"sum \"h1:AA==\" is not":                   func(f *provenance.Facts) { f.Modules[0].Sum = "h1:AA==" },
 		"sum \"sha256:":                            func(f *provenance.Facts) { f.Modules[0].Sum = string(sum("x")) },
 		"has no name or no version":                func(f *provenance.Facts) { f.Modules[0].Version = "" },
@@ -233,8 +233,8 @@ func TestParseRefuses(t *testing.T) {
 		"upper-case hex":  {replace(sum("archive").Hex(), strings.ToUpper(sum("archive").Hex())), "not named by a SHA-256"},
 		"second digest":   {replace(`"sha256": "`, `"md5": "00", "sha256": "`), "not named by a SHA-256"},
 		"empty resource":  {replace(`"uri": "pkg:golang/example.org/local@v0.0.0"`, `"uri": ""`), "neither a URI nor a digest"},
-		"time":            {replace(`"runDetails": {`, `"runDetails": {"metadata": {"startedOn": "2023-11-14T23:15:00+01:00"},`), "is no time in UTC"},
-		"not a time":      {replace(`"runDetails": {`, `"runDetails": {"metadata": {"finishedOn": "today"},`), "is no time in UTC"},
+		"time":            {replace(`"runDetails": {`, `"runDetails": {"metadata": {"startedOn": "2023-11-14T23:15:00+01:00"},`), "is not a time in UTC"},
+		"not a time":      {replace(`"runDetails": {`, `"runDetails": {"metadata": {"finishedOn": "today"},`), "is not a time in UTC"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := provenance.Parse([]byte(tt.in))

@@ -108,7 +108,7 @@ func (d summary) check() error {
 	p := d.Predicate
 	switch {
 	case d.Type != StatementType || d.PredicateType != SummaryType:
-		return fmt.Errorf("type %.80q with predicate %.80q is no verification summary", d.Type, d.PredicateType)
+		return fmt.Errorf("type %.80q with predicate %.80q is not a verification summary", d.Type, d.PredicateType)
 	case p.Verifier.ID != VerifierID:
 		return fmt.Errorf("the verifier %.120q does not rebuild releases", p.Verifier.ID)
 	case p.Result != passed && p.Result != failed:
@@ -123,7 +123,7 @@ func (d summary) check() error {
 		return errors.New("it is about nothing")
 	}
 	if t, err := time.Parse(time.RFC3339, p.Time); err != nil || stamp(t) != p.Time {
-		return fmt.Errorf("%.40q is no time in UTC and whole seconds", p.Time)
+		return fmt.Errorf("%.40q is not a time in UTC and whole seconds", p.Time)
 	}
 	seen := map[string]bool{}
 	for _, s := range d.Subject {

@@ -58,14 +58,14 @@ func TestSummaryRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct{ from, to, words string }{
-		"another predicate":  {"verification_summary/v1", "provenance/v1", "is no verification summary"},
+		"another predicate":  {"verification_summary/v1", "provenance/v1", "is not a verification summary"},
 		"another verifier":   {"#verdicts\"", "#other\"", "does not rebuild releases"},
 		"another result":     {`"PASSED"`, `"MAYBE"`, "is neither PASSED nor FAILED"},
 		"other levels":       {provenance.Reproduced, "SLSA_BUILD_LEVEL_4", "do not belong to PASSED"},
 		"no commit":          {strings.Repeat("1", 40), "main", "which commit was rebuilt"},
 		"a short digest":     {strings.Repeat("b", 64), "bb", "is not named by a SHA-256"},
 		"a subject twice":    {"archives/tool.tar.gz", "release.json", "comes twice"},
-		"a time in a zone":   {"10:00:00Z", "10:00:00+01:00", "is no time in UTC"},
+		"a time in a zone":   {"10:00:00Z", "10:00:00+01:00", "is not a time in UTC"},
 		"a key that is more": {`"slsaVersion"`, `"more": 1, "slsaVersion"`, `key "more" is unknown`},
 		"a key twice":        {`"verificationResult": "PASSED"`, `"verificationResult": "FAILED", "verificationResult": "PASSED"`, "comes twice"},
 		"another letter":     {`"verificationResult"`, `"VerificationResult"`, `has to be spelled "verificationResult"`},

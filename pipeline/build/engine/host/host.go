@@ -52,7 +52,7 @@ var kept = []string{
 func New(ctx context.Context, o Options) (*Engine, error) {
 	path, err := exec.LookPath("go")
 	if err != nil {
-		return nil, fault.Errorf(fault.Build, "the host engine needs the Go command and there is none on PATH; install Go from https://go.dev/dl or use --engine dagger")
+		return nil, fault.Errorf(fault.Build, "the host engine needs the Go command, which is not on PATH; install Go from https://go.dev/dl or use --engine dagger")
 	}
 	e := &Engine{goCommand: path, o: o}
 	settings, err := engine.Settings(ctx, path, o.Environ)

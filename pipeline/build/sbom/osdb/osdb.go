@@ -199,7 +199,7 @@ func check(ps []Package) error {
 		}
 		for _, s := range []string{p.Name, p.Version, p.Arch, p.Source, p.SourceVersion, p.License, p.Vendor} {
 			if len(s) > maxField || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-				return fmt.Errorf("package %.80q: %.80q is no text that a package has", p.Name, s)
+				return fmt.Errorf("package %.80q: %.80q is not text that a package has", p.Name, s)
 			}
 		}
 		if strings.ContainsAny(p.Name+p.Version+p.Arch+p.Source+p.SourceVersion, " \t") {

@@ -225,7 +225,7 @@ func TestRead(t *testing.T) {
 		},
 		"apk with a name that obeys": {
 			[][]entry{{{"lib/apk/db/installed", "P:a\x1b[2J\nV:1\n"}}},
-			nothing + "lib/apk/db/installed apk 0 package \"a\\x1b[2J\": \"a\\x1b[2J\" is no text that a package has\n",
+			nothing + "lib/apk/db/installed apk 0 package \"a\\x1b[2J\": \"a\\x1b[2J\" is not text that a package has\n",
 		},
 		"a database that is a folder": {[][]entry{{{"lib/apk/db/installed/", ""}}}, nothing},
 		"out of the root": {
