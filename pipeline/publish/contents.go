@@ -58,7 +58,7 @@ func (r Release) Checksums() (artifact.File, error) {
 		return f, fmt.Errorf("reading checksums: %w", err)
 	}
 	if f.Digest != want {
-		return f, fault.Errorf(fault.Mismatch, "%s does not say what %s says; `verify` tells where", manifest.ChecksumsName, manifest.FileName)
+		return f, fault.Errorf(fault.Mismatch, "%s does not say what %s says; `verify` shows where", manifest.ChecksumsName, manifest.FileName)
 	}
 	return f, nil
 }

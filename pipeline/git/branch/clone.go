@@ -229,7 +229,7 @@ func (c *Clone) Push(ctx context.Context, commit string, dry bool) (behind bool,
 	}
 	for line := range strings.Lines(string(out)) {
 		if strings.HasPrefix(line, "=\t") {
-			return true, fault.Errorf(fault.Transient, "others push the very same to %s: try again", c.Branch)
+			return true, fault.Errorf(fault.Transient, "others push the same commit to %s: try again", c.Branch)
 		}
 	}
 	return false, nil

@@ -219,7 +219,7 @@ func (l *Log) refresh(ctx context.Context) (Tip, error) {
 	}
 	switch {
 	case at == "" && before != "":
-		return Tip{}, fault.Errorf(fault.Mismatch, "the branch is gone, and it was at commit %s: push that commit from %s, or remove that folder if it was to begin anew", before, l.clone.Dir)
+		return Tip{}, fault.Errorf(fault.Mismatch, "the branch is gone, and it was at commit %s: push that commit from %s, or remove that folder if it was meant to begin again", before, l.clone.Dir)
 	case at != "" && at == before:
 		l.clone.head = at
 	default:

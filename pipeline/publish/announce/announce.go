@@ -91,7 +91,7 @@ type Destination struct {
 func New(o Options) (*Destination, error) {
 	switch {
 	case o.Kind != Slack && o.Kind != Discord && o.Kind != Generic:
-		return nil, fault.Errorf(fault.Usage, "%.40q is no kind of announcement; want %s, %s or %s", o.Kind, Slack, Discord, Generic)
+		return nil, fault.Errorf(fault.Usage, "%.40q is not a kind of announcement; want %s, %s or %s", o.Kind, Slack, Discord, Generic)
 	case o.URL == nil || o.Facts == nil:
 		return nil, errors.New("an announcement needs a URL and a journal")
 	}
@@ -114,7 +114,7 @@ func target(raw string) (*url.URL, error) {
 	case raw == "":
 		return nil, fault.Errorf(fault.Credentials, "the webhook's URL is missing")
 	case err != nil || u.Host == "" || u.User != nil:
-		return nil, fault.Errorf(fault.Credentials, "the webhook's URL is none; copy it anew from where it was made")
+		return nil, fault.Errorf(fault.Credentials, "that is not a webhook URL; copy it again from where you created it")
 	case !web.Private(u):
 		return nil, fault.Errorf(fault.Credentials, "the webhook's URL is not https; its path is a password")
 	}

@@ -541,7 +541,7 @@ func (d *Destination) fault(method, key string, err error) error {
 		code = fault.Transient
 	case said.Code == "XAmzContentSHA256Mismatch", said.Code == "BadDigest":
 		// The bytes changed on the way, or in dist/ since they were listed.
-		return fault.Errorf(fault.Mismatch, "%w; `verify` tells whether the release is still whole", status)
+		return fault.Errorf(fault.Mismatch, "%w; run `verify` to see whether the release is still whole", status)
 	}
 	return fault.New(code, status)
 }

@@ -166,7 +166,7 @@ func (o Options) check() error {
 		return nil // user@host:path is not one
 	}
 	if _, secret := u.User.Password(); secret {
-		return fault.Errorf(fault.Usage, "%s is written with a password; leave it away and say which variable has the token", wire.Redact(u))
+		return fault.Errorf(fault.Usage, "%s contains a password; remove it and name the variable that holds the token", wire.Redact(u))
 	}
 	if u.Scheme == "http" && !web.Loopback(u.Host) {
 		return fault.Errorf(fault.Usage, "%s is not https; a token is not sent where others read it", wire.Redact(u))

@@ -59,7 +59,7 @@ func parseIndex(b []byte) (x index, err error) {
 		return x, malformed("it has more than one document")
 	}
 	if len(x.doc.Content) != 1 {
-		return x, malformed("it is no mapping")
+		return x, malformed("it is not a mapping")
 	}
 	x.root = x.doc.Content[0]
 	if err := plain(x.root, "apiVersion"); err != nil {
@@ -69,7 +69,7 @@ func parseIndex(b []byte) (x index, err error) {
 		return x, malformed("apiVersion is not v1")
 	}
 	if n := child(x.root, "generated"); n != nil && (n.Kind != yaml.ScalarNode || n.Anchor != "") {
-		return x, malformed("line %d: generated is no time", n.Line)
+		return x, malformed("line %d: generated is not a time", n.Line)
 	}
 	entries := child(x.root, "entries")
 	if entries == nil {
@@ -88,7 +88,7 @@ func parseIndex(b []byte) (x index, err error) {
 			become(list, yaml.SequenceNode, "!!seq")
 		}
 		if list.Kind != yaml.SequenceNode {
-			return x, malformed("line %d: it is no list of versions", list.Line)
+			return x, malformed("line %d: it is not a list of versions", list.Line)
 		}
 		for _, v := range list.Content {
 			if null(v) { // Helm skips it
@@ -120,13 +120,13 @@ func marks(b []byte) int {
 
 func malformed(format string, args ...any) error {
 	why := fmt.Errorf(format, args...)
-	return fault.Errorf(fault.Usage, "%s is no index of a chart repository that can be added to: %w; mend it first", indexFile, why)
+	return fault.Errorf(fault.Usage, "%s is not an index of a chart repository that can be added to: %w; repair it first", indexFile, why)
 }
 
 // plain tells why a node is not a mapping that has each key once, written out, with the named ones as plain values.
 func plain(n *yaml.Node, values ...string) error {
 	if n.Kind != yaml.MappingNode {
-		return malformed("line %d: it is no mapping", n.Line)
+		return malformed("line %d: it is not a mapping", n.Line)
 	}
 	seen := make(map[string]bool, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -137,7 +137,7 @@ func plain(n *yaml.Node, values ...string) error {
 		case seen[key.Value]:
 			return malformed("line %d: %.80q comes twice", key.Line, key.Value)
 		case slices.Contains(values, key.Value) && value.Kind != yaml.ScalarNode:
-			return malformed("line %d: %s is no plain value", value.Line, key.Value)
+			return malformed("line %d: %s is not a plain value", value.Line, key.Value)
 		}
 		seen[key.Value] = true
 	}

@@ -33,25 +33,25 @@ func TestHostileIndex(t *testing.T) {
 		"null for a list":   {head + "entries: {hello: null, other: [null]}\n", ""},
 		"no quotes":         {head + "entries: {}\ngenerated: 2016-10-06T16:23:20.499814565-06:00\n", ""},
 		"aliases":           {bomb + "entries: {}\n", ""}, // nothing unfolds them
-		"a list":            {"[]\n", "line 1: it is no mapping"},
+		"a list":            {"[]\n", "line 1: it is not a mapping"},
 		"other version":     {"apiVersion: v2\nentries: {}\n", "apiVersion is not v1"},
-		"version an alias":  {"x: &x v1\napiVersion: *x\nentries: {}\n", "apiVersion is no plain value"},
-		"entries a list":    {head + "entries: []\n", "line 2: it is no mapping"},
-		"entry a string":    {head + "entries: {hello: yes}\n", "no list of versions"},
-		"version a list":    {head + "entries: {hello: [[]]}\n", "line 2: it is no mapping"},
-		"alias of entries":  {head + "x: &x {hello: []}\nentries: *x\n", "line 3: it is no mapping"},
-		"alias of entry":    {head + "x: &x [{name: hello}]\nentries: {hello: *x}\n", "no list of versions"},
-		"alias of version":  {head + "x: &x 1.2.3\nentries: {hello: [{name: hello, version: *x}]}\n", "version is no plain value"},
+		"version an alias":  {"x: &x v1\napiVersion: *x\nentries: {}\n", "apiVersion is not a plain value"},
+		"entries a list":    {head + "entries: []\n", "line 2: it is not a mapping"},
+		"entry a string":    {head + "entries: {hello: yes}\n", "not a list of versions"},
+		"version a list":    {head + "entries: {hello: [[]]}\n", "line 2: it is not a mapping"},
+		"alias of entries":  {head + "x: &x {hello: []}\nentries: *x\n", "line 3: it is not a mapping"},
+		"alias of entry":    {head + "x: &x [{name: hello}]\nentries: {hello: *x}\n", "not a list of versions"},
+		"alias of version":  {head + "x: &x 1.2.3\nentries: {hello: [{name: hello, version: *x}]}\n", "version is not a plain value"},
 		"merged version":    {head + "x: &x {version: 1.2.3}\nentries: {hello: [{<<: *x, name: hello}]}\n", "a key stands for something else"},
 		"merged entries":    {head + "x: &x {hello: []}\nentries: {<<: *x}\n", "a key stands for something else"},
 		"alias as key":      {head + "x: &x hello\nentries: {*x : []}\n", "a key stands for something else"},
 		"name twice":        {head + "entries: {hello: [], hello: [{version: 1.2.3}]}\n", `"hello" comes twice`},
 		"version twice":     {head + "entries: {hello: [{version: 1.0.0, version: 1.2.3}]}\n", `"version" comes twice`},
-		"digest a list":     {head + "entries: {hello: [{digest: []}]}\n", "digest is no plain value"},
-		"a time is a list":  {head + "entries: {}\ngenerated: []\n", "generated is no time"},
+		"digest a list":     {head + "entries: {hello: [{digest: []}]}\n", "digest is not a plain value"},
+		"a time is a list":  {head + "entries: {}\ngenerated: []\n", "generated is not a time"},
 		"two documents":     {head + "entries: {}\n---\n{}\n", "more than one document"},
 		"no YAML":           {"{{{", "it is not YAML"},
-		"a page":            {"<!DOCTYPE html>\n<html><body>404</body></html>\n", "it is no mapping"},
+		"a page":            {"<!DOCTYPE html>\n<html><body>404</body></html>\n", "it is not a mapping"},
 		"deep":              {strings.Repeat("[", 1<<20), "larger than any|not YAML"},
 		"50 MB":             {head + "entries: {}\nx: " + strings.Repeat("x", 50<<20), "larger than any: 5242"},
 		"nodes without end": {head + "entries: {}\nx: [" + strings.Repeat("a,", 3<<20) + "]\n", "larger than any"},
@@ -59,7 +59,7 @@ func TestHostileIndex(t *testing.T) {
 	} {
 		x, err := parseIndex([]byte(c.text))
 		if c.want != "" {
-			if fault.CodeOf(err) != fault.Usage || !regexp.MustCompile(c.want).MatchString(err.Error()) || !strings.Contains(err.Error(), "mend it") {
+			if fault.CodeOf(err) != fault.Usage || !regexp.MustCompile(c.want).MatchString(err.Error()) || !strings.Contains(err.Error(), "repair it") {
 				t.Errorf("%s: %v", name, err)
 			}
 			continue

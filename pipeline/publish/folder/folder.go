@@ -172,7 +172,7 @@ func (d *Destination) survey(ctx context.Context, root *os.Root, depth, staged p
 		case err != nil:
 			return s, d.fault(err)
 		case state == publish.Missing:
-			s.refused = "it has no " + name + ", so it is no release"
+			s.refused = "it has no " + name + ", so it is not a release"
 		case state == publish.Different:
 			s.refused = "its " + name + " " + detail
 		}

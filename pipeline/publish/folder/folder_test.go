@@ -286,7 +286,7 @@ func TestTaken(t *testing.T) {
 			_, err := run(t.Context(), destination(t, folder.Options{Release: other, Root: root}), false)
 			must(t, err)
 		}, "its release.json"},
-		"a folder of something else": {func(_, final string) { must(t, os.MkdirAll(final, 0o755)) }, "it is no release"},
+		"a folder of something else": {func(_, final string) { must(t, os.MkdirAll(final, 0o755)) }, "it is not a release"},
 		"a file": {func(_, final string) {
 			must(t, os.MkdirAll(filepath.Dir(final), 0o755))
 			must(t, os.WriteFile(final, nil, 0o644))

@@ -110,10 +110,10 @@ func check(assets []Asset) error {
 		folded := strings.ToLower(a.Name)
 		switch other := seen[folded]; {
 		case other != "":
-			return fault.Errorf(fault.Usage, "%s and %s have one name on GitHub, where a release has no folders; name one of them otherwise",
+			return fault.Errorf(fault.Usage, "%s and %s have one name on GitHub, where a release has no folders; rename one of them",
 				other, a.File.Path)
 		case !kept.MatchString(a.Name):
-			return fault.Errorf(fault.Usage, "%s: GitHub would give %q another name, under which nobody looks for it; of letters, digits and ._+- it keeps all",
+			return fault.Errorf(fault.Usage, "%s: GitHub would rename %q; use only letters, digits and ._+-",
 				a.File.Path, a.Name)
 		case a.File.Size >= maxAsset:
 			return fault.Errorf(fault.Usage, "%s has %s, and GitHub takes files below %s", a.File.Path,

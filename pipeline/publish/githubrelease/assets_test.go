@@ -59,10 +59,10 @@ func TestAssetsRefused(t *testing.T) {
 		"one name":         {add("archives/a/x.zip", "archives/b/x.zip"), "archives/a/x.zip and archives/b/x.zip have one name"},
 		"one but for case": {add("archives/a/x.zip", "archives/b/X.zip"), "have one name"},
 		"of the manifest":  {add("archives/release.json"), "have one name"},
-		"a space":          {add("archives/a b.zip"), "another name"},
-		"a tilde":          {add("archives/a~b.zip"), "another name"},
-		"a dot first":      {add("archives/.x.zip"), "another name"},
-		"letters":          {add("archives/é.zip"), "another name"},
+		"a space":          {add("archives/a b.zip"), "would rename"},
+		"a tilde":          {add("archives/a~b.zip"), "would rename"},
+		"a dot first":      {add("archives/.x.zip"), "would rename"},
+		"letters":          {add("archives/é.zip"), "would rename"},
 		"too many":         {add(many...), "takes 1000"},
 		"empty": {verifytest.Options{Bare: true, Edit: func(files map[string][]byte) {
 			files["archives/x.zip"] = nil

@@ -60,7 +60,7 @@ func (c client) repository(ctx context.Context) (github.Repository, error) {
 	}
 	// Below its page is where everybody downloads.
 	if u, err := url.Parse(r.Page); err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !web.Private(u) {
-		return r, fault.Errorf(fault.Transient, "the page of %s is said to be %.200q, which is none", c.repo, r.Page)
+		return r, fault.Errorf(fault.Transient, "GitHub says that the page of %s is %.200q, which is not the URL of a page", c.repo, r.Page)
 	}
 	return r, nil
 }
@@ -84,7 +84,7 @@ func (c client) commit(ctx context.Context, tag string) (string, error) {
 		return "", fmt.Errorf("asking for tag %s: %w", tag, err)
 	}
 	if kind != "commit" || id == "" {
-		return "", fault.Errorf(fault.Git, "tag %s of %s is of no commit", tag, c.repo)
+		return "", fault.Errorf(fault.Git, "tag %s of %s is not a tag of a commit", tag, c.repo)
 	}
 	return id, nil
 }

@@ -287,7 +287,7 @@ func (d *Destination) compare(ctx context.Context, v *view, a Asset, depth publi
 			it.State, it.Detail = publish.Unfinished, "an upload broke off"
 		}
 		if locked {
-			it.State, it.Detail = publish.Different, "the release is public without it, and GitHub lets nobody change it any more"
+			it.State, it.Detail = publish.Different, "the release is public without it, and GitHub does not allow changes to it any more"
 		}
 		if v.public() {
 			it.Phase = publish.Flip
@@ -304,7 +304,7 @@ func (d *Destination) compare(ctx context.Context, v *view, a Asset, depth publi
 			return err
 		}
 	}
-	whose, wayOut := "the draft of "+d.o.Release.Manifest.Tag, "; delete that draft if nobody wants it"
+	whose, wayOut := "the draft of "+d.o.Release.Manifest.Tag, "; delete that draft if it is not needed"
 	if v.public() {
 		whose, wayOut = "the public release", ""
 	}
@@ -434,7 +434,7 @@ func (d *Destination) put(ctx context.Context, id int64, a Asset, left asset) er
 	case err != nil || d.o.Transport.DryRun():
 		return err
 	case made.Name != a.Name:
-		return fault.Errorf(fault.Usage, "GitHub calls it %.200q; name the file so that it need not", made.Name)
+		return fault.Errorf(fault.Usage, "GitHub calls it %.200q; give the file a name that GitHub keeps", made.Name)
 	case !made.finished():
 		return fault.Errorf(fault.Transient, "GitHub says that it is not there yet but %.60q", made.State)
 	}

@@ -356,7 +356,7 @@ func TestImmutable(t *testing.T) {
 	r.repo.Set(func(repo *githubtest.Repo) { repo.Immutable = true })
 	r.run()
 	r.repo.Release("v1.2.3", false, map[string]string{"SHA256SUMS": ""})
-	r.fails(fault.Conflict, "SHA256SUMS", "lets nobody change it")
+	r.fails(fault.Conflict, "SHA256SUMS", "does not allow changes to it")
 	r.repo.Starter("v1.2.3", "SHA256SUMS")
 	r.fails(fault.Conflict, "SHA256SUMS")
 	if err := r.destination(false).Flip(t.Context()); fault.CodeOf(err) != fault.Conflict {

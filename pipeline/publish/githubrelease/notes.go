@@ -57,7 +57,7 @@ func notesOf(rel publish.Release) (string, error) {
 	listed, _ := rel.File(name)
 	switch {
 	case bounded.IsTooLarge(err):
-		return "", fault.Errorf(fault.Usage, "%s has more than %s; tell less", name, artifact.FormatSize(maxNotes))
+		return "", fault.Errorf(fault.Usage, "%s has more than %s; shorten them", name, artifact.FormatSize(maxNotes))
 	case err != nil:
 		return "", fmt.Errorf("reading notes: %w", err)
 	case artifact.Sum(b) != listed.Digest:

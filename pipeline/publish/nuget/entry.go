@@ -54,7 +54,7 @@ func parse(b []byte) (entry, error) {
 			return entry{}, errors.New("it has a document type")
 		case xml.StartElement:
 			if len(path) == 0 && (t.Name != xml.Name{Space: atom, Local: "entry"}) {
-				return entry{}, fmt.Errorf("it is no Atom entry but %.60q", t.Name.Local)
+				return entry{}, fmt.Errorf("it is not an Atom entry but %.60q", t.Name.Local)
 			}
 			if path = append(path, t.Name); len(path) > maxDepth {
 				return entry{}, fmt.Errorf("elements are nested more than %d deep", maxDepth)
@@ -85,7 +85,7 @@ func parse(b []byte) (entry, error) {
 		e.id = strings.TrimSpace(title)
 	}
 	if e.id == "" || e.version == "" {
-		return entry{}, errors.New("it names no id or no version")
+		return entry{}, errors.New("it has no id or no version")
 	}
 	return e, nil
 }

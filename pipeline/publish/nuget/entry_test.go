@@ -24,10 +24,10 @@ func TestParse(t *testing.T) {
 		t.Errorf("%+v, %v", e, err)
 	}
 	for _, tt := range []struct{ in, want string }{
-		{"", "names no id"},
-		{head + tail, "names no id"},
-		{`<feed xmlns="http://www.w3.org/2005/Atom"/>`, `no Atom entry but "feed"`},
-		{`<entry/>`, `no Atom entry but "entry"`},
+		{"", "has no id"},
+		{head + tail, "has no id"},
+		{`<feed xmlns="http://www.w3.org/2005/Atom"/>`, `not an Atom entry but "feed"`},
+		{`<entry/>`, `not an Atom entry but "entry"`},
 		{`<!DOCTYPE entry [<!ENTITY a "aaaa">]>` + head + tail, "document type"},
 		{head + `<title>&a;</title>` + tail, "invalid character entity"},
 		{head + `<title>hello</title><m:properties><d:Version>1</d:Version><d:Version>2</d:Version></m:properties>` + tail, "Version is there twice"},

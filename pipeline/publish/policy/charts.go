@@ -32,7 +32,7 @@ func parseReference(ref string) (reference, error) {
 	repository, tag, digest := split(ref)
 	full, err := name.NewRepository(repository)
 	if err != nil {
-		return reference{}, fmt.Errorf("%.300q is no reference of an image", ref)
+		return reference{}, fmt.Errorf("%.300q is not a reference of an image", ref)
 	}
 	out := reference{repository: full.Name(), tag: tag}
 	if strings.Contains(ref, "@") {
@@ -109,7 +109,7 @@ func (o Options) charts(ctx context.Context) []Finding {
 	seen := map[string]Finding{} // by reference: what was said of it, without the chart
 	for _, c := range o.Release.Charts {
 		if o.Images == nil {
-			refused = append(refused, charts.refuse("look into it", "nobody looked which images are in %.200s", c.Path))
+			refused = append(refused, charts.refuse("look into it", "the images in %.200s were not looked for", c.Path))
 			continue
 		}
 		refs, err := o.Images(c.Path)
@@ -154,7 +154,7 @@ func (o Options) image(ctx context.Context, all built, ref string) Finding {
 		}
 	}
 	if o.Registry == nil {
-		return charts.refuse("ask it", "image %.300q is not of this release, and nobody asked its registry", ref)
+		return charts.refuse("ask it", "image %.300q is not of this release, and its registry was not asked", ref)
 	}
 	has, err := o.Registry.Has(ctx, ref)
 	if err != nil {

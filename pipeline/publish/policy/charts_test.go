@@ -40,7 +40,7 @@ func TestCharts(t *testing.T) {
 		{"a line", "ghcr.io/example/tool:1.2", registry{"ghcr.io/example/tool:1.2": nil}, fault.Policy, `tag "1.2" is not SemVer`},
 		{"a branch", "quay.io/org/x:master", registry{"quay.io/org/x:master": nil}, fault.Policy, "is not SemVer"},
 		{"no tag", "quay.io/org/x", registry{"quay.io/org/x": nil}, fault.Policy, "has neither a tag nor a digest"},
-		{"a port is no tag", "localhost:5000/x", registry{"localhost:5000/x": nil}, fault.Policy, "has neither a tag nor a digest"},
+		{"a port is not a tag", "localhost:5000/x", registry{"localhost:5000/x": nil}, fault.Policy, "has neither a tag nor a digest"},
 		{
 			"a snapshot", "quay.io/org/x:1.2.3-snapshot.4.gabc",
 			registry{"quay.io/org/x:1.2.3-snapshot.4.gabc": nil},
@@ -61,17 +61,17 @@ func TestCharts(t *testing.T) {
 		},
 		{"ours elsewhere", "quay.io/example/tool:1.2.3", registry{}, fault.Policy, "neither of this release nor in its registry"},
 		{"another name that begins as ours", "ghcr.io/example/tool2:1.2.3", registry{}, fault.Policy, "neither of this release"},
-		{"not asked", "quay.io/org/x:1.0.0", nil, fault.Policy, "nobody asked its registry"},
+		{"not asked", "quay.io/org/x:1.0.0", nil, fault.Policy, "its registry was not asked"},
 		{"malformed digest", "ghcr.io/example/tool:1.2.3@sha256:abc", registry{}, fault.Policy, "digest"},
 		{"empty digest", "ghcr.io/example/tool:1.2.3@", registry{}, fault.Policy, "digest"},
-		{"malformed name", "ghcr.io/Example/../tool:1.2.3", registry{}, fault.Policy, "is no reference"},
+		{"malformed name", "ghcr.io/Example/../tool:1.2.3", registry{}, fault.Policy, "is not a reference"},
 		{"malformed tag", "quay.io/org/x:1.2.3\n", registry{}, fault.Policy, "has a malformed tag"},
-		{"empty", "", registry{}, fault.Policy, "is no reference"},
+		{"empty", "", registry{}, fault.Policy, "is not a reference"},
 
 		{
 			"down", "quay.io/org/x:1.0.0",
 			registry{"quay.io/org/x:1.0.0": fault.Errorf(fault.Transient, "502 Bad Gateway")},
-			fault.Transient, "502 Bad Gateway (an image that moves, or that nobody has, installs something else or nothing); the same command asks again",
+			fault.Transient, "502 Bad Gateway (an image that moves, or that does not exist, installs something else or nothing); the same command asks again",
 		},
 		{
 			"down in another way", "quay.io/org/x:1.0.0",
@@ -119,7 +119,7 @@ func TestChartsTogether(t *testing.T) {
 
 	o = local(t)
 	o.Images = nil
-	check(t, o, policy.Charts, fault.Policy, "nobody looked which images are in charts/tool-1.2.3.tgz")
+	check(t, o, policy.Charts, fault.Policy, "the images in charts/tool-1.2.3.tgz were not looked for")
 	o.Images = func(string) ([]string, error) { return nil, fault.Errorf(fault.Usage, "it is no chart") }
 	check(t, o, policy.Charts, fault.Usage, "reading charts/tool-1.2.3.tgz: it is no chart")
 	o.Images = images()

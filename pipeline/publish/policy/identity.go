@@ -31,15 +31,15 @@ func (o Options) ci(ctx context.Context) Finding {
 	case r.Tag == "" && r.Version.IsSnapshot():
 		return ci.pass("%s is a snapshot, which anybody may publish", r.Version)
 	case r.Tag == "":
-		return ci.refuse("tag the commit and push the tag", "%s has no tag, and is no snapshot", r.Version)
+		return ci.refuse("tag the commit and push the tag", "%s has no tag, and is not a snapshot", r.Version)
 	case !names(r.Tag, r.Version.String()):
 		return ci.refuse("build it again from its tag", "tag %.200q is not that of version %s", r.Tag, r.Version)
 	case o.Tokens == nil:
-		return ci.refuse(tryOut, "%s is published by a workflow alone", r.Tag)
+		return ci.refuse(tryOut, "%s is published only by a workflow", r.Tag)
 	}
 	secret, err := o.Tokens.Token(ctx, o.Audience)
 	if none, ok := errors.AsType[*NoTokenError](err); ok {
-		return ci.refuse(none.WayOut, "%s is published by a workflow alone", r.Tag)
+		return ci.refuse(none.WayOut, "%s is published only by a workflow", r.Tag)
 	}
 	if err != nil {
 		return ci.unknown(err)
@@ -76,7 +76,7 @@ func (o Options) identity(ctx context.Context, raw string) Finding {
 		return ci.refuse("use a token of an issuer that signs with a private key", "the token is signed with %.20q, which anybody could do", algorithm)
 	case iss != o.Issuer:
 		// Whoever is named there is not asked: a token does not choose who vouches for it.
-		return ci.refuse("publish in a workflow whose issuer that is", "the token is issued by %.200q, and %s vouches for releases", iss, o.Issuer)
+		return ci.refuse("publish in a workflow of that issuer", "the token is issued by %.200q, and %s vouches for releases", iss, o.Issuer)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
@@ -118,7 +118,7 @@ func (o Options) invalid(said claims, err error) Finding {
 		return ci.refuse("set the clock", "the token is good from %s on, and it is %s here",
 			said.time("nbf").Format(time.RFC3339), now.Format(time.RFC3339))
 	}
-	return ci.refuse("use a token as the issuer makes them", "the token says something unreadable of whom and when it is for")
+	return ci.refuse("use a token as the issuer makes them", "the audience or the times in the token cannot be read")
 }
 
 // unasked is an issuer whose keys are not known.

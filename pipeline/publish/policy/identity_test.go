@@ -64,20 +64,20 @@ func TestCI(t *testing.T) {
 			"snapshot", func(o *policy.Options) { o.Release.Tag, o.Release.Version = "", snapshot },
 			fault.OK, "is a snapshot, which anybody may publish",
 		},
-		{"nobody", func(*policy.Options) {}, fault.Policy, "v1.2.3 is published by a workflow alone"},
+		{"nobody", func(*policy.Options) {}, fault.Policy, "v1.2.3 is published only by a workflow"},
 		{
 			"no token", func(o *policy.Options) { o.Tokens = policy.Environment{Lookup: env()} },
-			fault.Policy, "v1.2.3 is published by a workflow alone",
+			fault.Policy, "v1.2.3 is published only by a workflow",
 		},
-		{"no tag", func(o *policy.Options) { o.Release.Tag = "" }, fault.Policy, "1.2.3 has no tag, and is no snapshot"},
+		{"no tag", func(o *policy.Options) { o.Release.Tag = "" }, fault.Policy, "1.2.3 has no tag, and is not a snapshot"},
 		{
 			"another version's tag", func(o *policy.Options) { o.Release.Tag = "v1.2.4" },
 			fault.Policy, `tag "v1.2.4" is not that of version 1.2.3`,
 		},
 		{"a longer version's tag", func(o *policy.Options) { o.Release.Tag = "v11.2.3" }, fault.Policy, "is not that of version"},
 		{"a branch of versions", func(o *policy.Options) { o.Release.Tag = "v1.1.2.3" }, fault.Policy, "is not that of version"},
-		{"prefix", func(o *policy.Options) { o.Release.Tag = "tool/v1.2.3" }, fault.Policy, "tool/v1.2.3 is published by a workflow alone"},
-		{"bare", func(o *policy.Options) { o.Release.Tag = "1.2.3" }, fault.Policy, "1.2.3 is published by a workflow alone"},
+		{"prefix", func(o *policy.Options) { o.Release.Tag = "tool/v1.2.3" }, fault.Policy, "tool/v1.2.3 is published only by a workflow"},
+		{"bare", func(o *policy.Options) { o.Release.Tag = "1.2.3" }, fault.Policy, "1.2.3 is published only by a workflow"},
 		{
 			"source down", func(o *policy.Options) { o.Tokens = broken{fault.Errorf(fault.Transient, "502")} },
 			fault.Transient, "the same command asks again",
@@ -167,7 +167,7 @@ func TestWorkflow(t *testing.T) {
 			fault.Policy, "is not the URL of the release's repository",
 		},
 		{
-			"release repository is no URL", run(), func(o *policy.Options) { o.Release.Repository = "git@github.com:example/tool" },
+			"release repository is not a URL", run(), func(o *policy.Options) { o.Release.Repository = "git@github.com:example/tool" },
 			fault.Policy, "is not the URL",
 		},
 		{
@@ -197,7 +197,7 @@ func TestWorkflow(t *testing.T) {
 			fault.Policy, "the token expired at 2026-03-14T11:59:59Z, and it is 2026-03-14T12:00:00Z here",
 		},
 		{"no expiry", but(run(), "exp", nil), nil, fault.Policy, "expired"},
-		{"expiry that is none", but(run(), "exp", "tomorrow"), nil, fault.Policy, "unreadable"},
+		{"expiry that is none", but(run(), "exp", "tomorrow"), nil, fault.Policy, "cannot be read"},
 		{
 			"not yet", but(run(), "nbf", seconds(time.Hour), "exp", seconds(2*time.Hour)), nil,
 			fault.Policy, "the token is good from 2026-03-14T13:00:00Z on",

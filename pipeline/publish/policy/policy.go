@@ -44,10 +44,10 @@ type rule struct{ name, why string }
 var (
 	// A shallow clone is refused by package source before there is a manifest, so none can say that it is from one.
 	publishable = rule{Publishable, "what is published can be built again from its commit alone"}
-	ci          = rule{CI, "official releases come from CI, so that they can be repeated and nobody pushes by accident"}
+	ci          = rule{CI, "official releases come from CI, so that they can be repeated and none is pushed by accident"}
 	bases       = rule{Bases, "a rebuild of the commit stands on the same bytes"}
-	charts      = rule{Charts, "an image that moves, or that nobody has, installs something else or nothing"}
-	chartNames  = rule{ChartVersions, "one version of a chart is one chart for good; whoever has it would not see another"}
+	charts      = rule{Charts, "an image that moves, or that does not exist, installs something else or nothing"}
+	chartNames  = rule{ChartVersions, "one version of a chart is one chart for good; those who have it would not see another"}
 	candidate   = rule{Candidate, "people try a candidate before everybody gets the stable version"}
 )
 
@@ -206,7 +206,7 @@ func (o Options) publishable() Finding {
 	}
 	wayOut := "build it again without that"
 	if o.AllowUnpublishable {
-		wayOut += "; what is marked so may be tried on loopback alone"
+		wayOut += "; such a release may be tried only on loopback"
 	}
 	return publishable.refuse(wayOut, "%s is marked as not for publishing: %s", o.Release.Version, strings.Join(why, " and "))
 }

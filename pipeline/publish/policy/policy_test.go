@@ -155,8 +155,8 @@ func TestExplain(t *testing.T) {
 	o := local(t)
 	o.Destinations = []string{"ghcr.io"}
 	_, err := policy.Check(t.Context(), o)
-	want := "policy ci: v1.2.3 is published by a workflow alone (official releases come from CI, so that they can be repeated and nobody " +
-		"pushes by accident); push the tag, or try it out on loopback"
+	want := "policy ci: v1.2.3 is published only by a workflow (official releases come from CI, so that they can be repeated and none " +
+		"is pushed by accident); push the tag, or try it out on loopback"
 	if err == nil || err.Error() != want || fault.CodeOf(err) != fault.Policy {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -242,9 +242,9 @@ func TestPublishable(t *testing.T) {
 			[]string{"a dirty tree"},
 			true,
 			[]string{"localhost:5000", "ghcr.io"},
-			fault.Policy, "may be tried on loopback alone",
+			fault.Policy, "may be tried only on loopback",
 		},
-		{"allowed nowhere", []string{"a dirty tree"}, true, nil, fault.Policy, "may be tried on loopback alone"},
+		{"allowed nowhere", []string{"a dirty tree"}, true, nil, fault.Policy, "may be tried only on loopback"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := local(t)

@@ -90,7 +90,7 @@ func keep(s string) func() string { return func() string { return s } }
 func (e Environment) ask(ctx context.Context, where, request, audience string) (string, error) {
 	u, err := url.Parse(where)
 	if err != nil || !web.Private(u) || u.User != nil {
-		return "", fault.Errorf(fault.Credentials, "asking for the identity of the workflow: %s is not one to send a token to", requestURL)
+		return "", fault.Errorf(fault.Credentials, "asking for the identity of the workflow: %s is not a URL to send a token to", requestURL)
 	}
 	q := u.Query()
 	q.Set("audience", audience)
@@ -99,7 +99,7 @@ func (e Environment) ask(ctx context.Context, where, request, audience string) (
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return "", fault.Errorf(fault.Credentials, "asking for the identity of the workflow: %s is no URL", requestURL)
+		return "", fault.Errorf(fault.Credentials, "asking for the identity of the workflow: %s is not a URL", requestURL)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Authorization", "Bearer "+request)
@@ -180,7 +180,7 @@ func hide(text, secret string) string {
 	const part = 12
 	for i := 0; i+part <= len(secret); i++ {
 		if strings.Contains(text, secret[i:i+part]) {
-			return "what is said of it has a secret in it and is not shown"
+			return "the error has a secret in it and is not shown"
 		}
 	}
 	return text
@@ -197,7 +197,7 @@ func parseToken(raw string) (algorithm string, c claims, err error) {
 	}
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 {
-		return "", nil, errors.New("it is no JSON web token of three parts")
+		return "", nil, errors.New("it is not a JSON web token of three parts")
 	}
 	var said [2]claims
 	for i := range said {

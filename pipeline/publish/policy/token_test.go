@@ -117,7 +117,7 @@ func TestRequestFails(t *testing.T) {
 	for _, url := range []string{"http://issuer.invalid/x", "issuer.invalid", "https://user:secret-of-the-user@issuer.invalid/", "ftp://localhost/", "http://\x7f/"} {
 		o := remote(t, issuer(t), "")
 		o.Tokens = policy.Environment{Lookup: env("ACTIONS_ID_TOKEN_REQUEST_URL", url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "canary-canary-canary")}
-		check(t, o, policy.CI, fault.Credentials, "ACTIONS_ID_TOKEN_REQUEST_URL is not one to send a token to")
+		check(t, o, policy.CI, fault.Credentials, "ACTIONS_ID_TOKEN_REQUEST_URL is not a URL to send a token to")
 		hidden(t, o, "canary-canary-canary", "secret-of-the-user")
 	}
 }

@@ -219,9 +219,9 @@ func (c *client) begin(ctx context.Context, repo string, b content, from string)
 	where, err := asked.Parse(res.Header.Get("Location"))
 	switch {
 	case err != nil || res.Header.Get("Location") == "":
-		return "", fault.Errorf(fault.Transient, "%s says no place to upload to", c.base.Host)
+		return "", fault.Errorf(fault.Transient, "%s does not say where to upload to", c.base.Host)
 	case where.Scheme != "https" && !(where.Scheme == "http" && where.Host == c.base.Host && c.base.Scheme == "http"):
-		return "", fault.Errorf(fault.Transient, "%s wants an upload to be sent to %s, which is not https", c.base.Host, where.Host)
+		return "", fault.Errorf(fault.Transient, "%s directs an upload to %s, which is not https", c.base.Host, where.Host)
 	}
 	q := where.Query()
 	q.Set("digest", string(b.Digest))
@@ -279,7 +279,7 @@ func (c *client) referrers(ctx context.Context, repo string, subject artifact.Di
 		return referrerIndex{SchemaVersion: 2, MediaType: string(types.OCIImageIndex)}, kept, nil
 	}
 	if err := canonjson.DecodeOpen(b, &list); err != nil {
-		return referrerIndex{}, false, fault.Errorf(fault.Transient, "%s/%s answers with no index of what is attached to %s: %w", c.base.Host, repo, subject.Short(), err)
+		return referrerIndex{}, false, fault.Errorf(fault.Transient, "%s/%s does not answer with an index of what is attached to %s: %w", c.base.Host, repo, subject.Short(), err)
 	}
 	return list, kept, nil
 }
@@ -319,7 +319,7 @@ func (c *client) tags(ctx context.Context, repo string) ([]string, error) {
 			Tags []string `json:"tags"`
 		}
 		if err := canonjson.DecodeOpen(b, &page); err != nil {
-			return nil, fault.Errorf(fault.Transient, "%s/%s lists its tags in no JSON: %w", c.base.Host, repo, err)
+			return nil, fault.Errorf(fault.Transient, "%s/%s does not list its tags as JSON: %w", c.base.Host, repo, err)
 		}
 		if all = append(all, page.Tags...); len(all) > maxTags {
 			return nil, fault.Errorf(fault.Usage, "%s/%s has more than %d tags", c.base.Host, repo, maxTags)

@@ -354,7 +354,7 @@ func (g gatherer) bills() error {
 		kind := map[string]string{"cyclonedx": cycloneDXType, "spdx": spdxType}[s.Format]
 		f, listed := g.rel.File(s.Path)
 		if kind == "" || !listed {
-			return fault.Errorf(fault.Mismatch, "%s is no bill of materials that can be attached to %s", s.Path, s.Subject)
+			return fault.Errorf(fault.Mismatch, "%s is not a bill of materials that can be attached to %s", s.Path, s.Subject)
 		}
 		for _, root := range r.Roots {
 			for _, child := range root.Children {

@@ -52,7 +52,7 @@ func (n *number) UnmarshalJSON(b []byte) error {
 	}
 	v, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || v < 0 {
-		return fmt.Errorf("%.40q is no number", s)
+		return fmt.Errorf("%.40q is not a number", s)
 	}
 	*n = number(v)
 	return nil
@@ -231,7 +231,7 @@ func (d *Destination) push(ctx context.Context, s *snap, upload string) (string,
 		return "", nil
 	}
 	if !strings.HasPrefix(answer.Status, d.o.Store+"/") {
-		return "", fault.Errorf(fault.Transient, "the store does not say where it tells how the upload goes on")
+		return "", fault.Errorf(fault.Transient, "the store does not say where to ask how the upload goes on")
 	}
 	return answer.Status, nil
 }
@@ -265,7 +265,7 @@ func (d *Destination) wait(ctx context.Context, at string) (taken bool, err erro
 			return false, nil
 		}
 		if waited >= d.o.Wait {
-			return false, fault.Errorf(fault.Transient, "the store did not look through the upload within %s; run the same command again later", d.o.Wait)
+			return false, fault.Errorf(fault.Transient, "the store did not finish checking the upload within %s; run the same command again later", d.o.Wait)
 		}
 		if err := d.o.Sleep(ctx, pause); err != nil {
 			return false, err
@@ -370,7 +370,7 @@ func (d *Destination) ask(ctx context.Context, method, at string, in, out any, w
 		}
 		if renewed || !stale(answer) {
 			res.Body = io.NopCloser(bytes.NewReader(answer))
-			return fmt.Errorf("%w; give credentials that snapcraft export-login wrote lately", decode(res, nil, want...))
+			return fmt.Errorf("%w; give credentials that snapcraft export-login wrote recently", decode(res, nil, want...))
 		}
 		if err := d.renew(ctx); err != nil {
 			return fmt.Errorf("renewing the credentials of the Snap Store: %w", err)
@@ -415,7 +415,7 @@ func (d *Destination) renew(ctx context.Context) error {
 	}
 	l, err := newLogin(d.login.root, answer.Discharge)
 	if err != nil {
-		return fault.New(fault.Transient, errors.New("the login host answers with no discharge"))
+		return fault.New(fault.Transient, errors.New("the answer of the login host has no discharge"))
 	}
 	d.login = &l
 	return nil

@@ -34,7 +34,7 @@ type login struct {
 
 // errCredentials never tells what it read.
 var errCredentials = fault.Errorf(fault.Credentials,
-	"the credentials of the Snap Store are none that snapcraft export-login writes for Ubuntu One; export them again")
+	"the credentials of the Snap Store are not those that snapcraft export-login writes for Ubuntu One; export them again")
 
 // parseLogin reads what snapcraft export-login writes: base64 of JSON, with or without the type, or the older
 // configuration file, as it is or in base64
@@ -43,7 +43,7 @@ var errCredentials = fault.Errorf(fault.Credentials,
 func parseLogin(s string) (login, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {
-		return login{}, fault.Errorf(fault.Credentials, "the Snap Store wants credentials; give those of snapcraft export-login")
+		return login{}, fault.Errorf(fault.Credentials, "the Snap Store requires credentials; give those of snapcraft export-login")
 	}
 	if len(s) > maxCredentials {
 		return login{}, errCredentials
@@ -145,7 +145,7 @@ const (
 	signaturePacket = "002fsignature "
 )
 
-var errMacaroon = errors.New("it is no macaroon of version 1")
+var errMacaroon = errors.New("it is not a macaroon of version 1")
 
 // parseMacaroon reads a macaroon in base64 for URLs, padded or not.
 func parseMacaroon(s string) (macaroon, error) {

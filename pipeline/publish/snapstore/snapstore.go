@@ -181,7 +181,7 @@ func open(rel publish.Release, p manifest.Package) (*snap, error) {
 		return nil, fault.Errorf(fault.Mismatch, "%s is not among the files of the release", p.Path)
 	}
 	if !names.MatchString(p.Name) {
-		return nil, fault.Errorf(fault.Usage, "%s: %.60q is no name of a snap", p.Path, p.Name)
+		return nil, fault.Errorf(fault.Usage, "%s: %.60q is not the name of a snap", p.Path, p.Name)
 	}
 	f, err := os.Open(rel.Path(p.Path))
 	if err != nil {
@@ -420,7 +420,7 @@ func (d *Destination) Flip(ctx context.Context) error {
 		case f.ours != nil:
 			number = int64(f.ours.Revision)
 		case !d.o.Transport.DryRun(): // where nothing was staged
-			return fault.Errorf(fault.Transient, "%s is no revision of the store yet; run the same command again", s)
+			return fault.Errorf(fault.Transient, "%s is not a revision of the store yet; run the same command again", s)
 		}
 		if err := d.release(ctx, s.Name, number, todo); err != nil {
 			return fmt.Errorf("releasing %s to %s: %w", s, strings.Join(todo, ", "), err)

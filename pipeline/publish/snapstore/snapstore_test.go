@@ -554,7 +554,7 @@ func TestAnswers(t *testing.T) {
 		want    string
 	}{
 		{"no JSON", map[string]string{"/releases": "<html>"}, "reading the answer"},
-		{"revision", map[string]string{"/releases": `{"revisions": [{"revision": -1}]}`}, "is no number"},
+		{"revision", map[string]string{"/releases": `{"revisions": [{"revision": -1}]}`}, "is not a number"},
 		{"next page", map[string]string{"/releases": `{"_links": {"next": "https://example.com/"}}`}, "next page is elsewhere"},
 		{"no end", map[string]string{"/releases": "next"}, "more than 200 pages"},
 		{"too long", map[string]string{"/releases": strings.Repeat(" ", 17<<20)}, "more than 16777216 bytes"},

@@ -80,7 +80,7 @@ func address(s string) string {
 func (c client) repository(ctx context.Context, r github.Repo) (github.Repository, error) {
 	d, err := wire.GitHubRepository(ctx, c.Client, r, fault.Usage)
 	if err == nil && !validBranch(d.DefaultBranch) {
-		err = fault.Errorf(fault.Transient, "%s says that its default branch is %.100q, which is none", r, d.DefaultBranch)
+		err = fault.Errorf(fault.Transient, "%s says that its default branch is %.100q, which cannot be the name of a branch", r, d.DefaultBranch)
 	}
 	return d, err
 }

@@ -27,7 +27,7 @@ func (d *Destination) forkOf(ctx context.Context, fork github.Repository) (githu
 	if fork.Parent != nil && d.upstream.Is(fork.Parent.FullName) || fork.Source != nil && d.upstream.Is(fork.Source.FullName) {
 		return up, nil
 	}
-	return up, fault.Errorf(fault.Usage, "%s is no fork of %s, so no pull request goes from one to the other; fork it", d.repo, d.upstream)
+	return up, fault.Errorf(fault.Usage, "%s is not a fork of %s, so no pull request goes from one to the other; fork it", d.repo, d.upstream)
 }
 
 // proposed takes into account what is proposed already. A pull request of this release that was merged is the end of it,
@@ -63,7 +63,7 @@ func (d *Destination) proposed(ctx context.Context, v *view, depth publish.Depth
 	}
 	// taken leaves the branch to whoever made it.
 	taken := func(it *publish.Item, why string) {
-		it.State, it.Detail = publish.Different, fmt.Sprintf("branch %s of %s %s; if nobody needs it, delete it", d.proposal, d.repo, why)
+		it.State, it.Detail = publish.Different, fmt.Sprintf("branch %s of %s %s; if it is not needed, delete it", d.proposal, d.repo, why)
 	}
 	for i, f := range d.files {
 		it := &v.items[i]

@@ -169,7 +169,7 @@ func TestNoFork(t *testing.T) {
 	r := forked(t)
 	r.o.Repo = "scoop-bucket"
 	_, err := r.publish(t.Context(), false)
-	if fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "is no fork of "+upstream) || len(r.changes()) > 0 {
+	if fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "is not a fork of "+upstream) || len(r.changes()) > 0 {
 		t.Error(err)
 	}
 }

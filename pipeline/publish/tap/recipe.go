@@ -61,7 +61,7 @@ func readRuby(text string, head *regexp.Regexp) (recipe, error) {
 		}
 		if m := head.FindStringSubmatch(line); m != nil {
 			if r.id != "" {
-				return recipe{}, errors.New("it is two recipes")
+				return recipe{}, errors.New("it has two recipes")
 			}
 			r.id = m[1]
 		} else if m := versionLine.FindStringSubmatch(line); m != nil {
@@ -98,7 +98,7 @@ func readRuby(text string, head *regexp.Regexp) (recipe, error) {
 func readScoop(b []byte) (recipe, error) {
 	var m map[string]json.RawMessage
 	if err := canonjson.DecodeOpen(bytes.TrimPrefix(b, []byte("\ufeff")), &m); err != nil {
-		return recipe{}, errors.New("it is no JSON object")
+		return recipe{}, errors.New("it is not a JSON object")
 	}
 	if m["url"] == nil && m["architecture"] == nil {
 		return recipe{}, errors.New("it fetches nothing")

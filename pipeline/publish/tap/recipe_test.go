@@ -73,8 +73,8 @@ func TestReadRecipe(t *testing.T) {
 		{name: "manifest whose version is a number", format: "scoop", text: `{"version": 1, "url": ""}`, err: "no version"},
 		{name: "manifest with another case", format: "scoop", text: `{"Version": "1.2.3", "url": ""}`, err: "no version"},
 		{name: "no SemVer in a manifest", format: "scoop", text: `{"version": "nightly", "url": ""}`, err: "SemVer"},
-		{name: "list", format: "scoop", text: `["version"]`, err: "no JSON object"},
-		{name: "cut manifest", format: "scoop", text: `{"version": "1.2.3",`, err: "no JSON object"},
+		{name: "list", format: "scoop", text: `["version"]`, err: "not a JSON object"},
+		{name: "cut manifest", format: "scoop", text: `{"version": "1.2.3",`, err: "not a JSON object"},
 		{name: "another format", format: "winget", text: "PackageVersion: 1.2.3\n", err: "no format"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -191,7 +191,7 @@ func FuzzReadContents(f *testing.F) {
 			Content string `json:"content"`
 		}
 		if json.Unmarshal(b, &f) != nil || !there {
-			t.Fatalf("%q is read and is no JSON", b)
+			t.Fatalf("%q is read and is not JSON", b)
 		}
 		if want := strings.NewReplacer("\n", "", "\r", "").Replace(f.Content); base64.StdEncoding.EncodeToString(content) != want {
 			// The last character may have bits that are dropped.

@@ -189,7 +189,7 @@ func (d *Destination) sign(name, email string, when time.Time) error {
 	for _, s := range []string{name, email} {
 		odd := strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '<' || r == '>' })
 		if s == "" || strings.TrimSpace(s) != s || odd {
-			return fault.Errorf(fault.Usage, "%s: %.100q is no name or address of a committer; write publish.committer as Name <address>", d.repo, s)
+			return fault.Errorf(fault.Usage, "%s: %.100q is not the name or the address of a committer; write publish.committer as Name <address>", d.repo, s)
 		}
 	}
 	d.commit.Author = person{name, email, when.UTC().Format(time.RFC3339)}
@@ -355,7 +355,7 @@ func (f file) judge(b blob) (publish.State, string) {
 	r, err := read(f.format, b.content)
 	switch {
 	case err != nil:
-		return publish.Different, fmt.Sprintf("what is there is no %s that this release could follow: %v; if nobody needs it, delete it", f.format, err)
+		return publish.Different, fmt.Sprintf("what is there is not a %s recipe that this release could follow: %v; if it is not needed, delete it", f.format, err)
 	case r.id != f.recipe.id:
 		return publish.Different, fmt.Sprintf("what is there is %.100q and not %q", r.id, f.recipe.id)
 	}
@@ -432,7 +432,7 @@ func (d *Destination) advance(ctx context.Context, branch, from, to string) erro
 	case now != from:
 		return moved(now)
 	case protected.MatchString(wire.Refusal(refused)):
-		return fault.Errorf(fault.Policy, "branch %s takes no commits but through pull requests: set pullRequest: always, or let the token pass its rules: %w",
+		return fault.Errorf(fault.Policy, "branch %s takes commits only through pull requests: set pullRequest: always, or let the token pass its rules: %w",
 			branch, refused)
 	case status == 403:
 		return refused
