@@ -114,7 +114,7 @@ func (p *proposal) readDockerfile(name, text string) (*dockerfile, error) {
 	}
 	from := all[last]
 	if s.distro = distroOf(base); s.distro == "" {
-		s.note(from, "the base %s is none of the distributions: %s", base, strings.Join(images.Names(), " "))
+		s.note(from, "the base %s is not one of the distributions: %s", base, strings.Join(images.Names(), " "))
 		return s.dockerfile, nil
 	}
 	for _, in := range all[last+1:] {

@@ -800,7 +800,7 @@ func (r *reader) archive(n *yaml.Node) {
 		switch v := text(f); {
 		case v == "tar.gz" || v == "tgz":
 		case v == "binary":
-			r.note(f, "archives.format: the binaries alone are in binaries/ of the release; archives are made besides")
+			r.note(f, "archives.format: the plain binaries are in binaries/ of the release; archives are made as well")
 		default:
 			r.note(f, "archives.format: archives are tar.gz, and zip for Windows, not %s", clip(v))
 		}
@@ -915,7 +915,7 @@ func (r *reader) docker(value func(string) *yaml.Node) {
 			if d := distroOf(base); d != "" {
 				im.distros = []string{d}
 			} else {
-				r.note(n, "kos.base_image: %s is none of the distributions: %s", clip(base), strings.Join(images.Names(), " "))
+				r.note(n, "kos.base_image: %s is not one of the distributions: %s", clip(base), strings.Join(images.Names(), " "))
 			}
 		}
 		suffix := ""

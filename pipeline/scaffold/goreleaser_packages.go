@@ -218,22 +218,22 @@ const ownFormat = "what only this format has is not carried over"
 // nfpmInstead is what becomes of the keys that have no counterpart.
 var nfpmInstead = map[string]string{
 	"changelog":          "the release notes are the changelog of the package",
-	"conflicts":          "of the relations only dependencies are carried over",
+	"conflicts":          "only dependencies are carried over, not other relations",
 	"deb":                ownFormat,
 	"apk":                ownFormat,
 	"epoch":              "the version of a package follows from the tag",
-	"file_name_template": "files are called as the format has it",
+	"file_name_template": "the format sets the names of its files",
 	"empty_folders":      "a package has no empty folders; a service of systemd gets its folders by StateDirectory= and the like",
-	"libdirs":            "programs alone are installed from builds",
+	"libdirs":            "only programs are installed from builds",
 	"meta":               "a package without binaries is not made",
 	"prerelease":         "the version of a package follows from the tag",
 	"priority":           "every package is optional",
-	"provides":           "of the relations only dependencies are carried over",
-	"recommends":         "of the relations only dependencies are carried over",
+	"provides":           "only dependencies are carried over, not other relations",
+	"recommends":         "only dependencies are carried over, not other relations",
 	"release":            "the version of a package follows from the tag",
-	"replaces":           "of the relations only dependencies are carried over",
+	"replaces":           "only dependencies are carried over, not other relations",
 	"scripts":            "scripts of your own are not carried over: what they do differs between machines. A service is installed where units names it",
-	"suggests":           "of the relations only dependencies are carried over",
+	"suggests":           "only dependencies are carried over, not other relations",
 	"umask":              "files are 0644, and 0755 where they can be run in the repository",
 	"version_metadata":   "the version of a package follows from the tag",
 }
@@ -317,7 +317,7 @@ func (r *reader) content(p *importedPackage, n *yaml.Node) {
 		r.note(n, "%s: a whole folder is not carried over; name its files under files", what)
 		return
 	default:
-		r.note(n, "%s: %s is not carried over: a package has files alone", what, clip(kind))
+		r.note(n, "%s: %s is not carried over: a package has only files", what, clip(kind))
 		return
 	}
 	src, dst := path.Clean(cmp.Or(r.plain(r.get(n, "src"), what), ".")), r.plain(r.get(n, "dst"), what)
@@ -378,7 +378,7 @@ func (r *reader) place(p *importedPackage, n *yaml.Node, name, to string, alone 
 	if m := unitPath.FindStringSubmatch(to); m != nil {
 		switch base := cmp.Or(m[1], m[2]); {
 		case base != path.Base(name):
-			r.note(n, "%s is left out: a unit is called as its file; rename %s to %s and add it to units", what, clip(name), clip(base))
+			r.note(n, "%s is left out: a unit has the name of its file; rename %s to %s and add it to units", what, clip(name), clip(base))
 		case !slices.Contains(p.Units, name):
 			r.offer(n, what, p, func(p *config.Package) { p.Units = append(p.Units, name) })
 		}
@@ -402,7 +402,7 @@ func (r *reader) place(p *importedPackage, n *yaml.Node, name, to string, alone 
 		return
 	}
 	if alone && strings.HasPrefix(text(r.get(n, "type")), "config") && !strings.HasPrefix(to, "/etc/") {
-		r.note(n, "%s is replaced by the next version: what is below /etc alone is kept where its user changed it", what)
+		r.note(n, "%s is replaced by the next version: only what is below /etc is kept if its user changed it", what)
 	}
 }
 
@@ -422,8 +422,8 @@ const installedFiles = "programs, manual pages and completion scripts are instal
 var brewInstead = map[string]string{
 	"install":       installedFiles,
 	"extra_install": installedFiles + "; name these under manuals and completions",
-	"service":       "a service is installed on Linux alone, where units names it",
-	"plist":         "a service is installed on Linux alone, where units names it",
+	"service":       "a service is installed only on Linux, where units names it",
+	"plist":         "a service is installed only on Linux, where units names it",
 }
 
 // rubyTest finds the program and its arguments in a formula's test: system "#{bin}/tool", "--version".

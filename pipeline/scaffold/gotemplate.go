@@ -32,7 +32,7 @@ const variant = "{{ .Variant }}"
 var meanings = map[string]string{
 	"Date":        "{{ .Date }} is the time of the commit, not of the build, so that a rebuild gives the same bytes",
 	"Timestamp":   "{{ .Timestamp }} is the time of the commit, not of the build, so that a rebuild gives the same bytes",
-	"ShortCommit": "{{ .ShortCommit }} has always 12 digits; git's own short form grows with the repository",
+	"ShortCommit": "{{ .ShortCommit }} always has 12 digits; git's own short form grows with the repository",
 }
 
 var functions = map[string]string{"tolower": "lower", "lower": "lower", "toupper": "upper", "upper": "upper", "title": "title"}

@@ -163,7 +163,7 @@ func (p *proposal) packages(imported *goreleaser) {
 	if slices.ContainsFunc(p.config.Packages, func(c config.Package) bool {
 		return !strings.Contains(c.Maintainer, "<") && (len(c.Formats) == 0 || slices.Contains(c.Formats, format.Deb.Name))
 	}) {
-		p.note("packages: Debian wants to know who answers for a package, as Name <address>: write it under maintainer. Until then the vendor stands there")
+		p.note("packages: Debian requires a maintainer, as Name <address>: write it under maintainer. Until then the vendor is named there")
 	}
 }
 
@@ -301,7 +301,7 @@ func (p *proposal) fillUnits(c *config.Package, names []string) {
 		switch {
 		case u.program == "" || !slices.Contains(names, program):
 		case slices.Contains(strings.Split(u.path, "/"), "user"):
-			p.note("%s: it is left out, as packages have units of the system alone", u.path)
+			p.note("%s: it is left out, as packages have only units of the system", u.path)
 		case u.program != "/usr/bin/"+program:
 			p.note("%s: it starts %s, and packages have /usr/bin/%s: change it and add it to units of the package", u.path, u.program, program)
 		default:
@@ -369,7 +369,7 @@ func (p *proposal) unfit(f format.Format, c config.Package, platforms []artifact
 	pr := p.config.Project
 	switch {
 	case !slices.ContainsFunc(platforms, f.Suits):
-		return "no target of it has a use for that"
+		return "none of its targets suits that format"
 	case !f.Carries && p.config.DownloadFolder() == "":
 		return "nothing says where the archives of a release are; set download, and name them under formats"
 	case f.Unfit == nil:
@@ -418,7 +418,7 @@ func (p *proposal) signing(imported *goreleaser) {
 	}
 	repository := strings.TrimSuffix(p.config.Project.Repository, "/")
 	if !strings.HasPrefix(repository, "https://github.com/") {
-		p.note("%s: who signs without a key is not known; set signing.identity and signing.issuer", imported.keyless)
+		p.note("%s: the identity that signs without a key is not known; set signing.identity and signing.issuer", imported.keyless)
 		return
 	}
 	set(p, &p.config.Signing.Identity, repository+"/.github/workflows/release.yml@refs/tags/*", "signing.identity")

@@ -150,7 +150,7 @@ func (s *standing) verdict() *verdict {
 		return nil
 	}
 	if s.Last == nil {
-		return &verdict{Why: "reproduced was another release.json", Another: true}
+		return &verdict{Why: "another release.json was reproduced", Another: true}
 	}
 	e := s.Last
 	return &verdict{e.Verdict, e.Time, e.Passed, e.Failed, e.Skipped, e.Engine, e.Host, e.Rebuilder, e.Tool, e.Why, s.Another}

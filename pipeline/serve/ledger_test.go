@@ -173,7 +173,7 @@ func TestLedgerIsReadAgain(t *testing.T) {
 	write(t, filepath.Join(root, ".b"), verifytest.Options{Payload: []byte("other bytes")})
 	must(t, os.Rename(dir, filepath.Join(root, ".a")))
 	must(t, os.Rename(filepath.Join(root, ".b"), dir))
-	eventually(t, "the warning", page("reproduced was another release.json"))
+	eventually(t, "the warning", page("another release.json was reproduced"))
 	if page("reproduced: ")() {
 		t.Error("a verdict over another release.json is shown as one over this")
 	}
@@ -183,11 +183,11 @@ func TestLedgerIsReadAgain(t *testing.T) {
 	// Both are shown where both were looked at, whatever the order.
 	tell(t, root, verdict(t, dir, "hello", "1.2.3", ledger.Pass, ""))
 	eventually(t, "the verdict over the new one", page("reproduced: PASS"))
-	if page("reproduced was another")() {
+	if page("another release.json was reproduced")() {
 		t.Error("the warning stays")
 	}
 	tell(t, root, e)
-	eventually(t, "the warning again", page("reproduced was another"))
+	eventually(t, "the warning again", page("another release.json was reproduced"))
 	if got := telling(t, h).Releases[0].Reproduced; got == nil || got.Verdict != "PASS" || !got.Another {
 		t.Errorf("%+v", got)
 	}

@@ -420,7 +420,7 @@ func load(root *os.Root, at string, seen []fs.FileInfo, withCharts bool) (*opene
 	}
 	self := artifact.File{Path: manifest.FileName, Kind: "manifest", Size: int64(len(raw)), Digest: artifact.Sum(raw)}
 	if !bytes.Equal(sums, manifest.Checksums(append(slices.Clone(m.Files), self))) {
-		return nil, fmt.Errorf("%s does not say what %s says; `slipway verify` tells where", manifest.ChecksumsName, manifest.FileName)
+		return nil, fmt.Errorf("%s does not say what %s says; `slipway verify` shows where", manifest.ChecksumsName, manifest.FileName)
 	}
 	r := &opened{
 		release: &release{

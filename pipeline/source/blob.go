@@ -79,7 +79,7 @@ func (s Source) workBlob(name string, limit int64) ([]byte, error) {
 	case err != nil:
 		return nil, fault.New(fault.Git, err)
 	}
-	return nil, fault.Errorf(fault.Git, "it is no file")
+	return nil, fault.Errorf(fault.Git, "it is not a file")
 }
 
 // commitBlob asks git cat-file (https://git-scm.com/docs/git-cat-file#_batch_output).
@@ -115,7 +115,7 @@ func (s Source) commitBlob(ctx context.Context, name string, limit int64) ([]byt
 			return fault.Errorf(fault.Git, "git answers %.80q", answer)
 		}
 		if fields[1] != "blob" {
-			return fault.Errorf(fault.Git, "it is no file")
+			return fault.Errorf(fault.Git, "it is not a file")
 		}
 		size, err := strconv.ParseInt(fields[2], 10, 64)
 		if err != nil || size < 0 {

@@ -18,7 +18,7 @@ import (
 // ErrNoCommit. An error may leave a part of it in dir.
 func Clone(ctx context.Context, remote, dir, commit string) error {
 	if !git.IsObject(commit) {
-		return fault.Errorf(fault.Git, "commit %.80q is no full object name", commit)
+		return fault.Errorf(fault.Git, "commit %.80q is not a full object name", commit)
 	}
 	if strings.HasPrefix(remote, "-") {
 		return fault.Errorf(fault.Usage, "repository %.200q is neither a URL nor a path", remote)
@@ -91,7 +91,7 @@ func TagCommit(ctx context.Context, dir, tag string) (string, error) {
 // TreeOf is the tree of a commit.
 func TreeOf(ctx context.Context, dir, commit string) (string, error) {
 	if !git.IsObject(commit) {
-		return "", fault.Errorf(fault.Git, "commit %.80q is no full object name", commit)
+		return "", fault.Errorf(fault.Git, "commit %.80q is not a full object name", commit)
 	}
 	r, err := at(dir)
 	if err != nil {
@@ -168,7 +168,7 @@ func HideUser(remote string) string {
 // TagsAt are the tags that name a commit, in bytewise order.
 func TagsAt(ctx context.Context, dir, commit string) ([]string, error) {
 	if !git.IsObject(commit) {
-		return nil, fault.Errorf(fault.Git, "commit %.80q is no full object name", commit)
+		return nil, fault.Errorf(fault.Git, "commit %.80q is not a full object name", commit)
 	}
 	r, err := at(dir)
 	if err != nil {

@@ -63,7 +63,7 @@ func TestClone(t *testing.T) {
 		code                  fault.Code
 	}{
 		"another commit":  {g.dir, strings.Repeat("1", 40), "it has no commit 1111", fault.Git},
-		"no name":         {g.dir, "v1.0.0", "is no full object name", fault.Git},
+		"no name":         {g.dir, "v1.0.0", "is not a full object name", fault.Git},
 		"no repository":   {filepath.Join(t.TempDir(), "nowhere"), first, "cloning ", fault.Git},
 		"an option":       {"--upload-pack=touch hacked", first, "neither a URL nor a path", fault.Usage},
 		"another program": {"ext::sh -c touch% hacked", first, "cloning ext::", fault.Git},

@@ -20,7 +20,7 @@ func (r repo) dirty(ctx context.Context, commit string, allowed bool) (bool, err
 		return false, err
 	}
 	if len(changed) > 0 && !allowed {
-		err := fault.Errorf(fault.Git, "the work tree has changes that are in no commit (%s): commit them, put them away with "+
+		err := fault.Errorf(fault.Git, "the work tree has uncommitted changes (%s): commit them, put them away with "+
 			"`git stash -u`, or build them with --dirty", some(changed))
 		if filters := r.Filters(); len(filters) > 0 { // without which a file may look changed
 			err = fmt.Errorf("%w; programs that only the configuration of this clone names are not run (%s), so name yours in your own, with `git config --global`", err, some(filters))

@@ -207,7 +207,7 @@ func peekPointer(br *bufio.Reader, size int64) bool {
 
 func blobSize(header, id string) (int64, error) {
 	if header == id+" missing" {
-		return 0, fmt.Errorf("object %s is missing: check the clone with `git fsck`, or clone anew", id)
+		return 0, fmt.Errorf("object %s is missing: check the clone with `git fsck`, or clone it again", id)
 	}
 	number, ok := strings.CutPrefix(header, id+" blob ")
 	size, err := strconv.ParseInt(number, 10, 64)

@@ -49,7 +49,7 @@ func (r repo) ask(ctx context.Context, in string, args ...string) (string, error
 func open(ctx context.Context, dir string) (repo, error) {
 	r, err := openAny(ctx, dir)
 	if err == nil && r.bare {
-		err = fault.Errorf(fault.Git, "%s is in no work tree: run this in a clone that is not bare, outside .git", r.Dir)
+		err = fault.Errorf(fault.Git, "%s is not in a work tree: run this in a clone that is not bare, outside .git", r.Dir)
 	}
 	return r, err
 }
@@ -82,7 +82,7 @@ func openAny(ctx context.Context, dir string) (repo, error) {
 	}
 	if git.KindOf(err) == git.NoRepository {
 		return repo{}, fault.Errorf(fault.Git,
-			"%s is in no git repository: run this in a clone of one, or begin one with `git init` and `git commit`", abs)
+			"%s is not in a git repository: run this in a clone of one, or begin one with `git init` and `git commit`", abs)
 	}
 	if err != nil {
 		return repo{}, err
@@ -132,7 +132,7 @@ func checkName(what, s string) error {
 	case len(s) > 1024:
 		return fault.Errorf(fault.Git, "%s %.40q... is longer than 1024 bytes", what, s)
 	case strings.HasPrefix(s, "-"):
-		return fault.Errorf(fault.Git, "%s %q begins with a hyphen, as an option of git's would: rename it", what, s)
+		return fault.Errorf(fault.Git, "%s %q begins with a hyphen, like an option of git: rename it", what, s)
 	case strings.Contains(s, "ext::"):
 		return fault.Errorf(fault.Git, "%s %q contains ext::, the name of a transport that runs a program: rename it", what, s)
 	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):

@@ -84,7 +84,7 @@ func (x *exporter) writePointers(ctx context.Context, r repo, commit, at string,
 func (x *exporter) lfsFile(store, at string, p pointer) error {
 	sum, size, ok := parsePointer(p.text)
 	if !ok {
-		return fault.Errorf(fault.Git, "file %s is a Git LFS pointer in a form that is not understood: commit it anew with `git lfs migrate`",
+		return fault.Errorf(fault.Git, "file %s is a Git LFS pointer in a form that is not understood: commit it again with `git lfs migrate`",
 			show(at+p.path))
 	}
 	missing := func(why string) error {

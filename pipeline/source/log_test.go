@@ -130,7 +130,7 @@ func TestBlob(t *testing.T) {
 		{"none", 100, nil},
 		{"none/none", 100, nil},
 		{"CHANGELOG.md/none", 100, nil},
-		{"dir", 100, errorWith("no file")},
+		{"dir", 100, errorWith("not a file")},
 		{"link", 100, "deep"},
 		{"dir/up", 100, "text\n"},
 		{"dangling", 100, nil},

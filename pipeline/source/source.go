@@ -167,13 +167,13 @@ func Read(ctx context.Context, o Options) (Source, error) {
 		}
 	}
 	if s.Dirty {
-		s.Why += ", with changes that are in no commit"
+		s.Why += ", with uncommitted changes"
 	}
 	since := s.since()
 	if o.Since != "" {
 		i := slices.IndexFunc(s.History, func(t Tag) bool { return t.Name == o.Since && t.Commit != s.Commit })
 		if i < 0 {
-			return Source{}, fault.Errorf(fault.Git, "%s is no version tag in the history of this commit, and the notes cannot start from it", show(o.Since))
+			return Source{}, fault.Errorf(fault.Git, "%s is not a version tag in the history of this commit, and the notes cannot start from it", show(o.Since))
 		}
 		since = s.History[i]
 	}
@@ -235,7 +235,7 @@ func (r repo) commit(ctx context.Context, id string) (tree string, when time.Tim
 	}
 	if seconds < 0 || seconds > maxTime {
 		return "", time.Time{}, fault.Errorf(fault.Git, "commit %s has no time between 1970 and 9999, and every time in a release is "+
-			"the commit's: make the commit anew with `git commit --amend --no-edit`", id)
+			"the commit's: make the commit again with `git commit --amend --no-edit`", id)
 	}
 	return tree, time.Unix(seconds, 0).UTC(), nil
 }
@@ -401,7 +401,7 @@ func VerifyTag(ctx context.Context, dir, tag, commit string) error {
 		return err
 	}
 	if !git.IsObject(commit) {
-		return fault.Errorf(fault.Git, "commit %.80q of tag %s is no full object name", commit, show(tag))
+		return fault.Errorf(fault.Git, "commit %.80q of tag %s is not a full object name", commit, show(tag))
 	}
 	r, err := open(ctx, dir)
 	if err != nil {

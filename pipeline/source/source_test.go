@@ -247,7 +247,7 @@ func TestReadRefuses(t *testing.T) {
 	}{
 		{"no repository", func(g *gitRepo) source.Options {
 			return source.Options{Dir: g.TempDir()}
-		}, []string{"no git repository", "git init"}},
+		}, []string{"not in a git repository", "git init"}},
 		{"no folder", func(g *gitRepo) source.Options {
 			return source.Options{Dir: filepath.Join(g.dir, "missing")}
 		}, []string{"missing"}},
@@ -451,7 +451,7 @@ func TestAllowDirty(t *testing.T) {
 	}
 	g.write("f", "two")
 	s := g.read(source.Options{AllowDirty: true})
-	if !s.Dirty || s.Version.String() != "1.0.0" || !strings.Contains(s.Why, "changes that are in no commit") {
+	if !s.Dirty || s.Version.String() != "1.0.0" || !strings.Contains(s.Why, "uncommitted changes") {
 		t.Errorf("%+v", s)
 	}
 }
@@ -551,7 +551,7 @@ func TestAnyCommit(t *testing.T) {
 		}
 	}
 	_, err := source.Read(t.Context(), source.Options{Dir: bare})
-	refused(t, err, "is in no work tree")
+	refused(t, err, "is not in a work tree")
 }
 
 func TestCurrentFolder(t *testing.T) {
@@ -623,7 +623,7 @@ func TestSurroundings(t *testing.T) {
 		t.Error("a program of the configuration was run")
 	}
 	_, err = source.Read(t.Context(), source.Options{Dir: t.TempDir()})
-	refused(t, err, "no git repository")
+	refused(t, err, "not in a git repository")
 }
 
 // TestHostileConfiguration reads a clone, with a submodule, whose configuration names programs that a status would run.
@@ -670,7 +670,7 @@ func TestHostileConfiguration(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := source.Read(t.Context(), source.Options{Dir: g.dir})
-	refused(t, err, "changes that are in no commit (sub/a.txt)", "are not run (filter.evil.clean, filter.evil.smudge)")
+	refused(t, err, "uncommitted changes (sub/a.txt)", "are not run (filter.evil.clean, filter.evil.smudge)")
 	if b, err := os.ReadFile(ran); err == nil {
 		t.Errorf("these ran: %q", b)
 	}
@@ -768,7 +768,7 @@ func TestVerifyTag(t *testing.T) {
 	refused(t, source.VerifyTag(ctx, g.dir, "v1.0.0", one), "v1.0.0", one, two)
 	refused(t, source.VerifyTag(ctx, g.dir, "v2.0.0", two), "v2.0.0", "git fetch --tags")
 	refused(t, source.VerifyTag(ctx, g.dir, "-d", two), "hyphen")
-	refused(t, source.VerifyTag(ctx, g.dir, "v1.0.0", "HEAD"), "no full object name")
+	refused(t, source.VerifyTag(ctx, g.dir, "v1.0.0", "HEAD"), "not a full object name")
 	g.git("tag", "blob", g.gitIn("x", "hash-object", "-w", "--stdin"))
 	refused(t, source.VerifyTag(ctx, g.dir, "blob", two), "blob")
 }

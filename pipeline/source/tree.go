@@ -121,7 +121,7 @@ func checkPath(p string) error {
 		}
 	}
 	if !filepath.IsLocal(filepath.FromSlash(p)) {
-		return refuse("is no file name on this system")
+		return refuse("is not a file name on this system")
 	}
 	return nil
 }
