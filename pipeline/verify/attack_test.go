@@ -599,7 +599,7 @@ func TestImages(t *testing.T) {
 		name(f, "ghcr.io/example/hello:", "ghcr.io/example/other:")
 		f.seal()
 		f.failed(o, "ghcr.io/example/other@", "there is no bundle that refers to it")
-		f.failed(o, "ghcr.io/example/hello:sha256-", "it is a signature of nothing in the release")
+		f.failed(o, "ghcr.io/example/hello:sha256-", "it does not sign anything in the release")
 		f.unsign()
 		f.rel.Signing = nil
 		f.write()

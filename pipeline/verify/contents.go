@@ -125,7 +125,7 @@ func (d *dist) binary(b manifest.Binary, o opened) (string, error) {
 	for _, kv := range b.Platform.Env() {
 		key, want, _ := strings.Cut(kv, "=")
 		if err := differs(key, facts.Fields["go."+key], want); err != nil {
-			return "", fmt.Errorf("it is no program for %s: %w", b.Platform, err)
+			return "", fmt.Errorf("it is not a program for %s: %w", b.Platform, err)
 		}
 	}
 	got, _, _ := strings.Cut(facts.Fields["go.version"], " ") // experiments are named behind it
@@ -171,7 +171,7 @@ func hold(entries []inspect.Entry, programs map[string]artifact.Digest, at func(
 		}
 		switch {
 		case e.Type != inspect.File:
-			return "", fmt.Errorf("%q in it is a %s and no program", e.Name, e.Type)
+			return "", fmt.Errorf("%q in it is a %s and not a program", e.Name, e.Type)
 		case e.Digest != want:
 			return "", fmt.Errorf("%q in it is %s, and the program of the release is %s", e.Name, e.Digest, want)
 		case e.Mode&0o111 == 0:
@@ -194,7 +194,7 @@ func (d *dist) archive(a manifest.Archive, o opened) (string, error) {
 	case strings.HasSuffix(a.Path, ".zip"):
 		format = inspect.Zip
 	default:
-		return "", errors.New("no archive of this kind is opened; want .tar.gz or .zip")
+		return "", errors.New("archives of this kind are not opened; want .tar.gz or .zip")
 	}
 	facts, err := o.inspect(format, inspect.Options{})
 	if err != nil {
@@ -238,7 +238,7 @@ func folder(entries []inspect.Entry) string {
 func (d *dist) pkg(p manifest.Package, o opened) (string, error) {
 	f, ok := format.Find(p.Format)
 	if !ok || !f.Carries {
-		return "", fmt.Errorf("no package of format %.40q is opened", p.Format)
+		return "", fmt.Errorf("packages of format %.40q are not opened", p.Format)
 	}
 	v, err := f.Version(d.rel.Version)
 	if err != nil {
@@ -314,7 +314,7 @@ var sbomFormats = map[string]string{"cyclonedx": inspect.CycloneDX, "spdx": insp
 func (d *dist) sbom(s manifest.SBOM, o opened) (string, error) {
 	format, ok := sbomFormats[s.Format]
 	if !ok {
-		return "", fmt.Errorf("no bill of materials of format %.40q is opened", s.Format)
+		return "", fmt.Errorf("bills of materials of format %.40q are not opened", s.Format)
 	}
 	digest, name, version, err := d.subject(s)
 	if err != nil {
@@ -404,7 +404,7 @@ func (d *dist) provenance(o opened) (string, error) {
 		return "", err
 	}
 	if run.Metadata != nil || len(run.Byproducts) > 0 {
-		return "", errors.New("it tells of one run, which only the signed statement does")
+		return "", errors.New("it describes one run, which only the signed statement does")
 	}
 	wanted := want.Predicate.Definition
 	switch inputs := len(wanted.Dependencies); {
@@ -421,7 +421,7 @@ func (d *dist) provenance(o opened) (string, error) {
 	}
 	for _, r := range def.Dependencies[len(wanted.Dependencies):] {
 		if !strings.HasPrefix(r.URI, "pkg:golang/") {
-			return "", fmt.Errorf("it names %.100q, which is no Go module and no input of the release", r.Name)
+			return "", fmt.Errorf("it names %.100q, which is neither a Go module nor an input of the release", r.Name)
 		}
 	}
 	return fmt.Sprintf("subjects: %d", len(got.Subject)), nil
@@ -490,10 +490,10 @@ func hub(o opened) (string, error) {
 	dec := yaml.NewDecoder(strings.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&about); err != nil {
-		return "", fmt.Errorf("reading what Artifact Hub is told: %w", err)
+		return "", fmt.Errorf("reading what it says to Artifact Hub: %w", err)
 	}
 	if about.RepositoryID == "" && len(about.Owners) == 0 && len(about.Ignore) == 0 {
-		return "", errors.New("it tells Artifact Hub nothing")
+		return "", errors.New("it says nothing to Artifact Hub")
 	}
 	return "for Artifact Hub", nil
 }

@@ -65,7 +65,7 @@ func TestArchives(t *testing.T) {
 		{"not executable", []entry{{"hello", "", 0o644, program}}, `"hello" in it cannot be executed`},
 		{"deeper than the rest", []entry{{"README", "", 0o644, text}, {"bin/hello", "", 0o755, program}}, "it does not have hello where programs are"},
 		{"under another name", []entry{{"hallo", "", 0o755, program}}, "it does not have hello where programs are"},
-		{"behind a link", []entry{{"hello", "bin/real", 0o777, nil}, {"bin/real", "", 0o755, program}}, `"hello" in it is a symbolic link and no program`},
+		{"behind a link", []entry{{"hello", "bin/real", 0o777, nil}, {"bin/real", "", 0o755, program}}, `"hello" in it is a symbolic link and not a program`},
 		{"beside an older one", []entry{{"hello", "", 0o755, program}, {"bin/hello", "", 0o755, older}}, `"bin/hello" in it is sha256:`},
 		{"nothing", nil, "it does not have hello where programs are"},
 		{"out of the archive", []entry{{"hello", "", 0o755, program}, {"../hello", "", 0o755, program}}, "leaves its folder"},
@@ -135,14 +135,14 @@ func TestContents(t *testing.T) {
 			f.rel.Inputs[0].Name = "golang.org/toolchain@v0.0.1-go1.26.1.linux-amd64"
 		}, "binaries/hello_linux_amd64/hello", `it was compiled by "go1.26.0", and the toolchain of the release is "go1.26.1"`},
 		{"no toolchain", func(f *forgery) { f.rel.Inputs = nil }, "binaries/hello_linux_amd64/hello", `the toolchain of the release is ""`},
-		{"a program that is no Go", func(f *forgery) {
+		{"a program that is not Go", func(f *forgery) {
 			f.files["binaries/hello_linux_amd64/hello"] = bytes.Repeat([]byte{0}, 200)
 		}, "binaries/hello_linux_amd64/hello", "opening binary"},
 		{"a program for another instruction set", func(f *forgery) {
 			f.rename("binaries/hello_linux_amd64/hello", "binaries/hello_linux_amd64v3/hello")
 			f.rel.Binaries[0].Platform.Variant = "v3"
-		}, "binaries/hello_linux_amd64v3/hello", `it is no program for linux/amd64/v3: its GOAMD64 is "v1", want "v3"`},
-		{"a package of no format", func(f *forgery) { f.rel.Packages[0].Format = "msi" }, f0.Packages[0].Path, `no package of format "msi" is opened`},
+		}, "binaries/hello_linux_amd64v3/hello", `it is not a program for linux/amd64/v3: its GOAMD64 is "v1", want "v3"`},
+		{"a package of no format", func(f *forgery) { f.rel.Packages[0].Format = "msi" }, f0.Packages[0].Path, `packages of format "msi" are not opened`},
 		{"a package of another format", func(f *forgery) { f.rel.Packages[0].Format = "rpm" }, f0.Packages[0].Path, "its architecture in release.json"},
 		{"a package for a platform without one", func(f *forgery) {
 			f.rel.Packages[0].Platform = artifact.Platform{OS: "windows", Arch: "amd64"}
@@ -157,15 +157,15 @@ func TestContents(t *testing.T) {
 			f.rel.Charts[0].Name = "other"
 			f.rename("charts/hello-1.2.3.tgz", "charts/other-1.2.3.tgz")
 		}, "charts/other-1.2.3.tgz", `its name is "hello", want "other"`},
-		{"a recipe of no format", func(f *forgery) { recipe(f, "cask", "").Format = "flatpak" }, cask, `no recipe of format "flatpak" is opened`},
-		{"a recipe without the version", func(f *forgery) { edit(f, cask, "1.2.3", "1.2.34") }, cask, "the version 1.2.3 is nowhere in it"},
+		{"a recipe of no format", func(f *forgery) { recipe(f, "cask", "").Format = "flatpak" }, cask, `recipes of format "flatpak" are not opened`},
+		{"a recipe without the version", func(f *forgery) { edit(f, cask, "1.2.3", "1.2.34") }, cask, "the version 1.2.3 is not in it"},
 		{"a recipe that fetches something else", func(f *forgery) {
 			edit(f, install, string(f.digest(linuxArchive).Hex()), strings.Repeat("0", 64))
-		}, install, "sha256:" + strings.Repeat("0", 64) + " in it is the digest of no archive"},
+		}, install, "sha256:" + strings.Repeat("0", 64) + " in it is not the digest of an archive"},
 		{"a recipe that fetches less", func(f *forgery) {
 			edit(f, formula, string(f.digest(linuxArchive).Hex()), f.digest("archives/hello_1.2.3_linux_arm64.tar.gz").Hex())
 		}, formula, "the digest of hello_1.2.3_linux_amd64.tar.gz is not in it"},
-		{"a recipe for nothing", func(f *forgery) { recipe(f, "scoop", "").Archives = nil }, "packages/scoop/hello.json", "in it is the digest of no archive"},
+		{"a recipe for nothing", func(f *forgery) { recipe(f, "scoop", "").Archives = nil }, "packages/scoop/hello.json", "in it is not the digest of an archive"},
 		{"a recipe that fetches nothing", func(f *forgery) {
 			recipe(f, "cask", "").Archives = nil
 			f.files[cask] = []byte("1.2.3")
@@ -178,13 +178,13 @@ func TestContents(t *testing.T) {
 		{"a nupkg that is no package", func(f *forgery) {
 			f.files["packages/hello.1.2.3.nupkg"] = f.files["archives/hello_1.2.3_windows_amd64.zip"]
 		}, "packages/hello.1.2.3.nupkg", "opening nupkg"},
-		{"a bill of no format", func(f *forgery) { f.rel.SBOMs[0].Format = "swid" }, f0.SBOMs[0].Path, `no bill of materials of format "swid" is opened`},
+		{"a bill of no format", func(f *forgery) { f.rel.SBOMs[0].Format = "swid" }, f0.SBOMs[0].Path, `bills of materials of format "swid" are not opened`},
 		{"a bill of another format", func(f *forgery) { f.rel.SBOMs[0].Format = "spdx" }, f0.SBOMs[0].Path, "opening spdx"},
 		{"a bill of nothing in the release", func(f *forgery) { f.rel.SBOMs[0].Subject = "notes.md" }, f0.SBOMs[0].Path, `it is of "notes.md" for linux/amd64, which is not in release.json`},
 		{"empty notes", func(f *forgery) { f.files["notes.md"] = []byte(" \n") }, "notes.md", "it is empty"},
 		{"notes that are no text", func(f *forgery) { f.files["notes.md"] = []byte("\xff") }, "notes.md", "not text in UTF-8"},
 		{"notes larger than their bound", func(f *forgery) { f.files["notes.md"] = bytes.Repeat([]byte("x"), 5<<20) }, "notes.md", "at most 4194304 are read"},
-		{"Artifact Hub is told nothing", func(f *forgery) { f.files["charts/artifacthub-repo.yml"] = []byte("ignore: []\n") }, "charts/artifacthub-repo.yml", "it tells Artifact Hub nothing"},
+		{"Artifact Hub is told nothing", func(f *forgery) { f.files["charts/artifacthub-repo.yml"] = []byte("ignore: []\n") }, "charts/artifacthub-repo.yml", "it says nothing to Artifact Hub"},
 		{"Artifact Hub is told more", func(f *forgery) { f.files["charts/artifacthub-repo.yml"] = []byte("owner: me\n") }, "charts/artifacthub-repo.yml", "field owner not found"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -249,7 +249,7 @@ func TestProvenance(t *testing.T) {
 	t.Run("of a run", func(t *testing.T) {
 		f := unsigned(t, nil)
 		f.put(statement, bytes.Replace(f.files[statement], []byte("\n    }\n  }\n}\n"), []byte(",\n      \"metadata\": {\n        \"invocationId\": \"x\"\n      }\n    }\n  }\n}\n"), 1))
-		f.failed(verify.Options{}, statement, "it tells of one run")
+		f.failed(verify.Options{}, statement, "it describes one run")
 	})
 }
 

@@ -304,7 +304,7 @@ func (l *layout) openLayer(d artifact.Digest) ([]inspect.Entry, error) {
 	defer f.Close()
 	at, ok := f.(io.ReaderAt)
 	if !ok {
-		return nil, errors.New("it cannot be read at any place, so nothing was looked at in it")
+		return nil, errors.New("it cannot be read at any place, so nothing in it was checked")
 	}
 	facts, err := opened{l.ctx, at, want}.inspect(inspect.TarGz, inspect.Options{})
 	return facts.Entries, err

@@ -130,7 +130,7 @@ func (d *dist) rebuilders() {
 		}
 		d.row(Fail, kind, d.name(), "%s", detail)
 	default:
-		d.row(Pass, kind, d.name(), "%d of %d wanted: keys %s", len(agree), o.Want, strings.Join(keys, ", "))
+		d.row(Pass, kind, d.name(), "%d of %d required: keys %s", len(agree), o.Want, strings.Join(keys, ", "))
 	}
 }
 
@@ -147,7 +147,7 @@ func verdictOf(v Verdicted, keys []signature.PublicKey) (provenance.Summary, art
 		s, err := provenance.ParseSummary(statement)
 		return s, k.Fingerprint(), err
 	}
-	return provenance.Summary{}, "", errors.New("signed by nobody who is believed")
+	return provenance.Summary{}, "", errors.New("not signed by a trusted rebuilder")
 }
 
 // about tells whether a verdict is over the release with this manifest.

@@ -19,7 +19,7 @@ import (
 func (d *dist) recipe(r manifest.Recipe, o opened) (string, error) {
 	f, ok := format.Find(r.Format)
 	if !ok || f.Carries {
-		return "", fmt.Errorf("no recipe of format %.40q is opened", r.Format)
+		return "", fmt.Errorf("recipes of format %.40q are not opened", r.Format)
 	}
 	v, err := f.Version(d.rel.Version)
 	if err != nil {
@@ -39,7 +39,7 @@ func (d *dist) recipe(r manifest.Recipe, o opened) (string, error) {
 	} else {
 		texts[script], err = o.text(maxText)
 		if err == nil && !occurs(texts[script], v) {
-			err = fmt.Errorf("the version %s is nowhere in it", v)
+			err = fmt.Errorf("the version %s is not in it", v)
 		}
 	}
 	if err != nil {
@@ -54,7 +54,7 @@ func (d *dist) recipe(r manifest.Recipe, o opened) (string, error) {
 		for _, sum := range checksums(texts[name]) {
 			p, ok := digests[sum]
 			if !ok {
-				return "", fmt.Errorf("%s in it is the digest of no archive that it is for", strings.TrimSpace(name+" "+string(sum)))
+				return "", fmt.Errorf("%s in it is not the digest of an archive that it is for", strings.TrimSpace(name+" "+string(sum)))
 			}
 			if name == script {
 				found[d.choice(f, p)] = true

@@ -127,7 +127,7 @@ func parseURL(address string) (*url.URL, error) {
 	u, err := url.Parse(tagPage.ReplaceAllString(address, "$1/download/$2/"))
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Opaque != "":
-		return nil, fault.Errorf(fault.Usage, "%q is no URL such as https://example.org/releases/tool/1.2.3/", redacted(address))
+		return nil, fault.Errorf(fault.Usage, "%q is not a URL such as https://example.org/releases/tool/1.2.3/", redacted(address))
 	case u.User != nil:
 		return nil, fault.Errorf(fault.Usage, "%s: a release is fetched without a user and a password; take them out of the URL", u.Redacted())
 	case u.RawQuery != "" || u.Fragment != "":

@@ -131,7 +131,7 @@ func (d *dist) signatures() {
 	case len(there) > 0:
 		d.unchecked(there)
 	case s == nil:
-		d.row(Pass, signatureKind, d.name(), "unsigned, and nobody is said to sign it")
+		d.row(Pass, signatureKind, d.name(), "unsigned, and the release names no signer")
 	case len(d.rel.Unpublishable) > 0 && d.o.AllowUnpublishable:
 		d.row(Pass, signatureKind, d.name(), "unsigned, as it may be while it is unpublishable")
 	case s.Key != "":
@@ -177,7 +177,7 @@ func (d *dist) authorities() []Authority {
 func (d *dist) unchecked(there []string) {
 	why := "no key to check it with; give --key"
 	if s := d.rel.Signing; s != nil && s.Identity != "" {
-		why = "nobody to hold it to; give --identity and --trusted-root"
+		why = "no identity to check it with; give --identity and --trusted-root"
 	}
 	images := false
 	for _, p := range there {

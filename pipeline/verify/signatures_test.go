@@ -115,7 +115,7 @@ func TestSignatures(t *testing.T) {
 		},
 		{"to be signed, unpublishable", unsigned(t, toOurs, "dirty"), allowed, []string{"PASS hello 1.2.3 unsigned, as it may be while it is unpublishable"}},
 		{"to be signed, and only allowed to be unpublishable", unsigned(t, toOurs), allowed, []string{"FAIL hello 1.2.3 the release is to be signed"}},
-		{"unsigned", unsigned(t, nil), verify.Options{}, []string{"PASS hello 1.2.3 unsigned, and nobody is said to sign it"}},
+		{"unsigned", unsigned(t, nil), verify.Options{}, []string{"PASS hello 1.2.3 unsigned, and the release names no signer"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.f.t = t
@@ -183,7 +183,7 @@ func TestOtherSignatures(t *testing.T) {
 		b, err := json.Marshal(index)
 		must(t, err)
 		f.files["signatures/index.json"] = b
-		f.failed(o, "ghcr.io/example/hello:sha256-", "it is a signature of nothing in the release")
+		f.failed(o, "ghcr.io/example/hello:sha256-", "it does not sign anything in the release")
 	})
 	t.Run("more files", func(t *testing.T) {
 		for _, p := range []string{"signatures/extra", "signatures/blobs/sha256/" + strings.Repeat("0", 64), "signatures/blobs/sha256/x", ".signing/release.json.sigstore.json"} {

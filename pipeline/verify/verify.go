@@ -375,11 +375,11 @@ func (d *dist) file(want artifact.File, looks []look, buf []byte) (string, error
 	case want.Kind == artifact.Image:
 		return "", errors.New("it has no place in the layout of the images")
 	case len(looks) == 0:
-		return "", fmt.Errorf("%s does not say what it is, so nothing was looked at in it", manifest.FileName)
+		return "", fmt.Errorf("%s does not say what it is, so nothing in it was checked", manifest.FileName)
 	}
 	at, ok := f.(io.ReaderAt)
 	if !ok {
-		return "", errors.New("it cannot be read at any place, so nothing was looked at in it")
+		return "", errors.New("it cannot be read at any place, so nothing in it was checked")
 	}
 	var details []string
 	for _, look := range looks {

@@ -109,7 +109,7 @@ func (c client) try(ctx context.Context, r request) (response, time.Duration, er
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, r.method, r.url, bytes.NewReader(r.body))
 	if err != nil {
-		return response{}, never, errors.New("its URL is none")
+		return response{}, never, errors.New("its URL cannot be read")
 	}
 	req.Header.Set("Accept", "application/json")
 	if r.body != nil {
@@ -223,7 +223,7 @@ func host(s string) string {
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil {
-		return errors.New("a service's URL is none, or has a password in it")
+		return errors.New("the URL of a service cannot be read, or has a password in it")
 	}
 	if web.Private(u) {
 		return nil

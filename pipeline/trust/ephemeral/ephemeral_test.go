@@ -187,7 +187,7 @@ func TestTokens(t *testing.T) {
 		{"another issuer", keylesstest.New(t).Token(keylesstest.Release()), "", "does not accept the identity"},
 		{"a claim too few", s.Sign(map[string]any{"sub": "repo:a/b"}, nil), "", "does not accept the identity"},
 		{"changed", changed(s.Token(keylesstest.Release())), "", "does not accept the identity"},
-		{"two parts", "a.b", "", "no JSON web token of three parts"},
+		{"two parts", "a.b", "", "not a JSON web token of three parts"},
 		{"no base64", "a.%.c", "", "the token is damaged"},
 		{"no JSON", "a." + base64.RawURLEncoding.EncodeToString([]byte("{")) + ".c", "", "the token is damaged"},
 		{"huge", strings.Repeat("a", 1<<20), "", "more than 65536 bytes"},
@@ -240,7 +240,7 @@ func TestNoIdentity(t *testing.T) {
 		{env("GITLAB_CI", "true"), "id_tokens"},
 		{env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "x"), "there is no identity of a workflow"},
 		{func(string) (string, bool) { return "http://example.org/secret-of-others", true }, ""},
-		{func(n string) (string, bool) { return "http://example.org/", n != ephemeral.TokenVariable }, "not one to send a token to"},
+		{func(n string) (string, bool) { return "http://example.org/", n != ephemeral.TokenVariable }, "not a URL to send a token to"},
 	} {
 		_, err := ephemeral.New(ephemeral.Options{LookupEnv: tt.env})
 		if tt.says == "" {
@@ -277,7 +277,7 @@ func TestOptions(t *testing.T) {
 		{ephemeral.Options{Fulcio: "http://example.org"}, "does not begin with https://"},
 		{ephemeral.Options{Rekor: "ftp://127.0.0.1"}, "does not begin with https://"},
 		{ephemeral.Options{Rekor: "https://jo:secret@example.org"}, "has a password in it"},
-		{ephemeral.Options{Rekor: "rekor"}, "URL is none"},
+		{ephemeral.Options{Rekor: "rekor"}, "the URL of a service cannot be read"},
 		{ephemeral.Options{Policy: keyless.Policy{Identity: "*"}}, "want the identity"},
 	} {
 		tt.o.LookupEnv = token
@@ -364,7 +364,7 @@ func TestFaultsThatStay(t *testing.T) {
 		{"a huge answer", keylesstest.Rekor, keylesstest.Fault{Status: 201, Body: strings.Repeat(" ", 17<<20)}, 1, fault.Transient, "more than 16777216 bytes"},
 		{"no entry", keylesstest.Rekor, keylesstest.Fault{Status: 201, Body: "{}"}, 1, fault.Mismatch, "0 entries"},
 		{"an empty entry", keylesstest.Rekor, keylesstest.Fault{Status: 201, Body: `{"x":{}}`}, 1, fault.Mismatch, "no body, no signed time"},
-		{"an entry without a hash", keylesstest.Rekor, keylesstest.Fault{Status: 201, Body: `{"x":{"body":"AA==","verification":{"signedEntryTimestamp":"AA==","inclusionProof":{"checkpoint":"x"}}}}`}, 1, fault.Mismatch, "a hash is none"},
+		{"an entry without a hash", keylesstest.Rekor, keylesstest.Fault{Status: 201, Body: `{"x":{"body":"AA==","verification":{"signedEntryTimestamp":"AA==","inclusionProof":{"checkpoint":"x"}}}}`}, 1, fault.Mismatch, "a hash cannot be read"},
 		{"a conflict with nothing", keylesstest.Rekor, keylesstest.Fault{Status: 409}, 1, fault.Mismatch, "does not say where"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

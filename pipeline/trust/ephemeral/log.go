@@ -139,7 +139,7 @@ func (e loggedEntry) entry(kind string) (signature.LogEntry, error) {
 	for _, h := range append([]string{e.LogID, proof.RootHash}, proof.Hashes...) {
 		b, err := hex.DecodeString(h)
 		if err != nil || len(b) != 32 {
-			return out, errors.New("a hash is none")
+			return out, errors.New("a hash cannot be read")
 		}
 		switch {
 		case out.LogID.KeyID == nil:

@@ -75,7 +75,7 @@ func newTokens(lookup func(string) (string, bool), c client) (*tokens, error) {
 	case t.url != "" && request != "":
 		t.request = keep(request)
 		if err := checkURL(t.url); err != nil {
-			return nil, fault.Errorf(fault.Credentials, "signing without a key: %s is not one to send a token to", requestURL)
+			return nil, fault.Errorf(fault.Credentials, "signing without a key: %s is not a URL to send a token to", requestURL)
 		}
 		return t, nil
 	case get("GITHUB_ACTIONS") == "true":
@@ -106,7 +106,7 @@ func (t *tokens) get(ctx context.Context) (token, error) {
 func (t *tokens) ask(ctx context.Context) (string, error) {
 	u, err := url.Parse(t.url)
 	if err != nil {
-		return "", fault.Errorf(fault.Credentials, "asking for the identity of the workflow: %s is no URL", requestURL)
+		return "", fault.Errorf(fault.Credentials, "asking for the identity of the workflow: %s is not a URL", requestURL)
 	}
 	q := u.Query()
 	q.Set("audience", audience)
@@ -139,7 +139,7 @@ func parseToken(raw string) (token, error) {
 	}
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 {
-		return token{}, errors.New("it is no JSON web token of three parts")
+		return token{}, errors.New("it is not a JSON web token of three parts")
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {

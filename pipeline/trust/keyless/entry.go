@@ -214,7 +214,7 @@ func (l *transparencyLog) checkProof(body []byte, p signature.InclusionProof) er
 // (https://www.rfc-editor.org/rfc/rfc9162#section-2.1.3.2).
 func inclusionRoot(body []byte, p signature.InclusionProof) ([]byte, error) {
 	if p.LogIndex < 0 || p.LogIndex >= p.TreeSize {
-		return nil, fmt.Errorf("entry %d is none of a tree of %d", p.LogIndex, p.TreeSize)
+		return nil, fmt.Errorf("entry %d is not in a tree of %d", p.LogIndex, p.TreeSize)
 	}
 	node, last := p.LogIndex, p.TreeSize-1
 	sum := sha256.Sum256(append([]byte{0}, body...))
@@ -250,7 +250,7 @@ func (l *transparencyLog) checkpoint(note string) (size int64, root []byte, err 
 	}
 	end := strings.LastIndex(note, "\n\n")
 	if end < 0 || !strings.HasSuffix(note, "\n") {
-		return 0, nil, errors.New("it is no signed note")
+		return 0, nil, errors.New("it is not a signed note")
 	}
 	text, signatures := note[:end+1], strings.Split(strings.TrimSuffix(note[end+2:], "\n"), "\n")
 	lines := strings.Split(text, "\n")
@@ -259,11 +259,11 @@ func (l *transparencyLog) checkpoint(note string) (size int64, root []byte, err 
 	}
 	size, err = strconv.ParseInt(lines[1], 10, 64)
 	if err != nil || size < 0 || strconv.FormatInt(size, 10) != lines[1] {
-		return 0, nil, fmt.Errorf("%.40q is no size of a tree", lines[1])
+		return 0, nil, fmt.Errorf("%.40q is not the size of a tree", lines[1])
 	}
 	root, err = base64.StdEncoding.Strict().DecodeString(lines[2])
 	if err != nil || len(root) != sha256.Size {
-		return 0, nil, fmt.Errorf("%.60q is no root of a tree", lines[2])
+		return 0, nil, fmt.Errorf("%.60q is not the root of a tree", lines[2])
 	}
 	// This is how Rekor v1 names a key of any kind.
 	id, err := hex.DecodeString(l.key.Fingerprint().Hex())
@@ -274,12 +274,12 @@ func (l *transparencyLog) checkpoint(note string) (size int64, root []byte, err 
 	for _, line := range signatures {
 		sig, ok := strings.CutPrefix(line, "— ")
 		if !ok {
-			return 0, nil, errors.New("a line is no signature")
+			return 0, nil, errors.New("a line is not a signature")
 		}
 		_, sig, _ = strings.Cut(sig, " ")
 		raw, err := base64.StdEncoding.Strict().DecodeString(sig)
 		if err != nil || len(raw) < 5 {
-			return 0, nil, errors.New("a line is no signature")
+			return 0, nil, errors.New("a line is not a signature")
 		}
 		signed = signed || bytes.Equal(raw[:4], id[:4]) && l.key.Verify([]byte(text), raw[4:]) == nil
 	}

@@ -52,7 +52,7 @@ func ParseLogEntry(s string) (signature.LogEntry, error) {
 	}
 	id, err := hex.DecodeString(b.Payload.LogID)
 	if err != nil || len(id) == 0 || b.Payload.LogIndex < 0 || b.Payload.IntegratedTime < 0 {
-		return signature.LogEntry{}, errors.New("reading the log's entry: its id, place or time is none")
+		return signature.LogEntry{}, errors.New("reading the log's entry: its id, place or time cannot be right")
 	}
 	return signature.LogEntry{
 		LogIndex:          b.Payload.LogIndex,

@@ -116,7 +116,7 @@ func TestClassicTampering(t *testing.T) {
 		{"another entry", edit(bundle, b[bundle]), "about another signature"},
 		{"no JSON", edit(bundle, "{"), "reading the log's entry"},
 		{"an unknown key", edit(bundle, `{"x":1}`), "reading the log's entry"},
-		{"no log", edit(bundle, strings.ReplaceAll(a[bundle], `"logID":"`, `"logID":"x`)), "its id, place or time is none"},
+		{"no log", edit(bundle, strings.ReplaceAll(a[bundle], `"logID":"`, `"logID":"x`)), "its id, place or time cannot be right"},
 		{"another time", edit(bundle, strings.ReplaceAll(a[bundle], `"integratedTime":1`, `"integratedTime":2`)), "with this time and place"},
 		{"no promise", edit(bundle, strings.Replace(a[bundle], `"SignedEntryTimestamp":"`, `"SignedEntryTimestamp":"","x":"`, 1)), "reading the log's entry"},
 	} {

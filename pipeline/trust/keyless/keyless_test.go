@@ -239,7 +239,7 @@ func TestTampering(t *testing.T) {
 		{name: "a hash too few", bundle: good, edit: func(b signature.Bundle) { proof(b).Hashes = nil }, says: "too few hashes"},
 		{name: "a hash too many", bundle: good, edit: func(b signature.Bundle) { proof(b).Hashes = slices.Repeat(proof(b).Hashes, 3) }, says: "too many hashes"},
 		{name: "a short hash", bundle: good, edit: func(b signature.Bundle) { proof(b).Hashes[0] = []byte{1} }, says: "a hash of 1 bytes"},
-		{name: "a place outside of the tree", bundle: good, edit: func(b signature.Bundle) { proof(b).LogIndex = 1000 }, says: "entry 1000 is none of a tree of"},
+		{name: "a place outside of the tree", bundle: good, edit: func(b signature.Bundle) { proof(b).LogIndex = 1000 }, says: "entry 1000 is not in a tree of"},
 		{name: "changed root", bundle: good, edit: func(b signature.Bundle) { proof(b).RootHash[0] ^= 1 }, says: "leads to the root"},
 		{name: "a checkpoint of another tree", bundle: good, edit: func(b signature.Bundle) { proof(b).Checkpoint = proof(second).Checkpoint }, says: "checkpoint is of another tree"},
 		{name: "a checkpoint of another log", bundle: good, edit: func(b signature.Bundle) {
@@ -248,8 +248,8 @@ func TestTampering(t *testing.T) {
 		{name: "a changed checkpoint", bundle: good, edit: func(b signature.Bundle) {
 			proof(b).Checkpoint.Envelope = strings.Replace(proof(b).Checkpoint.Envelope, "rekor.example.org -", "rekor.example.com -", 1)
 		}, says: "has not signed it"},
-		{name: "no checkpoint", bundle: good, edit: func(b signature.Bundle) { proof(b).Checkpoint.Envelope = "" }, says: "it is no signed note"},
-		{name: "a checkpoint without a signature", bundle: good, edit: func(b signature.Bundle) { proof(b).Checkpoint.Envelope = "a\n1\nAAAA\n\nx\n" }, says: "no root of a tree"},
+		{name: "no checkpoint", bundle: good, edit: func(b signature.Bundle) { proof(b).Checkpoint.Envelope = "" }, says: "it is not a signed note"},
+		{name: "a checkpoint without a signature", bundle: good, edit: func(b signature.Bundle) { proof(b).Checkpoint.Envelope = "a\n1\nAAAA\n\nx\n" }, says: "not the root of a tree"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := clone(t, tt.bundle)

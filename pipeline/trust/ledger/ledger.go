@@ -171,10 +171,10 @@ func (e Entry) check() error {
 		}
 	}
 	if year := e.Time.UTC().Year(); year < 1970 || year > 9999 { // which JSON and git can write
-		return fmt.Errorf("time %s is none of a verdict", e.Time)
+		return fmt.Errorf("time %s is not between 1970 and 9999", e.Time)
 	}
 	if min(e.Passed, e.Failed, e.Skipped) < 0 {
-		return fmt.Errorf("%d passed, %d failed and %d skipped are no counts", e.Passed, e.Failed, e.Skipped)
+		return fmt.Errorf("%d passed, %d failed and %d skipped are not counts", e.Passed, e.Failed, e.Skipped)
 	}
 	if e.Rebuilder != tidy(e.Rebuilder, maxText) || strings.Contains(e.Rebuilder, " ") {
 		return fmt.Errorf("rebuilder %.80q is not the fingerprint of a key", e.Rebuilder)

@@ -14,7 +14,7 @@ import (
 func private(info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if mode := info.Mode().Perm(); ok && int(st.Uid) == os.Getuid() && info.Mode().IsRegular() && mode&0o077 != 0 {
-		return fmt.Errorf("others may read or write it (mode %04o); if nobody did, chmod 600 it, else make another", mode)
+		return fmt.Errorf("others may read or write it (mode %04o); if no one has, run chmod 600; otherwise create a new key", mode)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func Generate(kind Kind) (Key, error) {
 	case Ed25519:
 		_, private, err = ed25519.GenerateKey(rand.Reader)
 	default:
-		return Key{}, fault.Errorf(fault.Usage, "%.40q is no kind of key; want %s or %s", kind, ECDSA, Ed25519)
+		return Key{}, fault.Errorf(fault.Usage, "%.40q is not a kind of key; want %s or %s", kind, ECDSA, Ed25519)
 	}
 	if err != nil {
 		return Key{}, fmt.Errorf("making key: %w", err)
@@ -120,7 +120,7 @@ const (
 	pemCosign     = "ENCRYPTED COSIGN PRIVATE KEY"
 	pemPKCS1      = "RSA PRIVATE KEY"
 	pemOpenSSH    = "OPENSSH PRIVATE KEY"
-	openSSLUpdate = "write it anew with: openssl pkcs8 -topk8 -v2 aes-256-cbc -in old.pem -out new.pem"
+	openSSLUpdate = "rewrite it with: openssl pkcs8 -topk8 -v2 aes-256-cbc -in old.pem -out new.pem"
 )
 
 // Load reads a private key: PKCS #8 (PRIVATE KEY), encrypted PKCS #8 with PBES2 (ENCRYPTED PRIVATE KEY), SEC 1 (EC
@@ -163,7 +163,7 @@ func load(b []byte, passphrase func() ([]byte, error)) (Key, error) {
 	case pemOpenSSH:
 		return Key{}, errors.New("a key of OpenSSH; make one for signing with the keygen command")
 	default:
-		return Key{}, fmt.Errorf("a PEM block of type %.40q is no private key", block.Type)
+		return Key{}, fmt.Errorf("a PEM block of type %.40q is not a private key", block.Type)
 	}
 	if open != nil {
 		if der, err = unlock(block.Bytes, passphrase, open); err != nil {

@@ -112,7 +112,7 @@ func TestGenerate(t *testing.T) {
 		t.Error("the first kind is not ECDSA on P-256")
 	}
 	_, err := sign.Generate("dsa")
-	want(t, err, fault.Usage, `"dsa" is no kind of key`)
+	want(t, err, fault.Usage, `"dsa" is not a kind of key`)
 }
 
 // https://www.rfc-editor.org/rfc/rfc6979#appendix-A.2.5
@@ -293,7 +293,7 @@ func TestLoadRefuses(t *testing.T) {
 	}{
 		"empty":                {nil, nil, "no PEM block"},
 		"huge":                 {bytes.Repeat([]byte("x"), 1<<20), nil, "more than 65536 bytes"},
-		"public key":           {own.Public().PEM(), nil, `"PUBLIC KEY" is no private key`},
+		"public key":           {own.Public().PEM(), nil, `"PUBLIC KEY" is not a private key`},
 		"two keys":             {append(bytes.Clone(plain), plain...), nil, "more than one PEM block"},
 		"OpenSSH":              {block("OPENSSH PRIVATE KEY", []byte{1}), nil, "a key of OpenSSH"},
 		"PKCS #1":              {block("RSA PRIVATE KEY", []byte{1}), nil, "openssl pkcs8 -topk8"},
@@ -377,12 +377,12 @@ func TestSource(t *testing.T) {
 		says string
 	}{
 		"nothing":             {sign.Source{}, fault.Usage, "there is no key to sign with"},
-		"the key as its path": {sign.Source{Key: string(plain)}, fault.Usage, "the key itself stands where"},
-		"in one line":         {sign.Source{Key: strings.ReplaceAll(string(plain), "\n", "\\n")}, fault.Usage, "the key itself stands where"},
-		"the key as a name":   {sign.Source{Key: "env:" + body}, fault.Usage, "the key itself stands where"},
-		"a line of the key":   {sign.Source{Key: body}, fault.Usage, "the key itself stands where"},
-		"small letters":       {sign.Source{Key: "env:key"}, fault.Usage, "no name of an environment variable"},
-		"no name":             {sign.Source{Key: "env:"}, fault.Usage, "no name of an environment variable"},
+		"the key as its path": {sign.Source{Key: string(plain)}, fault.Usage, "this is the key itself"},
+		"in one line":         {sign.Source{Key: strings.ReplaceAll(string(plain), "\n", "\\n")}, fault.Usage, "this is the key itself"},
+		"the key as a name":   {sign.Source{Key: "env:" + body}, fault.Usage, "this is the key itself"},
+		"a line of the key":   {sign.Source{Key: body}, fault.Usage, "this is the key itself"},
+		"small letters":       {sign.Source{Key: "env:key"}, fault.Usage, "not the name of an environment variable"},
+		"no name":             {sign.Source{Key: "env:"}, fault.Usage, "not the name of an environment variable"},
 		"unset":               {sign.Source{Key: "env:NOPE", LookupEnv: env()}, fault.Credentials, "environment variable NOPE"},
 		"set to nothing":      {sign.Source{Key: "env:NOPE", LookupEnv: env("NOPE", "")}, fault.Credentials, "environment variable NOPE"},
 		"no file":             {sign.Source{Key: filepath.Join(dir, "gone")}, fault.Credentials, "reading private key: open"},

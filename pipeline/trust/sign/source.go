@@ -52,14 +52,14 @@ func (s Source) read() ([]byte, error) {
 		return nil, fault.Errorf(fault.Usage, "there is no key to sign with; name its file, or env:NAME for an environment variable")
 	case looksLikeKey(s.Key):
 		// It may be the key: it goes into no message.
-		return nil, fault.Errorf(fault.Usage, "the key itself stands where its place is wanted; name its file, or env:NAME for an environment variable")
+		return nil, fault.Errorf(fault.Usage, "this is the key itself and not its place; name its file, or env:NAME for an environment variable")
 	}
 	name, ok := strings.CutPrefix(s.Key, environment)
 	if !ok {
 		return readSecret("private key", s.Key)
 	}
 	if !isVariable(name) {
-		return nil, fault.Errorf(fault.Usage, "what follows env: is no name of an environment variable: capital letters, digits and _")
+		return nil, fault.Errorf(fault.Usage, "what follows env: is not the name of an environment variable: capital letters, digits and _")
 	}
 	value, ok := s.LookupEnv(name)
 	if !ok || value == "" {

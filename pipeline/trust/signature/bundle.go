@@ -194,7 +194,7 @@ func (m VerificationMaterial) check() error {
 	}
 	switch {
 	case m.PublicKey == nil && m.Certificate == nil:
-		return errors.New("it says of no key and no certificate that it made the signature")
+		return errors.New("it names neither the key nor the certificate that made the signature")
 	case m.PublicKey != nil && m.Certificate != nil:
 		return errors.New("it has both a key and a certificate; a bundle has one signer")
 	case m.PublicKey != nil && len(m.PublicKey.Hint) > maxHint:

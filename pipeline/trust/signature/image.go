@@ -152,9 +152,9 @@ func (im Image) Check() error {
 	last := im.Repository[strings.LastIndex(im.Repository, "/")+1:]
 	switch {
 	case last == "" || strings.ContainsAny(last, ":@") || strings.ContainsAny(im.Repository, "@ \t\r\n"):
-		return fmt.Errorf("repository %.80q is none without a tag and a digest", im.Repository)
+		return fmt.Errorf("%.80q is not a repository without a tag and a digest", im.Repository)
 	case im.MediaType != IndexMediaType && im.MediaType != ManifestMediaType:
-		return fmt.Errorf("media type %.80q is none of an image", im.MediaType)
+		return fmt.Errorf("media type %.80q is not that of an image", im.MediaType)
 	case im.Size <= 0:
 		return fmt.Errorf("a size of %d bytes", im.Size)
 	case im.Version == "":
@@ -162,7 +162,7 @@ func (im Image) Check() error {
 	}
 	for _, t := range im.Tags {
 		if t == "" || strings.ContainsAny(t, ", ") {
-			return fmt.Errorf("tag %.80q is none", t)
+			return fmt.Errorf("%.80q is not a tag", t)
 		}
 	}
 	return nil

@@ -110,16 +110,16 @@ func TestImageBinding(t *testing.T) {
 
 func TestSignImageRefuses(t *testing.T) {
 	for says, f := range map[string]func(*signature.Image){
-		"is not sha256:":               func(im *signature.Image) { im.Digest = "sha256:x" },
-		`media type "text/plain"`:      func(im *signature.Image) { im.MediaType = "text/plain" },
-		"a size of 0 bytes":            func(im *signature.Image) { im.Size = 0 },
-		"there is no version":          func(im *signature.Image) { im.Version = "" },
-		`tag "a,b" is none`:            func(im *signature.Image) { im.Tags = []string{"a,b"} },
-		`tag "a b" is none`:            func(im *signature.Image) { im.Tags = []string{"a b"} },
-		`tag "" is none`:               func(im *signature.Image) { im.Tags = []string{""} },
-		`repository "ghcr.io/a:1"`:     func(im *signature.Image) { im.Repository = "ghcr.io/a:1" },
-		`repository "ghcr.io/a@sha256`: func(im *signature.Image) { im.Repository = "ghcr.io/a@sha256:00/b" },
-		`repository ""`:                func(im *signature.Image) { im.Repository = "" },
+		"is not sha256:":                    func(im *signature.Image) { im.Digest = "sha256:x" },
+		`media type "text/plain"`:           func(im *signature.Image) { im.MediaType = "text/plain" },
+		"a size of 0 bytes":                 func(im *signature.Image) { im.Size = 0 },
+		"there is no version":               func(im *signature.Image) { im.Version = "" },
+		`"a,b" is not a tag`:                func(im *signature.Image) { im.Tags = []string{"a,b"} },
+		`"a b" is not a tag`:                func(im *signature.Image) { im.Tags = []string{"a b"} },
+		`"" is not a tag`:                   func(im *signature.Image) { im.Tags = []string{""} },
+		`"ghcr.io/a:1" is not a repository`: func(im *signature.Image) { im.Repository = "ghcr.io/a:1" },
+		`"ghcr.io/a@sha256`:                 func(im *signature.Image) { im.Repository = "ghcr.io/a@sha256:00/b" },
+		`"" is not a repository`:            func(im *signature.Image) { im.Repository = "" },
 	} {
 		im := image()
 		f(&im)
@@ -330,7 +330,7 @@ func TestLayout(t *testing.T) {
 		},
 		"one signature more than images": {
 			func(fstest.MapFS) []signature.Image { return images[:1] },
-			[]string{"it is a signature of nothing in the release", "which is not in the release under this name"},
+			[]string{"it does not sign anything in the release", "which is not in the release under this name"},
 		},
 		"another version": {
 			func(fstest.MapFS) []signature.Image { return []signature.Image{newer, chart()} },
@@ -338,7 +338,7 @@ func TestLayout(t *testing.T) {
 		},
 		"another name": {
 			func(fstest.MapFS) []signature.Image { return []signature.Image{renamed, chart()} },
-			[]string{classicName + ": it is a signature of nothing", "under this name", renamed.String() + ": there is no bundle"},
+			[]string{classicName + ": it does not sign anything", "under this name", renamed.String() + ": there is no bundle"},
 		},
 		"a file more": {
 			func(f fstest.MapFS) []signature.Image {
@@ -380,7 +380,7 @@ func TestLayout(t *testing.T) {
 				b := string(f["index.json"].Data)
 				f["index.json"] = &fstest.MapFile{Data: []byte(strings.Replace(b, referrer.Name, "ghcr.io/example/tool:latest", 1))}
 				return images
-			}, []string{"ghcr.io/example/tool:latest: it is a signature of nothing", image().String() + ": there is no bundle"},
+			}, []string{"ghcr.io/example/tool:latest: it does not sign anything", image().String() + ": there is no bundle"},
 		},
 		"another digest in the name": {
 			func(f fstest.MapFS) []signature.Image {

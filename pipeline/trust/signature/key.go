@@ -85,7 +85,7 @@ func ParsePublicKey(b []byte) (PublicKey, error) {
 		return PublicKey{}, fmt.Errorf("reading public key: %w", err)
 	}
 	if !bytes.Equal(key.der, block.Bytes) {
-		return PublicKey{}, errors.New("reading public key: it is not in the one encoding that DER gives it; write it anew with openssl pkey -pubin")
+		return PublicKey{}, errors.New("reading public key: it is not in the one encoding that DER allows; rewrite it with openssl pkey -pubin")
 	}
 	return key, nil
 }

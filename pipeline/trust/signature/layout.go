@@ -77,7 +77,7 @@ func OpenLayout(fsys fs.FS) ([]Entry, Fetch, error) {
 		return nil, nil, fmt.Errorf("reading signatures: %s: %w", indexFile, err)
 	}
 	if index.SchemaVersion != 2 || index.MediaType != IndexMediaType || len(index.Manifests) > maxObjects {
-		return nil, nil, fmt.Errorf("reading signatures: %s is no index of at most %d manifests", indexFile, maxObjects)
+		return nil, nil, fmt.Errorf("reading signatures: %s is not an index of at most %d manifests", indexFile, maxObjects)
 	}
 	fetch := func(d artifact.Digest, size int64) ([]byte, error) { return readFile(fsys, blobPath(d), size) }
 	var entries []Entry
@@ -143,7 +143,7 @@ func VerifyLayout(fsys fs.FS, images []Image, by Forms) ([]Check, error) {
 		if byDigest {
 			err = verifyEntry(e, repository, open, images, referrer, by)
 		} else if i := slices.IndexFunc(images, func(im Image) bool { return im.Repository+":"+ClassicTag(im.Digest) == e.Name }); i < 0 {
-			err = errors.New("it is a signature of nothing in the release")
+			err = errors.New("it does not sign anything in the release")
 		} else {
 			classic[images[i].String()] = true
 			err = by.Classic(e.Manifest, open, images[i])

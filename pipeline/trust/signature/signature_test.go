@@ -62,7 +62,7 @@ func newSigner(t testing.TB, priv crypto.Signer) signer {
 func number(t testing.TB, s string) *big.Int {
 	n, ok := new(big.Int).SetString(s, 10)
 	if !ok {
-		t.Fatalf("%q is no number", s)
+		t.Fatalf("%q is not a number", s)
 	}
 	return n
 }
@@ -403,7 +403,7 @@ func TestBlob(t *testing.T) {
 		"the content has changed":                            func(b *signature.Bundle) { b.Message.Digest.Digest[0] ^= 1 },
 		"media type":                                         func(b *signature.Bundle) { b.MediaType += ";version=0.1" },
 		`it was signed with key "somebody" and not with`:     func(b *signature.Bundle) { b.Material.PublicKey.Hint = "somebody" },
-		"it says of no key and no certificate":               func(b *signature.Bundle) { b.Material.PublicKey = nil },
+		"it names neither the key nor the certificate":       func(b *signature.Bundle) { b.Material.PublicKey = nil },
 		"it was signed with a certificate and not with key": func(b *signature.Bundle) {
 			b.Material.PublicKey, b.Material.Certificate = nil, &signature.Certificate{RawBytes: []byte{1}}
 		},
