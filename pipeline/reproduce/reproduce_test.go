@@ -517,7 +517,7 @@ func TestVerdicts(t *testing.T) {
 		reforge(t, dir, func(_ map[string][]byte, m *manifest.Release) { m.Repository = "ext::touch hacked" })
 		o := p.options(dir)
 		o.Repository = ""
-		p.verdict(o, reproduce.Fail, "is not cloned unasked")
+		p.verdict(o, reproduce.Fail, "is cloned only if --repository names it")
 	})
 	t.Run("a link out of the folder", func(t *testing.T) {
 		dir := copied(t)
