@@ -2,7 +2,7 @@
 // standard library alone, so that it adds nothing to go.mod.
 //
 //	plot begin                 check that the results are of this machine, or make them
-//	plot drop PART...          forget parts, to measure them anew
+//	plot drop PART...          forget parts, to measure them again
 //	plot run ... -- COMMAND    measure a command
 //	plot add ...               keep what a command has measured itself
 //	plot print                 tables for people

@@ -156,7 +156,7 @@ func load(name string) (results, error) {
 	}
 	r, err := decode(b)
 	if err != nil {
-		return r, fmt.Errorf("%s: %w; remove it to begin anew", name, err)
+		return r, fmt.Errorf("%s: %w; remove it to begin again", name, err)
 	}
 	if here := thisMachine(); r.Machine != here {
 		return r, fmt.Errorf("%s is of another machine: %+v, and this is %+v; remove it, or name another file with RESULTS", name, r.Machine, here)

@@ -158,7 +158,7 @@ func (r *reproduction) run(ctx context.Context, args []string, stdout, stderr io
 	return r.one(ctx, signer, book, stdout, stderr)
 }
 
-// signer is who signs verdicts; nil for nobody.
+// signer signs verdicts; nil if they are not signed.
 func (r *reproduction) signer() (signature.Signer, error) {
 	if r.attestKey == "" {
 		return nil, nil
@@ -208,7 +208,7 @@ func (r *reproduction) keep(ctx context.Context, report reproduce.Report, signer
 }
 
 // history reproduces all releases of a place, the oldest first, and keeps each verdict in the ledger as soon as it is there:
-// a run that ends early goes on where it was. A release that cannot even be looked at is no reason to leave others out.
+// a run that ends early goes on where it was. A release that cannot even be looked at is not a reason to leave others out.
 func (r *reproduction) history(ctx context.Context, signer signature.Signer, book ledger.Store, stdout, stderr io.Writer) error {
 	list, err := reproduce.Releases(ctx, r.options.From, os.Getenv)
 	if err != nil {
@@ -298,7 +298,7 @@ func (r *reproduction) book() (ledger.Store, error) {
 	}), nil
 }
 
-// named tells whether a report says which release it is about: of one whose manifest cannot be read nobody could look the
+// named reports whether a report says which release it is about: of one whose manifest cannot be read nobody could look the
 // entry up.
 func named(r reproduce.Report) bool {
 	return r.Name != "" && r.Version != "" && len(r.Commit) >= 40 && r.Manifest != ""

@@ -54,7 +54,7 @@ type Options struct {
 	Out     string       // dist/
 	Jobs    int          // compiles at once; 0 for what the engine thinks right
 	Force   bool         // build even where dist/ is this very release already
-	Tool    string       // identifies the program that builds; another one builds anew
+	Tool    string       // identifies the program that builds; another one builds again
 	Tracker *progress.Tracker
 
 	Config    string               // path of the configuration in the tree, for the provenance

@@ -81,7 +81,7 @@ func (b *builder) packed(ctx context.Context, bin plan.Binary, assembler *oci.As
 	return nil
 }
 
-// complete tells whether bin is the one of the binaries that was still missing.
+// complete reports whether bin is the one of the binaries that was still missing.
 func (b *builder) complete(binaries []string, bin plan.Binary) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -33,7 +33,7 @@ type stage struct {
 }
 
 // newStage makes a stage for a release of the project and removes those of builds that were killed. What is in the way of
-// the result and is no dist/ of the project is refused before anything is built.
+// the result and is not a dist/ of the project is refused before anything is built.
 func newStage(out, project string) (*stage, error) {
 	out, err := filepath.Abs(out)
 	if err != nil {
@@ -100,7 +100,7 @@ func RemoveStale(parent, prefix string) {
 	}
 }
 
-// alive tells whether a process exists.
+// alive reports whether a process exists.
 func alive(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {
@@ -132,7 +132,7 @@ func (s *stage) commit() error {
 	return nil
 }
 
-// keepLog leaves a dist/ with the log alone, so that nobody takes an older release for the one that failed.
+// keepLog leaves a dist/ with the log alone, so that an older release is never mistaken for the failed one.
 func (s *stage) keepLog() error {
 	entries, err := os.ReadDir(s.path(""))
 	if err != nil {
@@ -153,12 +153,12 @@ func (s *stage) remove() { _ = os.RemoveAll(s.dir) }
 // stampBegin is what the first line of every log begins with.
 const stampBegin = "# made by sha256:"
 
-// stamp is the first line of the log: what made this dist/. It is no part of the release, since nobody compares the log.
+// stamp is the first line of the log: what made this dist/. It is not part of the release, since nobody compares the log.
 func stamp(tool string, plan artifact.Digest) string {
 	return fmt.Sprintf("%s%s from the plan %s\n", stampBegin, strings.TrimPrefix(tool, "sha256:"), plan)
 }
 
-// stamped tells whether the log begins with the stamp.
+// stamped reports whether the log begins with the stamp.
 func stamped(log, stamp string) bool {
 	f, err := os.Open(log)
 	if err != nil {
@@ -170,7 +170,7 @@ func stamped(log, stamp string) bool {
 	return err == nil && string(b) == stamp
 }
 
-// current tells whether dist/ is the release of this plan already, made by this program, with every byte in place.
+// current reports whether dist/ is the release of this plan already, made by this program, with every byte in place.
 func current(ctx context.Context, o Options, plan artifact.Digest) (manifest.Release, bool) {
 	if o.Tool == "" || !stamped(filepath.Join(o.Out, LogName), stamp(o.Tool, plan)) {
 		return manifest.Release{}, false

@@ -315,7 +315,7 @@ func (a *app) printResult(c *choices, r build.Result, took time.Duration) error 
 	for _, p := range rel.Packages {
 		packages[p.Path] = true
 	}
-	for _, r := range rel.Recipes { // winget wants several files for one
+	for _, r := range rel.Recipes { // winget requires several files for one
 		packages[r.Format+" "+r.Name] = true
 	}
 	if n := len(packages); n > 0 {

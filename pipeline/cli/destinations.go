@@ -369,7 +369,7 @@ func (s *shipment) announce() error {
 	return nil
 }
 
-// links are where those who are told of a release read on.
+// links are where readers of an announcement read on.
 func (s *shipment) links() []announce.Link {
 	var out []announce.Link
 	if repo := s.to.GitHub.RepositoryOf(s.config.Project); repo != "" {
@@ -459,7 +459,7 @@ func (s *shipment) registryAuth(host string) (authn.Authenticator, error) {
 	return auth, nil
 }
 
-// Has tells whether a registry has an image, for the policies.
+// Has reports whether a registry has an image, for the policies.
 func (s *shipment) Has(ctx context.Context, reference string) (bool, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {

@@ -149,7 +149,7 @@ func usedDistros(cfg config.Config) []string {
 // builders are the hosts that a toolchain is locked for besides this one: what containers run on.
 var builders = []string{"linux-amd64", "linux-arm64"}
 
-// resolveGo finds the release that the project wants and the checksums of its toolchain.
+// resolveGo finds the release that the project requires and the checksums of its toolchain.
 func (a *app) resolveGo(ctx context.Context, cfg config.Config, before config.Toolchain, root string) (config.Toolchain, error) {
 	goCommand, err := exec.LookPath("go")
 	if err != nil {
@@ -208,7 +208,7 @@ func wantedGo(cfg config.Config, before config.Toolchain, root string) (string, 
 		return toolchain, nil
 	}
 	for _, candidate := range []string{"go" + before.Version, runtime.Version()} {
-		// A Go built from source calls itself devel and is no release.
+		// A Go built from source calls itself devel and is not a release.
 		if version.IsValid(candidate) && candidate != version.Lang(candidate) && version.Compare(candidate, "go"+minimum) >= 0 {
 			return strings.TrimPrefix(candidate, "go"), nil
 		}

@@ -77,7 +77,7 @@ func configsBelow(dir string) []string {
 	_ = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		rel, relErr := filepath.Rel(dir, name)
 		switch {
-		case err != nil || relErr != nil: // what cannot be read is no project of ours
+		case err != nil || relErr != nil: // what cannot be read is not a project of ours
 			return fs.SkipDir
 		case e.IsDir() && rel != "." && (strings.HasPrefix(e.Name(), ".") || slices.Contains([]string{"node_modules", "testdata", "vendor"}, e.Name()) ||
 			strings.Count(rel, string(filepath.Separator)) >= deepest):

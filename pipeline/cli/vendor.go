@@ -91,7 +91,7 @@ A release that does not reproduce is not saved.`,
 	return cmd
 }
 
-// bundleName is what the bundle of a release is called where nobody says.
+// bundleName is the default name of the bundle of a release.
 func bundleName(release string) string {
 	release = strings.TrimRight(release, "/\\.")
 	name := strings.TrimPrefix(release[strings.LastIndexAny(release, "/\\")+1:], "v")

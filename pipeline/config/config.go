@@ -266,7 +266,7 @@ func (v *validator) local(key, value string) {
 	}
 }
 
-// checkLocal tells why a path may not name something in the repository. The root itself may be named.
+// checkLocal says why a path may not name something in the repository. The root itself may be named.
 func checkLocal(value string) error {
 	if p := path.Clean(value); value != "" && p != "." {
 		return artifact.CheckPath(p)

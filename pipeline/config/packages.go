@@ -60,7 +60,7 @@ type Notes struct {
 	From      string `yaml:"from" enum:"changelog,commits" doc:"commits ignores the changelog. Default: changelog."`
 }
 
-// Hub is what Artifact Hub is told of the charts.
+// Hub is what Artifact Hub shows about the charts.
 type Hub struct {
 	ID       string  `yaml:"repositoryID" doc:"Identifier of the repository there; artifacthub-repo.yml is made if it is given." example:"8f2c4a2e-3c5e-4f6f-9b59-0f7d1c2b3a4d"`
 	Owners   []Owner `yaml:"owners" doc:"Who may claim the repository there."`

@@ -54,7 +54,7 @@ const (
 
 var nupkgID = regexp.MustCompile(`^\w+([.-]\w+)*$`)
 
-// CheckNupkgID tells why a name may not be the id of a package: words of letters, digits and _ with single . or -
+// CheckNupkgID says why a name may not be the id of a package: words of letters, digits and _ with single . or -
 // between, 100 characters at most (https://learn.microsoft.com/nuget/reference/errors-and-warnings/nu5017). Only ASCII
 // is accepted, since an id is part of URLs, paths and scripts.
 func CheckNupkgID(id string) error {
@@ -167,7 +167,7 @@ func notURL(r rune) bool {
 }
 
 // Plain is text as every format of Windows can hold it: UTF-8, lines that end in LF, no control characters but tab and
-// LF. What is no text becomes U+FFFD; the line ends of Unicode become LF.
+// LF. What is not text becomes U+FFFD; the line ends of Unicode become LF.
 func Plain(s string) string {
 	s = strings.ReplaceAll(strings.ToValidUTF8(s, string(utf8.RuneError)), "\r\n", "\n")
 	return strings.Map(func(r rune) rune {

@@ -24,7 +24,7 @@ const (
 	NoRef             // the remote does not have, or does not give, what was asked for
 	Moved             // the branch is not where it was thought to be
 	Refused           // the remote does not let this caller in
-	Protected         // the remote lets nobody push there
+	Protected         // the remote does not allow pushes there
 	Absent            // there is no repository at the remote, or none that git can talk to
 )
 

@@ -7,7 +7,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/notes"
 )
 
-// hubFacts are what Artifact Hub is told of every chart.
+// hubFacts are what Artifact Hub shows about every chart.
 func (p planner) hubFacts(out Plan, news notes.Notes) artifacthub.Facts {
 	hub := p.cfg.Hub
 	f := artifacthub.Facts{

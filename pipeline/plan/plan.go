@@ -400,7 +400,7 @@ func (p planner) notes(out *Plan) (notes.Notes, error) {
 	return n, nil
 }
 
-// signing is who is to sign the release; nil where nobody is named.
+// signing is who is to sign the release; nil if it is not named.
 func (p planner) signing() (*Signing, error) {
 	switch s := p.cfg.Signing; {
 	case s.Identity != "":
@@ -501,7 +501,7 @@ func (p planner) binaries() ([]Binary, error) {
 	return out, nil
 }
 
-// packagePath is the folder of a package as the Go command wants it in the folder of its module: ./cmd/tool, or . for
+// packagePath is the folder of a package as the Go command requires it in the folder of its module: ./cmd/tool, or . for
 // the module's own.
 func packagePath(dir, main string) (string, error) {
 	dir, main = path.Clean("./"+dir), path.Clean("./"+main)
@@ -775,7 +775,7 @@ func (p planner) chartVersion(c config.Chart) string {
 	return c.Version + strings.TrimPrefix(v, numbers)
 }
 
-// chart is a chart. Defaults are what Artifact Hub is told of it; the project's own annotations take precedence.
+// chart is a chart. Defaults are what Artifact Hub shows about it; the project's own annotations take precedence.
 func (p planner) chart(i int, defaults map[string]string) (Chart, error) {
 	c, key := p.cfg.Charts[i], fmt.Sprintf("charts[%d]", i)
 	name, v := c.Name(p.cfg.Project.Name), p.chartVersion(c)

@@ -290,7 +290,7 @@ func (j *Journal) SetFact(name, value string) error {
 	return nil
 }
 
-// Verified tells whether what is staged at the destination was read back from where it is now.
+// Verified reports whether what is staged at the destination was read back from where it is now.
 func (j *Journal) Verified(destination, where string) bool {
 	return j.Fact("read back "+destination) == "from "+where
 }

@@ -39,7 +39,7 @@ const (
 	Different  State = "different"  // something else has a name that never moves
 )
 
-// Done tells whether nothing is left to do about an item.
+// Done reports whether nothing is left to do about an item.
 func (s State) Done() bool { return s == Same || s == Kept }
 
 // Phase is when an item is put.
@@ -251,7 +251,7 @@ func (r *run) again(ctx context.Context, f func() error) error {
 	}
 }
 
-// refused tells why nothing may be staged anywhere: a name that is held by other bytes, or an error that no waiting
+// refused says why nothing may be staged anywhere: a name that is held by other bytes, or an error that no waiting
 // mends. A destination that is merely down holds up nobody but the flip.
 func (r *run) refused(ctx context.Context) error {
 	var errs []error
@@ -286,12 +286,12 @@ func (r *run) conflicts(i int) []error {
 	return errs
 }
 
-// left tells whether items of the phase are still to be put.
+// left reports whether items of the phase are still to be put.
 func (r *run) left(i int, phase Phase) bool {
 	return slices.ContainsFunc(r.items[i], func(it Item) bool { return it.Phase == phase && !it.State.Done() })
 }
 
-// staged tells why a destination has not all that was staged.
+// staged says why a destination has not all that was staged.
 func (r *run) staged(i int) error {
 	if errs := r.conflicts(i); len(errs) > 0 {
 		return errors.Join(errs...)
@@ -348,7 +348,7 @@ func (r *run) flip(ctx context.Context) error {
 	return nil
 }
 
-// visible tells why a destination does not show what it should: another run was faster, perhaps, with other bytes.
+// visible says why a destination does not show what it should: another run was faster, perhaps, with other bytes.
 func (r *run) visible(i int) error {
 	if errs := r.conflicts(i); len(errs) > 0 {
 		return errors.Join(errs...)

@@ -26,7 +26,7 @@ func Attest(r Report, signer signature.Signer, dir string) (string, error) {
 		return "", fault.Errorf(fault.Mismatch, "%s was not reproduced, so there is no verdict to sign", r.title())
 	}
 	if r.Verdict == Fail && !slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Verdict == Fail && row.Rebuilt+row.Published != "" }) {
-		// A key that was not expected, or a tag that is missing here, is no reason for others to refuse the bytes.
+		// A key that was not expected, or a tag that is missing here, is not a reason for others to refuse the bytes.
 		return "", fault.Errorf(fault.Mismatch, "%s was not compared, so there is no verdict to sign", r.title())
 	}
 	if !isCommit(r.Commit) {

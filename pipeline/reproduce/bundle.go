@@ -352,7 +352,7 @@ func (r *run) seed(cache string) error {
 	return copyTree(filepath.Join(r.o.Bundle, bundledBases, "blobs"), filepath.Join(cache, "blobs"), all)
 }
 
-// all wants every file.
+// all requires every file.
 func all(string) bool { return true }
 
 // copyTree copies the regular files below from that are wanted, by their slash-separated paths. They are copies and not

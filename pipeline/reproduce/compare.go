@@ -26,7 +26,7 @@ const (
 )
 
 // check holds the release to its manifest and to who must have signed it, and remembers the digests of what is published:
-// nothing that runs later can change what is compared. What does not pass is in the report; it tells whether there is
+// nothing that runs later can change what is compared. What does not pass is in the report; it reports whether there is
 // something to build.
 func (r *run) check(ctx context.Context, p *published) bool {
 	if p.image != nil {
@@ -133,7 +133,7 @@ type comparison struct {
 	rebuilt   map[string]artifact.File
 }
 
-// inBlobs tells whether a file is a blob of the layout, which is compared as a part of the image that it is in.
+// inBlobs reports whether a file is a blob of the layout, which is compared as a part of the image that it is in.
 func inBlobs(name string) bool { return strings.HasPrefix(name, blobsDir+"/") }
 
 // files compares every file but the blobs of the layout.
@@ -386,7 +386,7 @@ func (c *comparison) documents(others bool) error {
 	return nil
 }
 
-// follows tells whether a difference of two manifests is that of a file which has a row of its own.
+// follows reports whether a difference of two manifests is that of a file which has a row of its own.
 func follows(what string) bool {
 	field, _, _ := strings.Cut(what, ":")
 	return strings.HasPrefix(field, "files") || strings.HasSuffix(field, "digest") || strings.HasSuffix(field, "size")

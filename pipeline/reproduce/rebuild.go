@@ -55,7 +55,7 @@ func (r *run) rebuild(ctx context.Context, p published, src string, vary []Varia
 	return out, true
 }
 
-// online tells whether the pipeline itself still has to fetch something over TLS: compilers are run by the Go command.
+// online reports whether the pipeline itself still has to fetch something over TLS: compilers are run by the Go command.
 func (r *run) online(p published) bool {
 	if r.o.Bundle != "" {
 		return false
@@ -65,7 +65,7 @@ func (r *run) online(p published) bool {
 	})
 }
 
-// mayBeDagger tells whether the pipeline would compile in a Dagger engine: where it is told to, or finds one.
+// mayBeDagger reports whether the pipeline would compile in a Dagger engine: where it is told to, or finds one.
 func (r *run) mayBeDagger() bool {
 	switch r.o.Engine {
 	case "host":

@@ -140,7 +140,7 @@ func (c *comparison) registryImage() error {
 		}
 	}
 	if !own[im.tag] {
-		// An older release under a name that moves is no mismatch; whoever asked for the newest should know.
+		// An older release under a name that moves is not a mismatch; whoever asked for the newest should know.
 		row.Detail = "a name that moves; it is " + c.rel.Version.String() + " now"
 	}
 	switch {
@@ -309,7 +309,7 @@ func (b *registryBlobs) address(at string) string {
 	return scheme + "://" + b.host + "/v2/" + b.path + "/" + at
 }
 
-// get asks the registry, with a token for everybody where it wants one
+// get asks the registry, with an anonymous token if it requires one
 // (https://distribution.github.io/distribution/spec/auth/token/).
 func (b *registryBlobs) get(at string, limit int64, isManifest bool) ([]byte, error) {
 	address := b.address(at)

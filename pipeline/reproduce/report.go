@@ -20,7 +20,7 @@ const Schema = "slipway.reproduction/v1"
 // Verdict is the outcome of a reproduction, or of one comparison in it.
 type Verdict string
 
-// The verdicts. Whatever could not be compared is a Skip, and a Skip is no Pass.
+// The verdicts. Whatever could not be compared is a Skip, and a Skip is not a Pass.
 const (
 	Pass Verdict = "PASS"
 	Fail Verdict = "FAIL"

@@ -64,14 +64,14 @@ type Options struct {
 	Work string
 	// Keep leaves that folder as it is.
 	Keep bool
-	// Known tells whether a release has been reproduced before, so that it need not be again: Run returns ErrKnown. Nil
+	// Known reports whether a release has been reproduced before, so that it need not be again: Run returns ErrKnown. Nil
 	// knows none.
 	Known func(name, version string, manifest artifact.Digest) bool
 	// Environ is the environment, as of os.Environ.
 	Environ []string
 	// Log gets what the build says; nil drops it.
 	Log io.Writer
-	// Step is told of what is done now; nil is not.
+	// Step is called with what is done now; it may be nil.
 	Step func(string)
 	// Now is the clock, for the report; nil is time.Now.
 	Now func() time.Time
@@ -290,7 +290,7 @@ func samePlace(repository string) string {
 	return strings.ToLower(fromGit(repository))
 }
 
-// clone makes the clean place. It is made anew each time: what a build has seen is clean no more.
+// clone makes the clean place. It is made again each time: what a build has touched is no longer clean.
 func (r *run) clone(ctx context.Context, from, commit string) (string, error) {
 	parent := r.work
 	if r.varied("path") {
@@ -373,7 +373,7 @@ func (o Options) room(ctx context.Context) (*room, error) {
 	return r, nil
 }
 
-// leave gives the folders up. What cannot be removed is no reason to keep a verdict back, and is removed by a later run.
+// leave gives the folders up. What cannot be removed is not a reason to keep a verdict back, and is removed by a later run.
 func (r *room) leave(unfinished bool) {
 	if !r.keep {
 		_ = removeAll(r.scratch)
@@ -414,7 +414,7 @@ func oneLine(err error) string {
 	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 }
 
-// isCommit tells whether s is a full git object name.
+// isCommit reports whether s is a full git object name.
 func isCommit(s string) bool {
 	b, err := hex.DecodeString(s)
 	return err == nil && (len(b) == 20 || len(b) == 32) && strings.ToLower(s) == s

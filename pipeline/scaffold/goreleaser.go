@@ -346,7 +346,7 @@ func emptyNode(n *yaml.Node) bool {
 	return isNull(n) || n.Kind != yaml.ScalarNode && len(n.Content) == 0
 }
 
-// onlySkips tells whether the section does nothing but switch itself off.
+// onlySkips reports whether the section does nothing but switch itself off.
 func (r *reader) onlySkips(n *yaml.Node) bool {
 	return !slices.ContainsFunc(r.fields(n), func(f field) bool { return f.name != "skip" && f.name != "disable" || text(f.value) != "true" })
 }

@@ -670,7 +670,7 @@ func (r *reader) release(f field) {
 	}
 }
 
-// signs converts signatures: those without a key keep the identity, and keys are made anew.
+// signs converts signatures: those without a key keep the identity, and keys are made by keygen.
 func (r *reader) signs(f field) {
 	for _, n := range r.items(f.value) {
 		if text(r.get(n, "artifacts")) == "none" || n.Kind != yaml.MappingNode {

@@ -127,7 +127,7 @@ func (t *translator) remark(s string) {
 	}
 }
 
-// onlyVariant tells whether the list writes the value, with nothing but a v or a separator before it.
+// onlyVariant reports whether the list writes the value, with nothing but a v or a separator before it.
 func onlyVariant(list *parse.ListNode, name string) bool {
 	seen := false
 	for _, n := range list.Nodes {

@@ -251,7 +251,7 @@ func (p *proposal) fill(c *config.Package, names []string, only, distributed boo
 	}
 }
 
-// belongs tells whether a file is about a program by its name: tool.1, tool-build.1, tool.conf.5.
+// belongs reports whether a file is about a program by its name: tool.1, tool-build.1, tool.conf.5.
 func belongs(base, program string) bool {
 	rest, ok := strings.CutPrefix(base, program)
 	return ok && rest != "" && strings.Contains(".-_", rest[:1])

@@ -215,7 +215,7 @@ func readRegular(f *os.File) ([]byte, error) {
 	return bounded.Read(f, maxFileSize)
 }
 
-// isFile tells whether there is a regular file of that name.
+// isFile reports whether there is a regular file of that name.
 func (s *survey) isFile(name string) bool {
 	info, err := s.root.Lstat(filepath.FromSlash(name))
 	return err == nil && info.Mode().IsRegular()
@@ -332,7 +332,7 @@ func (s *survey) nameVersionVars() {
 	}
 }
 
-// builds tells whether the file is compiled on any target of the default matrix, without build tags of the project's.
+// builds reports whether the file is compiled on any target of the default matrix, without build tags of the project's.
 func builds(name string, f *ast.File) bool {
 	var expr constraint.Expr
 	for _, group := range f.Comments {
@@ -368,7 +368,7 @@ func builds(name string, f *ast.File) bool {
 	return false
 }
 
-// isPlatformWord tells whether a part of a file's name is a system or an architecture, which constrains where the file
+// isPlatformWord reports whether a part of a file's name is a system or an architecture, which constrains where the file
 // is built (https://pkg.go.dev/cmd/go#hdr-Build_constraints).
 func isPlatformWord(w string) bool {
 	systems := []string{"aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux", "netbsd", "openbsd", "plan9", "solaris", "wasip1", "windows"}
@@ -539,7 +539,7 @@ func lastElement(p string) string {
 
 var plainRuns = regexp.MustCompile(`[^a-z0-9]+`)
 
-// plainName is a name as slipway.yaml wants it: lower case, with single separators.
+// plainName is a name as slipway.yaml requires it: lower case, with single separators.
 func plainName(s string) string {
 	s = plainRuns.ReplaceAllStringFunc(strings.ToLower(s), func(run string) string {
 		if len(run) == 1 && strings.Contains("._-", run) {

@@ -144,7 +144,7 @@ type entry struct {
 // helmIndex writes the index of the Helm repository
 // (https://helm.sh/docs/topics/chart_repository/#the-index-file). It is a function of the releases alone: its times
 // are theirs. Where two releases have different charts of one name and version, the elder release keeps it, because
-// what has been published does not change; the other one is told of as a problem.
+// what has been published does not change; the other one is reported as a problem.
 func helmIndex(s *shelf) (document, error) {
 	type listed struct {
 		chart

@@ -285,7 +285,7 @@ func redirect(w *response, code int, to string) {
 	w.WriteHeader(code)
 }
 
-// plain tells whether a path has one way only to be read: nothing in it is there to be cleaned, and no separator or
+// plain reports whether a path has one way only to be read: nothing in it is there to be cleaned, and no separator or
 // dot is hidden behind an escape.
 func plain(u *url.URL) bool {
 	escaped := strings.ToLower(u.EscapedPath())

@@ -116,7 +116,7 @@ func (h *history) judgements(r *release) (shown []judgement, more int) {
 	return shown, len(about) - len(shown)
 }
 
-// shownLedger is what is told of the ledger itself.
+// shownLedger is what is shown of the ledger itself.
 type shownLedger struct {
 	ledger.Head
 	Error  string `json:"error,omitempty"`

@@ -80,7 +80,7 @@ func (l *library) scan() {
 	l.problem.Store(&err)
 }
 
-// ready tells why the folder cannot be served from, nil if it can.
+// ready says why the folder cannot be served from, nil if it can.
 func (l *library) ready() error {
 	l.current()
 	switch problem := l.problem.Load(); {

@@ -24,7 +24,7 @@ import (
 // commits that are recorded, no .git, modes 0644 and 0755 whatever the umask. On an error dir holds a part of it.
 //
 // Where the source is dirty, the files of the work tree are written instead, tracked and untracked but not ignored.
-// Other repositories in the work tree that are no submodules are left out, as git leaves them out.
+// Other repositories in the work tree that are not submodules are left out, as git leaves them out.
 //
 // A Git LFS pointer stands for contents of a certain SHA-256 and is replaced by them, from the clone's own store and
 // without running Git LFS; where they are missing the error says how to fetch them. Refused are paths and symbolic

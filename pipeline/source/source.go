@@ -33,7 +33,7 @@ type Options struct {
 	// looked at: nothing is dirty, and the repository may be a bare one.
 	Commit string
 	// Ref is what the run was started for, refs/tags/v1.2.3 or v1.2.3, and chooses between several tags on one
-	// commit. A tag that is not on the commit is an error, and so is one that names no version. What is no tag
+	// commit. A tag that is not on the commit is an error, and so is one that names no version. What is not a tag
 	// (refs/heads/main, main) is ignored, and so is the version of another project, such as api/v1.2.3.
 	Ref string
 	// AllowDirty accepts changes that are in no commit, submodules at other commits included.
@@ -434,7 +434,7 @@ func Head(ctx context.Context, dir string) (string, error) {
 	return head, err
 }
 
-// Has tells whether the repository has a commit.
+// Has reports whether the repository has a commit.
 func Has(ctx context.Context, dir, commit string) (bool, error) {
 	if !git.IsObject(commit) {
 		return false, nil

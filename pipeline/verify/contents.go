@@ -159,7 +159,7 @@ func (d *dist) programs(p artifact.Platform) map[string]artifact.Digest {
 	return out
 }
 
-// hold wants programs among the entries: at least one where at says that programs are, and each file there that has the
+// hold requires programs among the entries: at least one where at says that programs are, and each file there that has the
 // name of one, and each executable of such a name anywhere, to be it.
 func hold(entries []inspect.Entry, programs map[string]artifact.Digest, at func(inspect.Entry) bool) (string, error) {
 	var found []string
@@ -365,7 +365,7 @@ func notes(o opened) (string, error) {
 	return "", err
 }
 
-// provenance wants the statement that would be written about this manifest. Only the path of the configuration, who
+// provenance requires the statement that would be written about this manifest. Only the path of the configuration, who
 // built and the modules are the statement's own.
 func (d *dist) provenance(o opened) (string, error) {
 	text, err := o.text(maxStatement)

@@ -15,7 +15,7 @@ import (
 // (https://docs.github.com/actions/concepts/security/openid-connect).
 const GitHubIssuer = "https://token.actions.githubusercontent.com"
 
-// IdentityFlags are what a person says of whom a release must be signed by.
+// IdentityFlags say whose identity a release must be signed with.
 type IdentityFlags struct {
 	Identity, Issuer string
 	Root             string // file with the keys of Sigstore's services

@@ -25,7 +25,7 @@ const (
 	chartContent = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 )
 
-// ofLayout tells whether a file has a place in the layout. Such a file is looked at by following the images: one that
+// ofLayout reports whether a file has a place in the layout. Such a file is looked at by following the images: one that
 // no image leads to fails there.
 func ofLayout(f artifact.File) bool {
 	return f.Kind == artifact.Image &&
@@ -310,7 +310,7 @@ func (l *layout) openLayer(d artifact.Digest) ([]inspect.Entry, error) {
 	return facts.Entries, err
 }
 
-// hasProgram wants one of the programs among the files, under any name, and no other file to have the name of one.
+// hasProgram requires one of the programs among the files, under any name, and no other file to have the name of one.
 func hasProgram(entries []inspect.Entry, programs map[string]artifact.Digest) (string, error) {
 	var found string
 	for _, e := range entries {

@@ -82,7 +82,7 @@ func ReadVerdicts(names []string) ([]Verdicted, error) {
 			return nil, fault.New(fault.Usage, fmt.Errorf("reading verdicts: %w", err))
 		}
 		bundle, err := signature.ParseBundle([]byte(strings.TrimSuffix(string(b), "\n")))
-		out = append(out, Verdicted{name, bundle, err}) // somebody else's broken file is no reason to check nothing
+		out = append(out, Verdicted{name, bundle, err}) // somebody else's broken file is not a reason to check nothing
 	}
 	return out, nil
 }
@@ -150,7 +150,7 @@ func verdictOf(v Verdicted, keys []signature.PublicKey) (provenance.Summary, art
 	return provenance.Summary{}, "", errors.New("not signed by a trusted rebuilder")
 }
 
-// about tells whether a verdict is over the release with this manifest.
+// about reports whether a verdict is over the release with this manifest.
 func about(s provenance.Summary, self artifact.Digest) bool {
 	return slices.ContainsFunc(s.Subject, func(r provenance.Resource) bool {
 		return r.Name == manifest.FileName && cmp.Or(r.Digest["sha256"], "-") == self.Hex()

@@ -135,7 +135,7 @@ func checksums(text string) []artifact.Digest {
 	return out
 }
 
-// occurs tells whether the version is in the text, and not as a part of another version.
+// occurs reports whether the version is in the text, and not as a part of another version.
 func occurs(text, version string) bool {
 	for i := 0; ; i++ {
 		at := strings.Index(text[i:], version)

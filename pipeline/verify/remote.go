@@ -30,7 +30,7 @@ import (
 // Bounds on a release that is fetched.
 const (
 	maxDownload  = 64 << 30 // bytes of all files together
-	maxSignature = 4 << 20  // bytes of a document of the layout of signatures that is no bundle
+	maxSignature = 4 << 20  // bytes of a document of the layout of signatures that is not a bundle
 	maxObjects   = 10_000   // signatures of images
 	fetchers     = 8        // files at once, unless Options.Parallel says otherwise
 	tries        = 3        // of a request that may work later
@@ -43,7 +43,7 @@ const (
 // firstPause is how long is waited before a second request, and twice as long before a third.
 var firstPause = 500 * time.Millisecond
 
-// IsURL tells whether what a person named is for URL and not for Dist.
+// IsURL reports whether what a person named is for URL and not for Dist.
 func IsURL(s string) bool { return strings.Contains(s, "://") }
 
 // URL checks the release below an http or https URL: release.json, SHA256SUMS and every file that the manifest lists
@@ -52,7 +52,7 @@ func IsURL(s string) bool { return strings.Contains(s, "://") }
 //
 // Exactly what the manifest, and the index of the signatures, name is asked for, and no more bytes of it than they
 // announce; so what the server offers besides is not seen. What the server says is not there is missing in the report.
-// Whatever else keeps a file from coming is a fault.Transient, or a fault.Credentials where the server wants some: none
+// Whatever else keeps a file from coming is a fault.Transient, or a fault.Credentials where the server requires some: none
 // are ever sent. A redirect from https to http is not followed.
 //
 // A release on GitHub, https://github.com/owner/name/releases/tag/v1.2.3, has no folders: its files are found by the last
@@ -354,7 +354,7 @@ func (f *fetcher) all(ctx context.Context, files []file) error {
 	return context.Cause(ctx)
 }
 
-// has tells whether a file was brought before.
+// has reports whether a file was brought before.
 func (f *fetcher) has(w file) bool {
 	name, ok := filepath.Join(f.dir, filepath.FromSlash(w.path)), w.digest != ""
 	if info, err := f.root.Lstat(w.path); !ok || err != nil || !info.Mode().IsRegular() || info.Size() != w.size {

@@ -19,8 +19,8 @@ import (
 // maxBundle bounds a bundle, in bytes: a statement grows by a third in it.
 const maxBundle = 32 << 20
 
-// Authority is whoever may have signed a release: who holds a key, or whom a certificate names. An error of a method
-// tells why a signature is not one of theirs.
+// Authority is a possible signer of a release: the holder of a key, or the identity that a certificate names. An error of a method
+// says why a signature is not one of theirs.
 type Authority interface {
 	// String names them for the report, such as key sha256:<hex>.
 	String() string
@@ -70,7 +70,7 @@ func ReadKeys(files []string) ([]signature.PublicKey, error) {
 // signatureKind is the kind of rows about signatures.
 const signatureKind = "signature"
 
-// isSignature tells whether a file that the manifest does not list has a name that a signing gives.
+// isSignature reports whether a file that the manifest does not list has a name that a signing gives.
 func (d *dist) isSignature(p string) bool { return isSignature(d.rel, p) }
 
 func isSignature(rel manifest.Release, p string) bool {
@@ -99,7 +99,7 @@ func attestation(rel manifest.Release) string {
 	return signature.AttestationPath(rel.Name, rel.Version.String())
 }
 
-// Uncompared tells why a file of a release that its manifest does not list is no part of what the commit decides, and so of
+// Uncompared says why a file of a release that its manifest does not list is not part of what the commit decides, and so of
 // what is compared; "" for one that has no place in the release.
 func Uncompared(rel manifest.Release, p string) string {
 	switch {

@@ -36,7 +36,7 @@ const (
 	releaseNamespace = "default"
 )
 
-// check lints the chart, and returns what is no error as warnings. Helm's linter reads only from disk, so the files are
+// check lints the chart, and returns what is not an error as warnings. Helm's linter reads only from disk, so the files are
 // laid out in a temporary folder.
 func check(ctx context.Context, files map[string][]byte) ([]string, error) {
 	if err := ctx.Err(); err != nil {

@@ -284,7 +284,7 @@ func lockDigest(declared, locked []*helmchart.Dependency) (string, error) {
 	return string(artifact.Sum(b)), err
 }
 
-// answers tells whether the locked dependency is one that the declared one may become.
+// answers reports whether the locked dependency is one that the declared one may become.
 func (d Dependency) answers(declared *helmchart.Dependency) bool {
 	return d.Name == declared.Name && d.Repository == declared.Repository && chartutil.IsCompatibleRange(declared.Version, d.Version)
 }

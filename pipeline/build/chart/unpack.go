@@ -98,7 +98,7 @@ func (b *budget) scan(r io.Reader, depth int) error {
 	}
 }
 
-// local tells whether a member's name stays below its root on every system.
+// local reports whether a member's name stays below its root on every system.
 func local(name string) bool {
 	return !path.IsAbs(name) && name == path.Clean(name) && name != ".." && !strings.HasPrefix(name, "../") &&
 		!strings.ContainsAny(name, "\\:\x00")

@@ -146,7 +146,7 @@ func Platforms(raw []byte) ([]artifact.Platform, error) {
 }
 
 // toPlatform is an OCI platform in Go's terms. The variant that every machine of an architecture has is dropped: arm64
-// is always v8, and a 32-bit Arm that names none is v7. Attestations, which say unknown/unknown, are no platform.
+// is always v8, and a 32-bit Arm that names none is v7. Attestations, which say unknown/unknown, are not platforms.
 func toPlatform(p *v1.Platform) (artifact.Platform, bool) {
 	if p == nil {
 		return artifact.Platform{}, false
@@ -166,7 +166,7 @@ func toPlatform(p *v1.Platform) (artifact.Platform, bool) {
 	return out, err == nil
 }
 
-// platformOf finds the manifest of a platform in an index. A manifest that is no index stands for itself.
+// platformOf finds the manifest of a platform in an index. A manifest that is not an index stands for itself.
 func platformOf(raw []byte, digest artifact.Digest, p artifact.Platform) (v1.Descriptor, error) {
 	var index v1.IndexManifest
 	if err := canonjson.DecodeOpen(raw, &index); err != nil {

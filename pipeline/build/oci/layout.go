@@ -54,7 +54,7 @@ func (l *Layout) path(d artifact.Digest) string {
 	return filepath.Join(l.dir, "blobs", "sha256", d.Hex())
 }
 
-// Has tells whether the layout has the content already.
+// Has reports whether the layout has the content already.
 func (l *Layout) Has(d artifact.Digest) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

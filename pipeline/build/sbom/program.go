@@ -35,7 +35,7 @@ type Module struct {
 type Setting struct{ Key, Value string }
 
 // ReadProgram reads the build information of a binary of any platform, whose digest the caller knows. Its error says when
-// the file is no Go program.
+// the file is not a Go program.
 func ReadProgram(name string, digest artifact.Digest) (Program, error) {
 	info, err := buildinfo.ReadFile(name)
 	if err != nil {

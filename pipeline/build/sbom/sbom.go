@@ -56,7 +56,7 @@ type Base struct {
 	Installed osdb.Base
 }
 
-// File is a file that is no program.
+// File is a file that is not a program.
 type File struct {
 	Path   string
 	Digest artifact.Digest
@@ -100,7 +100,7 @@ func (d Document) check() error {
 	return err
 }
 
-// fileKey begins the key of a file that is no program.
+// fileKey begins the key of a file that is not a program.
 const fileKey = "file/"
 
 // sort is what a thing is.

@@ -123,7 +123,7 @@ func SPDX(d Document) ([]byte, error) {
 	return b, nil
 }
 
-// withoutFiles leaves out the files that are no programs: a package with files must have a verification code over all of
+// withoutFiles leaves out the files that are not programs: a package with files must have a verification code over all of
 // them, and one whose files were not analyzed none
 // (https://spdx.github.io/spdx-spec/v2.3/package-information/#78-files-analyzed-field). CycloneDX names them.
 func withoutFiles(things []thing) []thing {

@@ -43,7 +43,7 @@ func Tar(w io.Writer, files []File, t time.Time) error {
 	return tw.Close()
 }
 
-// fitsUSTAR tells whether a name is ASCII and can be split at a slash into a prefix of at most 155 bytes and a name
+// fitsUSTAR reports whether a name is ASCII and can be split at a slash into a prefix of at most 155 bytes and a name
 // of at most 100 (https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_06).
 func fitsUSTAR(name string) bool {
 	for i := range len(name) {

@@ -44,7 +44,7 @@ func render(name string, data any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// The systems and processors that a formula or cask names, in the order in which Homebrew wants them.
+// The systems and processors that a formula or cask names, in the order in which Homebrew requires them.
 var (
 	systems    = []struct{ os, block string }{{"darwin", "macos"}, {"linux", "linux"}}
 	processors = []struct{ arch, block, symbol string }{{"arm64", "arm", "arm64"}, {"amd64", "intel", "x86_64"}}
@@ -57,7 +57,7 @@ type target struct {
 	Symbol            string // of the processor, as in depends_on arch:
 }
 
-// Guarded tells whether the processor's block is also read by 32-bit machines.
+// Guarded reports whether the processor's block is also read by 32-bit machines.
 func (t target) Guarded() bool { return t.System == "linux" && t.Processor == "arm" }
 
 // Sum is the archive's SHA-256.
@@ -197,14 +197,14 @@ var (
 	dateVersion   = regexp.MustCompile(`\d{4}-\d{2}-\d{2}`)
 )
 
-// versionInURL tells whether Homebrew reads just this version from the URL: writing it again is then an error of brew
+// versionInURL reports whether Homebrew reads just this version from the URL: writing it again is then an error of brew
 // audit. Elsewhere Homebrew's guesses differ between platforms (the 64 of arm64 is one), so the version is written.
 func versionInURL(u, version string) bool {
 	m := gitHubRelease.FindStringSubmatch(u)
 	return m != nil && m[1] == version && !dateVersion.MatchString(u)
 }
 
-// livecheck tells whether the latest release of the repository on GitHub answers if the formula or cask is up to date.
+// livecheck reports whether the latest release of the repository on GitHub answers if the formula or cask is up to date.
 // It does not for a prerelease, which is never the latest release, nor for a versioned formula, which stays behind.
 func livecheck(r format.Recipe, name string, all []target) bool {
 	return r.Version.IsStable() && !strings.Contains(name, "@") && !slices.ContainsFunc(all, func(t target) bool {
@@ -231,7 +231,7 @@ type completion struct {
 	Target string // file name where it is installed
 }
 
-// Renamed tells whether the file is installed under another name than it has.
+// Renamed reports whether the file is installed under another name than it has.
 func (c completion) Renamed() bool { return path.Base(c.Path) != c.Target }
 
 // shells are those that Homebrew has a folder for, and the name that a file has in it for a program.

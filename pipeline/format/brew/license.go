@@ -121,7 +121,7 @@ func (p *licenseParser) single(depth int) (expression, bool) {
 	return e, true
 }
 
-// named tells whether a token is the name of a license.
+// named reports whether a token is the name of a license.
 func named(token string) bool {
 	switch strings.ToUpper(token) {
 	case "", "AND", "OR", "WITH", "NONE", "NOASSERTION":
@@ -136,11 +136,11 @@ func (e expression) equal(o expression) bool {
 	return e.key == o.key && e.id == o.id && e.with == o.with && slices.EqualFunc(e.parts, o.parts, expression.equal)
 }
 
-// plain tells whether the license is no hash in Ruby.
+// plain reports whether the license is not a hash in Ruby.
 func (e expression) plain() bool { return e.key == "" && e.with == "" }
 
 // ruby is the expression as a value in Ruby, on a line that is indented so. One that holds hashes has each part on a
-// line of its own, as brew style wants it.
+// line of its own, as brew style requires.
 func (e expression) ruby(indent string) string {
 	switch {
 	case e.key == "" && strings.EqualFold(e.id, "LicenseRef-public-domain"):

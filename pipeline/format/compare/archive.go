@@ -22,7 +22,7 @@ type opened struct {
 	walk func(visit func(inspect.Entry, io.Reader) error) error
 }
 
-// open reads all headers of an archive. A layer may have what package inspect refuses, because it is no file of a release.
+// open reads all headers of an archive. A layer may have what package inspect refuses, because it is not a file of a release.
 func (c *comparer) open(format string, s Source) (opened, error) {
 	run := func(visit func(inspect.Entry, io.Reader) error) (inspect.Facts, error) {
 		if format == layer {

@@ -321,7 +321,7 @@ func (c *comparer) sections(a, b Source, one, two []section, informed bool) ([]s
 	return once, nil
 }
 
-// uninformed tells whether two sections are the same but for the build information in them.
+// uninformed reports whether two sections are the same but for the build information in them.
 func (c *comparer) uninformed(a, b Source) (same bool, err error) {
 	_, err = c.both(a, b, maxInner, func(a, b []byte) error {
 		a, okA := withoutInfo(a)

@@ -186,7 +186,7 @@ func (c *comparer) add(where []string, format string, args ...any) {
 	c.list = append(c.list, Difference{where, fmt.Sprintf(format, args...)})
 }
 
-// full tells whether nothing more is listed, so that nothing more needs to be looked into.
+// full reports whether nothing more is listed, so that nothing more needs to be looked into.
 func (c *comparer) full() bool { return len(c.list) >= c.max }
 
 // in is a place in another one.
@@ -357,7 +357,7 @@ func (c *comparer) kind(s Source) string {
 	return Text
 }
 
-// printable tells whether b is text: UTF-8 without NUL. Where more follows, the last character may be cut.
+// printable reports whether b is text: UTF-8 without NUL. Where more follows, the last character may be cut.
 func printable(b []byte, more bool) bool {
 	for i := 0; more && i < utf8.UTFMax-1 && len(b) > 0 && !utf8.Valid(b); i++ {
 		b = b[:len(b)-1]
@@ -392,7 +392,7 @@ type span struct {
 
 func (s span) same() bool { return s.count == 0 && s.a == s.b }
 
-// prefix tells whether one is the beginning of the other.
+// prefix reports whether one is the beginning of the other.
 func (s span) prefix() bool { return s.count == 0 && s.a != s.b }
 
 func (c *comparer) span(a, b Source) (span, error) {
@@ -446,7 +446,7 @@ func (c *comparer) spans(a, b io.Reader) (span, error) {
 	}
 }
 
-// zeros tells whether all that was written to it are zeros.
+// zeros reports whether all that was written to it are zeros.
 type zeros bool
 
 func (z *zeros) Write(b []byte) (int, error) {

@@ -25,7 +25,7 @@ func (c *comparer) documents(f file, a, b Source, s span, parse func([]byte) (an
 		x, errA := parse(a)
 		y, errB := parse(b)
 		if errA != nil || errB != nil {
-			if f.format != YAML || (errA == nil) != (errB == nil) { // neither is: templates are no YAML before they are filled in
+			if f.format != YAML || (errA == nil) != (errB == nil) { // neither is: templates are not YAML before they are filled in
 				c.unopened(f, errA, errB)
 			}
 			return nil
@@ -100,7 +100,7 @@ func tooDeep(v any, left int) bool {
 	return false
 }
 
-// bare is a scalar of YAML that is no text. It is not the same as the text with the same letters.
+// bare is a scalar of YAML that is not text. It is not the same as the text with the same letters.
 type bare string
 
 // many are the documents of a file of YAML that has not one.

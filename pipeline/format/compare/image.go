@@ -314,7 +314,7 @@ func (im images) inFront(told, n int) {
 }
 
 // consequences makes the same in two configs what follows from layers that differ: their digests, and what a chart
-// repeats of its Chart.yaml. It tells whether there was something.
+// repeats of its Chart.yaml. It reports whether there was something.
 func (im images) consequences(a, b object, layersA, layersB []any, found []Difference) (any bool) {
 	x, _ := a["rootfs"].(object)
 	y, _ := b["rootfs"].(object)

@@ -178,7 +178,7 @@ func gzipFields(h gzip.Header) map[string]string {
 	return m
 }
 
-// gzip compares two compressed files that are no archives.
+// gzip compares two compressed files that are not archives.
 func (c *comparer) gzip(f file, a, b Source) error {
 	var all [2]opened
 	for i, s := range []Source{a, b} {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// text compares lines. What is no text in both is compared as bytes.
+// text compares lines. What is not text in both is compared as bytes.
 func (c *comparer) text(f file, a, b Source, s span) error {
 	ok, err := c.both(a, b, maxInner, func(x, y []byte) error {
 		if !printable(x, false) || !printable(y, false) {

@@ -81,7 +81,7 @@ func Write(w io.Writer, p format.Package) (err error) {
 	return nil
 }
 
-// files are the files of the package, and those that Debian's policy wants besides.
+// files are the files of the package, and those that Debian's policy requires as well.
 func files(p format.Package, version string) ([]format.File, error) {
 	all, err := payload.Files(p)
 	if err != nil {
@@ -163,7 +163,7 @@ func changelog(p format.Package, version string) []byte {
 	}
 	maintainer := p.Maintainer
 	if !strings.HasSuffix(maintainer, ">") {
-		maintainer += " <>" // the grammar wants an address, though an empty one
+		maintainer += " <>" // the grammar requires an address, though an empty one
 	}
 	fmt.Fprintf(&b, "\n -- %s  %s\n", maintainer, p.Time.UTC().Format(time.RFC1123Z))
 	return b.Bytes()

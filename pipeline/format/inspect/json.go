@@ -222,7 +222,7 @@ func (j *job) spdx() error {
 // payloadType is the type of in-toto statements in an envelope.
 const payloadType = "application/vnd.in-toto+json"
 
-// inToto reads a statement, bare or in a DSSE envelope, and keeps its subjects as entries, whose names are no paths
+// inToto reads a statement, bare or in a DSSE envelope, and keeps its subjects as entries, whose names are not paths
 // (https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md,
 // https://github.com/secure-systems-lab/dsse/blob/master/envelope.md). Signatures are counted and not checked.
 func (j *job) inToto() error {

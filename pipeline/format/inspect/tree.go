@@ -95,7 +95,7 @@ func (t *tree) checkName(name string, typ Type) error {
 	return nil
 }
 
-// place takes a name and the folders that it implies, and refuses one that is taken or lies below what is no folder.
+// place takes a name and the folders that it implies, and refuses one that is taken or lies below what is not a folder.
 func (t *tree) place(name string, typ Type) error {
 	if old, ok := t.seen[name]; ok {
 		if old != 0 || typ != Folder {

@@ -390,7 +390,7 @@ func zipExtra(extra string) (list string, seconds *int32, err error) {
 	return strings.Join(parts, " "), seconds, nil
 }
 
-// dosTime is a time of MS-DOS, taken as UTC (4.4.6). What is out of range is no time.
+// dosTime is a time of MS-DOS, taken as UTC (4.4.6). What is out of range is not a time.
 func dosTime(date, clock uint16) time.Time {
 	y, m, d := int(date>>9)+1980, int(date>>5&15), int(date&31)
 	t := time.Date(y, time.Month(m), d, int(clock>>11), int(clock>>5&63), int(clock&31)*2, 0, time.UTC)

@@ -11,7 +11,7 @@ import (
 // items begin a line that is a point of a list, in Markdown.
 var items = regexp.MustCompile(`^\s*(?:[-*+]|[0-9]{1,3}[.)])\s+`)
 
-// Wrap sets a text anew in lines of at most width characters, as far as its words let it. Paragraphs and points of lists
+// Wrap sets a text again in lines of at most width characters, as far as its words let it. Paragraphs and points of lists
 // begin lines of their own; "" stands between paragraphs.
 func Wrap(text string, width int) []string {
 	var lines []string

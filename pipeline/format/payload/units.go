@@ -13,7 +13,7 @@ import (
 // Units are systemd units that a package installs.
 type Units struct {
 	All []string // names; systemd has to read them
-	// Enabled are those that an administrator can enable: they have an [Install] section, and are no templates.
+	// Enabled are those that an administrator can enable: they have an [Install] section, and are not templates.
 	Enabled []string
 }
 

@@ -4,7 +4,7 @@
 // those of Amazon Linux 2 and CentOS 7.
 //
 // Scripts do what Fedora's macros do: a unit that is new follows the distribution's presets, is not started, and is
-// started anew by an upgrade if it runs (https://docs.fedoraproject.org/en-US/packaging-guidelines/Scriptlets/#_systemd).
+// restarted by an upgrade if it runs (https://docs.fedoraproject.org/en-US/packaging-guidelines/Scriptlets/#_systemd).
 package rpm
 
 import (

@@ -1,7 +1,7 @@
 // Package script renders install.sh, with which a release is installed where there is no package manager.
 //
 // The script is for any POSIX shell and installs one release: that of which it is a file. Where the archives are and
-// what their SHA-256 is stands in it, so whoever has the script needs to trust neither the server nor the way to it.
+// what their SHA-256 is stands in it, so those who have the script need to trust neither the server nor the way to it.
 // Signatures of the project are checked on top of that where the machine has what it takes.
 package script
 
@@ -69,7 +69,7 @@ var notVariable = regexp.MustCompile(`[^A-Z0-9]+`)
 // Linux, amd64 for arm64 on macOS. Windows is left to its package managers: there the script names them.
 //
 // The names of the variables that the script reads, such as KIT_INSTALL_DIR, begin with the name in capitals, with _ for
-// what is no letter or digit.
+// what is not a letter or digit.
 func Install(r format.Recipe) ([]byte, error) {
 	d := data{
 		Name: r.Name, Title: oneLine(cmp.Or(r.Title, r.Name)), Version: r.Version.String(), Signatures: r.Signatures,

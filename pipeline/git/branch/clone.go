@@ -1,6 +1,6 @@
 // Package branch works on a branch of a git repository elsewhere as on a thing that only grows: what is added goes on top of what
 // is there by then, in one commit that is pushed and never forced, so that of two writers at once neither loses what the other
-// wrote. A Clone has the steps, for whoever decides by itself when to go on; a Log has them in order, and holds the branch to
+// wrote. A Clone has the steps, for callers that decide themselves when to go on; a Log has them in order, and holds the branch to
 // its history.
 package branch
 
@@ -195,7 +195,7 @@ func (c *Clone) Commit(ctx context.Context, change Change) (string, error) {
 	return g.ID(ctx, strings.NewReader(change.Message+"\n"), args...)
 }
 
-// onlyAdds tells why a tree has another difference to the branch than the files: one of them is in the place of a
+// onlyAdds says why a tree has another difference to the branch than the files: one of them is in the place of a
 // folder, or below what is a file, and git makes room.
 func (c *Clone) onlyAdds(ctx context.Context, tree string, files map[string][]byte) error {
 	if c.head == "" {

@@ -11,7 +11,7 @@ import (
 // ErrHeld says that somebody else has held the lock for as long as was to be waited.
 var ErrHeld = errors.New("another process has held it")
 
-// Lock waits until nobody else holds the file, and keeps others waiting until unlock is called. The file is made, and stays. Where
+// Lock waits until no one else holds the file, and keeps others waiting until unlock is called. The file is made, and stays. Where
 // patience is over it is an ErrHeld; 0 waits as long as ctx does.
 func Lock(ctx context.Context, name string, patience time.Duration) (unlock func() error, err error) {
 	deadline := time.Now().Add(patience)

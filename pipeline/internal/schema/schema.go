@@ -54,7 +54,7 @@ func (f Format) Decode(b []byte, v any, unknown *canonjson.Unknown) error {
 	return f.Check(h, *unknown)
 }
 
-// Check tells why a document is not one that this version reads.
+// Check says why a document is not one that this version reads.
 func (f Format) Check(h Head, unknown canonjson.Unknown) error {
 	name, _, _ := strings.Cut(f.Schema, "/")
 	switch {

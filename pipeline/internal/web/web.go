@@ -1,4 +1,4 @@
-// Package web says which addresses a secret may be sent to, and a program be taken from: those where nobody on the way
+// Package web says which addresses a secret may be sent to, and a program be taken from: those where no one on the way
 // can read or change what goes by.
 package web
 

@@ -178,7 +178,7 @@ func (d *decoder) report(n *yaml.Node, format string, args ...any) {
 	d.add(position{n.Line, n.Column}, format, args...)
 }
 
-// spend tells whether there is room for one more value with its key, which each cost memory and time.
+// spend reports whether there is room for one more value with its key, which each cost memory and time.
 func (d *decoder) spend(n *yaml.Node, key string) bool {
 	if d.cost > maxCost || d.full() {
 		return false
@@ -314,7 +314,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, key string) {
 	}
 }
 
-// mapping calls each for every key of n, reporting what is no mapping and what is named twice. It tells whether n is
+// mapping calls each for every key of n, reporting what is not a mapping and what is named twice. It reports whether n is
 // a mapping.
 func (d *decoder) mapping(n *yaml.Node, key string, each func(name, val *yaml.Node)) bool {
 	if n.Kind != yaml.MappingNode {
@@ -366,7 +366,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// unprintable tells whether a terminal would obey the character instead of showing it. Lines may break.
+// unprintable reports whether a terminal would obey the character instead of showing it. Lines may break.
 func unprintable(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
 
 // enum reports a value, or an item of a list, that is not one of the allowed ones.

@@ -7,7 +7,7 @@ import (
 )
 
 // enableEscapes makes the console obey escape sequences
-// (https://learn.microsoft.com/windows/console/setconsolemode) and tells whether it does.
+// (https://learn.microsoft.com/windows/console/setconsolemode) and reports whether it does.
 func enableEscapes(f *os.File) bool {
 	h := windows.Handle(f.Fd())
 	var mode uint32

@@ -99,7 +99,7 @@ func (g *GitHub) Event(e Event) {
 	}
 }
 
-// busy tells whether a step of the open group runs, so that more of its lines are to come.
+// busy reports whether a step of the open group runs, so that more of its lines are to come.
 func (g *GitHub) busy() bool {
 	return slices.ContainsFunc(g.board.running, func(a active) bool { return a.group == g.open })
 }
@@ -267,7 +267,7 @@ func escapeProperty(s string) string {
 	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C").Replace(s)
 }
 
-// inert makes a line of ours that holds outside text one that is no command: the runner obeys "::" at the beginning of
+// inert makes a line of ours that holds outside text one that is not a command: the runner obeys "::" at the beginning of
 // a line and, in its older form, "##[" anywhere in it.
 func inert(line string) string {
 	line = strings.ReplaceAll(line, "##[", "##\u200b[")

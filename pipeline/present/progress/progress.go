@@ -42,7 +42,7 @@ func (s State) String() string {
 	return states[s]
 }
 
-// ended tells whether s is the end of a step.
+// ended reports whether s is the end of a step.
 func (s State) ended() bool { return s >= Done && s <= Skipped }
 
 // Event is something that happened to a step.
@@ -161,7 +161,7 @@ func Open(f *os.File, env func(string) string, choice string, interrupted <-chan
 	return NewPlain(o), nil
 }
 
-// speaksUTF8 tells whether the terminal shows more than ASCII. The locale decides by the order of POSIX
+// speaksUTF8 reports whether the terminal shows more than ASCII. The locale decides by the order of POSIX
 // (https://pubs.opengroup.org/onlinepubs/9799919799/basedefs/V1_chap08.html#tag_08_02); where none is set, as in most
 // containers, the terminal outside of it is almost certainly a modern one.
 func speaksUTF8(env func(string) string) bool {

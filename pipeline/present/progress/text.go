@@ -108,7 +108,7 @@ func isFormat(r rune) bool {
 	return r == 0x61c || r == 0x200e || r == 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff
 }
 
-// isColor tells whether the parameters of SGR (ECMA-48, 8.3.117) are ones to let through: all but concealment.
+// isColor reports whether the parameters of SGR (ECMA-48, 8.3.117) are ones to let through: all but concealment.
 func isColor(params string) bool {
 	if strings.Trim(params, "0123456789;:") != "" || len(params) > 64 {
 		return false

@@ -1,7 +1,7 @@
 // Package announce tells people of a release once everything of it is public: in Slack, in Discord, or wherever a
 // webhook takes JSON.
 //
-// No remote tells whether something was posted, so the journal does: it is noted before a message goes out, and again
+// No remote reports whether something was posted, so the journal does: it is noted before a message goes out, and again
 // when it was taken. Between the two lies a run that saw no answer. Nothing is sent after one, since a lost
 // announcement is better than two.
 //
@@ -181,7 +181,7 @@ func (d *Destination) note(value, why string) error {
 	return d.o.Facts.SetFact(d.fact, value)
 }
 
-// Look tells whether the announcement was made, going by the journal.
+// Look reports whether the announcement was made, going by the journal.
 func (d *Destination) Look(ctx context.Context, _ publish.Depth) ([]publish.Item, error) {
 	u, err := target(d.o.URL())
 	if err != nil {
@@ -272,7 +272,7 @@ func (d *Destination) request(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// send makes the request. Beside an error it tells whether the message may have arrived all the same.
+// send makes the request. Beside an error it reports whether the message may have arrived all the same.
 func (d *Destination) send(req *http.Request) (bool, error) {
 	res, err := d.o.Transport.Client().Do(req)
 	if err != nil {

@@ -86,7 +86,7 @@ func head(name string) (string, error) {
 	return string(b), err
 }
 
-// paragraph is the first one of Markdown that is no heading, as text for people: bounded, with bullets for lists, and
+// paragraph is the first one of Markdown that is not a heading, as text for people: bounded, with bullets for lists, and
 // without what turns text around or hides some of it.
 func paragraph(markdown string) string {
 	clean := strings.Map(func(r rune) rune {

@@ -2,7 +2,7 @@
 // it has the files of a folder of releases; see package folder.
 //
 // Everything is put on the condition that nothing has its key yet, so that not even two who publish at once replace what
-// the other has put. What names all the rest, release.json last, is put when the rest is there: nobody finds a release
+// the other has put. What names all the rest, release.json last, is put when the rest is there: no one finds a release
 // that is not whole.
 package bucket
 
@@ -306,7 +306,7 @@ func (d *Destination) compare(ctx context.Context, f artifact.File, o object, de
 	return nil
 }
 
-// knows tells whether an object with the entity tag was found to have the right bytes: it has another one when it has
+// knows reports whether an object with the entity tag was found to have the right bytes: it has another one when it has
 // others.
 func (d *Destination) knows(f artifact.File, etag string) bool {
 	d.mu.Lock()
@@ -484,7 +484,7 @@ func (d *Destination) put(ctx context.Context, f artifact.File) error {
 	case sum != "":
 		return d.taken(f, "it is "+string(sum)+" and not "+string(f.Digest))
 	}
-	return fault.New(fault.Transient, err) // two at once, of whom neither may have won
+	return fault.New(fault.Transient, err) // two at once, and perhaps neither has won
 }
 
 // mediaType is what a file is served as.
@@ -552,7 +552,7 @@ var passing = []string{
 	"RequestTimeout", "IncompleteBody", "RequestTimeTooSkewed", "OperationAborted", "SlowDown", "InternalError", "ServiceUnavailable",
 }
 
-// maxAnswer bounds answers that are no objects, in bytes: a list of a thousand keys of the longest kind has less.
+// maxAnswer bounds answers that are not objects, in bytes: a list of a thousand keys of the longest kind has less.
 const maxAnswer = 8 << 20
 
 type wholeKey struct{}

@@ -32,7 +32,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
 
-// Push is how a push is told of: as a request with this method, to the URL of the git repository.
+// Push is how a push is reported: as a request with this method, to the URL of the git repository.
 const Push = "GIT PUSH"
 
 // rounds is how often the merge is made again because somebody else was faster.
@@ -62,7 +62,7 @@ type Options struct {
 
 	Destination string             // its name in the journal
 	Recorder    wire.Recorder      // has each push before it goes; nil keeps nothing
-	DryRun      func(wire.Request) // is told of each push instead of its being made
+	DryRun      func(wire.Request) // is called with each push, which is then not made
 }
 
 // packaged is a chart of the release.

@@ -123,7 +123,7 @@ func malformed(format string, args ...any) error {
 	return fault.Errorf(fault.Usage, "%s is not an index of a chart repository that can be added to: %w; repair it first", indexFile, why)
 }
 
-// plain tells why a node is not a mapping that has each key once, written out, with the named ones as plain values.
+// plain says why a node is not a mapping that has each key once, written out, with the named ones as plain values.
 func plain(n *yaml.Node, values ...string) error {
 	if n.Kind != yaml.MappingNode {
 		return malformed("line %d: it is not a mapping", n.Line)
@@ -200,7 +200,7 @@ func (x index) digests(name, version string) []string {
 	return out
 }
 
-// highest tells whether no stable version of a chart in the index is above the version.
+// highest reports whether no stable version of a chart in the index is above the version.
 func (x index) highest(name string, v *semver.Version) bool {
 	list := child(child(x.root, "entries"), name)
 	if list == nil {

@@ -1,14 +1,14 @@
 // Package folder carries a release to a folder of releases, for those who host their own: what `slipway serve`, or any
 // other server of files, shows.
 //
-// A release is copied under a hidden name and renamed when it is whole, so nobody ever sees half of one. Copies are kept
+// A release is copied under a hidden name and renamed when it is whole, so half of one is never seen. Copies are kept
 // where a run ends early, and the next one goes on from them.
 //
 // Two may publish the same release at once: what they copy has a hidden name that its digests give it, each file of it
 // appears whole, and only one of the two renames succeeds. The other finds that everything is there.
 //
 // A release may be signed after it was published. Signatures are then added to its folder, each at once and the one of
-// release.json last. One that is there is never replaced: whoever has it has verified it.
+// release.json last. One that is there is never replaced: its readers have verified it.
 package folder
 
 import (
@@ -49,8 +49,8 @@ type Options struct {
 	Destination string // its name in the journal
 
 	Recorder wire.Recorder      // nil keeps nothing
-	DryRun   func(wire.Request) // is told of each change instead of its being made
-	Sent     func(n int64)      // is told of bytes as they are copied; nil tells nobody
+	DryRun   func(wire.Request) // is called with each change, which is then not made
+	Sent     func(n int64)      // is called with the number of bytes as they are copied; may be nil
 }
 
 // Destination is a folder of releases.
@@ -234,7 +234,7 @@ func (d *Destination) keep(s *survey) {
 	}
 }
 
-// folder tells why the name is not one of a folder.
+// folder says why the name is not one of a folder.
 func (d *Destination) folder(root *os.Root, name string) error {
 	info, err := root.Lstat(name)
 	if err == nil && !info.IsDir() {

@@ -136,7 +136,7 @@ type asset struct {
 	Digest string `json:"digest"` // "" where the server tells none
 }
 
-// finished tells whether all bytes arrived. An upload that broke off leaves an asset in the state starter.
+// finished reports whether all bytes arrived. An upload that broke off leaves an asset in the state starter.
 func (a asset) finished() bool { return a.State == "uploaded" }
 
 // assets are those of a release. The release itself tells of some of them.

@@ -235,7 +235,7 @@ func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.
 	return items, nil
 }
 
-// may tells why the token cannot write.
+// may says why the token cannot write.
 func (d *Destination) may(ctx context.Context, r github.Repository) error {
 	if r.Archived {
 		return fault.Errorf(fault.Policy, "%s is archived, so nothing is released there any more", d.client.repo)
@@ -479,7 +479,7 @@ func (d *Destination) lacks(v *view) string {
 	return ""
 }
 
-// whole tells why the draft is not to be made public.
+// whole says why the draft is not to be made public.
 func (d *Destination) whole(ctx context.Context, v *view) error {
 	if v.release == nil {
 		return fault.Errorf(fault.Transient, "there is no draft of %s any more; the same command makes it again", d.o.Release.Manifest.Tag)

@@ -71,7 +71,7 @@ func room(release artifact.Digest) int { return maxBody - characters(head(releas
 
 func head(release artifact.Digest) string { return marker(release) + "\n\n" }
 
-// notesAreLong tells whether the page of the release cannot show all notes.
+// notesAreLong reports whether the page of the release cannot show all notes.
 func notesAreLong(rel publish.Release) (bool, error) {
 	notes, err := notesOf(rel)
 	return characters(notes) > room(rel.Digest), err

@@ -90,12 +90,12 @@ func parse(b []byte) (entry, error) {
 	return e, nil
 }
 
-// inProperties tells whether the last element of the path is a property of the package.
+// inProperties reports whether the last element of the path is a property of the package.
 func inProperties(path []xml.Name) bool {
 	return len(path) >= 3 && path[len(path)-2] == xml.Name{Space: properties, Local: "properties"}
 }
 
-// is tells whether the entry is about the bytes of the package, and whether it lets that be known at all.
+// is reports whether the entry is about the bytes of the package, and whether it lets that be known at all.
 func (e *entry) is(p *pkg) (same, known bool) {
 	sum, err := base64.StdEncoding.DecodeString(e.hash)
 	if err != nil {

@@ -84,7 +84,7 @@ type pkg struct {
 func (p *pkg) String() string { return p.id + " " + p.version }
 
 // New reads from the release what goes to the feed. A package that is not what the manifest says is a Mismatch, a source
-// that is no URL or no https is Usage.
+// that is not a URL, or not https, is Usage.
 func New(o Options) (*Destination, error) {
 	source, err := root("source", cmp.Or(o.Source, Community))
 	if err != nil {
@@ -155,7 +155,7 @@ func open(rel publish.Release, r manifest.Recipe) (pkg, error) {
 	return p, nil
 }
 
-// plain tells whether a word is one in a URL and in a query of OData.
+// plain reports whether a word is one in a URL and in a query of OData.
 func plain(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == "" && strings.Trim(s, ".") != ""
 }

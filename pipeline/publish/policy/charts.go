@@ -54,7 +54,7 @@ func parseReference(ref string) (reference, error) {
 // unreleased are the prereleases that nobody releases: what the build of a branch is called.
 var unreleased = []string{"snapshot", "dev"}
 
-// checkTag tells why a tag is not that of a release. In a tag _ stands for +.
+// checkTag says why a tag is not that of a release. In a tag _ stands for +.
 func checkTag(tag string) error {
 	v, err := version.Parse(strings.Replace(tag, "_", "+", 1))
 	if err != nil {

@@ -50,7 +50,7 @@ func (o Options) ci(ctx context.Context) Finding {
 	return f
 }
 
-// names tells whether a tag is that of the version, behind the project's prefix for tags if it has one.
+// names reports whether a tag is that of the version, behind the project's prefix for tags if it has one.
 func names(tag, version string) bool {
 	prefix, ok := strings.CutSuffix(tag, version)
 	if !ok {
@@ -104,7 +104,7 @@ func (o Options) identity(ctx context.Context, raw string) Finding {
 	return o.workflow(signed)
 }
 
-// invalid tells why a token that the issuer signed does not count.
+// invalid says why a token that the issuer signed does not count.
 func (o Options) invalid(said claims, err error) Finding {
 	now := o.Now().UTC()
 	expired, isExpired := errors.AsType[*oidc.TokenExpiredError](err)

@@ -99,7 +99,7 @@ func (r rule) unknown(err error) Finding {
 
 // Registry knows which images there are.
 type Registry interface {
-	// Has tells whether the registry that the reference names has it. An error says that the registry could not tell.
+	// Has reports whether the registry that the reference names has it. An error says that the registry could not tell.
 	Has(ctx context.Context, reference string) (bool, error)
 }
 
@@ -171,7 +171,7 @@ func Check(ctx context.Context, o Options) ([]Finding, error) {
 	return findings, errors.Join(errs...)
 }
 
-// Local tells whether every destination is this machine: a folder (an absolute path, one that begins with ./ or ../, or
+// Local reports whether every destination is this machine: a folder (an absolute path, one that begins with ./ or ../, or
 // a file URL) or a host on loopback. No destination at all is not.
 func Local(destinations []string) bool {
 	return len(destinations) > 0 && !slices.ContainsFunc(destinations, func(d string) bool { return !local(d) })
@@ -217,7 +217,7 @@ var moving = []string{
 	"rolling", "canary", "dev", "devel", "develop", "development", "unstable", "testing", "stable", "next", "lts",
 }
 
-// isMoving tells whether a tag follows a branch: one of its words says so, and no word is the number or the date of what
+// isMoving reports whether a tag follows a branch: one of its words says so, and no word is the number or the date of what
 // it stands for. So stable-slim moves, and stable-20260101-slim does not. Release lines such as 3.22 pass, as do names of
 // a variety such as nonroot: the digest beside them says which of the line it is.
 func isMoving(tag string) bool {

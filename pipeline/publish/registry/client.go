@@ -139,7 +139,7 @@ func (c *client) manifest(ctx context.Context, repo, reference string) ([]byte, 
 	return wire.ReadAll(res, maxManifest)
 }
 
-// hasBlob tells whether the repository has the blob.
+// hasBlob reports whether the repository has the blob.
 func (c *client) hasBlob(ctx context.Context, repo string, d artifact.Digest) (bool, error) {
 	res, err := c.found(ctx, http.MethodHead, c.url("%s/blobs/%s", repo, d))
 	if err != nil || res == nil {
@@ -149,7 +149,7 @@ func (c *client) hasBlob(ctx context.Context, repo string, d artifact.Digest) (b
 	return true, nil
 }
 
-// readBlob tells whether the repository gives the bytes of the blob.
+// readBlob reports whether the repository gives the bytes of the blob.
 func (c *client) readBlob(ctx context.Context, repo string, want content) (bool, error) {
 	res, err := c.found(ctx, http.MethodGet, c.url("%s/blobs/%s", repo, want.Digest))
 	if err != nil || res == nil {

@@ -2,7 +2,7 @@
 // next, and the names that move last of all.
 //
 // A blob is sent once to a registry, however many repositories want it: the others mount it from the first. What signs
-// and describes an image is there before the image has a name, so that nobody pulls by name what cannot be verified yet.
+// and describes an image is there before the image has a name, so that what is pulled by name can always be verified.
 package registry
 
 import (
@@ -269,7 +269,7 @@ func (d *Destination) stateOf(ctx context.Context, c *client, r repository, refe
 	return nil
 }
 
-// floats tells whether the release may have a name that moves.
+// floats reports whether the release may have a name that moves.
 func (d *Destination) floats(ctx context.Context, c *client, r repository, t tag, names []string, it *publish.Item) error {
 	if err := d.stateOf(ctx, c, r, t.Name, it); err != nil {
 		return err

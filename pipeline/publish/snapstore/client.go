@@ -80,12 +80,12 @@ func (r *revision) hash() (string, bool) {
 	return "", false
 }
 
-// rejected tells whether the store's review refused the revision.
+// rejected reports whether the store's review refused the revision.
 func (r *revision) rejected() bool {
 	return slices.Contains([]string{"AutomaticallyRejected", "Rejected"}, r.Status)
 }
 
-// inReview tells whether the store's review is not done with the revision.
+// inReview reports whether the store's review is not done with the revision.
 func (r *revision) inReview() bool {
 	return slices.Contains([]string{"ManualReviewPending", "NeedsInformation", "ReviewInProgress", "ReviewQueued"}, r.Status)
 }
@@ -236,7 +236,7 @@ func (d *Destination) push(ctx context.Context, s *snap, upload string) (string,
 	return answer.Status, nil
 }
 
-// wait returns when the store has looked through an upload. It tells whether the store had the bytes before; what its
+// wait returns when the store has looked through an upload. It reports whether the store had the bytes before; what its
 // review says against them is Policy.
 func (d *Destination) wait(ctx context.Context, at string) (taken bool, err error) {
 	var waited time.Duration
@@ -385,7 +385,7 @@ func (d *Destination) credentials() string {
 	return d.o.Credentials()
 }
 
-// stale tells whether a 401 is about a discharge that the login host renews.
+// stale reports whether a 401 is about a discharge that the login host renews.
 func stale(answer []byte) bool {
 	type problem struct {
 		Code string `json:"code"`

@@ -1,4 +1,4 @@
-// Package snapstore carries snaps to the Snap Store: each one becomes a revision, which nobody gets, and then the
+// Package snapstore carries snaps to the Snap Store: each one becomes a revision, which is not served yet, and then the
 // revisions are released to channels, which people follow.
 //
 // The store numbers what it is sent and takes the bytes of a snap once. It works through what it was sent when it comes
@@ -150,7 +150,7 @@ func packages(m manifest.Release) []manifest.Package {
 	return out
 }
 
-// standard is the channel of a version where nobody names one.
+// standard is the channel of a version if none is named.
 func standard(v version.Version) string {
 	switch {
 	case v.IsSnapshot():
@@ -170,7 +170,7 @@ func full(channel string) string {
 	return channel
 }
 
-// trusted tells whether bytes may be asked for at the URL.
+// trusted reports whether bytes may be asked for at the URL.
 func trusted(u *url.URL) bool {
 	return u.User == nil && web.Private(u)
 }
@@ -268,7 +268,7 @@ func (v *view) released(s *snap, channel string, mine version.Version) publish.I
 	return it
 }
 
-// ahead tells whether what a channel has is newer. Of a version that is no SemVer the number of the revision tells.
+// ahead reports whether what a channel has is newer. Of a version that is not SemVer the number of the revision tells.
 func ahead(held revision, ours *revision, mine version.Version) bool {
 	if v, err := version.Parse(held.Version); err == nil {
 		return v.Compare(mine) > 0
@@ -349,7 +349,7 @@ func (d *Destination) views(ctx context.Context) (map[string]*view, error) {
 	return all, nil
 }
 
-// Stage uploads what is no revision yet, one after the other, so that the numbers have the order of the manifest.
+// Stage uploads what is not a revision yet, one after the other, so that the numbers have the order of the manifest.
 func (d *Destination) Stage(ctx context.Context) error {
 	views, err := d.views(ctx)
 	if err != nil {

@@ -36,7 +36,7 @@ func newClient(t *wire.Transport, api string) (client, error) {
 
 var objectID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
-// validBranch tells whether git and a URL take the name of a branch (https://git-scm.com/docs/git-check-ref-format).
+// validBranch reports whether git and a URL take the name of a branch (https://git-scm.com/docs/git-check-ref-format).
 func validBranch(s string) bool {
 	if s == "" || len(s) > 240 || s == "@" || strings.HasPrefix(s, "-") || strings.Contains(s, "..") || strings.Contains(s, "@{") ||
 		strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || unicode.IsControl(r) || strings.ContainsRune(`~^:?*[\`, r) }) {
@@ -193,7 +193,7 @@ type found struct {
 	Committer person   `json:"committer"`
 }
 
-// like tells whether a commit is the other one on whatever parent.
+// like reports whether a commit is the other one on whatever parent.
 func (f found) like(c commit) bool {
 	return strings.TrimSpace(f.Message) == strings.TrimSpace(c.Message) && f.Author == c.Author && f.Committer == c.Committer && len(f.Parents) == 1
 }

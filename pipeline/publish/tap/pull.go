@@ -15,7 +15,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
-// forks tells whether the pull request goes from one repository to another.
+// forks reports whether the pull request goes from one repository to another.
 func (d *Destination) forks() bool { return !d.repo.Is(d.upstream.String()) }
 
 // forkOf is the repository that the pull request goes to.

@@ -1,7 +1,7 @@
 // Package tap carries recipes into a git repository on GitHub that a package manager reads: formulae and casks into a
 // Homebrew tap, manifests into a Scoop bucket or a fork of winget's repository.
 //
-// It needs no git. All files of a release are one commit, made of objects that nobody sees until the branch is moved to
+// It needs no git. All files of a release are one commit, made of objects that are not visible until the branch is moved to
 // it, or until a branch of its own is created at it for a pull request (https://docs.github.com/rest/git). The commit
 // depends on its parent and on the release alone. So nothing is staged, and a branch that moved meanwhile is looked at
 // again and never forced.
@@ -53,7 +53,7 @@ type Options struct {
 	Transport *wire.Transport // shows the token to the host of API; its Simulate is this package's
 	API       string          // root of the API; "" is https://api.github.com
 	Kind      Kind
-	// Package leaves out all recipes but those of one name; "" leaves out none. Of several packages winget wants each in a
+	// Package leaves out all recipes but those of one name; "" leaves out none. Of several packages winget requires each in a
 	// pull request of its own.
 	Package string
 	// Owner and Repo are the repository that is written to: the tap, the bucket or the fork.

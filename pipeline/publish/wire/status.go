@@ -15,7 +15,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
-// maxMessage bounds what is told of an answer, in bytes.
+// maxMessage bounds what is quoted from an answer, in bytes.
 const maxMessage = 512
 
 // StatusError is an answer with another status than the ones that were hoped for.

@@ -3,7 +3,7 @@
 //
 // What may be repeated is decided by what a repetition can do. A read, a PUT and a DELETE end in the same state however
 // often they are made. A POST or a PATCH whose answer was lost may have been obeyed: it is made again only when it
-// certainly never was, and otherwise whoever made it looks at the remote before it goes on.
+// certainly never was, and otherwise its caller looks at the remote before it goes on.
 package wire
 
 import (
@@ -76,7 +76,7 @@ type Options struct {
 	DryRun   func(Request)
 	Simulate func(*http.Request) *http.Response
 
-	// Sent is told of bytes of bodies as they leave.
+	// Sent is called with the number of bytes of bodies as they leave.
 	Sent func(n int64)
 
 	Attempts int                                              // of one request; 0 is 5
@@ -136,7 +136,7 @@ func (t *Transport) Client() *http.Client {
 	}
 }
 
-// DryRun tells whether nothing is changed.
+// DryRun reports whether nothing is changed.
 func (t *Transport) DryRun() bool { return t.o.DryRun != nil }
 
 // Requests is the number of requests that were made, repetitions included.
@@ -162,7 +162,7 @@ func Reading(ctx context.Context) context.Context { return context.WithValue(ctx
 
 type repeatedKey struct{}
 
-// repeated tells whether an answer is that to a repetition of what was perhaps obeyed.
+// repeated reports whether an answer is that to a repetition of what was perhaps obeyed.
 func repeated(ctx context.Context) bool {
 	marked, _ := ctx.Value(repeatedKey{}).(bool)
 	return marked
@@ -174,7 +174,7 @@ type repeatKey struct{}
 // whatever their method: a session for an upload that nothing is sent to does nothing.
 func Repeating(ctx context.Context) context.Context { return context.WithValue(ctx, repeatKey{}, true) }
 
-// reads tells whether the request changes nothing.
+// reads reports whether the request changes nothing.
 func reads(req *http.Request) bool {
 	switch req.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, "":
@@ -184,7 +184,7 @@ func reads(req *http.Request) bool {
 	return marked
 }
 
-// repeatable tells whether a second time ends in the same state as the first.
+// repeatable reports whether a second time ends in the same state as the first.
 func repeatable(req *http.Request) bool {
 	marked, _ := req.Context().Value(repeatKey{}).(bool)
 	return marked || reads(req) || req.Method == http.MethodPut || req.Method == http.MethodDelete
@@ -220,7 +220,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// rewindable tells whether the body can be sent a second time.
+// rewindable reports whether the body can be sent a second time.
 func rewindable(req *http.Request) bool {
 	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 }
@@ -332,7 +332,7 @@ func (m *metered) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// again tells whether to make the request again, and after which time; 0 is for the backoff to say.
+// again reports whether to make the request again, and after which time; 0 is for the backoff to say.
 func (t *Transport) again(req *http.Request, res *http.Response, err error) (time.Duration, bool) {
 	if err != nil {
 		var dial *net.OpError

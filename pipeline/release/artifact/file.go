@@ -55,7 +55,7 @@ const (
 	maxPart = 255
 )
 
-// CheckPath tells why a slash-separated path may not name a file of a release or of an archive in one: it must be
+// CheckPath says why a slash-separated path may not name a file of a release or of an archive in one: it must be
 // relative and clean, stay below its root, and be a legal name on every system that a release is unpacked on.
 func CheckPath(p string) error {
 	clean := path.Clean(p)
@@ -91,7 +91,7 @@ func CheckPath(p string) error {
 	return nil
 }
 
-// forbidden tells whether a system refuses the character in a file name, or a terminal obeys it.
+// forbidden reports whether a system refuses the character in a file name, or a terminal obeys it.
 func forbidden(r rune) bool {
 	return unicode.IsControl(r) || strings.ContainsRune(`<>:"|?*`, r)
 }

@@ -1,8 +1,8 @@
 // Package fault gives an error the exit code that the command line ends with.
 //
 // The codes are part of the product's contract: a script that runs the pipeline branches on them, so a code never
-// changes its meaning. Whoever knows what an error means classifies it; where it reaches the command line without a code,
-// that nobody did is a bug in Slipway.
+// changes its meaning. The code that knows what an error means classifies it; an error that reaches the
+// command line without a code is a bug in Slipway.
 package fault
 
 import (

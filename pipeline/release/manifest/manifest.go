@@ -56,7 +56,7 @@ type Release struct {
 	Tree       string          `json:"tree"`
 	Time       time.Time       `json:"time"` // the commit's
 	Plan       artifact.Digest `json:"plan"` // of the canonical plan
-	// Unpublishable says why nobody may publish or accept this release; empty for one that may be.
+	// Unpublishable says why this release must not be published or accepted; empty for one that may be.
 	Unpublishable []string        `json:"unpublishable,omitempty"`
 	Inputs        []Input         `json:"inputs"`
 	Binaries      []Binary        `json:"binaries"`
@@ -153,7 +153,7 @@ type SBOM struct {
 	Path     string            `json:"path"`
 }
 
-// Signing says who is to sign the release. Signatures are no part of what is compared: each holder of the key makes
+// Signing says who is to sign the release. Signatures are not part of what is compared: each holder of the key makes
 // others, at another time. Their files are named by package signature.
 type Signing struct {
 	Key      artifact.Digest `json:"key,omitempty"` // of the public key's DER (SubjectPublicKeyInfo)

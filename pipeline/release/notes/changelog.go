@@ -145,7 +145,7 @@ func findSection(o Options) (changelogSection, bool) {
 	return changelogSection{}, false
 }
 
-// cutSection is what stands below the first heading of that name, up to the next heading that is no lower or names
+// cutSection is what stands below the first heading of that name, up to the next heading that is not lower or names
 // another version. Projects that head patches lower than minor versions have the latter.
 func cutSection(lines []line, name string, o Options) []line {
 	start := slices.IndexFunc(lines, func(l line) bool { return l.level > 0 && o.names(l.title) == name })

@@ -396,7 +396,7 @@ func maintained(counts map[string]int) string {
 }
 
 // authors are the names of those who wrote the commits, alone or with others, sorted, each once. Merging is not
-// writing, and programs, whose names end in [bot], are no authors.
+// writing, and programs, whose names end in [bot], are not authors.
 func authors(commits []Commit) []string {
 	seen := map[string]bool{}
 	add := func(name string) {

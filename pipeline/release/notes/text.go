@@ -34,7 +34,7 @@ func clean(s string, limit int) string {
 			b.WriteByte(' ')
 			space = false
 		}
-		b.WriteRune(r) // U+FFFD for a byte that is no UTF-8
+		b.WriteRune(r) // U+FFFD for a byte that is not UTF-8
 	}
 	out := b.String()
 	if utf8.RuneCountInString(out) <= limit {

@@ -361,7 +361,7 @@ func (d Document) check() error {
 	return nil
 }
 
-// isObjectName tells whether s names a git object, in SHA-1 or SHA-256.
+// isObjectName reports whether s names a git object, in SHA-1 or SHA-256.
 func isObjectName(s string) bool {
 	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
 }
@@ -391,7 +391,7 @@ func WithMetadata(statement []byte, m Metadata) ([]byte, error) {
 	return canonjson.Indent(d)
 }
 
-// Equal tells why a signed statement is not the unsigned one with the metadata of a run; nil means that it is.
+// Equal says why a signed statement is not the unsigned one with the metadata of a run; nil means that it is.
 func Equal(signed, unsigned []byte) error {
 	s, err := Parse(signed)
 	if err != nil {

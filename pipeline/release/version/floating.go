@@ -24,7 +24,7 @@ func Moves(v Version, released []Version, distro string, isDefault bool) []strin
 	})
 }
 
-// scope tells whether a released version belongs to what a floating name speaks of.
+// scope reports whether a released version belongs to what a floating name speaks of.
 type scope func(Version) bool
 
 func floating(v Version, distro string, isDefault bool, moves func(scope) bool) []string {

@@ -61,7 +61,7 @@ type NextOptions struct {
 //
 // A candidate comes first: 1.3.0-rc.1 before 1.3.0. While a series is open, that is while the highest version is a
 // prerelease above the highest stable one, the next candidate is the next of the series (rc.2 after rc.1) and the
-// release is what the series announces, unless commits ask for more than the series gives: then a series begins anew. The
+// release is what the series announces, unless commits ask for more than the series gives: then a new series begins. The
 // commit that carries the highest candidate is promoted as it is. Snapshots open no series.
 func Next(released []Version, commits []Commit, o NextOptions) Proposal {
 	stable := highestStable(released)

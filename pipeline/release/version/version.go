@@ -21,7 +21,7 @@ import (
 const MaxLen = 128
 
 // Version is an immutable semantic version. Versions are equal under == when their strings are equal. The zero value
-// is no version: IsZero tells it, its String is empty, and it does not marshal.
+// is not a version: IsZero tells it, its String is empty, and it does not marshal.
 type Version struct{ v semver.Version }
 
 // Parse reads a version in the strict form of SemVer 2.0.0, optionally with a leading v. Numbers, those in the

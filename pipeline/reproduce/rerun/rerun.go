@@ -51,7 +51,7 @@ type Options struct {
 	// flag -overlay of the Go command, "" for none. Nil is none.
 	Overlay func(goroot string) (file string, err error)
 	Log     io.Writer    // gets what the build says
-	Step    func(string) // is told of what is done now
+	Step    func(string) // is called with what is done now
 }
 
 // Place is where and how a pipeline runs.
@@ -360,7 +360,7 @@ func (o Options) env(ctx context.Context, goCommand string) ([]string, error) {
 		goCache = o.Place.GoCache
 	}
 	if o.Place.Modules != "" {
-		// What was downloaded before need not be downloaded again: it is unpacked anew and held to go.sum.
+		// What was downloaded before need not be downloaded again: it is unpacked again and checked against go.sum.
 		modules = o.Place.Modules
 		settings["GOPROXY"] = fileURL(filepath.Join(settings["GOMODCACHE"], "cache", "download")) + "," + settings["GOPROXY"]
 	}
@@ -381,7 +381,7 @@ func (o Options) env(ctx context.Context, goCommand string) ([]string, error) {
 		"GOCACHE="+goCache, "GOMODCACHE="+modules, "GOFLAGS=-modcacherw", "GOENV=off",
 	)
 	if !slices.Contains(o.Pass, "GIT_CONFIG_COUNT") {
-		// A clone of another user's repository is no reason to refuse it: its commit is what was asked for.
+		// A clone of another user's repository is not a reason to refuse it: its commit is what was asked for.
 		env = append(env, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
 	}
 	if o.Place.CPUs != 0 {
@@ -390,7 +390,7 @@ func (o Options) env(ctx context.Context, goCommand string) ([]string, error) {
 	return env, nil
 }
 
-// fileURL is a folder as GOPROXY wants it.
+// fileURL is a folder as GOPROXY requires it.
 func fileURL(dir string) string {
 	dir = filepath.ToSlash(dir)
 	if !strings.HasPrefix(dir, "/") {
@@ -419,7 +419,7 @@ func (c child) run(ctx context.Context, umask, name string, args ...string) erro
 	w := io.MultiWriter(c.log, last)
 	cmd.Stdout, cmd.Stderr = w, w
 	defer endGroup(cmd)
-	// What a program leaves running behind it is no failure of its own.
+	// What a program leaves running behind it is not a failure of its own.
 	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return childError{err, last.words()}
 	}

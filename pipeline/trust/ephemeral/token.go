@@ -30,7 +30,7 @@ const audience = "sigstore"
 // maxToken bounds a token, in bytes.
 const maxToken = 64 << 10
 
-// Available tells whether there is the identity of a workflow. A nil lookup is os.LookupEnv.
+// Available reports whether there is the identity of a workflow. A nil lookup is os.LookupEnv.
 func Available(lookup func(string) (string, bool)) bool {
 	_, err := newTokens(lookup, client{})
 	return err == nil

@@ -96,7 +96,7 @@ func envelope(e signature.Envelope, certificate []byte) (record, error) {
 	return newRecord(kindDSSE, artifact.Sum(e.Payload), e.Signatures[0].Sig, certificate), nil
 }
 
-// check tells why the entry is not the record. What the log has is compared byte for byte with what it would have
+// check says why the entry is not the record. What the log has is compared byte for byte with what it would have
 // written, so that nobody reads it in another way.
 func (r record) check(e signature.LogEntry) error {
 	if len(e.CanonicalizedBody) > maxBody {
@@ -162,7 +162,7 @@ type promised struct {
 	LogIndex       int64  `json:"logIndex"`
 }
 
-// checkEntry tells why no log of the root has the entry, or not at the time that it says.
+// checkEntry says why no log of the root has the entry, or not at the time that it says.
 func (r TrustedRoot) checkEntry(e signature.LogEntry, proven bool) error {
 	log := find(r.logs, e.LogID.KeyID)
 	switch {
@@ -191,7 +191,7 @@ func (r TrustedRoot) checkEntry(e signature.LogEntry, proven bool) error {
 	return log.checkProof(e.CanonicalizedBody, *e.InclusionProof)
 }
 
-// checkProof tells why the proof does not show that the log has the body.
+// checkProof says why the proof does not show that the log has the body.
 func (l *transparencyLog) checkProof(body []byte, p signature.InclusionProof) error {
 	root, err := inclusionRoot(body, p)
 	if err != nil {

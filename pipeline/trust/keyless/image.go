@@ -64,7 +64,7 @@ func ParseLogEntry(s string) (signature.LogEntry, error) {
 	}, nil
 }
 
-// Classic tells why none of the signatures under a signature.ClassicTag is one over the image by whom the policy
+// Classic says why none of the signatures under a signature.ClassicTag is one over the image by whom the policy
 // accepts; nil means that one of them is. In this form there is the log's promise and never its proof.
 func (v Verifier) Classic(manifest []byte, fetch signature.Fetch, im signature.Image) (Claims, error) {
 	sigs, err := signature.ReadClassic(manifest, fetch)
@@ -109,7 +109,7 @@ func (v Verifier) classic(c signature.ClassicSignature, im signature.Image) (Cla
 	return claims, nil
 }
 
-// Referrer tells why the referrer is no signature over the image by whom the policy accepts; nil means that it is one.
+// Referrer says why the referrer is not a signature over the image by whom the policy accepts; nil means that it is one.
 func (v Verifier) Referrer(manifest []byte, fetch signature.Fetch, im signature.Image) (Claims, error) {
 	bundle, subject, err := signature.ReadReferrer(manifest, fetch)
 	if err != nil {

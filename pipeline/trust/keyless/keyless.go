@@ -34,7 +34,7 @@ type Policy struct {
 	Issuer string
 }
 
-// Check tells why the policy cannot be used: it says too little, or its identity is a pattern that strangers could meet,
+// Check says why the policy cannot be used: it says too little, or its identity is a pattern that strangers could meet,
 // such as https://github.com/*. The error is a fault.Usage.
 func (p Policy) Check() error {
 	literal, _, wild := strings.Cut(p.Identity, "*")
@@ -59,7 +59,7 @@ func (p Policy) Check() error {
 	return nil
 }
 
-// Accepts tells why somebody with these claims is not whom the policy means.
+// Accepts says why somebody with these claims is not whom the policy means.
 func (p Policy) Accepts(c Claims) error {
 	if c.Issuer != p.Issuer {
 		return fmt.Errorf("the identity of the signer was vouched for by %.200q and not by %q", c.Issuer, p.Issuer)
@@ -118,7 +118,7 @@ type Verifier struct {
 	Policy Policy
 }
 
-// Blob tells why b is no signature over content, usually the bytes of a file, by whom the policy accepts.
+// Blob says why b is not a signature over content, usually the bytes of a file, by whom the policy accepts.
 func (v Verifier) Blob(b signature.Bundle, content []byte) (Claims, error) {
 	if b.Message == nil {
 		return Claims{}, errors.New("it signs no file")
@@ -163,7 +163,7 @@ type signed struct {
 	entries     []signature.LogEntry
 	record      record // of the log
 	proven      bool   // whether an entry must come with its proof
-	// check tells why the signature was not made with key.
+	// check says why the signature was not made with key.
 	check func(key signature.PublicKey) error
 }
 
@@ -216,7 +216,7 @@ func (v Verifier) verify(s signed) (Claims, error) {
 	return Claims{}, errors.Join(errs...)
 }
 
-// entry tells why a log's entry does not show that the certificate was valid when the signature was made.
+// entry says why a log's entry does not show that the certificate was valid when the signature was made.
 func (v Verifier) entry(s signed, leaf certificate, e signature.LogEntry) error {
 	if err := s.record.check(e); err != nil {
 		return err

@@ -35,7 +35,7 @@ const (
 	tlsECDSA  = 3
 )
 
-// checkTimestamps tells why no log of certificates of the root has seen the certificate.
+// checkTimestamps says why no log of certificates of the root has seen the certificate.
 func (r TrustedRoot) checkTimestamps(leaf certificate, issuers []*x509.Certificate) error {
 	value := extension(leaf.x509, oidTimestamps)
 	if value == nil {
@@ -73,7 +73,7 @@ func (r TrustedRoot) checkTimestamps(leaf certificate, issuers []*x509.Certifica
 	return why
 }
 
-// verify tells why t is none of the log over the certificate
+// verify says why t is none of the log over the certificate
 // (https://www.rfc-editor.org/rfc/rfc6962#section-3.2, digitally-signed struct).
 func (t timestamp) verify(tbs []byte, issuer *x509.Certificate, log *transparencyLog) error {
 	want := byte(tlsECDSA)

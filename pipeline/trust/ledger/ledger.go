@@ -259,7 +259,7 @@ func (l Ledger) Encode() []byte { return bytes.Clone(l.lines) }
 // Head is how far the ledger goes.
 func (l Ledger) Head() Head { return Head{len(l.Entries), l.last} }
 
-// Extends tells why the ledger is not one that goes on from h, as a fault.Mismatch; nil if it is.
+// Extends says why the ledger is not one that goes on from h, as a fault.Mismatch; nil if it is.
 func (l Ledger) Extends(h Head) error {
 	switch {
 	case h.Count < 0 || h.Count > len(l.Entries):

@@ -68,7 +68,7 @@ func (s Source) read() ([]byte, error) {
 	return []byte(value), nil
 }
 
-// looksLikeKey tells whether somebody gave the content of a file for its name: PEM, or its lines of base64 alone. DER
+// looksLikeKey reports whether somebody gave the content of a file for its name: PEM, or its lines of base64 alone. DER
 // begins with a sequence, 0x30.
 func looksLikeKey(s string) bool {
 	if strings.Contains(s, "-----") || strings.ContainsAny(s, "\r\n") {

@@ -47,7 +47,7 @@ type VerificationMaterial struct {
 	Timestamps *TimestampData    `json:"timestampVerificationData,omitempty"`
 }
 
-// PublicKeyIdentifier names the key of a signer whom the verifier knows. It is no proof of anything.
+// PublicKeyIdentifier names the key of a signer whom the verifier knows. It is not proof of anything.
 type PublicKeyIdentifier struct {
 	Hint string `json:"hint,omitempty"` // as cosign and this package write it, the key's fingerprint in base64
 }
@@ -250,8 +250,8 @@ func (e Envelope) check() error {
 	return nil
 }
 
-// CheckKey tells why the bundle does not claim to be signed by key: it has a certificate, or names another key. That it
-// does claim so is no proof, only Verify is.
+// CheckKey says why the bundle does not claim to be signed by key: it has a certificate, or names another key. That it
+// does claim so is not proof, only Verify is.
 func (m VerificationMaterial) CheckKey(key PublicKey) error {
 	switch {
 	case key.IsZero():
@@ -308,7 +308,7 @@ func SignBlob(signer Signer, content []byte) (Bundle, error) {
 	}, nil
 }
 
-// VerifyBlob tells why b is no signature with key over content; nil means that it is one.
+// VerifyBlob says why b is not a signature with key over content; nil means that it is one.
 func VerifyBlob(b Bundle, content []byte, key PublicKey) error {
 	if err := b.check(); err != nil {
 		return err
@@ -322,7 +322,7 @@ func VerifyBlob(b Bundle, content []byte, key PublicKey) error {
 	return b.Message.Verify(content, key)
 }
 
-// Verify tells why s is no signature with key over content, whoever it is that the bundle names as signer.
+// Verify says why s is not a signature with key over content, whoever it is that the bundle names as signer.
 func (s MessageSignature) Verify(content []byte, key PublicKey) error {
 	if err := s.check(); err != nil {
 		return err

@@ -144,7 +144,7 @@ func (im Image) claims() map[string]string {
 // String names the image with its digest.
 func (im Image) String() string { return im.Repository + "@" + string(im.Digest) }
 
-// Check tells why there can be no signature over the image.
+// Check says why there can be no signature over the image.
 func (im Image) Check() error {
 	if _, err := artifact.ParseDigest(string(im.Digest)); err != nil {
 		return err
@@ -399,7 +399,7 @@ func fetched(fetch Fetch, d descriptor, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// VerifyClassic tells why none of the signatures under a ClassicTag is one with key over the image; nil means that one
+// VerifyClassic says why none of the signatures under a ClassicTag is one with key over the image; nil means that one
 // of them is.
 func VerifyClassic(manifest []byte, fetch Fetch, im Image, key PublicKey) error {
 	sigs, err := ReadClassic(manifest, fetch)
@@ -420,7 +420,7 @@ func VerifyClassic(manifest []byte, fetch Fetch, im Image, key PublicKey) error 
 	return errors.Join(errs...)
 }
 
-// VerifyReferrer tells why the referrer is no signature with key over the image; nil means that it is one.
+// VerifyReferrer says why the referrer is not a signature with key over the image; nil means that it is one.
 func VerifyReferrer(manifest []byte, fetch Fetch, im Image, key PublicKey) error {
 	bundle, subject, err := ReadReferrer(manifest, fetch)
 	if err != nil {
@@ -437,7 +437,7 @@ func VerifyReferrer(manifest []byte, fetch Fetch, im Image, key PublicKey) error
 	return im.CheckStatement(s)
 }
 
-// CheckPayload tells why a payload, whose signature holds, is about another image, name or version.
+// CheckPayload says why a payload, whose signature holds, is about another image, name or version.
 func (im Image) CheckPayload(b []byte) error {
 	if err := im.Check(); err != nil {
 		return err
@@ -452,7 +452,7 @@ func (im Image) CheckPayload(b []byte) error {
 	return im.checkClaims(p.Critical.Identity.Reference, p.Critical.Image.Digest, p.Optional)
 }
 
-// CheckStatement tells why a statement, whose signature holds, is about another image, name or version.
+// CheckStatement says why a statement, whose signature holds, is about another image, name or version.
 func (im Image) CheckStatement(b []byte) error {
 	if err := im.Check(); err != nil {
 		return err

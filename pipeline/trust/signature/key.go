@@ -101,10 +101,10 @@ func (k PublicKey) Fingerprint() artifact.Digest { return artifact.Sum(k.der) }
 // Crypto is the key as the standard library has it.
 func (k PublicKey) Crypto() crypto.PublicKey { return k.key }
 
-// IsZero tells whether there is no key.
+// IsZero reports whether there is no key.
 func (k PublicKey) IsZero() bool { return k.key == nil }
 
-// Equal tells whether both are the same key.
+// Equal reports whether both are the same key.
 func (k PublicKey) Equal(o PublicKey) bool { return !k.IsZero() && bytes.Equal(k.der, o.der) }
 
 // Kind is a name of the key's algorithm for people, such as ECDSA P-256.
@@ -147,7 +147,7 @@ func hashOf(key crypto.PublicKey) crypto.Hash {
 	return 0
 }
 
-// Verify tells why sig is no signature of the key over message; nil means that it is one. ECDSA signatures are ASN.1
+// Verify says why sig is not a signature of the key over message; nil means that it is one. ECDSA signatures are ASN.1
 // DER, RSA ones PKCS #1 v1.5, Ed25519 ones pure (https://www.rfc-editor.org/rfc/rfc8032).
 func (k PublicKey) Verify(message, sig []byte) error {
 	ok := false

@@ -1,7 +1,7 @@
 // Package signature reads, writes and checks the signatures of a release: Sigstore bundles, DSSE envelopes and the two
 // forms in which cosign signs images.
 //
-// It knows public keys alone and is made of the standard library, so that whoever receives a release can check it with
+// It knows public keys alone and is made of the standard library, so that anyone who receives a release can check it with
 // a small tool and without a network. What it writes is read by cosign, and what it accepts is narrower: one reading of
 // every JSON document, one signature of an envelope, one hash for each kind of key.
 //

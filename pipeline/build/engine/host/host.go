@@ -75,7 +75,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	e.env = append(e.env, "GOMODCACHE="+settings["GOMODCACHE"], "GOCACHE="+cache, "GOTOOLCHAIN=go"+o.Go)
 	e.env = append(e.env, engine.FixedEnv()...)
 
-	// A release that is fetched first is told of on standard error.
+	// A release that is fetched first is reported on standard error.
 	var out, said bytes.Buffer
 	cmd := e.command(ctx, os.TempDir(), nil, "env", "GOVERSION")
 	cmd.Stdout, cmd.Stderr = &out, &said

@@ -92,7 +92,7 @@ var (
 	}
 )
 
-// wanted tells whether the content of a file is kept while the layers are read. Links to a database have other names in
+// wanted reports whether the content of a file is kept while the layers are read. Links to a database have other names in
 // no distribution; if one had, its database would be reported as unreadable.
 func wanted(name string) bool {
 	dir, base := path.Split(name)
