@@ -316,13 +316,13 @@ func TestContents(t *testing.T) {
 			t.Errorf("the page lacks %q", w)
 		}
 	}
-	for _, no := range []string{"Nobody may publish", "This build failed", "Not publishable", "Snapshot</span>"} {
+	for _, no := range []string{"must not be published", "This build failed", "Not publishable", "Snapshot</span>"} {
 		if strings.Contains(text, no) {
 			t.Errorf("the page of a good release says %q", no)
 		}
 	}
 	text = html.UnescapeString(render(t, broken()))
-	for _, w := range []string{"Nobody may publish", "the bases are stand-ins", "This build failed", "Snapshot</span>", "1 failed, 1 skipped"} {
+	for _, w := range []string{"must not be published", "the bases are stand-ins", "This build failed", "Snapshot</span>", "1 failed, 1 skipped"} {
 		if !strings.Contains(text, w) {
 			t.Errorf("the page of a broken build lacks %q", w)
 		}
