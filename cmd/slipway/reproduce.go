@@ -298,7 +298,7 @@ func (r *reproduction) book() (ledger.Store, error) {
 	}), nil
 }
 
-// named reports whether a report says which release it is about: of one whose manifest cannot be read nobody could look the
+// named reports whether a report says which release it is about: if a manifest cannot be read, no one could look the
 // entry up.
 func named(r reproduce.Report) bool {
 	return r.Name != "" && r.Version != "" && len(r.Commit) >= 40 && r.Manifest != ""

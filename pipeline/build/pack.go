@@ -361,7 +361,7 @@ func (b *builder) charts(ctx context.Context, layout *oci.Layout) ([]manifest.Ch
 }
 
 // PackageChart writes the package of one chart of the plan. What it depends on is fetched into scratch, a folder for
-// things that nobody needs later.
+// things that are not needed later.
 func PackageChart(ctx context.Context, w io.Writer, p plan.Plan, c plan.Chart, tree, scratch string, client *http.Client) (chart.Result, error) {
 	dir := filepath.Join(tree, filepath.FromSlash(c.Dir))
 	o := chart.Options{Dir: dir, Version: c.Version, AppVersion: c.AppVersion, Time: p.Time, Annotations: c.Annotations, Defaults: c.Defaults}

@@ -153,7 +153,7 @@ func (s *stage) remove() { _ = os.RemoveAll(s.dir) }
 // stampBegin is what the first line of every log begins with.
 const stampBegin = "# made by sha256:"
 
-// stamp is the first line of the log: what made this dist/. It is not part of the release, since nobody compares the log.
+// stamp is the first line of the log: what made this dist/. It is not part of the release, since the log is not compared.
 func stamp(tool string, plan artifact.Digest) string {
 	return fmt.Sprintf("%s%s from the plan %s\n", stampBegin, strings.TrimPrefix(tool, "sha256:"), plan)
 }

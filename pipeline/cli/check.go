@@ -181,7 +181,7 @@ func (a *app) verify(ctx context.Context, f finished, c verifyChoices) error {
 	return err
 }
 
-// unfinished reports whether a release is marked as not for publishing and is not signed, as nobody has to sign one.
+// unfinished reports whether a release is marked as not for publishing and is not signed, as it need not be.
 func unfinished(f finished) bool {
 	rel, err := f.manifest()
 	if err != nil || len(rel.Unpublishable) == 0 {

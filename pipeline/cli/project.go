@@ -234,7 +234,7 @@ func (f finished) manifest() (manifest.Release, error) {
 
 // belongs refuses a release of another project than the one here. Where the user did not name the folder it is also to be
 // of the commit that is checked out: what lies there from an earlier commit is not what this slipway.yaml speaks of. A
-// manifest that cannot be read is left to whoever reads the release.
+// manifest that cannot be read is left to the reader of the release.
 func (a *app) belongs(ctx context.Context, f finished) error {
 	if f.file == "" {
 		return nil

@@ -263,7 +263,7 @@ func (a *app) signer(f finished, c signChoices) (sign.Options, error) {
 	return sign.Options{Signer: key}, err
 }
 
-// ranFor refuses an identity that nobody would accept for this release, before the log keeps for good that it signed.
+// ranFor refuses an identity that no verifier would accept for this release, before the log keeps for good that it signed.
 func (a *app) ranFor(ctx context.Context, f finished, o sign.Options) error {
 	signer, ok := o.Identity.(*ephemeral.Signer)
 	if !ok {

@@ -46,7 +46,7 @@ func Remote(environ []string) []string {
 	})
 }
 
-// Unattended is the environment with an SSH that asks nothing and waits for nobody, unless it names one.
+// Unattended is the environment with an SSH that asks nothing and does not wait for input, unless it names one.
 func Unattended(environ []string) []string {
 	for _, kv := range environ {
 		if name := key(kv); name == "GIT_SSH" || name == "GIT_SSH_COMMAND" {

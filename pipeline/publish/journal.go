@@ -258,7 +258,7 @@ func (j *Journal) Begin(r wire.Request) (func(string), error) {
 	}, nil
 }
 
-// Unanswered are the requests of earlier runs whose answers nobody saw.
+// Unanswered are the requests of earlier runs whose answers were not seen.
 func (j *Journal) Unanswered() int {
 	if j == nil {
 		return 0

@@ -1,7 +1,7 @@
 // Package publish carries a finished release to where people get it, as one transaction.
 //
 // It has four phases. The preflight reads: credentials, permissions, and whether any name that the release needs is
-// held by other bytes already. Staging uploads what nobody sees yet, at all destinations side by side. Then everything
+// held by other bytes already. Staging uploads what is not public yet, to all destinations side by side. Then everything
 // staged is read back and compared. Only when all of that is right at every destination does anything become visible,
 // in waves, so that nothing ever points at what is not there yet.
 //
@@ -252,7 +252,7 @@ func (r *run) again(ctx context.Context, f func() error) error {
 }
 
 // refused says why nothing may be staged anywhere: a name that is held by other bytes, or an error that no waiting
-// mends. A destination that is merely down holds up nobody but the flip.
+// mends. A destination that is merely down holds up only the flip.
 func (r *run) refused(ctx context.Context) error {
 	var errs []error
 	for i, t := range r.targets {

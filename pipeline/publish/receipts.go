@@ -62,7 +62,7 @@ type Release struct {
 	files map[string]artifact.File
 }
 
-// Open reads the manifest in dir. That the files are what it says is for whoever opens the release to have checked.
+// Open reads the manifest in dir. The caller must have checked that the files are what it says.
 func Open(dir string) (Release, error) {
 	name := filepath.Join(dir, manifest.FileName)
 	m, err := manifest.Load(name)

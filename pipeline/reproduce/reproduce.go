@@ -317,7 +317,7 @@ func (r *run) varied(name string) bool {
 	return false
 }
 
-// room are the folders that one reproduction works in. Nobody else is in them meanwhile.
+// room are the folders that one reproduction works in. No other process uses them meanwhile.
 type room struct {
 	dir     string
 	fetched string // kept for a while after a run that ended early, and checked again when it is used
@@ -326,7 +326,7 @@ type room struct {
 	unlock  func() error
 }
 
-// For how long is kept what was fetched by a run that ended early, and how old a folder is that nobody comes back to.
+// For how long is kept what was fetched by a run that ended early, and how old a folder is when it is abandoned.
 const (
 	fresh     = time.Hour
 	abandoned = 7 * 24 * time.Hour

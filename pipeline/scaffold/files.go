@@ -60,7 +60,7 @@ func (p *proposal) occupied(root *os.Root, folder string) bool {
 	return slices.ContainsFunc(p.survey.goDirs, func(dir string) bool { return dir == folder || strings.HasPrefix(dir, folder+"/") })
 }
 
-// pipelinePath is the module path of the pipeline. Nobody imports it.
+// pipelinePath is the module path of the pipeline. It is not imported.
 func (p *proposal) pipelinePath(folder string) string {
 	m := p.survey.main()
 	name := m.path

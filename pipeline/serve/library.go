@@ -358,7 +358,7 @@ func (l *library) recent(r *release) *opened {
 	return o
 }
 
-// keep keeps a release, in the place of those that nobody asked for since.
+// keep keeps a release, in the place of those that were not asked for since.
 func (l *library) keep(o *opened) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

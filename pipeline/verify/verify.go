@@ -44,7 +44,7 @@ const (
 	maxDepth    = 32
 )
 
-// uncompared are the files of dist/ that differ from one build to the next, and that nobody relies on: what was seen while
+// uncompared are the files of dist/ that differ from one build to the next, and that nothing relies on: what was seen while
 // it was built, and what a publishing did.
 var uncompared = []string{
 	"report.html", "build.log", "timings.json", ".gitignore",

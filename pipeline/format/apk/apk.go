@@ -2,8 +2,8 @@
 // with gzip, one after the other. The first has .PKGINFO, which says what the package is and has the digest of the
 // second, which has the files (https://wiki.alpinelinux.org/wiki/Apk_spec).
 //
-// There is no signature of apk's kind in a package: it is one of a repository's key. Whoever has a repository signs its
-// index; whoever has none verifies the release, and installs with --allow-untrusted.
+// There is no signature of apk's kind in a package: it is one of a repository's key. Those who have a repository sign its
+// index; others verify the release, and installs with --allow-untrusted.
 package apk
 
 import (

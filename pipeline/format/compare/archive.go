@@ -559,7 +559,7 @@ func (c *comparer) inner(f file, x, y opened, p pair, both [][]byte) error {
 	return nil
 }
 
-// stream is what an entry has. Whoever closes it before the end ends the reading of the archive, too.
+// stream is what an entry has. Closing it before the end ends the reading of the archive, too.
 func (c *comparer) stream(o opened, e inspect.Entry) io.ReadCloser {
 	r, w := io.Pipe()
 	done := make(chan struct{})

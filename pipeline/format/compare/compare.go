@@ -516,7 +516,7 @@ func cut(s string, n int) string {
 	return strconv.Quote(s[:n]) + "..."
 }
 
-// short is the text of an error on one line, cut. What it quotes of a file is escaped by whoever made it.
+// short is the text of an error on one line, cut. What it quotes of a file was escaped when the error was made.
 func short(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if !strconv.IsPrint(r) {

@@ -114,7 +114,7 @@ func files(p format.Package, version string) ([]format.File, error) {
 	), nil
 }
 
-// synopsis is a summary without what Debian wants no synopsis to have: an article at its begin, a full stop at its end
+// synopsis is a summary without what Debian does not allow in a synopsis: an article at its begin, a full stop at its end
 // (https://www.debian.org/doc/manuals/developers-reference/best-pkging-practices.html#bpp-pkg-synopsis).
 func synopsis(s string) string {
 	s = strings.TrimRight(strings.Join(strings.Fields(s), " "), ".")

@@ -201,7 +201,7 @@ func (j *job) bytesAt(off, n int64) ([]byte, error) {
 	return b, nil
 }
 
-// cursor reads a part of the file and knows where it is. Whoever decompresses takes no byte more from it than it needs.
+// cursor reads a part of the file and knows where it is. A decompressor takes no byte more from it than it needs.
 type cursor struct {
 	*bufio.Reader
 	at int64 // of the next byte, in the file

@@ -172,7 +172,7 @@ func shorts(tag int, all ...uint16) value {
 	return value{tag, typeInt16, len(all), data}
 }
 
-// lead begins an rpm. Nobody reads more of it than the first bytes
+// lead begins an rpm. Only its first bytes are read
 // (https://rpm.org/docs/latest/manual/format_lead.html).
 func lead(name string) []byte {
 	b := []byte{0xed, 0xab, 0xee, 0xdb, 3, 0, 0, 0, 0, 1} // magic, version 3.0, a binary package, of some machine

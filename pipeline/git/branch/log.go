@@ -394,7 +394,7 @@ func (l *Log) check() error {
 	return l.checkRemote()
 }
 
-// checkRemote never says a URL that it cannot take apart: nobody knows where the password is in it.
+// checkRemote never says a URL that it cannot take apart: it is not known where the password is in it.
 func (l *Log) checkRemote() error {
 	remote := l.o.Remote
 	l.secrets, l.shown, l.clone.Remote = nil, remote, remote

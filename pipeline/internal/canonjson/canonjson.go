@@ -332,7 +332,7 @@ func encode(v any) ([]byte, error) {
 }
 
 // Unknown are the members of an object that its struct does not know, in their order. The field has the tag json:"-". They are
-// kept for whoever passes the document on; nothing may be decided by them.
+// kept for programs that pass the document on; nothing may be decided by them.
 type Unknown []Member
 
 // Member is a key with its value, as it was written.

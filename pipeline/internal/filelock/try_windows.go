@@ -10,7 +10,7 @@ import (
 // (https://learn.microsoft.com/windows/win32/debug/system-error-codes--0-499-).
 const errSharing = syscall.Errno(32)
 
-// try opens the file so that nobody else can, unless somebody else has, which is a nil unlock. It is open no longer
+// try opens the file so that no one else can, unless somebody else has, which is a nil unlock. It is open no longer
 // than the process that opened it lives
 // (https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew, dwShareMode).
 func try(name string) (unlock func() error, err error) {

@@ -67,7 +67,7 @@ func parent(key string) string {
 	return key[:max(strings.LastIndexAny(key, ".["), 0)]
 }
 
-// Problems are what is wrong with a file. Whoever has decoded one adds what is well-formed and cannot be meant.
+// Problems are what is wrong with a file. The caller that decoded one adds what is well-formed and cannot be meant.
 type Problems struct {
 	where Positions
 	list  []problem

@@ -126,7 +126,7 @@ func (t *TTY) Event(e Event) {
 	}
 }
 
-// interrupt gives the cursor back early: whoever asks a command to stop may be about to kill it.
+// interrupt gives the cursor back early: a person who asks a command to stop may be about to kill it.
 func (t *TTY) interrupt() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -189,7 +189,7 @@ var discordText = func() *strings.Replacer {
 // discordURL keeps a URL from ending the link that it is in.
 var discordURL = strings.NewReplacer("<", "%3C", ">", "%3E", "(", "%28", ")", "%29", " ", "%20", "\\", "%5C")
 
-// discord is a message that mentions nobody, whatever is in the notes
+// discord is a message that mentions no one, whatever is in the notes
 // (https://docs.discord.com/developers/resources/message#allowed-mentions-object).
 func discord(title, rest, notes string, links []Link) object {
 	content := "**" + discordText.Replace(title) + "**" + rest

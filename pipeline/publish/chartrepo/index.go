@@ -31,7 +31,7 @@ const (
 )
 
 // index is an index as it stands in the branch. It is changed as a document and not as values, so that nothing is lost
-// that others wrote: fields that nobody here knows, the order of entries, comments.
+// that others wrote: fields that are not known here, the order of entries, comments.
 type index struct {
 	doc  yaml.Node
 	root *yaml.Node
@@ -292,7 +292,7 @@ func (x *index) generated(at time.Time) {
 }
 
 // encode writes the index as Helm indents it. What would be read as another document than the one that was to be
-// written is an error: nobody's entries are at the mercy of a writer of YAML.
+// written is an error: no entries are at the mercy of a writer of YAML.
 func (x index) encode() ([]byte, error) {
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)

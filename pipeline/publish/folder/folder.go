@@ -84,7 +84,7 @@ func New(o Options) (*Destination, error) {
 	return d, nil
 }
 
-// hidden is what the names of files begin with that nobody sees yet.
+// hidden is what the names of files begin with that are not served yet.
 func (d *Destination) hidden(kind string) string {
 	return d.parent + "/." + d.o.Release.Manifest.Version.String() + "." + kind
 }

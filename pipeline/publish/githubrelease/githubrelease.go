@@ -339,7 +339,7 @@ func (d *Destination) Stage(ctx context.Context) error {
 	return d.fill(ctx, v)
 }
 
-// tidy removes the drafts that nobody needs.
+// tidy removes the drafts that are not needed.
 func (d *Destination) tidy(ctx context.Context, v *view) error {
 	for _, r := range v.spare {
 		if err := d.client.remove(ctx, d.client.at("/releases/%d", r.ID)); err != nil {

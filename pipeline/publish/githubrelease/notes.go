@@ -24,7 +24,7 @@ const (
 	maxTail = 2000
 )
 
-// markers are what this package writes into the text of a draft, where nobody sees it: the digest of the release.json
+// markers are what this package writes into the text of a draft, where it is not shown: the digest of the release.json
 // that it is for.
 var markers = regexp.MustCompile(`<!-- slipway (sha256:[0-9a-f]{64}) -->`)
 

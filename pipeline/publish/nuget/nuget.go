@@ -284,7 +284,7 @@ func (d *Destination) get(ctx context.Context, at, accept string) (*http.Respons
 	return res, wire.Fault(err)
 }
 
-// Stage does nothing: a feed has no place that nobody sees.
+// Stage does nothing: a feed has no place that is not public.
 func (d *Destination) Stage(context.Context) error { return nil }
 
 // Flip pushes what the feed does not list.

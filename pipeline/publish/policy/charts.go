@@ -51,7 +51,7 @@ func parseReference(ref string) (reference, error) {
 	return out, nil
 }
 
-// unreleased are the prereleases that nobody releases: what the build of a branch is called.
+// unreleased are the prereleases that are never released: what the build of a branch is called.
 var unreleased = []string{"snapshot", "dev"}
 
 // checkTag says why a tag is not that of a release. In a tag _ stands for +.

@@ -352,7 +352,7 @@ func (d *Destination) newer(names []string, distro string) string {
 	return best.String()
 }
 
-// lack is what a repository does not have yet and nobody would see.
+// lack is what a repository does not have yet, and what would not be visible.
 type lack struct {
 	name string
 	jobs []*job

@@ -235,7 +235,7 @@ func (c client) makeCommit(ctx context.Context, r github.Repo, in commit) (strin
 	return c.make(ctx, r, "commits", in)
 }
 
-// make makes an object that nobody sees. Its name is its content, so a second time makes the same one.
+// make makes an object that is not visible. Its name is its content, so a second time makes the same one.
 func (c client) make(ctx context.Context, r github.Repo, kind string, in any) (string, error) {
 	var out object
 	if err := c.Call(wire.Repeating(ctx), http.MethodPost, "/repos/"+r.String()+"/git/"+kind, in, &out, http.StatusCreated); err != nil {

@@ -35,7 +35,7 @@ func read(format string, b []byte) (recipe, error) {
 	return place.read(b)
 }
 
-// How lines of a formula and a cask look. Ruby has other ways to write them; nobody writes recipes in those.
+// How lines of a formula and a cask look. Ruby has other ways to write them, but recipes are not written in those.
 var (
 	formulaHead = regexp.MustCompile(`^class ([A-Z][A-Za-z0-9_]*) < Formula$`)
 	caskHead    = regexp.MustCompile(`^cask ["']([a-z0-9][a-z0-9+._@-]*)["'] do$`)

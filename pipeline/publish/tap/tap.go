@@ -262,7 +262,7 @@ func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.
 	return v.items, err
 }
 
-// Stage does nothing: nobody sees a commit before a branch is at it, and then everybody does.
+// Stage does nothing: a commit is not visible before a branch is at it, and then it is public.
 func (d *Destination) Stage(context.Context) error { return nil }
 
 // Flip makes the commit, or proposes it.

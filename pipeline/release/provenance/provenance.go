@@ -12,7 +12,7 @@
 // tree. Internal parameters: version, which follows from the ref; plan, the digest of everything that the commit and the
 // lock in it say about the release. Resolved dependencies, in this order: the commit (gitCommit, and its tree as
 // gitTree), then the inputs that the lock pins (Go toolchains as modules, base images, charts, and others by their kind),
-// then the Go modules that were compiled. Whoever builds the commit again with the same version of the builder gets every
+// then the Go modules that were compiled. Everyone who builds the commit again with the same version of the builder gets every
 // subject bit for bit.
 package provenance
 
@@ -106,7 +106,7 @@ type Definition struct {
 	Dependencies []Resource `json:"resolvedDependencies"`
 }
 
-// External are the parameters that whoever asked for the build chose.
+// External are the parameters that the person who asked for the build chose.
 type External struct {
 	Repository string `json:"repository,omitempty"`
 	Ref        string `json:"ref,omitempty"`
@@ -282,7 +282,7 @@ func sorted(rs []Resource) []Resource {
 func key(r Resource) string { return fmt.Sprint(r.Digest) }
 
 // Parse reads a statement from outside, signed or not. It is bounded and complete, and it is in the bytes that this
-// package writes: so there is one reading of it, whoever reads it.
+// package writes: so every reader reads it alike.
 func Parse(b []byte) (Document, error) {
 	d, err := parse(b)
 	if err != nil {

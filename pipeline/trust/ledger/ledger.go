@@ -2,7 +2,7 @@
 //
 // It is a file of lines, each of them one entry in canonical JSON, in a folder or at the root of a git branch. Entries
 // are added at the end and never changed: each has the digest of the line before it, so that a line that was changed,
-// removed or put in between is noticed by whoever reads the file. What was cut off at the end is not, by the file alone:
+// removed or put in between is noticed by every reader of the file. What was cut off at the end is not, by the file alone:
 // who remembers a Head asks Extends, and a branch is also held against its own history.
 package ledger
 

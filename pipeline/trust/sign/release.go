@@ -62,7 +62,7 @@ type Result struct {
 
 // Release signs the finished release in dir: SHA256SUMS, release.json, the provenance, and every image and chart that
 // the manifest names by digest. It believes the manifest, and holds SHA256SUMS and the provenance to it; no other file
-// is read, so whoever signs checks the release before.
+// is read, so the signer checks the release before.
 //
 // Everything is written beside its place first and moved there when all of it is done. After a signing that was killed
 // the same call completes it; one with another key or another release replaces what is there. Two at once are not
@@ -149,7 +149,7 @@ func (s *signing) sign() error {
 	return s.layout(rel)
 }
 
-// allowed refuses a key that the release is not to be signed with: whoever verifies it would refuse the signature.
+// allowed refuses a key that the release is not to be signed with: a verifier would refuse the signature.
 func (s *signing) allowed(rel manifest.Release) error {
 	w := rel.Signing
 	if s.o.Identity != nil {

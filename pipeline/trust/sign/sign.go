@@ -211,10 +211,10 @@ func unlock(sealed []byte, passphrase func() ([]byte, error), open func(sealed, 
 // errSealed does not tell the two apart, because no cipher of these formats but one can.
 var errSealed = errors.New("the passphrase is wrong or the key is damaged")
 
-// errNoPassphrase is returned for an encrypted key where there is nobody to ask.
+// errNoPassphrase is returned for an encrypted key where there is no one to ask.
 var errNoPassphrase = errors.New("it is encrypted and there is no passphrase; set " + PassphraseVariable + " or name a file with it")
 
-// parse reads a key in DER. Errors of the parsers are not passed on, since nobody promises what is in them.
+// parse reads a key in DER. Errors of the parsers are not passed on, since it is not specified what is in them.
 func parse(der []byte, sec1 bool) (Key, error) {
 	var private any
 	var err error

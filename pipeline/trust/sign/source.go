@@ -106,7 +106,7 @@ func (s Source) passphrase() ([]byte, error) {
 	return b, nil
 }
 
-// readSecret reads a file that nobody else may read.
+// readSecret reads a file that no one else may read.
 func readSecret(what, name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

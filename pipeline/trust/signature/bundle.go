@@ -322,7 +322,7 @@ func VerifyBlob(b Bundle, content []byte, key PublicKey) error {
 	return b.Message.Verify(content, key)
 }
 
-// Verify says why s is not a signature with key over content, whoever it is that the bundle names as signer.
+// Verify says why s is not a signature with key over content, no matter whom the bundle names as signer.
 func (s MessageSignature) Verify(content []byte, key PublicKey) error {
 	if err := s.check(); err != nil {
 		return err

@@ -8,7 +8,7 @@
 // A signature over an image names repository, version and tags beside the digest. The signature of one image is
 // therefore none for another name of the same bytes, or for an older release under the name of a newer one.
 //
-// Two signatures over the same content may differ and both hold: whoever has one of ECDSA can derive another. So the
+// Two signatures over the same content may differ and both hold: from one of ECDSA anyone can derive another. So the
 // bytes of a signature never identify anything.
 package signature
 
