@@ -19,7 +19,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/format/payload"
-	"github.com/slipway-build/slipway/pipeline/format/spool"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -48,7 +47,7 @@ func Write(w io.Writer, p format.Package) (err error) {
 	if err != nil {
 		return err
 	}
-	data, err := spool.New(p.Scratch)
+	data, err := archive.NewSpool(p.Scratch)
 	if err != nil {
 		return fmt.Errorf("package %s: %w", p.Name, err)
 	}

@@ -22,7 +22,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/format/payload"
-	"github.com/slipway-build/slipway/pipeline/format/spool"
 )
 
 // formatVersion is of deb(5).
@@ -54,7 +53,7 @@ func Write(w io.Writer, p format.Package) (err error) {
 		return err
 	}
 	// The control files are in front of the data, and have the digests of it.
-	data, err := spool.New(p.Scratch)
+	data, err := archive.NewSpool(p.Scratch)
 	if err != nil {
 		return fmt.Errorf("package %s: %w", p.Name, err)
 	}

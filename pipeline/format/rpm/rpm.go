@@ -19,8 +19,8 @@ import (
 	"text/template"
 
 	"github.com/slipway-build/slipway/pipeline/format"
+	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/format/payload"
-	"github.com/slipway-build/slipway/pipeline/format/spool"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -50,7 +50,7 @@ func Write(w io.Writer, p format.Package) (err error) {
 		return err
 	}
 	// The header is in front of the payload, and has the digests of it.
-	data, err := spool.New(p.Scratch)
+	data, err := archive.NewSpool(p.Scratch)
 	if err != nil {
 		return fmt.Errorf("package %s: %w", p.Name, err)
 	}

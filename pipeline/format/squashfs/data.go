@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/slipway-build/slipway/pipeline/format/spool"
+	"github.com/slipway-build/slipway/pipeline/format/archive"
 )
 
 // stored marks the size of a block that is not compressed.
@@ -30,7 +30,7 @@ type block struct {
 // writeFiles writes the contents of all files below root to data, which is behind the superblock, and returns where they
 // end. Each block is compressed by itself, on any processor, and they are written in order: how many processors there are
 // decides nothing.
-func writeFiles(data *spool.Spool, root *node, compression Compression) (end uint64, err error) {
+func writeFiles(data *archive.Spool, root *node, compression Compression) (end uint64, err error) {
 	workers := runtime.GOMAXPROCS(0)
 	todo := make(chan *block)
 	inOrder := make(chan *block, 2*workers)

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/format/archive"
-	"github.com/slipway-build/slipway/pipeline/format/spool"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -82,7 +81,7 @@ func Write(w io.Writer, files []archive.File, o Options) (size int64, err error)
 	count := root.enumerate()
 
 	// The superblock is in front of the data, and has the places of the tables behind them.
-	data, err := spool.New(o.Scratch)
+	data, err := archive.NewSpool(o.Scratch)
 	if err != nil {
 		return 0, err
 	}

@@ -32,9 +32,6 @@ const (
 	Ed25519 Kind = "ed25519"
 )
 
-// Kinds are all of them, the one to take first.
-func Kinds() []Kind { return []Kind{ECDSA, Ed25519} }
-
 // maxKeyFile bounds a private key, in bytes.
 const maxKeyFile = 64 << 10
 

@@ -1,4 +1,4 @@
-package spool_test
+package archive_test
 
 import (
 	"bytes"
@@ -8,12 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/slipway-build/slipway/pipeline/format/spool"
+	"github.com/slipway-build/slipway/pipeline/format/archive"
 )
 
 func TestSpool(t *testing.T) {
 	dir := t.TempDir()
-	s, err := spool.New(dir)
+	s, err := archive.NewSpool(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestSpool(t *testing.T) {
 	if n := left(); n > 0 {
 		t.Errorf("%d files are left", n)
 	}
-	if _, err := spool.New(dir + "/none"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := archive.NewSpool(dir + "/none"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 }

@@ -1,6 +1,4 @@
-// Package spool keeps what is to be written behind something that depends on it, such as data behind a header that has
-// its size and its digest. It is kept on disk, so that a package of any size takes little memory.
-package spool
+package archive
 
 import (
 	"bufio"
@@ -9,25 +7,26 @@ import (
 	"os"
 )
 
-// bufferSize makes one call of the system of many small writes, of which compressors make hundreds for each block.
-const bufferSize = 64 << 10
+// spoolBuffer makes one call of the system of many small writes, of which compressors make hundreds for each block.
+const spoolBuffer = 64 << 10
 
-// Spool is written and then copied. Its file has no name where the system permits that, so that a process that is killed
-// leaves nothing behind.
+// Spool keeps what is to be written behind something that depends on it, such as data behind a header that has its size and
+// its digest. It is written first and copied afterwards. It is kept on disk, so that a package of any size takes little memory;
+// its file has no name where the system permits that, so that a process that is killed leaves nothing behind.
 type Spool struct {
 	file   *os.File
 	buffer *bufio.Writer
 	named  bool // Close has to remove it
 }
 
-// New begins a spool in the folder dir; "" is the system's folder for temporary files, which may be in memory.
-func New(dir string) (*Spool, error) {
+// NewSpool begins a spool in the folder dir; "" is the system's folder for temporary files, which may be in memory.
+func NewSpool(dir string) (*Spool, error) {
 	f, err := os.CreateTemp(dir, "spool-*")
 	if err != nil {
 		return nil, err
 	}
 	err = os.Remove(f.Name()) // Windows refuses this while the file is open
-	return &Spool{file: f, buffer: bufio.NewWriterSize(f, bufferSize), named: err != nil}, nil
+	return &Spool{file: f, buffer: bufio.NewWriterSize(f, spoolBuffer), named: err != nil}, nil
 }
 
 // Write appends b.
