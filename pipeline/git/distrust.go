@@ -2,6 +2,10 @@ package git
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,12 +24,12 @@ var programs = []struct {
 	{regexp.MustCompile(`^lfs\.(?:extension\..*\.(?:clean|smudge)|customtransfer\..*\.(?:path|args)|standalonetransferagent|.*\.standalonetransferagent)$`), ""},
 	// A clone that is partial fetches what it lacks when it is read.
 	{regexp.MustCompile(`^core\.sshcommand$`), "ssh"},
-	{regexp.MustCompile(`^core\.(?:askpass|gitproxy|alternaterefscommand)$|^credential\.(?:.*\.)?helper$`), ""},
+	{regexp.MustCompile(`^core\.(?:askpass|alternaterefscommand)$|^credential\.(?:.*\.)?helper$`), ""},
 }
 
 // first are the keys of which git takes the first value, the repository's, so that a later one sets none aside. Where they are,
 // nothing is fetched.
-var first = regexp.MustCompile(`^remote\..*\.(?:uploadpack|vcs)$`)
+var first = regexp.MustCompile(`^remote\..*\.(?:uploadpack|vcs)$|^core\.gitproxy$`)
 
 // lfs are the values that `git lfs install --local` writes. The program that they name is the one that is in PATH.
 var lfs = []string{
@@ -42,12 +46,14 @@ func (g Git) Distrust(ctx context.Context) (Git, error) {
 	if err != nil {
 		return Git{}, err
 	}
-	if slices.Contains(own, Setting{"extensions.worktreeconfig", "true"}) {
-		more, err := g.own(ctx, "--worktree")
+	if more, err := g.hasWorktreeConfig(ctx); err != nil {
+		return Git{}, err
+	} else if more {
+		settings, err := g.own(ctx, "--worktree")
 		if err != nil {
 			return Git{}, err
 		}
-		own = append(own, more...)
+		own = append(own, settings...)
 	}
 	for _, s := range own {
 		if first.MatchString(s.Key) {
@@ -80,6 +86,30 @@ func isLFS(own []Setting, key string) bool {
 	return strings.HasPrefix(key, filter) && !slices.ContainsFunc(own, func(s Setting) bool {
 		return strings.HasPrefix(s.Key, filter) && s.Key != filter+"required" && !slices.Contains(lfs, s.Value)
 	})
+}
+
+// hasWorktreeConfig reports whether git reads a file with the configuration of this work tree alone. The extension says that there
+// may be one (https://git-scm.com/docs/git-worktree#_configuration_file), in any of the words that git takes for true.
+func (g Git) hasWorktreeConfig(ctx context.Context) (bool, error) {
+	out, err := g.Run(ctx, nil, "config", "--local", "--no-includes", "--type=bool", "--get", "extensions.worktreeconfig")
+	if No(err) {
+		return false, nil
+	}
+	if err != nil || strings.TrimSpace(string(out)) != "true" {
+		return false, err
+	}
+	if out, err = g.Run(ctx, nil, "rev-parse", "--git-path", "config.worktree"); err != nil {
+		return false, err
+	}
+	name := filepath.FromSlash(strings.TrimSuffix(string(out), "\n"))
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(g.Dir, name)
+	}
+	_, err = os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return true, nil // git says what keeps it from reading it
 }
 
 // own is what the repository's own configuration says, without what the machine's and the person's do. Git writes the names of

@@ -127,7 +127,7 @@ func TestDistrust(t *testing.T) {
 	onlyIf := filepath.Join(t.TempDir(), "onlyif")
 	do(t, dir, "config", "includeIf.onbranch:main.path", onlyIf)
 	do(t, dir, "config", "-f", onlyIf, "FILTER.three.CLEAN", program+" three")
-	do(t, dir, "config", "extensions.worktreeConfig", "true")
+	do(t, dir, "config", "extensions.worktreeConfig", "yes")
 	do(t, dir, "config", "--worktree", "filter.four.clean", program+" four")
 	do(t, dir, "config", "filter.lfs.clean", program+" lfs")
 
@@ -219,6 +219,45 @@ func TestPartialClone(t *testing.T) {
 	}
 	if names := taken(t, ran); names != nil {
 		t.Errorf("these ran: %q", names)
+	}
+}
+
+// The first core.gitProxy counts, so that no later one sets that of a clone aside.
+func TestGitProxy(t *testing.T) {
+	program, ran := recorder(t)
+	from := repository(t)
+	do(t, from, "config", "uploadpack.allowFilter", "true")
+	dir := filepath.Join(t.TempDir(), "clone")
+	do(t, from, "clone", "--quiet", "--no-checkout", "--filter=blob:none", "file://"+filepath.ToSlash(from), dir)
+	do(t, dir, "config", "remote.origin.url", "git://127.0.0.1:1/x")
+	do(t, dir, "config", "core.gitProxy", program)
+	plain, err := git.New(git.Local(environ(t)), dir, needs)
+	must(t, err)
+	if _, err := plain.Run(t.Context(), nil, "cat-file", "blob", "HEAD:f.one"); err == nil || taken(t, ran) == nil {
+		t.Fatalf("the program of the clone did not run: %v", err)
+	}
+	g, err := plain.Distrust(t.Context())
+	must(t, err)
+	if _, err := g.Run(t.Context(), nil, "cat-file", "blob", "HEAD:f.one"); git.KindOf(err) != git.Absent {
+		t.Error(err)
+	}
+	if names := taken(t, ran); names != nil {
+		t.Errorf("these ran: %q", names)
+	}
+}
+
+// The extension only allows a work tree to have configuration of its own; most have none.
+func TestNoWorktreeConfig(t *testing.T) {
+	dir := repository(t)
+	do(t, dir, "config", "extensions.worktreeConfig", "true")
+	other := filepath.Join(t.TempDir(), "other")
+	do(t, dir, "worktree", "add", "--quiet", other)
+	for _, dir := range []string{dir, other} {
+		g, err := git.New(git.Local(environ(t)), dir, needs)
+		must(t, err)
+		if _, err := g.Distrust(t.Context()); err != nil {
+			t.Errorf("%s: %v", dir, err)
+		}
 	}
 }
 
