@@ -22,6 +22,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
@@ -98,7 +99,8 @@ type repository struct {
 	Floating []tag
 	Hub      *document // Artifact Hub's metadata
 	Chart    bool
-	Own      bool // the chart has versions of its own, which are not those of releases
+	Version  version.Version // of the chart
+	Own      bool            // the chart has versions of its own, which are not those of releases
 }
 
 // gather reads what of the release goes to which repository of the registry. Map says where a repository of the
@@ -260,6 +262,9 @@ func (g gatherer) charts() error {
 			return fmt.Errorf("chart %s: %w", c.Name, err)
 		}
 		r := g.repo(name)
+		if r.Version, err = version.Parse(c.Version); err != nil {
+			return fault.New(fault.Mismatch, fmt.Errorf("chart %s: %w", c.Name, err))
+		}
 		r.Chart, r.Own = true, c.Version != g.rel.Manifest.Version.String()
 		r.root(d)
 		r.Tags = append(r.Tags, tag{Name: c.Tag(), Digest: c.Digest, Size: c.Size})

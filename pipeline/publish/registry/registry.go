@@ -223,7 +223,7 @@ func (d *Destination) moving(ctx context.Context, c *client, r repository, jobs 
 			err = d.floats(ctx, c, r, j.tag, names, &j.item)
 		} else if err = d.stateOf(ctx, c, r, j.reference, &j.item); j.item.State == publish.Different {
 			j.item.State = publish.Movable
-			if newer := d.newer(names, ""); newer != "" {
+			if newer := newer(names, "", r.Version); newer != "" {
 				j.item.State, j.item.Detail = publish.Kept, "it is that of "+newer
 			}
 		}
@@ -279,7 +279,7 @@ func (d *Destination) floats(ctx context.Context, c *client, r repository, t tag
 	}
 	released := versions(names, t.Distro)
 	if !slices.Contains(version.Moves(d.o.Release.Manifest.Version, released, t.Distro, t.Default), t.Name) {
-		it.State, it.Detail = publish.Kept, "it belongs to "+d.newer(names, t.Distro)
+		it.State, it.Detail = publish.Kept, "it belongs to "+newer(names, t.Distro, d.o.Release.Manifest.Version)
 		return nil
 	}
 	if it.State == publish.Different {
@@ -336,10 +336,9 @@ func versions(names []string, distro string) []version.Version {
 	return out
 }
 
-// newer is the highest version among the names that is above the release's, for a person; "" for none. A prerelease is
-// not above anything that is stable.
-func (d *Destination) newer(names []string, distro string) string {
-	mine := d.o.Release.Manifest.Version
+// newer is the highest version among the names that is above mine, for a person; "" for none. A prerelease is not above
+// anything that is stable.
+func newer(names []string, distro string, mine version.Version) string {
 	best := mine
 	for _, v := range versions(names, distro) {
 		if v.IsStable() && (v.Compare(best) > 0 || !best.IsStable()) {

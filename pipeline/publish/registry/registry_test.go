@@ -244,6 +244,34 @@ func TestMovingNames(t *testing.T) {
 	}
 }
 
+// Artifact Hub's metadata go with the highest version of the chart, which is not that of the release where it has one of its own.
+func TestHubOfOwnVersion(t *testing.T) {
+	s := newStand(t, registrytest.Options{Referrers: true})
+	hub := ""
+	for _, step := range []struct {
+		version, chart string
+		moves          bool
+	}{{"1.2.3", "10.0.0", true}, {"1.2.4", "10.0.1", true}, {"20.0.0", "10.0.0-1", false}} {
+		rel := releasetest.Open(t, verifytest.Options{
+			Version: step.version,
+			Edit: func(files map[string][]byte) {
+				files["charts/artifacthub-repo.yml"] = []byte("owners:\n  - name: example\n    email: " + step.chart + "@example.com\n")
+			},
+			EditManifest: func(r *manifest.Release) {
+				r.Requires = []string{manifest.ChartVersions}
+				r.Charts[0].Version = step.chart
+			},
+		})
+		if _, err := s.publish(t, rel, setting{}); err != nil {
+			t.Fatalf("%s: %v", step.version, err)
+		}
+		was := hub
+		if hub = s.Tag("example/charts/hello", "artifacthub.io"); (hub != was) != step.moves {
+			t.Errorf("with chart %s of release %s the metadata move: %t", step.chart, step.version, hub != was)
+		}
+	}
+}
+
 func TestCredentials(t *testing.T) {
 	rel := open(t, "1.2.3")
 	s := newStand(t, registrytest.Options{User: "robot", Password: "secret", Private: true})
