@@ -19,6 +19,11 @@ var update = flag.Bool("update", false, "rewrite the picture of the districts")
 func TestPicture(t *testing.T) {
 	const name = "../docs/architecture.svg"
 	arrows, _ := arrows(t)
+	for district := range districts {
+		if says[district] == "" {
+			t.Errorf("says has no words for %s", district)
+		}
+	}
 	got := draw(newDrawing(floors(t), arrows))
 	if *update {
 		if err := os.WriteFile(name, got, 0o644); err != nil {
@@ -216,7 +221,8 @@ var says = map[string]string{
 	"format":    "every file format: rules,\nwriter, reader, comparer",
 	"trust":     "signatures, keys,\nkeyless, the ledger",
 	"present":   "progress and the report",
-	"source":    "git, read once",
+	"source":    "what a commit says: time,\ntree, tags, files",
+	"git":       "the one runner of git, and\nappend-only branches",
 	"images":    "one file for each\ndistribution",
 	"release":   "what a release is: names,\ndigests, manifest, exit codes",
 	"internal":  "bounded reads, strict JSON\nand what many need",
