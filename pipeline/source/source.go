@@ -427,11 +427,15 @@ func Head(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	head, err := r.resolve(ctx, "HEAD")
-	if git.KindOf(err) == git.NoRepository {
+	if _, err := r.run(ctx, "rev-parse", "--git-dir"); git.KindOf(err) == git.NoRepository {
 		return "", nil
+	} else if err != nil {
+		return "", err
 	}
-	return head, err
+	if r, err = r.distrust(ctx); err != nil {
+		return "", err
+	}
+	return r.resolve(ctx, "HEAD")
 }
 
 // Has reports whether the repository has a commit.

@@ -682,6 +682,37 @@ func TestHostileConfiguration(t *testing.T) {
 }
 
 // TestReplaceRefs reads what was committed and not what a replace ref puts in its place.
+// A clone that lacks the commit it is at fetches it when that is asked for, and not by a program of its own choice.
+func TestHeadOfHostileClone(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the program is a script")
+	}
+	t.Parallel()
+	g := newRepo(t)
+	g.write("f", "one")
+	one := g.commit("one")
+	if err := os.Remove(g.path(".git/objects/" + one[:2] + "/" + one[2:])); err != nil {
+		t.Fatal(err)
+	}
+	ran := filepath.Join(t.TempDir(), "ran")
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n: > '"+ran+"'\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string]string{
+		"core.repositoryFormatVersion": "1", "extensions.partialClone": "origin", "remote.origin.promisor": "true",
+		"remote.origin.url": "ssh://127.0.0.1:1/x", "core.sshCommand": program,
+	} {
+		g.git("config", key, value)
+	}
+	if head, err := source.Head(t.Context(), g.dir); err == nil && head != "" {
+		t.Errorf("the commit that is not there is %s", head)
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("a program of the configuration was run")
+	}
+}
+
 func TestReplaceRefs(t *testing.T) {
 	t.Parallel()
 	g := newRepo(t)
