@@ -5,6 +5,7 @@ package pipeline_test
 import (
 	"bytes"
 	"encoding/json"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io"
@@ -190,8 +191,14 @@ type listed struct {
 	GoFiles    []string
 }
 
+// lists are what was listed, by the arguments: each test asks for much the same.
+var lists = map[string][]listed{}
+
 func list(t *testing.T, args ...string) []listed {
 	t.Helper()
+	if all, ok := lists[strings.Join(args, " ")]; ok {
+		return all
+	}
 	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Standard,Imports,GoFiles"}, args...)...)
 	cmd.Dir = ".."
 	cmd.Stderr = os.Stderr
@@ -215,6 +222,7 @@ func list(t *testing.T, args ...string) []listed {
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	lists[strings.Join(args, " ")] = all
 	return all
 }
 
@@ -368,6 +376,48 @@ func TestProgramsStaySmall(t *testing.T) {
 		if others > most {
 			t.Errorf("%s is compiled from %d packages that are not ours, more than %d", program, others, most)
 		}
+	}
+}
+
+// pure are the rooms, each with all below it, whose results become bytes of a release: they are given what they may know of the
+// machine. Rooms that only carry a release or tell of it have clocks of their own, to wait and to journal.
+var pure = []string{"images", "config", "plan", "format", "release", "build/oci", "build/chart", "build/sbom", "build/certs"}
+
+// TestPure keeps the clock, the environment, the host and chance out of the rooms that releases are made in.
+func TestPure(t *testing.T) {
+	read := []string{
+		"time.Now", "time.Since", "os.Getenv", "os.LookupEnv", "os.Environ", "os.ExpandEnv", "os.Hostname", "os.Getwd", "os.UserHomeDir",
+	}
+	checked := 0
+	for _, p := range list(t, "./...") {
+		room := roomOf(p.ImportPath)
+		if !slices.ContainsFunc(pure, func(r string) bool { return room == r || strings.HasPrefix(room, r+"/") }) {
+			continue
+		}
+		checked++
+		for _, imp := range p.Imports {
+			if imp == "crypto/rand" || strings.HasPrefix(imp, "math/rand") {
+				t.Errorf("%s imports %s: a release leaves nothing to chance", room, imp)
+			}
+		}
+		for _, name := range p.GoFiles {
+			files := token.NewFileSet()
+			f, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					if x, ok := s.X.(*ast.Ident); ok && slices.Contains(read, x.Name+"."+s.Sel.Name) {
+						t.Errorf("%s: %s.%s: what a release is made in is told what it may know of the machine", files.Position(n.Pos()), x.Name, s.Sel.Name)
+					}
+				}
+				return true
+			})
+		}
+	}
+	if checked < len(pure) {
+		t.Errorf("of %d rooms only %d are there", len(pure), checked)
 	}
 }
 

@@ -42,7 +42,7 @@ type Config struct {
 	Hub          Hub                `yaml:"artifactHub" doc:"What Artifact Hub shows about the charts."`
 	Signing      Signing            `yaml:"signing" doc:"Who signs a release. Verifying requires what is named here."`
 	Publish      Publish            `yaml:"publish" doc:"Where a release goes."`
-	Destinations map[string]Publish `yaml:"destinations" doc:"Further sets of places that a release may go to, each by its name and with the keys of publish. The publish command goes to one with --to." example:"staging: {folder: /srv/staging, github: {release: none}}"`
+	Destinations map[string]Publish `yaml:"destinations" doc:"Further sets of places that a release may go to, each by its name and with the keys of publish. The publish command goes to one with --to." example:"staging: {registries: {ghcr.io/owner: [registry.example.com/owner]}, folder: /srv/staging, github: {release: none}}"`
 	Mirrors      map[string]string  `yaml:"mirrors" doc:"Registry to read bases from instead of another, by the host that it replaces. The digest decides what is accepted." example:"docker.io: mirror.example.com/hub"`
 	Test         Test               `yaml:"test" doc:"What the test command runs."`
 
