@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -416,8 +417,12 @@ func VerifyTag(ctx context.Context, dir, tag, commit string) error {
 
 // Root is the top folder of the work tree that dir is in.
 func Root(ctx context.Context, dir string) (string, error) {
-	r, err := open(ctx, dir)
-	return r.Dir, err
+	r, err := at(dir)
+	if err != nil {
+		return "", err
+	}
+	root, err := r.run(ctx, "rev-parse", "--show-toplevel")
+	return filepath.FromSlash(strings.TrimSuffix(root, "\n")), err
 }
 
 // Head is the commit that is checked out in the work tree that dir is in, also in a shallow clone; "" where there is none

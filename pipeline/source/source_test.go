@@ -173,9 +173,26 @@ func TestHead(t *testing.T) {
 	if got := head(shallow); got != one {
 		t.Errorf("in a shallow clone %q is checked out, want %s", got, one)
 	}
+	below := filepath.Join(shallow, "below")
+	if err := os.Mkdir(below, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if root, err := source.Root(t.Context(), below); err != nil || !sameFile(t, root, shallow) {
+		t.Errorf("the root of a shallow clone is %q, %v", root, err)
+	}
 	if _, err := source.Head(t.Context(), filepath.Join(g.dir, "nowhere")); err == nil {
 		t.Error("a folder that is not there has a commit")
 	}
+}
+
+func sameFile(t *testing.T, a, b string) bool {
+	t.Helper()
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	two, err := os.Stat(b)
+	return err == nil && os.SameFile(one, two)
 }
 
 func TestReadHistory(t *testing.T) {
