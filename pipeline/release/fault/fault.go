@@ -82,6 +82,9 @@ func CodeOf(err error) Code {
 			return c.code
 		}
 		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			if len(joined.Unwrap()) == 0 {
+				return Unclassified // an error all the same
+			}
 			worst := OK
 			for _, e := range joined.Unwrap() {
 				if code := CodeOf(e); severity(code) > severity(worst) {

@@ -104,3 +104,13 @@ func TestOfStatus(t *testing.T) {
 		}
 	}
 }
+
+type joinedNone struct{ error }
+
+func (joinedNone) Unwrap() []error { return nil }
+
+func TestJoinedNone(t *testing.T) {
+	if code := fault.CodeOf(joinedNone{errors.New("of nothing")}); code != fault.Unclassified {
+		t.Errorf("an error that joins none has code %d", code)
+	}
+}
