@@ -122,8 +122,8 @@ project and the commit here. From a URL only what the manifest lists is fetched.
 	return cmd
 }
 
-// believe fills in whose signatures count: who the flags name, else who slipway.yaml names, unless nobody has to sign the
-// release. What another project released is not held to the key of the one here.
+// believe fills in whose signatures count: those of the key or identity that the flags name, else of the one that slipway.yaml
+// names, unless the release need not be signed. A release of another project is not held to the key of this one.
 func (a *app) believe(f finished, c *verifyChoices, issuer bool) (err error) {
 	if f.file != "" && len(c.keys) == 0 && !c.AllowUnsigned && (verify.IsURL(f.dir) || !c.AllowUnpublishable || !unfinished(f)) {
 		cfg, _, err := a.readConfig()
