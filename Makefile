@@ -17,7 +17,7 @@ $(SHARING): export CGO_ENABLED ?= 0
 
 # go vet, with every dependency's facts, is part of lint. The packages whose tests take longest start first, and more than
 # one package for each core is under way, since many wait: for a process, a server, a lock.
-TEST    = $(GO) test -vet=off -p $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
+TEST    = .ci/in-memory $(GO) test -vet=off -p $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
 TESTED := ./pipeline/cli ./pipeline/reproduce ./pipeline/publish/... ./pipeline/format/inspect ./... ./.ci/plot
 
 .DEFAULT_GOAL := help
