@@ -53,15 +53,15 @@ var rooms = map[string]string{
 		"release/provenance trust/signature verify",
 	"build/certs":         "",
 	"build/chart":         "format/archive internal/bounded internal/canonjson release/artifact release/fault",
-	"build/engine":        "plan release/fault",
-	"build/engine/dagger": "build/certs build/engine plan release/fault",
-	"build/engine/host":   "build/engine plan release/fault",
+	"build/engine":        "internal/gocommand plan release/fault",
+	"build/engine/dagger": "build/certs build/engine internal/gocommand plan release/fault",
+	"build/engine/host":   "build/engine internal/gocommand plan release/fault",
 	"build/oci":           "build/certs format/archive images internal/bounded internal/canonjson plan release/artifact release/fault",
 	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
 	"build/sbom/osdb":     "",
 
 	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config images internal/bounded " +
-		"internal/canonjson internal/github plan present/progress present/report publish publish/announce publish/bucket " +
+		"internal/canonjson internal/github internal/gocommand plan present/progress present/report publish publish/announce publish/bucket " +
 		"publish/chartrepo publish/folder publish/githubrelease publish/nuget publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
 		"scaffold source trust/ephemeral trust/keyless trust/sign trust/signature verify",
@@ -73,7 +73,7 @@ var rooms = map[string]string{
 	"fixture/earlier":      "",
 	"fixture/githubtest":   "",
 	"fixture/gittest":      "",
-	"fixture/memorytest":   "",
+	"fixture/memorytest":   "fixture",
 	"fixture/keylesstest":  "trust/signature",
 	"fixture/nugettest":    "",
 	"fixture/oidctest":     "",
@@ -108,6 +108,7 @@ var rooms = map[string]string{
 	"internal/canonjson": "",
 	"internal/filelock":  "",
 	"internal/schema":    "internal/canonjson",
+	"internal/gocommand": "",
 	"internal/github":    "internal/bounded internal/canonjson internal/web",
 	"internal/web":       "",
 	"internal/words":     "",
@@ -152,7 +153,7 @@ var rooms = map[string]string{
 		"release/artifact release/fault release/manifest release/provenance release/version reproduce/rerun source " +
 		"trust/signature verify",
 
-	"reproduce/rerun": "internal/bounded release/fault",
+	"reproduce/rerun": "internal/bounded internal/gocommand release/fault",
 	"scaffold":        "config format git images internal/bounded internal/yamldoc release/artifact release/fault",
 
 	"serve": "internal/bounded internal/words release/artifact release/fault release/manifest release/version trust/ledger " +

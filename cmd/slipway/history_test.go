@@ -237,7 +237,7 @@ func newTimes(t *testing.T) *times {
 	h.env = os.Environ()
 	said := h.run(".", "go", "env", "GOPROXY")
 	for _, kv := range []string{
-		"GOPROXY=file://" + filepath.ToSlash(h.proxy) + "," + said, "GONOSUMDB=" + pipelineModule, "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=auto",
+		"GOPROXY=file://" + filepath.ToSlash(h.proxy) + "," + said, "GONOSUMDB=" + pipelineModule, "GOFLAGS=-trimpath", "CGO_ENABLED=0", "GOWORK=off", "GOTOOLCHAIN=auto",
 		"SLIPWAY_CACHE=" + filepath.Join(h.dir, "cache"), "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=Test", "GIT_AUTHOR_EMAIL=test@example.com", "GIT_COMMITTER_NAME=Test", "GIT_COMMITTER_EMAIL=test@example.com",
 	} {

@@ -26,6 +26,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/build/engine/host"
 	"github.com/slipway-build/slipway/pipeline/build/oci"
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/present/report"
@@ -482,7 +483,7 @@ func containerRuntime(ctx context.Context, environ []string) string {
 		}
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 		cmd := exec.CommandContext(ctx, path, "info", "--format", "{{json .}}")
-		cmd.Env = environ
+		cmd.Env = gocommand.Runtime(environ)
 		cmd.WaitDelay = time.Second
 		err = cmd.Run()
 		cancel()

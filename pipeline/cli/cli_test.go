@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command line against real git, the real Go command and a real registry in this process.
 func TestScripts(t *testing.T) {
+	fixture.SkipRace(t)
 	goEnv := settings(t)
 	sigstore := keylesstest.New(t)
 	testscript.Run(t, testscript.Params{

@@ -17,6 +17,7 @@ import (
 
 	"github.com/slipway-build/slipway/images"
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -92,10 +93,10 @@ func (a *app) examine(ctx context.Context) []finding {
 	lock, lockErr := readLock(file)
 	checks := []func() []finding{
 		func() []finding {
-			return one(examineTool(ctx, "git", "install git 2.25 or newer", fault.Git, "version"))
+			return one(a.examineTool(ctx, "git", "install git 2.25 or newer", fault.Git, "version"))
 		},
 		func() []finding {
-			f := examineTool(ctx, "go", "install Go from https://go.dev/dl", fault.Build, "env", "GOVERSION")
+			f := a.examineTool(ctx, "go", "install Go from https://go.dev/dl", fault.Build, "env", "GOVERSION")
 			if lockErr == nil && lock.Go.Version != "" && f.State == ok && f.Detail != "go"+lock.Go.Version {
 				f.Detail += "; it fetches the locked go" + lock.Go.Version + " for each build"
 			}
@@ -172,12 +173,14 @@ func firstLine(err error) string {
 	return line
 }
 
-func examineTool(ctx context.Context, name, wayOut string, code fault.Code, args ...string) finding {
+func (a *app) examineTool(ctx context.Context, name, wayOut string, code fault.Code, args ...string) finding {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return finding{name, broken, "not on PATH", wayOut, code}
 	}
-	out, err := exec.CommandContext(ctx, path, args...).Output()
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = gocommand.OfUser(a.environ)
+	out, err := cmd.Output()
 	if err != nil {
 		return finding{name, broken, firstLine(err), wayOut, code}
 	}

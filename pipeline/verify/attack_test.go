@@ -421,6 +421,7 @@ func TestEveryFile(t *testing.T) {
 // TestForged rebuilds manifest, checksums and provenance around each fault. Signatures tell it of every file; the
 // contents of those that say what they are.
 func TestForged(t *testing.T) {
+	fixture.SkipRace(t)
 	older := signed(t, "1.2.2")
 	tried := map[string]int{}
 	for _, l := range signed(t, "1.2.3").rel.Files {

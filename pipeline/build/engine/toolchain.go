@@ -9,9 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -39,12 +39,12 @@ func FetchToolchain(ctx context.Context, s ToolchainSource) (Toolchain, error) {
 	var got struct{ Dir, Sum, Error string }
 	cmd := exec.CommandContext(ctx, s.GoCommand, "mod", "download", "-json", module)
 	cmd.Dir = os.TempDir()
-	cmd.Env = append(slices.Clone(s.Environ), "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=", "GO111MODULE=on")
+	cmd.Env = append(gocommand.OfUser(s.Environ), "GO111MODULE=on")
 	out, err := cmd.Output()
 	if jsonErr := json.Unmarshal(out, &got); jsonErr != nil || got.Error != "" || err != nil {
 		why := strings.TrimSpace(got.Error)
 		if why == "" {
-			why = fmt.Sprint(withStderr(cmp.Or(err, jsonErr)))
+			why = fmt.Sprint(gocommand.Said(cmp.Or(err, jsonErr)))
 		}
 		return Toolchain{}, NewFailure("toolchain "+module, why, fmt.Errorf("fetching it: %s", why))
 	}

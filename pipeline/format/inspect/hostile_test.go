@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/format/inspect"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -394,6 +395,7 @@ func peak(f func()) int64 {
 
 // What is small and unpacks to much ends at the bound, and takes no memory until then.
 func TestBombs(t *testing.T) {
+	fixture.SkipRace(t)
 	big := make([]byte, 64<<20)
 	var tarBomb, zipBomb bytes.Buffer
 	must(t, archive.TarGz(&tarBomb, []archive.File{archive.Bytes("a", big)}, commitTime))

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/format/squashfs"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -162,6 +163,7 @@ func check(t testing.TB, b []byte, m map[string][]byte) parsed {
 }
 
 func TestImage(t *testing.T) {
+	fixture.SkipRace(t)
 	for _, c := range compressions {
 		t.Run(string(c), func(t *testing.T) {
 			m := contents()
@@ -195,6 +197,7 @@ func TestImage(t *testing.T) {
 // The digests hold on every architecture: GOARCH=386 go test ./pipeline/pack/snap/... tries another word size and the
 // compressors without assembly, natively on amd64. A change of them is a change of every snap that is rebuilt.
 func TestGolden(t *testing.T) {
+	fixture.SkipRace(t)
 	var got strings.Builder
 	for _, c := range compressions {
 		fmt.Fprintf(&got, "%s %s\n", artifact.Sum(image(t, files(contents()), c)), c)

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
+	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -80,9 +81,6 @@ var passed = []string{
 	"SLIPWAY_MIRROR",                                              // where bases are when they are gone elsewhere
 	"SYSTEMROOT", "PATHEXT", "APPDATA", "LOCALAPPDATA", "COMSPEC", // Windows cannot start a program without them
 }
-
-// moduleEnv is how modules are fetched. What is fetched is held to go.sum, so none of this changes a byte.
-var moduleEnv = []string{"GOPROXY", "GONOPROXY", "GOPRIVATE", "GOSUMDB", "GONOSUMDB", "GOINSECURE", "GOAUTH"}
 
 // engineEnv is how the SDK of Dagger finds its engine.
 var engineEnv = []string{"_EXPERIMENTAL_DAGGER_", "DAGGER_", "DOCKER_HOST", "CONTAINER_HOST", "XDG_RUNTIME_DIR"}
@@ -203,8 +201,13 @@ func (p *pipeline) compile(ctx context.Context) (tool string, err error) {
 			build = append(build, "-overlay", file)
 		}
 	}
+	// Without cgo the pipeline shares the compiled standard library of most programs that it builds.
+	var env []string
+	if !slices.Contains(p.o.Pass, "CGO_ENABLED") {
+		env = []string{"CGO_ENABLED=0"}
+	}
 	p.o.Step("compiling the pipeline of the commit")
-	if err := p.in(p.dir).run(ctx, p.o.Place.Umask, p.goCommand, append(build, p.pkg)...); err != nil {
+	if err := p.in(p.dir, env...).run(ctx, p.o.Place.Umask, p.goCommand, append(build, p.pkg)...); err != nil {
 		return "", fmt.Errorf("compiling the pipeline of the commit: %w", err)
 	}
 	return tool, nil
@@ -315,21 +318,6 @@ func (o Options) ofMachine() []string {
 	return env
 }
 
-// settings are those of the user's Go command.
-func (o Options) settings(ctx context.Context, goCommand string) (map[string]string, error) {
-	ask := exec.CommandContext(ctx, goCommand, append([]string{"env", "-json", "GOCACHE", "GOMODCACHE"}, moduleEnv...)...)
-	ask.Dir, ask.Env = o.Work, append(slices.Clone(o.Environ), "GOTOOLCHAIN=local", "GOWORK=off")
-	out, err := ask.Output()
-	if err != nil {
-		return nil, fmt.Errorf("asking Go for its settings: %w", err)
-	}
-	settings := map[string]string{}
-	if err := json.Unmarshal(out, &settings); err != nil {
-		return nil, fmt.Errorf("asking Go for its settings: %w", err)
-	}
-	return settings, nil
-}
-
 // credentials say where registries' and modules' credentials are: they are looked for below a home that is not there now.
 func (o Options) credentials() []string {
 	var env []string
@@ -351,7 +339,7 @@ func (o Options) credentials() []string {
 // env is all that the build sees of this machine.
 func (o Options) env(ctx context.Context, goCommand string) ([]string, error) {
 	env := o.ofMachine()
-	settings, err := o.settings(ctx, goCommand)
+	settings, err := gocommand.Settings(ctx, goCommand, o.Environ)
 	if err != nil {
 		return nil, err
 	}
@@ -370,7 +358,7 @@ func (o Options) env(ctx context.Context, goCommand string) ([]string, error) {
 		// the user's Go may know of, could not be proved to follow from that.
 		env = append(env, "GOPATH="+filepath.Join(o.Work, "gopath"))
 	}
-	for _, name := range moduleEnv {
+	for _, name := range gocommand.Modules {
 		env = append(env, name+"="+settings[name])
 	}
 	env = append(env, o.credentials()...)

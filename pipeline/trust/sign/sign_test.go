@@ -26,6 +26,7 @@ import (
 	"golang.org/x/crypto/nacl/secretbox"
 	"golang.org/x/crypto/scrypt"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
@@ -67,6 +68,7 @@ func want(t *testing.T, err error, code fault.Code, says string, secrets ...stri
 }
 
 func TestGenerate(t *testing.T) {
+	fixture.SkipRace(t)
 	for _, kind := range sign.Kinds() {
 		k := generate(t, kind)
 		if other := generate(t, kind); other.Public().Equal(k.Public()) {
@@ -208,6 +210,7 @@ func ecKey(t testing.TB, c elliptic.Curve) *ecdsa.PrivateKey {
 }
 
 func TestLoad(t *testing.T) {
+	fixture.SkipRace(t)
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -257,6 +260,7 @@ func TestLoad(t *testing.T) {
 }
 
 func TestLoadRefuses(t *testing.T) {
+	fixture.SkipRace(t)
 	key := ecKey(t, elliptic.P256())
 	plain := pkcs8(t, key)
 	own, err := sign.Load(plain, nil)
@@ -333,6 +337,7 @@ func TestLoadRefuses(t *testing.T) {
 }
 
 func TestSource(t *testing.T) {
+	fixture.SkipRace(t)
 	k := generate(t, sign.ECDSA)
 	plain, err := k.PEM(nil)
 	if err != nil {
@@ -403,6 +408,7 @@ func TestSource(t *testing.T) {
 
 // What ssh does with a key that others can read: it does not take it.
 func TestFileModes(t *testing.T) {
+	fixture.SkipRace(t)
 	if runtime.GOOS == "windows" {
 		t.Skip("modes say nothing about who may read here")
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/build/certs"
 	"github.com/slipway-build/slipway/pipeline/build/engine"
+	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -119,7 +120,7 @@ func (e *Engine) prepare(ctx context.Context) error {
 	if err != nil {
 		return fault.Errorf(fault.Transient, "sending the toolchain to the Dagger engine: %w", err)
 	}
-	settings, err := engine.Settings(ctx, goCommand, e.o.Environ)
+	settings, err := gocommand.Settings(ctx, goCommand, e.o.Environ)
 	if err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func (e *Engine) prepare(ctx context.Context) error {
 		name, value, _ := strings.Cut(kv, "=")
 		base = base.WithEnvVariable(name, value)
 	}
-	for _, name := range engine.ModuleEnv {
+	for _, name := range gocommand.Modules {
 		switch value := settings[name]; {
 		case strings.Contains(value, "@"): // a password in the address of a proxy
 			base = base.WithSecretVariable(name, e.client.SetSecret("slipway-"+strings.ToLower(name), value))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/build/engine"
+	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -35,18 +36,6 @@ type Engine struct {
 	o         Options
 }
 
-// kept are the variables of the process that a compile sees, with the reason. None of them reaches a binary.
-var kept = []string{
-	"PATH",                                            // git, for modules outside of a proxy
-	"HOME", "USERPROFILE", "NETRC", "XDG_CONFIG_HOME", // credentials for private modules
-	"SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKPASS",
-	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", // the way out of this network
-	"SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO",
-	"TMPDIR", "TMP", "TEMP", // where there is room
-	"SYSTEMROOT", "APPDATA", "LOCALAPPDATA", "PATHEXT", // Windows cannot start a program without them
-	"GOMAXPROCS",
-}
-
 // New finds the Go command, has it become the pinned release (the Go command fetches it and checks it against the
 // checksum database where it is another one) and returns an engine.
 func New(ctx context.Context, o Options) (*Engine, error) {
@@ -55,17 +44,12 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, fault.Errorf(fault.Build, "the host engine needs the Go command, which is not on PATH; install Go from https://go.dev/dl or use --engine dagger")
 	}
 	e := &Engine{goCommand: path, o: o}
-	settings, err := engine.Settings(ctx, path, o.Environ)
+	settings, err := gocommand.Settings(ctx, path, o.Environ)
 	if err != nil {
 		return nil, err
 	}
-	for _, kv := range o.Environ {
-		name, _, _ := strings.Cut(kv, "=")
-		if slices.ContainsFunc(kept, func(k string) bool { return k == name || runtime.GOOS == "windows" && strings.EqualFold(k, name) }) {
-			e.env = append(e.env, kv)
-		}
-	}
-	for _, name := range engine.ModuleEnv {
+	e.env = gocommand.Environ(o.Environ)
+	for _, name := range gocommand.Modules {
 		e.env = append(e.env, name+"="+settings[name])
 	}
 	cache := settings["GOCACHE"]
