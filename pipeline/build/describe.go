@@ -76,11 +76,11 @@ func (b *builder) statement(r manifest.Release, modules []provenance.Module) ([]
 		}
 	}
 	for _, im := range r.Images {
-		facts.Images = append(facts.Images, provenance.Image{Repository: im.Repository, Digest: im.Digest})
+		facts.Images = append(facts.Images, provenance.Image{Repository: im.Repository, Tag: im.Tag(), Digest: im.Digest})
 	}
 	for _, c := range r.Charts {
 		if c.Digest != "" {
-			facts.Images = append(facts.Images, provenance.Image{Repository: c.Repository, Digest: c.Digest})
+			facts.Images = append(facts.Images, provenance.Image{Repository: c.Repository, Tag: c.Tag(), Digest: c.Digest})
 		}
 	}
 	return provenance.Statement(facts)

@@ -388,13 +388,16 @@ func (d *dist) provenance(o opened) (string, error) {
 		}
 	}
 	for _, im := range d.rel.Images {
-		facts.Images = append(facts.Images, provenance.Image{Repository: im.Repository, Digest: im.Digest})
+		facts.Images = append(facts.Images, provenance.Image{Repository: im.Repository, Tag: im.Tag(), Digest: im.Digest})
 	}
 	for _, c := range d.rel.Charts {
 		if c.Digest != "" {
-			facts.Images = append(facts.Images, provenance.Image{Repository: c.Repository, Digest: c.Digest})
+			facts.Images = append(facts.Images, provenance.Image{Repository: c.Repository, Tag: c.Tag(), Digest: c.Digest})
 		}
 	}
+	facts.Untagged = slices.ContainsFunc(facts.Images, func(im provenance.Image) bool {
+		return slices.ContainsFunc(got.Subject, func(s provenance.Resource) bool { return s.Name == im.Repository })
+	})
 	statement, err := provenance.Statement(facts)
 	if err != nil {
 		return "", err

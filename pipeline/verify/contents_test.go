@@ -226,9 +226,9 @@ func TestProvenance(t *testing.T) {
 		{"a file more", `"zzz" with "sha256:`, func(r *manifest.Release) {
 			r.Files = append(r.Files, artifact.File{Path: "zzz", Digest: artifact.Sum(nil)})
 		}},
-		{"another image", "ghcr.io/example/hello with sha256:", func(r *manifest.Release) { r.Images[0].Digest = artifact.Sum(nil) }},
-		{"no image", "ghcr.io/example/hello with sha256:", func(r *manifest.Release) { r.Images = nil }},
-		{"no chart", "ghcr.io/example/charts/hello with sha256:", func(r *manifest.Release) { r.Charts = nil }},
+		{"another image", "ghcr.io/example/hello:1.2.3-alpine with sha256:", func(r *manifest.Release) { r.Images[0].Digest = artifact.Sum(nil) }},
+		{"no image", "ghcr.io/example/hello:1.2.3-alpine with sha256:", func(r *manifest.Release) { r.Images = nil }},
+		{"no chart", "ghcr.io/example/charts/hello:1.2.3 with sha256:", func(r *manifest.Release) { r.Charts = nil }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := unsigned(t, nil)

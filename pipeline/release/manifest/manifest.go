@@ -103,6 +103,14 @@ type Image struct {
 	Platforms  []ImagePlatform `json:"platforms"`
 }
 
+// Tag is the first of the image's tags, which tells it from the others in its repository; "" where it has none.
+func (im Image) Tag() string {
+	if len(im.Tags) == 0 {
+		return ""
+	}
+	return im.Tags[0]
+}
+
 // ImagePlatform is one platform's manifest of an Image.
 type ImagePlatform struct {
 	Platform artifact.Platform `json:"platform"`

@@ -59,6 +59,7 @@ type Facts struct {
 	Builder    map[string]string // versions of the builder's components by name
 	Files      []artifact.File   // all but the statement itself, and what is made after it
 	Images     []Image
+	Untagged   bool // names images by their repository alone, as releases did before names were unique
 	Inputs     []artifact.Input
 	Modules    []Module
 }
@@ -66,6 +67,7 @@ type Facts struct {
 // Image is something in a registry: the index of an image, or the manifest of a chart.
 type Image struct {
 	Repository string
+	Tag        string
 	Digest     artifact.Digest
 }
 
@@ -166,7 +168,17 @@ func (f Facts) document() (Document, error) {
 		subjects = append(subjects, Resource{Name: file.Path, Digest: sha256Of(file.Digest)})
 	}
 	for _, im := range f.Images {
-		subjects = append(subjects, Resource{Name: im.Repository, Digest: sha256Of(im.Digest)})
+		name := im.Repository + ":" + im.Tag
+		if f.Untagged {
+			name = im.Repository
+		}
+		subjects = append(subjects, Resource{Name: name, Digest: sha256Of(im.Digest)})
+	}
+	subjects = sorted(subjects)
+	for i := 1; i < len(subjects) && !f.Untagged; i++ {
+		if subjects[i].Name == subjects[i-1].Name { // the name is what tells subjects apart
+			return Document{}, fmt.Errorf("two subjects are called %.120q", subjects[i].Name)
+		}
 	}
 	dependencies := []Resource{f.source()}
 	var inputs, modules []Resource
@@ -190,7 +202,7 @@ func (f Facts) document() (Document, error) {
 	}
 	return Document{
 		Type:          StatementType,
-		Subject:       sorted(subjects),
+		Subject:       subjects,
 		PredicateType: PredicateType,
 		Predicate: Predicate{
 			Definition: Definition{

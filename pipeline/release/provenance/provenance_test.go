@@ -33,9 +33,9 @@ func facts() provenance.Facts {
 			{Path: "binaries/tool_linux_amd64/tool", Kind: artifact.Binary, Size: 6, Digest: sum("binary")},
 		},
 		Images: []provenance.Image{
-			{Repository: "ghcr.io/example/tool", Digest: sum("alpine")},
-			{Repository: "ghcr.io/example/tool", Digest: sum("ubuntu")},
-			{Repository: "ghcr.io/example/charts/tool", Digest: sum("chart")},
+			{Repository: "ghcr.io/example/tool", Tag: "1.2.3-alpine", Digest: sum("alpine")},
+			{Repository: "ghcr.io/example/tool", Tag: "1.2.3-ubuntu", Digest: sum("ubuntu")},
+			{Repository: "ghcr.io/example/charts/tool", Tag: "1.2.3", Digest: sum("chart")},
 		},
 		Inputs: []artifact.Input{
 			{Kind: "toolchain", Name: "golang.org/toolchain@v0.0.1-go1.26.8.linux-amd64", Digest: "h1:Khu2En+0gcYPZ2kuIihfswbzxv/mIHXgzPZ018Oty48="},
@@ -108,6 +108,24 @@ func TestGolden(t *testing.T) {
 	golden(t, "snapshot.json", statement(t, snapshot))
 }
 
+// TestUntagged reads the names that images had in releases before this: the repository alone.
+func TestUntagged(t *testing.T) {
+	f := facts()
+	f.Untagged = true
+	b := statement(t, f)
+	d, err := provenance.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range d.Subject[2:] {
+		names = append(names, s.Name)
+	}
+	if want := []string{"ghcr.io/example/charts/tool", "ghcr.io/example/tool", "ghcr.io/example/tool"}; !slices.Equal(names, want) {
+		t.Errorf("got %q, want %q", names, want)
+	}
+}
+
 // The digest is that of the example in the specification of in-toto: hex, since it is no file's SHA-256.
 func TestDirHash(t *testing.T) {
 	d, err := provenance.Parse(statement(t, facts()))
@@ -145,19 +163,21 @@ func TestOrder(t *testing.T) {
 
 func TestStatementRefuses(t *testing.T) {
 	for says, f := range map[string]func(*provenance.Facts){
-		"the first dependency is not a git commit": func(f *provenance.Facts) { f.Commit = "main" },
-		"git commit in 40 or 64":                   func(f *provenance.Facts) { f.Commit = "" },
-		"the path of the configuration":            func(f *provenance.Facts) { f.Config = "" },
-		"or the version is missing":                func(f *provenance.Facts) { f.Version = "" },
-		"plan: digest":                             func(f *provenance.Facts) { f.Plan = "" },
-		"it is about nothing":                      func(f *provenance.Facts) { f.Files, f.Images = nil, nil },
-		`subject "x" is not named by a SHA-256`:    func(f *provenance.Facts) { f.Files[0].Path, f.Files[0].Digest = "x", "" },
-		"has no name":                              func(f *provenance.Facts) { f.Files[0].Path = "" },
-		`base "x": digest "md5:1"`:                 func(f *provenance.Facts) { f.Inputs[1] = artifact.Input{Kind: "base", Name: "x", Digest: "md5:1"} },
-		`toolchain "x" is not a module@version`:    func(f *provenance.Facts) { f.Inputs[0].Name = "x" },
-		"sum \"h1:AA==\" is not":                   func(f *provenance.Facts) { f.Modules[0].Sum = "h1:AA==" },
-		"sum \"sha256:":                            func(f *provenance.Facts) { f.Modules[0].Sum = string(sum("x")) },
-		"has no name or no version":                func(f *provenance.Facts) { f.Modules[0].Version = "" },
+		"the first dependency is not a git commit":                    func(f *provenance.Facts) { f.Commit = "main" },
+		"git commit in 40 or 64":                                      func(f *provenance.Facts) { f.Commit = "" },
+		"the path of the configuration":                               func(f *provenance.Facts) { f.Config = "" },
+		"or the version is missing":                                   func(f *provenance.Facts) { f.Version = "" },
+		"plan: digest":                                                func(f *provenance.Facts) { f.Plan = "" },
+		"it is about nothing":                                         func(f *provenance.Facts) { f.Files, f.Images = nil, nil },
+		`subject "x" is not named by a SHA-256`:                       func(f *provenance.Facts) { f.Files[0].Path, f.Files[0].Digest = "x", "" },
+		"has no name":                                                 func(f *provenance.Facts) { f.Files[0].Path = "" },
+		`base "x": digest "md5:1"`:                                    func(f *provenance.Facts) { f.Inputs[1] = artifact.Input{Kind: "base", Name: "x", Digest: "md5:1"} },
+		`toolchain "x" is not a module@version`:                       func(f *provenance.Facts) { f.Inputs[0].Name = "x" },
+		"sum \"h1:AA==\" is not":                                      func(f *provenance.Facts) { f.Modules[0].Sum = "h1:AA==" },
+		"sum \"sha256:":                                               func(f *provenance.Facts) { f.Modules[0].Sum = string(sum("x")) },
+		`two subjects are called "ghcr.io/example/tool:1.2.3-alpine"`: func(f *provenance.Facts) { f.Images[1].Tag = "1.2.3-alpine" },
+		`two subjects are called "binaries/tool_linux_amd64/tool"`:    func(f *provenance.Facts) { f.Files[0].Path = f.Files[1].Path },
+		"has no name or no version":                                   func(f *provenance.Facts) { f.Modules[0].Version = "" },
 	} {
 		x := facts()
 		f(&x)
