@@ -5,12 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -23,23 +21,33 @@ const (
 	maxCheckpoint = 64 << 10 // bytes
 )
 
-// Kinds of entries (https://github.com/sigstore/rekor/tree/main/pkg/types).
+// Kinds of entries and their versions (https://github.com/sigstore/rekor/tree/main/pkg/types).
 const (
 	kindHashedRekord = "hashedrekord"
 	kindDSSE         = "dsse"
-	kindVersion      = "0.0.1"
+	kindVersion      = "0.0.1" // of Rekor v1
+	kindVersion2     = "0.0.2" // of Rekor v2
 )
 
 // record is what a log must have about a signature.
 type record struct {
-	kind string
-	// What the entry says, by the names of what can be another.
-	digest      artifact.Digest // of what was signed
-	signature   string          // base64
-	certificate string          // base64 of PEM
+	kind        string          // in Rekor v1
+	content     artifact.Digest // digest of the file, or of the payload of the envelope
+	message     artifact.Digest // digest of what the signature is over
+	signature   []byte
+	certificate []byte // DER
+	key         string // kind of the key
 }
 
-// rekordBody and dsseBody are what the log keeps of an entry, with keys in the order of its canonical form.
+// said is what a log's entry says about a signature, by the names of what can be another.
+type said struct {
+	digest      artifact.Digest
+	signature   []byte
+	certificate []byte // DER; in Rekor v1 PEM
+	key         string // kind of the key; in Rekor v1 none
+}
+
+// rekordBody and dsseBody are what Rekor v1 keeps of an entry, with keys in the order of its canonical form.
 type rekordBody struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -48,9 +56,9 @@ type rekordBody struct {
 			Hash hashValue `json:"hash"`
 		} `json:"data"`
 		Signature struct {
-			Content   string `json:"content"`
+			Content   []byte `json:"content"`
 			PublicKey struct {
-				Content string `json:"content"`
+				Content []byte `json:"content"`
 			} `json:"publicKey"`
 		} `json:"signature"`
 	} `json:"spec"`
@@ -67,8 +75,8 @@ type dsseBody struct {
 }
 
 type dsseSignature struct {
-	Signature string `json:"signature"`
-	Verifier  string `json:"verifier"`
+	Signature []byte `json:"signature"`
+	Verifier  []byte `json:"verifier"`
 }
 
 type hashValue struct {
@@ -76,16 +84,64 @@ type hashValue struct {
 	Value     string `json:"value"`
 }
 
-func newRecord(kind string, d artifact.Digest, sig, der []byte) record {
-	return record{
-		kind: kind, digest: d, signature: base64.StdEncoding.EncodeToString(sig),
-		certificate: base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: der})),
+func (h hashValue) digest() artifact.Digest { return artifact.Digest(h.Algorithm + ":" + h.Value) }
+
+// rekordBody2 and dsseBody2 are those of Rekor v2
+// (https://github.com/sigstore/rekor-tiles/tree/main/api/proto/rekor/v2).
+type rekordBody2 struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Spec       struct {
+		Rekord struct {
+			Data      hashOutput `json:"data"`
+			Signature signature2 `json:"signature"`
+		} `json:"hashedRekordV002"`
+	} `json:"spec"`
+}
+
+type dsseBody2 struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Spec       struct {
+		DSSE struct {
+			PayloadHash hashOutput   `json:"payloadHash"`
+			Signatures  []signature2 `json:"signatures"`
+		} `json:"dsseV002"`
+	} `json:"spec"`
+}
+
+type hashOutput struct {
+	Algorithm string `json:"algorithm"`
+	Digest    []byte `json:"digest"`
+}
+
+func (h hashOutput) digest() artifact.Digest {
+	if h.Algorithm != signature.HashSHA256 {
+		return artifact.Digest(h.Algorithm)
 	}
+	return artifact.Digest("sha256:" + hex.EncodeToString(h.Digest))
+}
+
+type signature2 struct {
+	Content  []byte `json:"content"`
+	Verifier struct {
+		KeyDetails  string                `json:"keyDetails"`
+		Certificate signature.Certificate `json:"x509Certificate"`
+	} `json:"verifier"`
+}
+
+// keyDetails is what Rekor v2 calls the kinds of keys that sign with SHA-256
+// (https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_common.proto).
+var keyDetails = map[string]string{
+	"ECDSA P-256": "PKIX_ECDSA_P256_SHA_256",
+	"RSA 2048":    "PKIX_RSA_PKCS1V15_2048_SHA256",
+	"RSA 3072":    "PKIX_RSA_PKCS1V15_3072_SHA256",
+	"RSA 4096":    "PKIX_RSA_PKCS1V15_4096_SHA256",
 }
 
 // hashedRekord is the record of a signature over content of the digest.
 func hashedRekord(d artifact.Digest, sig, certificate []byte) record {
-	return newRecord(kindHashedRekord, d, sig, certificate)
+	return record{kind: kindHashedRekord, content: d, message: d, signature: sig, certificate: certificate}
 }
 
 // envelope is the record of an envelope.
@@ -93,7 +149,10 @@ func envelope(e signature.Envelope, certificate []byte) (record, error) {
 	if len(e.Signatures) != 1 {
 		return record{}, fmt.Errorf("the envelope has %d signatures; one in a bundle has one", len(e.Signatures))
 	}
-	return newRecord(kindDSSE, artifact.Sum(e.Payload), e.Signatures[0].Sig, certificate), nil
+	return record{
+		kind: kindDSSE, content: artifact.Sum(e.Payload), message: artifact.Sum(signature.PAE(e.PayloadType, e.Payload)),
+		signature: e.Signatures[0].Sig, certificate: certificate,
+	}, nil
 }
 
 // check says why the entry is not the record. What the log has is compared byte for byte with what it would have
@@ -102,56 +161,115 @@ func (r record) check(e signature.LogEntry) error {
 	if len(e.CanonicalizedBody) > maxBody {
 		return fmt.Errorf("the log's entry has more than %d bytes", maxBody)
 	}
-	if want := (signature.KindVersion{Kind: r.kind, Version: kindVersion}); e.KindVersion != want {
-		return fmt.Errorf("the log's entry is of kind %.40q %.20q instead of %s %s", e.KindVersion.Kind, e.KindVersion.Version, want.Kind, want.Version)
+	read, want := r.reader(e.KindVersion)
+	if read == nil {
+		return fmt.Errorf("the log's entry is of kind %.40q %.20q instead of %s %s or %s", e.KindVersion.Kind, e.KindVersion.Version, r.kind, kindVersion, kindVersion2)
 	}
-	var got record
-	var body any
-	sha256Value := hashValue{Algorithm: "sha256", Value: r.digest.Hex()}
-	switch r.kind {
-	case kindHashedRekord:
-		var b rekordBody
-		if err := canonjson.DecodeOpen(e.CanonicalizedBody, &b); err != nil {
-			return fmt.Errorf("reading the log's entry: %w", err)
-		}
-		got = record{b.Kind, digest(b.Spec.Data.Hash), b.Spec.Signature.Content, b.Spec.Signature.PublicKey.Content}
-		b.APIVersion, b.Spec.Data.Hash = kindVersion, sha256Value
-		body = b
-	default:
-		var b dsseBody
-		if err := canonjson.DecodeOpen(e.CanonicalizedBody, &b); err != nil {
-			return fmt.Errorf("reading the log's entry: %w", err)
-		}
-		if len(b.Spec.Signatures) != 1 {
-			return fmt.Errorf("the log's entry has %d signatures instead of one", len(b.Spec.Signatures))
-		}
-		got = record{b.Kind, digest(b.Spec.PayloadHash), b.Spec.Signatures[0].Signature, b.Spec.Signatures[0].Verifier}
-		// How the envelope was written when it was sent is not known: its digest is what the log says it is.
-		if _, err := artifact.ParseDigest(string(digest(b.Spec.EnvelopeHash))); err != nil {
-			return fmt.Errorf("reading the log's entry: %w", err)
-		}
-		b.APIVersion, b.Spec.PayloadHash = kindVersion, sha256Value
-		body = b
+	var head struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
 	}
-	canonical, err := canonjson.Encode(body)
+	if err := canonjson.DecodeOpen(e.CanonicalizedBody, &head); err != nil {
+		return fmt.Errorf("reading the log's entry: %w", err)
+	}
+	if head.Kind != e.KindVersion.Kind || head.APIVersion != e.KindVersion.Version {
+		return fmt.Errorf("the log's entry is of kind %.40q %.20q and is called %s %s", head.Kind, head.APIVersion, e.KindVersion.Kind, e.KindVersion.Version)
+	}
+	got, err := read(e.CanonicalizedBody)
 	switch {
 	case err != nil:
-		return fmt.Errorf("writing the log's entry again: %w", err)
-	case got.kind != r.kind:
-		return fmt.Errorf("the log's entry is of kind %.40q and is called %s", got.kind, r.kind)
-	case got.digest != r.digest:
-		return fmt.Errorf("the log's entry is about other content: %.80s and not %s", got.digest, r.digest)
-	case got.signature != r.signature:
+		return err
+	case got.digest != want.digest:
+		return fmt.Errorf("the log's entry is about other content: %.80s and not %s", got.digest, want.digest)
+	case !bytes.Equal(got.signature, want.signature):
 		return errors.New("the log's entry is about another signature")
-	case got.certificate != r.certificate:
+	case !bytes.Equal(got.certificate, want.certificate):
 		return errors.New("the log's entry is about another certificate")
-	case !bytes.Equal(canonical, e.CanonicalizedBody):
-		return errors.New("the log's entry is not written in the one canonical way")
+	case got.key != want.key:
+		return fmt.Errorf("the log's entry is about a key of kind %.60q and not of %q", got.key, want.key)
 	}
 	return nil
 }
 
-func digest(h hashValue) artifact.Digest { return artifact.Digest(h.Algorithm + ":" + h.Value) }
+// reader is how an entry of the kind is read, and what it must say; nil for one that no log keeps of such a signature.
+func (r record) reader(kind signature.KindVersion) (func([]byte) (said, error), said) {
+	details := keyDetails[r.key]
+	switch kind {
+	case signature.KindVersion{Kind: r.kind, Version: kindVersion}:
+		read := readRekord
+		if r.kind == kindDSSE {
+			read = readDSSE
+		}
+		return read, said{digest: r.content, signature: r.signature, certificate: []byte(EncodeCertificates(r.certificate))}
+	case signature.KindVersion{Kind: kindHashedRekord, Version: kindVersion2}: // of an envelope, too
+		if details != "" {
+			return readRekord2, said{r.message, r.signature, r.certificate, details}
+		}
+	case signature.KindVersion{Kind: kindDSSE, Version: kindVersion2}:
+		if details != "" && r.kind == kindDSSE {
+			return readDSSE2, said{r.content, r.signature, r.certificate, details}
+		}
+	}
+	return nil, said{}
+}
+
+func readRekord(raw []byte) (said, error) {
+	var b rekordBody
+	err := decodeBody(raw, &b)
+	return said{digest: b.Spec.Data.Hash.digest(), signature: b.Spec.Signature.Content, certificate: b.Spec.Signature.PublicKey.Content}, err
+}
+
+func readDSSE(raw []byte) (said, error) {
+	var b dsseBody
+	if err := decodeBody(raw, &b); err != nil {
+		return said{}, err
+	}
+	if n := len(b.Spec.Signatures); n != 1 {
+		return said{}, fmt.Errorf("the log's entry has %d signatures instead of one", n)
+	}
+	// How the envelope was written when it was sent is not known: its digest is what the log says it is.
+	if _, err := artifact.ParseDigest(string(b.Spec.EnvelopeHash.digest())); err != nil {
+		return said{}, fmt.Errorf("reading the log's entry: %w", err)
+	}
+	one := b.Spec.Signatures[0]
+	return said{digest: b.Spec.PayloadHash.digest(), signature: one.Signature, certificate: one.Verifier}, nil
+}
+
+func readRekord2(raw []byte) (said, error) {
+	var b rekordBody2
+	err := decodeBody(raw, &b)
+	return b.Spec.Rekord.Signature.said(b.Spec.Rekord.Data), err
+}
+
+func readDSSE2(raw []byte) (said, error) {
+	var b dsseBody2
+	if err := decodeBody(raw, &b); err != nil {
+		return said{}, err
+	}
+	if n := len(b.Spec.DSSE.Signatures); n != 1 {
+		return said{}, fmt.Errorf("the log's entry has %d signatures instead of one", n)
+	}
+	return b.Spec.DSSE.Signatures[0].said(b.Spec.DSSE.PayloadHash), nil
+}
+
+func (s signature2) said(h hashOutput) said {
+	return said{h.digest(), s.Content, s.Verifier.Certificate.RawBytes, s.Verifier.KeyDetails}
+}
+
+// decodeBody reads a body that is written in the one canonical way.
+func decodeBody(raw []byte, body any) error {
+	if err := canonjson.DecodeOpen(raw, body); err != nil {
+		return fmt.Errorf("reading the log's entry: %w", err)
+	}
+	canonical, err := canonjson.Encode(body)
+	if err != nil {
+		return fmt.Errorf("writing the log's entry again: %w", err)
+	}
+	if !bytes.Equal(canonical, raw) {
+		return errors.New("the log's entry is not written in the one canonical way")
+	}
+	return nil
+}
 
 // promised is what a log's signed entry timestamp is over, with keys in the order of their canonical form
 // (https://github.com/sigstore/rekor/blob/main/openapi.yaml, signedEntryTimestamp).
@@ -162,33 +280,28 @@ type promised struct {
 	LogIndex       int64  `json:"logIndex"`
 }
 
-// checkEntry says why no log of the root has the entry, or not at the time that it says.
-func (r TrustedRoot) checkEntry(e signature.LogEntry, proven bool) error {
+// log is the one of the root that an entry says it is of.
+func (r TrustedRoot) log(e signature.LogEntry) (*transparencyLog, error) {
 	log := find(r.logs, e.LogID.KeyID)
 	switch {
 	case log == nil:
-		return fmt.Errorf("the signature is in log %.64x, which is not in the trusted root", e.LogID.KeyID)
+		return nil, fmt.Errorf("the signature is in log %.64x, which is not in the trusted root", e.LogID.KeyID)
 	case log.details != "":
-		return fmt.Errorf("the signature is in log %x, whose key of kind %s is not read", log.id, log.details)
-	case e.InclusionPromise == nil || len(e.InclusionPromise.SignedEntryTimestamp) == 0:
-		return errors.New("the log has not signed the time of the entry (there is no inclusion promise)")
-	case !log.valid.contains(time.Unix(e.IntegratedTime, 0)):
-		return fmt.Errorf("the entry is of %s, when log %x was not to be believed", stamp(time.Unix(e.IntegratedTime, 0)), log.id)
+		return nil, fmt.Errorf("the signature is in log %x, whose key of kind %s is not read", log.id, log.details)
 	}
+	return log, nil
+}
+
+// checkPromise says why the log has not signed the entry with its time and place.
+func (l *transparencyLog) checkPromise(e signature.LogEntry) error {
 	message, err := canonjson.Encode(promised{e.CanonicalizedBody, e.IntegratedTime, hex.EncodeToString(e.LogID.KeyID), e.LogIndex})
 	if err != nil {
 		return fmt.Errorf("writing the log's promise again: %w", err)
 	}
-	if log.key.Verify(message, e.InclusionPromise.SignedEntryTimestamp) != nil {
+	if l.key.Verify(message, e.InclusionPromise.SignedEntryTimestamp) != nil {
 		return errors.New("the log has not signed this entry with this time and place (its inclusion promise does not hold)")
 	}
-	if !proven {
-		return nil
-	}
-	if e.InclusionProof == nil {
-		return errors.New("there is no proof that the entry is in the log")
-	}
-	return log.checkProof(e.CanonicalizedBody, *e.InclusionProof)
+	return nil
 }
 
 // checkProof says why the proof does not show that the log has the body.
@@ -265,11 +378,6 @@ func (l *transparencyLog) checkpoint(note string) (size int64, root []byte, err 
 	if err != nil || len(root) != sha256.Size {
 		return 0, nil, fmt.Errorf("%.60q is not the root of a tree", lines[2])
 	}
-	// This is how Rekor v1 names a key of any kind.
-	id, err := hex.DecodeString(l.key.Fingerprint().Hex())
-	if err != nil {
-		return 0, nil, err
-	}
 	signed := false
 	for _, line := range signatures {
 		sig, ok := strings.CutPrefix(line, "— ")
@@ -281,7 +389,7 @@ func (l *transparencyLog) checkpoint(note string) (size int64, root []byte, err 
 		if err != nil || len(raw) < 5 {
 			return 0, nil, errors.New("a line is not a signature")
 		}
-		signed = signed || bytes.Equal(raw[:4], id[:4]) && l.key.Verify([]byte(text), raw[4:]) == nil
+		signed = signed || bytes.Equal(raw[:4], l.hint) && l.key.Verify([]byte(text), raw[4:]) == nil
 	}
 	if !signed {
 		return 0, nil, fmt.Errorf("log %x has not signed it", l.id)

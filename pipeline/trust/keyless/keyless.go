@@ -2,8 +2,9 @@
 // minutes, names a workflow and is in public logs, as Sigstore has it (https://docs.sigstore.dev/about/security/).
 //
 // It asks no network: everything but the trusted root and the policy is in the signature. What is accepted is narrower
-// than what Sigstore allows: version 0.3 of the bundle, entries of Rekor v1 with the log's signed time and, in a bundle,
-// its proof, and a certificate that a log of certificates has seen.
+// than what Sigstore allows: version 0.3 of the bundle, entries of Rekor v1 and v2 with, in a bundle, the log's proof, the
+// time of the signature signed by the log (v1) or by a timestamp authority (RFC 3161), and a certificate that a log of
+// certificates has seen.
 //
 // Sigstore's own library would bring 650 packages, as many as the whole pipeline has, and a go.mod with the SDKs of
 // clouds; so these few formats are read here, with the standard library alone, and checked against cosign.
@@ -109,7 +110,7 @@ type Claims struct {
 	Ref        string    // that the run was started for, such as refs/tags/v1.2.3
 	Workflow   string    // URI of the instructions that signed, with their ref
 	Run        string    // URI of the run
-	Time       time.Time // when the log took the signature
+	Time       time.Time // when the log took the signature, or a timestamp authority saw it
 }
 
 // Verifier verifies signatures by the identity of who made them. Every error is a sentence that says what did not hold.
@@ -161,6 +162,7 @@ func (v Verifier) Statement(b signature.Bundle) ([]byte, Claims, error) {
 type signed struct {
 	certificate []byte // DER
 	entries     []signature.LogEntry
+	timestamps  []signature.Timestamp
 	record      record // of the log
 	proven      bool   // whether an entry must come with its proof
 	// check says why the signature was not made with key.
@@ -171,7 +173,7 @@ type signed struct {
 func open(b signature.Bundle) (signed, error) {
 	m := b.Material
 	switch {
-	case b.MediaType != signature.BundleMediaType:
+	case !signature.IsBundle(b.MediaType):
 		return signed{}, fmt.Errorf("it is a bundle of type %.80q instead of %s", b.MediaType, signature.BundleMediaType)
 	case b.Message != nil && b.Envelope != nil:
 		return signed{}, errors.New("it signs both a file and a statement")
@@ -180,7 +182,11 @@ func open(b signature.Bundle) (signed, error) {
 	case m.Certificate == nil || m.Chain != nil:
 		return signed{}, errors.New("it does not have the certificate of the signer alone")
 	}
-	return signed{certificate: m.Certificate.RawBytes, entries: m.Entries, proven: true}, nil
+	s := signed{certificate: m.Certificate.RawBytes, entries: m.Entries, proven: true}
+	if m.Timestamps != nil {
+		s.timestamps = m.Timestamps.RFC3161
+	}
+	return s, nil
 }
 
 // verify holds a signature to everything but its content's meaning.
@@ -201,13 +207,21 @@ func (v Verifier) verify(s signed) (Claims, error) {
 	if len(s.entries) == 0 {
 		return Claims{}, errors.New("it is in no transparency log")
 	}
+	s.record.key = leaf.key.Kind()
+	stamped, why := v.timestamps(s, leaf)
+	if why != nil && !stamped.IsZero() {
+		return Claims{}, why
+	}
 	var errs []error
 	for _, e := range s.entries {
-		err := v.entry(s, leaf, e)
+		at, err := v.entry(s, leaf, e, stamped)
 		if err == nil {
 			claims := leaf.claims
-			claims.Time = time.Unix(e.IntegratedTime, 0).UTC()
+			claims.Time = at.UTC()
 			return claims, nil
+		}
+		if errors.Is(err, errNoTime) && why != nil {
+			err = why
 		}
 		if !slices.ContainsFunc(errs, func(o error) bool { return o.Error() == err.Error() }) {
 			errs = append(errs, err)
@@ -216,15 +230,38 @@ func (v Verifier) verify(s signed) (Claims, error) {
 	return Claims{}, errors.Join(errs...)
 }
 
-// entry says why a log's entry does not show that the certificate was valid when the signature was made.
-func (v Verifier) entry(s signed, leaf certificate, e signature.LogEntry) error {
-	if err := s.record.check(e); err != nil {
-		return err
+// timestamps is the earliest time at which an authority saw the signature; zero if none did, with the reason if one is
+// said to have. One of another time than that of the certificate is an error, with its time.
+func (v Verifier) timestamps(s signed, leaf certificate) (time.Time, error) {
+	var first time.Time
+	var why error
+	for _, t := range s.timestamps {
+		at, err := v.Root.stamped(t.Signed, s.record.signature)
+		if err != nil {
+			why = err
+			continue
+		}
+		if err := v.valid(leaf, at); err != nil {
+			return at, err
+		}
+		first = earlier(first, at)
 	}
-	if err := v.Root.checkEntry(e, s.proven); err != nil {
-		return err
+	if !first.IsZero() {
+		why = nil
 	}
-	at := time.Unix(e.IntegratedTime, 0)
+	return first, why
+}
+
+// earlier is the earlier of two times, of which a may be none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// valid says why the certificate was none at the time of the signature.
+func (v Verifier) valid(leaf certificate, at time.Time) error {
 	if at.Before(leaf.x509.NotBefore) || at.After(leaf.x509.NotAfter) {
 		return fmt.Errorf("it was signed at %s, and the certificate was valid from %s to %s", stamp(at), stamp(leaf.x509.NotBefore), stamp(leaf.x509.NotAfter))
 	}
@@ -233,6 +270,45 @@ func (v Verifier) entry(s signed, leaf certificate, e signature.LogEntry) error 
 		return err
 	}
 	return v.Root.checkTimestamps(leaf, issuers)
+}
+
+// errNoTime tells of an entry whose log did not sign its time, as those of Rekor v2 are.
+var errNoTime = errors.New("the log has not signed the time of the entry (there is no inclusion promise), and no timestamp authority has")
+
+// entry is the time of a log's entry, which shows that the certificate was valid when the signature was made; stamped is
+// that of a timestamp authority, if there is one.
+func (v Verifier) entry(s signed, leaf certificate, e signature.LogEntry, stamped time.Time) (time.Time, error) {
+	none := time.Time{}
+	if err := s.record.check(e); err != nil {
+		return none, err
+	}
+	log, err := v.Root.log(e)
+	if err != nil {
+		return none, err
+	}
+	logged := stamped
+	if p := e.InclusionPromise; p != nil && len(p.SignedEntryTimestamp) > 0 {
+		if err := log.checkPromise(e); err != nil {
+			return none, err
+		}
+		logged = time.Unix(e.IntegratedTime, 0)
+		if err := v.valid(leaf, logged); err != nil {
+			return none, err
+		}
+	} else if logged.IsZero() || !s.proven { // without a proof the promise stands for it
+		return none, errNoTime
+	}
+	if !log.valid.contains(logged) {
+		return none, fmt.Errorf("the entry is of %s, when log %x was not to be believed", stamp(logged), log.id)
+	}
+	at := earlier(stamped, logged)
+	if !s.proven {
+		return at, nil
+	}
+	if e.InclusionProof == nil {
+		return none, errors.New("there is no proof that the entry is in the log")
+	}
+	return at, log.checkProof(e.CanonicalizedBody, *e.InclusionProof)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

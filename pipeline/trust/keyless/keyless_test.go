@@ -216,12 +216,13 @@ func TestTampering(t *testing.T) {
 		}, says: "the log has not signed this entry"},
 		{name: "swapped entry", bundle: good, edit: func(b signature.Bundle) { *entry(b) = *entry(second) }, says: "about other content"},
 		{name: "an entry of another signature", bundle: good, edit: func(b signature.Bundle) { *entry(b) = *entry(s.SignBlob(token, content)) }, says: "about another signature"},
-		{name: "an entry of an envelope", bundle: good, edit: func(b signature.Bundle) { *entry(b) = *entry(att) }, says: `is of kind "dsse" "0.0.1" instead of hashedrekord 0.0.1`},
+		{name: "an entry of an envelope", bundle: good, edit: func(b signature.Bundle) { *entry(b) = *entry(att) }, says: `is of kind "dsse" "0.0.1" instead of hashedrekord 0.0.1 or 0.0.2`},
 		{name: "an entry of an envelope by another name", bundle: good, edit: func(b signature.Bundle) {
 			*entry(b) = *entry(att)
 			entry(b).KindVersion.Kind = "hashedrekord"
-		}, says: `is of kind "dsse" and is called hashedrekord`},
-		{name: "an entry of another version", bundle: good, edit: func(b signature.Bundle) { entry(b).KindVersion.Version = "0.0.2" }, says: `"0.0.2"`},
+		}, says: `is of kind "dsse" "0.0.1" and is called hashedrekord 0.0.1`},
+		{name: "an entry of another version", bundle: good, edit: func(b signature.Bundle) { entry(b).KindVersion.Version = "0.0.2" }, says: `"0.0.1" and is called hashedrekord 0.0.2`},
+		{name: "an entry of no version", bundle: good, edit: func(b signature.Bundle) { entry(b).KindVersion.Version = "0.0.3" }, says: `"0.0.3" instead of`},
 		{name: "changed body: digest", bundle: good, edit: func(b signature.Bundle) { replace(entry(b), artifact.Sum(content).Hex(), artifact.Sum(nil).Hex()) }, says: "about other content"},
 		{name: "changed body: algorithm", bundle: good, edit: func(b signature.Bundle) { replace(entry(b), `"sha256"`, `"sha512"`) }, says: "about other content"},
 		{name: "changed body: certificate", bundle: good, edit: func(b signature.Bundle) { replace(entry(b), encoded(good), encoded(second)) }, says: "about another certificate"},
@@ -301,6 +302,100 @@ func start(t *testing.T, s *keylesstest.Sigstore) string {
 		t.Fatal("no start")
 	}
 	return `"start": ` + b
+}
+
+// TestRekor2 is TestTampering for entries without a time of their own, which an authority stamps.
+func TestRekor2(t *testing.T) {
+	s, other := keylesstest.New(t), keylesstest.New(t)
+	token := s.Token(keylesstest.Release())
+	v1 := s.SignBlob(token, content)
+	s.Bend(keylesstest.Rules{V2: true})
+	other.Bend(keylesstest.Rules{V2: true})
+	v := verifier(t, s)
+	s.SignBlob(token, []byte("first"))
+	second, good, att := s.SignBlob(token, []byte("second")), s.SignBlob(token, content), s.SignStatement(token, []byte(statement))
+	s.Bend(keylesstest.Rules{V2: true, DSSE: true})
+	envelope := s.SignStatement(token, []byte(statement))
+	bend := func(r keylesstest.Rules) signature.Bundle {
+		s.Bend(r)
+		return s.SignBlob(token, content)
+	}
+	at := func(d time.Duration) func(*keylesstest.Stamp) {
+		return func(p *keylesstest.Stamp) { p.Time = time.Now().Add(d).UTC().Format("20060102150405Z") }
+	}
+	for _, b := range []signature.Bundle{att, envelope} {
+		got, claims, err := v.Statement(clone(t, b))
+		want(t, err, "")
+		if string(got) != statement || time.Since(claims.Time).Abs() > time.Minute {
+			t.Errorf("got %q at %s", got, claims.Time)
+		}
+	}
+	entry := func(b signature.Bundle) *signature.LogEntry { return &b.Material.Entries[0] }
+	proof := func(b signature.Bundle) *signature.InclusionProof { return entry(b).InclusionProof }
+	stamps := func(b signature.Bundle) *signature.TimestampData { return b.Material.Timestamps }
+	of := trusted(t, s, section(t, s, "timestampAuthorities"), section(t, other, "timestampAuthorities"))
+	for _, tt := range []struct {
+		name   string
+		bundle signature.Bundle
+		edit   func(b signature.Bundle)
+		root   *keyless.TrustedRoot
+		says   string
+	}{
+		{name: "nothing", bundle: good},
+		{name: "Rekor v1 with a timestamp", bundle: bend(keylesstest.Rules{Stamp: at(0)})},
+		{name: "Rekor v1 with a timestamp alone", bundle: bend(keylesstest.Rules{Stamp: at(0), NoPromise: true})},
+		{name: "Rekor v1 with a timestamp of another time", bundle: bend(keylesstest.Rules{Stamp: at(time.Hour)}), says: "and the certificate was valid from"},
+		{name: "Rekor v1 at another time with a timestamp", bundle: bend(keylesstest.Rules{Stamp: at(0), LogLater: time.Hour}), says: "and the certificate was valid from"},
+		{name: "Rekor v1 with a timestamp of an unknown authority", bundle: bend(keylesstest.Rules{Stamp: at(time.Hour)}), root: &of},
+		{name: "no timestamp", bundle: good, edit: func(b signature.Bundle) { stamps(b).RFC3161 = nil }, says: "no timestamp authority has"},
+		{name: "an unknown authority", bundle: good, root: &of, says: "the timestamp does not hold: it was signed with another certificate"},
+		{name: "a timestamp of another signature", bundle: good, edit: func(b signature.Bundle) { *stamps(b) = *stamps(second) }, says: "the timestamp is of another signature"},
+		{name: "one of two timestamps holds", bundle: good, edit: func(b signature.Bundle) {
+			stamps(b).RFC3161 = append(slices.Clone(stamps(second).RFC3161), stamps(b).RFC3161...)
+		}},
+		{name: "after the certificate's time", bundle: bend(keylesstest.Rules{V2: true, Stamp: at(11 * time.Minute)}), says: "and the certificate was valid from"},
+		{name: "before the certificate's time", bundle: bend(keylesstest.Rules{V2: true, Stamp: at(-time.Minute)}), says: "and the certificate was valid from"},
+		{name: "a time of the log that nobody signed", bundle: good, edit: func(b signature.Bundle) {
+			stamps(b).RFC3161 = nil
+			entry(b).IntegratedTime = time.Now().Unix()
+		}, says: "no timestamp authority has"},
+		{name: "a promise", bundle: good, edit: func(b signature.Bundle) { entry(b).InclusionPromise = entry(v1).InclusionPromise }, says: "inclusion promise does not hold"},
+		{name: "missing proof", bundle: good, edit: func(b signature.Bundle) { entry(b).InclusionProof = nil }, says: "there is no proof"},
+		{name: "changed proof hash", bundle: good, edit: func(b signature.Bundle) { proof(b).Hashes[0][0] ^= 1 }, says: "leads to the root"},
+		{name: "changed place", bundle: good, edit: func(b signature.Bundle) { proof(b).LogIndex-- }, says: "does not hold"},
+		{name: "a checkpoint of another tree", bundle: good, edit: func(b signature.Bundle) { proof(b).Checkpoint = proof(second).Checkpoint }, says: "checkpoint is of another tree"},
+		{name: "a checkpoint of another log", bundle: good, edit: func(b signature.Bundle) {
+			proof(b).Checkpoint = proof(other.SignBlob(other.Token(keylesstest.Release()), content)).Checkpoint
+		}, says: "has not signed it"},
+		{name: "a witness's signature too", bundle: good, edit: func(b signature.Bundle) {
+			proof(b).Checkpoint.Envelope += "— witness.example.org AAAAAAAA\n"
+		}},
+		{name: "an entry of another file", bundle: good, edit: func(b signature.Bundle) { *entry(b) = *entry(second) }, says: "about other content"},
+		{name: "an entry of another signature", bundle: good, edit: func(b signature.Bundle) { *entry(b) = *entry(bend(keylesstest.Rules{V2: true})) }, says: "about another signature"},
+		{name: "an entry of an envelope", bundle: good, edit: func(b signature.Bundle) { *entry(b) = *entry(envelope) }, says: "is of kind"},
+		{name: "an entry of Rekor v1 by another name", bundle: v1, edit: func(b signature.Bundle) { entry(b).KindVersion.Version = "0.0.2" }, says: "and is called"},
+		{name: "changed body: digest", bundle: good, edit: func(b signature.Bundle) { replace(entry(b), `"digest":"`, `"digest":"AAAA`) }, says: "about other content"},
+		{name: "changed body: algorithm", bundle: good, edit: func(b signature.Bundle) { replace(entry(b), "SHA2_256", "SHA2_512") }, says: "about other content"},
+		{name: "changed body: key", bundle: good, edit: func(b signature.Bundle) { replace(entry(b), "PKIX_ECDSA_P256_SHA_256", "PKIX_ED25519") }, says: "about a key of kind"},
+		{name: "changed body: more", bundle: good, edit: func(b signature.Bundle) { replace(entry(b), `"spec":{`, `"spec":{"a":1,`) }, says: "one canonical way"},
+		{name: "changed body: space", bundle: good, edit: func(b signature.Bundle) { replace(entry(b), `{"apiVersion"`, `{ "apiVersion"`) }, says: "one canonical way"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := clone(t, tt.bundle)
+			if tt.edit != nil {
+				tt.edit(b)
+			}
+			v := v
+			if tt.root != nil {
+				v.Root = *tt.root
+			}
+			claims, err := v.Blob(b, content)
+			want(t, err, tt.says)
+			if err != nil && claims != (keyless.Claims{}) {
+				t.Errorf("an error and claims: %+v", claims)
+			}
+		})
+	}
 }
 
 // TestSeveralEntries needs one that holds, wherever it stands.
@@ -439,6 +534,7 @@ func TestParseTrustedRoot(t *testing.T) {
 	s := keylesstest.New(t)
 	good := string(s.TrustedRoot())
 	authorities, logs, ctlogs := section(t, s, "certificateAuthorities"), section(t, s, "tlogs"), section(t, s, "ctlogs")
+	stampers := section(t, s, "timestampAuthorities")
 	key := func(list string) string { // with its quotation marks
 		_, b, _ := strings.Cut(list, `"rawBytes": `)
 		b, _, _ = strings.Cut(b, "\n")
@@ -452,7 +548,11 @@ func TestParseTrustedRoot(t *testing.T) {
 		{"unknown key", `"tlogs"`, `"extra": 1, "tlogs"`, "extra"},
 		{"a key twice", `"tlogs"`, `"Ctlogs": [], "tlogs"`, "comes twice"},
 		{"two documents", good, good + good, "after the JSON document"},
-		{"deep", `"tlogs"`, `"timestampAuthorities": [` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `], "tlogs"`, "nested more than"},
+		{"deep", stampers, strings.Repeat("[", 40) + strings.Repeat("]", 40), "nested more than"},
+		{"no timestamp authority", stampers, "", ""},
+		{"many timestamp authorities", stampers, stampers + strings.Repeat(","+stampers, 64), "more than 64"},
+		{"a timestamp authority without time", stampers, strings.Replace(stampers, start(t, s), "", 1), "timestamp authority 0: it does not say"},
+		{"a damaged timestamp authority", stampers, strings.Replace(stampers, `"rawBytes": "`, `"rawBytes": "AAAA`, 1), "timestamp authority 0: certificate 0"},
 		{"no logs", logs, "", "want a certificate authority"},
 		{"no certificate logs", ctlogs, "", "want a certificate authority"},
 		{"no authorities", authorities, "", "want a certificate authority"},

@@ -100,6 +100,7 @@ func testLog(t testing.TB) (*transparencyLog, *ecdsa.PrivateKey) {
 	if l.id, err = hex.DecodeString(l.key.Fingerprint().Hex()); err != nil {
 		t.Fatal(err)
 	}
+	l.hint = l.id[:4]
 	return l, k
 }
 

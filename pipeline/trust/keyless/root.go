@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,21 +28,24 @@ var rootMediaTypes = []string{
 	"application/vnd.dev.sigstore.trustedroot.v0.2+json",
 }
 
-// TrustedRoot is who is believed: certificate authorities, logs of certificates and logs of signatures. The zero value
-// believes nobody.
+// TrustedRoot is who is believed: certificate authorities, logs of certificates, logs of signatures and timestamp
+// authorities. The zero value believes nobody.
 type TrustedRoot struct {
 	authorities []authority
+	stampers    []authority       // of times
 	logs        []transparencyLog // of signatures
 	ctlogs      []transparencyLog // of certificates
 }
 
 type authority struct {
 	roots, intermediates *x509.CertPool
+	leaf                 *x509.Certificate // of a timestamp authority, if the root has it
 	valid                period
 }
 
 type transparencyLog struct {
 	id    []byte
+	hint  []byte // what names its key in a checkpoint begins with
 	key   signature.PublicKey
 	valid period
 	// details are what the root calls the kind of a key that is not read: a log that nothing comes from does no harm.
@@ -70,11 +72,11 @@ func (p period) check() error {
 // The JSON of a trusted root
 // (https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto).
 type rootFile struct {
-	MediaType   string            `json:"mediaType"`
-	Logs        []rootLog         `json:"tlogs"`
-	Authorities []rootAuthority   `json:"certificateAuthorities"`
-	CTLogs      []rootLog         `json:"ctlogs"`
-	Timestamps  []json.RawMessage `json:"timestampAuthorities"` // not used: a log's time is asked for
+	MediaType   string          `json:"mediaType"`
+	Logs        []rootLog       `json:"tlogs"`
+	Authorities []rootAuthority `json:"certificateAuthorities"`
+	CTLogs      []rootLog       `json:"ctlogs"`
+	Timestamps  []rootAuthority `json:"timestampAuthorities"`
 }
 
 type rootLog struct {
@@ -128,7 +130,7 @@ func parseRoot(b []byte) (TrustedRoot, error) {
 	switch {
 	case !slices.Contains(rootMediaTypes, f.MediaType):
 		return TrustedRoot{}, fmt.Errorf("media type %.80q instead of %s", f.MediaType, rootMediaTypes[0])
-	case max(len(f.Logs), len(f.CTLogs), len(f.Authorities)) > maxInstances:
+	case max(len(f.Logs), len(f.CTLogs), len(f.Authorities), len(f.Timestamps)) > maxInstances:
 		return TrustedRoot{}, fmt.Errorf("more than %d logs or authorities", maxInstances)
 	case len(f.Authorities) == 0 || len(f.Logs) == 0 || len(f.CTLogs) == 0:
 		return TrustedRoot{}, errors.New("want a certificate authority, a log of certificates (ctlogs) and a log of signatures (tlogs)")
@@ -141,6 +143,13 @@ func parseRoot(b []byte) (TrustedRoot, error) {
 		}
 		root.authorities = append(root.authorities, parsed)
 	}
+	for i, a := range f.Timestamps {
+		parsed, err := a.parseStamper()
+		if err != nil {
+			return TrustedRoot{}, fmt.Errorf("timestamp authority %d: %w", i, err)
+		}
+		root.stampers = append(root.stampers, parsed)
+	}
 	var err error
 	if root.logs, err = parseLogs(f.Logs); err != nil {
 		return TrustedRoot{}, fmt.Errorf("tlogs: %w", err)
@@ -149,6 +158,23 @@ func parseRoot(b []byte) (TrustedRoot, error) {
 		return TrustedRoot{}, fmt.Errorf("ctlogs: %w", err)
 	}
 	return root, nil
+}
+
+// parseStamper reads a timestamp authority, whose chain may begin with what signs the timestamps.
+func (a rootAuthority) parseStamper() (authority, error) {
+	var leaf *x509.Certificate
+	if chain := a.CertChain.Certificates; len(chain) > 1 {
+		c, err := x509.ParseCertificate(chain[0].RawBytes)
+		if err != nil {
+			return authority{}, fmt.Errorf("certificate 0: %w", err)
+		}
+		if !c.IsCA {
+			leaf, a.CertChain.Certificates = c, chain[1:]
+		}
+	}
+	out, err := a.parse()
+	out.leaf = leaf
+	return out, err
 }
 
 func (a rootAuthority) parse() (authority, error) {
@@ -195,8 +221,11 @@ func (l rootLog) parse() (transparencyLog, error) {
 	switch {
 	case l.HashAlgorithm != "SHA2_256":
 		return out, fmt.Errorf("hash algorithm %.40q instead of SHA2_256", l.HashAlgorithm)
-	case len(out.id) == 0 || len(out.id) > 64:
+	case len(out.id) < 4 || len(out.id) > 64:
 		return out, errors.New("it has no id")
+	}
+	if out.hint = out.id[:4]; len(l.CheckpointKeyID.KeyID) >= 4 {
+		out.hint = l.CheckpointKeyID.KeyID[:4]
 	}
 	if err := out.valid.check(); err != nil {
 		return out, err

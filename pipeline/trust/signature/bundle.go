@@ -11,8 +11,16 @@ import (
 )
 
 // BundleMediaType is the type of the bundles that this package reads and writes
-// (https://docs.sigstore.dev/about/bundle/).
-const BundleMediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
+// (https://docs.sigstore.dev/about/bundle/). It reads another spelling of the same version too.
+const (
+	BundleMediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
+	otherMediaType  = "application/vnd.dev.sigstore.bundle+json;version=0.3"
+)
+
+// IsBundle reports whether the type is one of the bundles that are read.
+func IsBundle(mediaType string) bool {
+	return mediaType == BundleMediaType || mediaType == otherMediaType
+}
 
 // HashSHA256 is the name of SHA-256 in a bundle.
 const HashSHA256 = "SHA2_256"
@@ -165,7 +173,7 @@ func (b Bundle) Encode() ([]byte, error) {
 }
 
 func (b Bundle) check() error {
-	if b.MediaType != BundleMediaType {
+	if !IsBundle(b.MediaType) {
 		return fmt.Errorf("media type %.80q instead of %s", b.MediaType, BundleMediaType)
 	}
 	if err := b.Material.check(); err != nil {

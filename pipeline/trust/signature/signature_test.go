@@ -18,6 +18,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -337,6 +338,7 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 		"off curve":   {block("PUBLIC KEY", offCurve), "reading public key: "},
 		"P-224":       {pkix(p224.Public()), "a curve other than"},
 		"small RSA":   {pkix(&rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 1023, 1), E: 65537}), "an RSA key of 1024 bits"},
+		"damaged":     {append(append([]byte("-----BEGIN PUBLIC KEY-----\nAAAA\n"), good...), good...), "3 PEM blocks begin and "},
 		"large RSA":   {pkix(&rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 16383, 1), E: 65537}), "an RSA key of 16384 bits"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -499,6 +501,42 @@ func bundleJSON(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return string(enc)
+}
+
+// TestParsePublicKeys reads several keys of one file, with text around them.
+func TestParsePublicKeys(t *testing.T) {
+	a, b := fixedECDSA(t).pub, fixedEd25519(t).pub
+	file := slices.Concat([]byte("ours, since 2024\n"), a.PEM(), []byte("\nand before\n"), b.PEM(), []byte("end\n"))
+	keys, err := signature.ParsePublicKeys(file)
+	want(t, err, "")
+	if len(keys) != 2 || !keys[0].Equal(a) || !keys[1].Equal(b) {
+		t.Errorf("got %d keys", len(keys))
+	}
+	_, err = signature.ParsePublicKeys(slices.Concat(a.PEM(), []byte("-----BEGIN PUBLIC KEY-----\nAAAA\n")))
+	want(t, err, "2 PEM blocks begin and 1 can be read")
+}
+
+// TestMediaTypes reads both spellings of version 0.3 and no other version.
+func TestMediaTypes(t *testing.T) {
+	good := bundleJSON(t)
+	for media, says := range map[string]string{
+		"application/vnd.dev.sigstore.bundle.v0.3+json":                         "",
+		"application/vnd.dev.sigstore.bundle+json;version=0.3":                  "",
+		"application/vnd.dev.sigstore.bundle+json; version=0.3":                 "media type",
+		"application/vnd.dev.sigstore.bundle+json;version=0.2":                  "media type",
+		"application/vnd.dev.sigstore.bundle+json":                              "media type",
+		"application/vnd.dev.sigstore.bundle.v0.4+json":                         "media type",
+		"application/vnd.dev.sigstore.bundle+json;version=0.3;version=0.4+json": "media type",
+	} {
+		b, err := signature.ParseBundle([]byte(strings.Replace(good, signature.BundleMediaType, media, 1)))
+		want(t, err, says)
+		if err == nil {
+			// It is passed on as it is: what others signed with it would not hold otherwise.
+			if again, err := b.Encode(); err != nil || !bytes.Contains(again, []byte(media)) {
+				t.Errorf("%s: got %s, %v", media, again, err)
+			}
+		}
+	}
 }
 
 func TestParseBundleRefuses(t *testing.T) {
