@@ -53,6 +53,7 @@ type data struct {
 type entry struct {
 	Platform, URL, File, Sum, Folder, Kind string
 	Programs                               string // one a line
+	Size                                   int64  // bytes
 }
 
 // installed is a file with the folder below the prefix, and the name, that it is installed under.
@@ -173,7 +174,10 @@ func newEntry(key string, d format.Download) (entry, error) {
 	if _, err := artifact.ParseDigest(string(d.Digest)); err != nil {
 		return entry{}, err
 	}
-	e := entry{Platform: key, URL: d.URL, File: file, Sum: d.Digest.Hex(), Folder: d.Folder, Programs: strings.Join(d.Programs, "\n")}
+	if d.Size <= 0 {
+		return entry{}, fmt.Errorf("%s has %d bytes, and the script fetches no more than there are", file, d.Size)
+	}
+	e := entry{Platform: key, URL: d.URL, File: file, Sum: d.Digest.Hex(), Size: d.Size, Folder: d.Folder, Programs: strings.Join(d.Programs, "\n")}
 	for _, k := range kinds {
 		if e.Kind == "" && strings.HasSuffix(strings.ToLower(file), k.ending) {
 			e.Kind = k.kind

@@ -27,6 +27,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -454,6 +455,9 @@ func TestFailures(t *testing.T) {
 			want   string
 		}{
 			{"wrong checksum", func(_ *machine, files map[string][]byte) { files["kit_1.2.3_linux_amd64.tar.gz"][100] ^= 1 }, nil, 5, "and not "},
+			{"a file with more bytes", func(_ *machine, files map[string][]byte) {
+				files["kit_1.2.3_linux_amd64.tar.gz"] = append(files["kit_1.2.3_linux_amd64.tar.gz"], 0)
+			}, nil, 4, "did not work"},
 			{"empty file", func(_ *machine, files map[string][]byte) { files["kit_1.2.3_linux_amd64.tar.gz"] = nil }, nil, 5, "and not "},
 			{"not there", func(_ *machine, files map[string][]byte) { delete(files, "kit_1.2.3_linux_amd64.tar.gz") }, nil, 4, "did not work"},
 			{"no archive for the processor", func(m *machine, _ map[string][]byte) { m.uname("Linux", "s390x") }, nil, 3, "there is no archive for linux on s390x; there are: aix/ppc64 darwin/amd64"},
@@ -606,11 +610,13 @@ func TestNothingIsDone(t *testing.T) {
 }
 
 // TestTruncated cuts the script off everywhere near its end and at the end of every line, of every fifth where the run is not
-// the full one: none of it does anything.
+// the full one, and behind the first bytes: none of it does anything, and its exit code says so. Of the first line alone no
+// shell can tell that more was to come.
 func TestTruncated(t *testing.T) {
 	p := publish(t, "", "linux/amd64")
 	script := install(t, p.recipe, format.Signatures{})
 	base, asked := serve(t, p.files)
+	first := bytes.IndexByte(script, '\n') + 2
 	for name, shell := range everyInterpreter(t) {
 		if testing.Short() && name != "sh" {
 			continue
@@ -624,8 +630,8 @@ func TestTruncated(t *testing.T) {
 		if fixture.Full {
 			step = 1
 		}
-		for n := range len(script) - 2 { // the newline at the end may be missing
-			if n < len(script)-60 {
+		for n := first; n < len(script)-1; n++ { // the newline at the end may be missing
+			if n > first+3 && n < len(script)-60 {
 				if testing.Short() || script[n] != '\n' {
 					continue
 				}
@@ -633,10 +639,26 @@ func TestTruncated(t *testing.T) {
 					continue
 				}
 			}
-			m.run(script[:n])
-			if left := m.left("to"); len(left) > 0 || len(asked()) > 0 {
-				t.Fatalf("%s: the first %d of %d bytes, up to %q, install %q", name, n, len(script), script[max(0, n-20):n], left)
+			code, _ := m.run(script[:n])
+			if left := m.left("to"); code == 0 || len(left) > 0 || len(asked()) > 0 {
+				t.Fatalf("%s: the first %d of %d bytes, up to %q, exit with %d and install %q", name, n, len(script), script[max(0, n-20):n], code, left)
 			}
+		}
+		m.clean()
+	}
+}
+
+// TestEndless has a server send more than there is of a file, to a program that takes whatever comes.
+func TestEndless(t *testing.T) {
+	p := publish(t, "", "linux/amd64")
+	script := install(t, p.recipe, format.Signatures{})
+	for name, shell := range everyInterpreter(t) {
+		m := newMachine(t, shell)
+		m.uname("Linux", "x86_64")
+		m.fake("curl", `while [ "$1" != --output ]; do shift; done; exec cat /dev/zero >"$2"`)
+		code, said := m.run(script, "--dir", m.root+"/to")
+		if left := m.left("to"); code != 4 || len(left) > 0 {
+			t.Errorf("%s: exit code %d, left %q\n%s", name, code, left, said)
 		}
 		m.clean()
 	}
@@ -784,10 +806,16 @@ func TestZip(t *testing.T) {
 func TestProtocols(t *testing.T) {
 	p := publish(t, "", targets...)
 	script := install(t, p.recipe, format.Signatures{})
+	bounds := "--location --max-redirs 10 --retry 3 --retry-max-time 3600 --connect-timeout 60 --speed-limit 512 --speed-time 60 --max-time 3600 --max-filesize "
+	for _, d := range p.recipe.Downloads {
+		if d.Platform.String() == "linux/amd64" {
+			bounds += strconv.FormatInt(d.Size, 10)
+		}
+	}
 	for base, want := range map[string]string{
-		"":                           "--proto =https --tlsv1.2 --fail --silent --show-error --location --retry 3 --output X " + release + "kit_1.2.3_linux_amd64.tar.gz",
-		"https://mirror.example.com": "--proto =https --tlsv1.2 --fail --silent --show-error --location --retry 3 --output X https://mirror.example.com/kit_1.2.3_linux_amd64.tar.gz",
-		"http://mirror.example.com/": "--proto =http,https --tlsv1.2 --fail --silent --show-error --location --retry 3 --output X http://mirror.example.com/kit_1.2.3_linux_amd64.tar.gz",
+		"":                           "--proto =https --tlsv1.2 --fail --silent --show-error " + bounds + " --output X " + release + "kit_1.2.3_linux_amd64.tar.gz",
+		"https://mirror.example.com": "--proto =https --tlsv1.2 --fail --silent --show-error " + bounds + " --output X https://mirror.example.com/kit_1.2.3_linux_amd64.tar.gz",
+		"http://mirror.example.com/": "--proto =http,https --tlsv1.2 --fail --silent --show-error " + bounds + " --output X http://mirror.example.com/kit_1.2.3_linux_amd64.tar.gz",
 	} {
 		m := newMachine(t, interpreters(t)["sh"])
 		m.uname("Linux", "x86_64")

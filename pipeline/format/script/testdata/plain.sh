@@ -1,4 +1,6 @@
 #!/bin/sh
+{ # All that follows is one command: a shell that gets only a part of it runs nothing, and says so by its exit code.
+
 # Installs one release. Run it with --help.
 #
 # It needs curl or wget, tar and gzip, and one of sha256sum, shasum, sha256 and openssl. It never asks for a password
@@ -51,6 +53,7 @@ lookup() {
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_aix_ppc64.tar.gz'
       file='kit_1.2.3_aix_ppc64.tar.gz'
       sum='efc8f874f159339e672897b52d79d97ab3580805486b07253d9719ea2dfe579d'
+      size=349
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -60,6 +63,7 @@ kit daemon'
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_darwin_amd64.tar.gz'
       file='kit_1.2.3_darwin_amd64.tar.gz'
       sum='46c83013b8a7fd41af31ef48a4fb3ff24d4ce3ccc1d01228a4d797e9d6a6714c'
+      size=348
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -69,6 +73,7 @@ kit daemon'
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_darwin_arm64.tar.gz'
       file='kit_1.2.3_darwin_arm64.tar.gz'
       sum='4f84c29c643cff375332eb0a983480f778f2beea4d83427a0b2ac89f3d183114'
+      size=348
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -78,6 +83,7 @@ kit daemon'
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_freebsd_amd64.tar.gz'
       file='kit_1.2.3_freebsd_amd64.tar.gz'
       sum='dcbb96f325f89d355e09586907ca5c58b02e6fc633723d05e80b12a4d570c74c'
+      size=351
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -87,6 +93,7 @@ kit daemon'
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_linux_386.tar.gz'
       file='kit_1.2.3_linux_386.tar.gz'
       sum='dc6f3b9d51f53be3d19c73cc0958324ac77003616343de626b5541e141f9ffe9'
+      size=349
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -96,6 +103,7 @@ kit daemon'
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_linux_amd64.tar.gz'
       file='kit_1.2.3_linux_amd64.tar.gz'
       sum='941eac02d3ee799d61776031f7e21648a4041317e45ec4ac8b1a3285e23e800a'
+      size=348
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -105,6 +113,7 @@ kit daemon'
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_linux_armv6.tar.gz'
       file='kit_1.2.3_linux_armv6.tar.gz'
       sum='5f19aadab39304390532767915d4127a3f6bc8ca7a68bbd5b6f89a95cd088e92'
+      size=349
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -114,6 +123,7 @@ kit daemon'
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_linux_armv7.tar.gz'
       file='kit_1.2.3_linux_armv7.tar.gz'
       sum='975b60c5b32dd39faf7c1600342db2202428f4699bcd4359ade7e6501d2c6135'
+      size=349
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -123,6 +133,7 @@ kit daemon'
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_linux_arm64.tar.gz'
       file='kit_1.2.3_linux_arm64.tar.gz'
       sum='0b0887b339abc903a258a9df8fbed3c2bec401d3a0fc41593dd7360da0af9023'
+      size=348
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -132,6 +143,7 @@ kit daemon'
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_linux_mipslesoftfloat.tar.gz'
       file='kit_1.2.3_linux_mipslesoftfloat.tar.gz'
       sum='901cc30c7868cda8b3ba5840e7716e611a02d7299f9f9c66265991c1e02033b8'
+      size=355
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -141,6 +153,7 @@ kit daemon'
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_linux_riscv64.tar.gz'
       file='kit_1.2.3_linux_riscv64.tar.gz'
       sum='b9cfafbdafcb22124d3951b2837f61e6da5e5843165cfeeb1568a029442e1e51'
+      size=353
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -150,6 +163,7 @@ kit daemon'
       url='https://github.com/example/kit/releases/download/v1.2.3/kit_1.2.3_openbsd_amd64.tar.gz'
       file='kit_1.2.3_openbsd_amd64.tar.gz'
       sum='ee4026d94cace78d35a2251f955c7755e830d9f5d8c2823215fdecdae37af71e'
+      size=351
       kind='tar.gz'
       folder='kit_1.2.3'
       programs='kit
@@ -246,9 +260,11 @@ detect() {
   fail 3 "there is no archive for ${system} on ${machine}; there are: aix/ppc64 darwin/amd64 darwin/arm64 freebsd/amd64 linux/386 linux/amd64 linux/arm/v6 linux/arm/v7 linux/arm64 linux/mipsle linux/riscv64 openbsd/amd64"
 }
 
-# download fetches $1 to $2.
+# download fetches $1 to $2, of which there are at most $3 bytes.
 download() {
   from=$1
+  to=$2
+  most=$3
   if [ -n "${base}" ]; then
     from=${base%/}/${1##*/}
   fi
@@ -258,17 +274,22 @@ download() {
   esac
   say "Downloading ${from}"
   if have curl; then
-    curl --proto "${protocols}" --tlsv1.2 --fail --silent --show-error --location --retry 3 --output "$2" "${from}" && return
+    set -- curl --proto "${protocols}" --tlsv1.2 --fail --silent --show-error --location --max-redirs 10 --retry 3 --retry-max-time 3600
+    set -- "$@" --connect-timeout 60 --speed-limit 512 --speed-time 60 --max-time 3600 --max-filesize "${most}" --output "${to}" "${from}"
   elif have wget; then
-    wget -q -O "$2" "${from}" && return
+    set -- wget -q -T 60 -O "${to}" "${from}"
   elif have fetch; then
-    fetch -q -o "$2" "${from}" && return
+    set -- fetch -q -T 60 -o "${to}" "${from}"
   elif [ "${system}" = openbsd ]; then
-    ftp -MV -o "$2" "${from}" && return
+    set -- ftp -MV -w 60 -o "${to}" "${from}"
   else
     fail 7 'curl and wget are missing; install one of them'
   fi
-  fail 4 "downloading ${from} did not work"
+  # The limit is on what is written, whatever the server announces. It is in blocks of 512 bytes, or in larger ones.
+  (
+    ulimit -f "$((most / 512 + 1))" 2>/dev/null || :
+    exec "$@"
+  ) || fail 4 "downloading ${from} did not work"
 }
 
 # digest prints the SHA-256 of a file.
@@ -431,7 +452,7 @@ main() {
   }
   # Whether the folder can be written is known before anything is downloaded.
   staging "${dir}"
-  download "${url}" "${work}/archive"
+  download "${url}" "${work}/archive" "${size}"
   actual=$(digest "${work}/archive")
   case ${actual} in
     "${sum}") ;;
@@ -457,5 +478,5 @@ main() {
   esac
 }
 
-# The braces make a download that broke off before the end a syntax error, and not half an installation.
-{ main "$@" </dev/null; }
+main "$@" </dev/null
+}
