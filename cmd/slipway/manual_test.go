@@ -174,6 +174,7 @@ func writeManual(w io.Writer, root *cobra.Command) error {
 	for _, row := range [][2]string{
 		{"release.json", "The manifest of a release, at the top of its folder: every file with its size and digest, and what it was made from."},
 		{"SHA256SUMS", "The digests of all files of a release, as sha256sum(1) reads them."},
+		{"checksums.txt", "The same of what people download, by file names without folders."},
 		{"slipway.yaml", "What a project releases; init writes it."},
 		{"slipway.lock", "The toolchain and the base images of a project, by digest; init writes it."},
 	} {

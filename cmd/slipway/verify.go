@@ -6,83 +6,51 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/reproduce"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 func newVerify() *cobra.Command {
-	var (
-		asJSON   bool
-		keys     []string
-		identity verify.IdentityFlags
-		options  verify.Options
-
-		rebuilderKeys []string
-		verdicts      []string
-	)
+	var f verify.Flags
 	cmd := &cobra.Command{
-		Use:   "verify DIST|URL",
-		Short: "Check a release against its manifest, its contents and its signatures",
+		Use:   "verify DIST|URL|IMAGE|FILE...",
+		Short: "Check a release, a file of one or an image against its signatures and its contents",
 		Long: `verify checks that a dist/ folder, or what is below a URL, is the release that its release.json describes: every file
-is there with its size and digest, no file is there that should not be, SHA256SUMS agrees, every image is whole, and
-every file says of itself what the manifest says of it: the version of a package, the platform of a program, the digests
-in a recipe. With --key it checks all signatures too. Without a key those of a signed release are skipped, and a skipped
-check is not a pass. With --rebuilders it requires that many signed verdicts of others who built the release again and
-got these bytes, as slipway reproduce --attest writes them; a single verdict with other bytes fails it. It prints one row
-for each check, those that did not pass at the end, and exits with 5 unless all passed. From a URL it fetches only what
-the manifest lists, so other files there are not seen.`,
+is there with its size and digest, no file is there that should not be, the lists of checksums agree, every image is
+whole, and every file says of itself what the manifest says of it: the version of a package, the platform of a program,
+the digests in a recipe. With --key it checks all signatures too. Without a key those of a signed release are skipped,
+and a skipped check is not a pass. With --rebuilders it requires that many signed verdicts of others who built the
+release again and got these bytes, as slipway reproduce --attest writes them; a single verdict with other bytes fails it.
+From a URL it fetches only what the manifest lists, so other files there are not seen.
+
+Of files it checks each by what lies beside it, or at --release: release.json, SHA256SUMS or checksums.txt, and their
+signatures. Of an image or a chart in a registry, oci://host/repository:tag or @digest, it checks that it is signed under
+this name, tag and version. It says what that proves and what it does not.
+
+It prints a verdict and a count of each kind of check, and each check that did not pass; with --verbose every check. It
+exits with 5 unless all passed.`,
 		Example: "  slipway verify --key slipway.pub dist\n  slipway verify --json dist\n" +
 			"  slipway verify --key slipway.pub https://example.org/releases/tool/1.2.3/\n" +
+			"  slipway verify --key slipway.pub tool_1.2.3_linux_amd64.tar.gz\n" +
+			"  slipway verify --key slipway.pub oci://ghcr.io/owner/tool:1.2.3\n" +
 			"  slipway verify --rebuilders 2 --rebuilder-key a.pub --rebuilder-key b.pub --verdicts verdicts/ dist",
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if options.AllowUnsigned && len(keys) > 0 {
-				return fault.Errorf(fault.Usage, "--key and --allow-unsigned cannot be used together: signatures are either checked or ignored")
-			}
-			var err error
-			if options.Keys, err = verify.ReadKeys(keys); err != nil {
+			if err := f.Check(); err != nil {
 				return err
 			}
-			if options.Identity, err = identity.Verifier(); err != nil {
-				return err
-			}
-			if options.Rebuilders.Keys, err = verify.ReadKeys(rebuilderKeys); err != nil {
-				return err
-			}
-			if want := options.Rebuilders.Want; want < 0 || want > len(rebuilderKeys) || (want > 0) != (len(verdicts) > 0) {
-				return fault.Errorf(fault.Usage, "--rebuilders %d, with %d times --rebuilder-key and %d times --verdicts: name the key of each rebuilder who counts, and where their signed verdicts are",
-					want, len(rebuilderKeys), len(verdicts))
-			}
-			if options.Rebuilders.Verdicts, err = verify.ReadVerdicts(verdicts); err != nil {
+			if err := f.Read(); err != nil {
 				return err
 			}
 			info, _ := debug.ReadBuildInfo()
-			options.Verifier = "slipway " + thisBuild(info).Version
-			check := verify.Dist
-			if verify.IsURL(args[0]) {
-				check = verify.URL
-			}
-			report, err := check(cmd.Context(), args[0], options)
+			f.Verifier, f.Repository = "slipway "+thisBuild(info).Version, reproduce.Repository
+			report, err := verify.Check(cmd.Context(), args, f.Options)
 			if err != nil && len(report.Rows) == 0 {
 				return err
 			}
-			if asJSON {
-				return errors.Join(err, writeJSON(cmd.OutOrStdout(), report))
-			}
-			return errors.Join(err, report.WriteText(cmd.OutOrStdout()))
+			return errors.Join(err, f.Write(cmd.OutOrStdout(), report))
 		},
 	}
-	flags := cmd.Flags()
-	flags.BoolVar(&asJSON, "json", false, "print the report as JSON")
-	flags.StringArrayVar(&keys, "key", nil, "public key in a PEM `file` that the release must be signed with; if several are given, one is enough")
-	flags.StringVar(&identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything")
-	flags.StringVar(&identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of the issuer that vouches for the workflow")
-	flags.StringVar(&identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
-	flags.IntVar(&options.Rebuilders.Want, "rebuilders", 0, "`number` of rebuilders who must have signed that they got the same bytes")
-	flags.StringArrayVar(&rebuilderKeys, "rebuilder-key", nil, "public key in a PEM `file` of a rebuilder who counts")
-	flags.StringArrayVar(&verdicts, "verdicts", nil, "`path` of signed verdicts, or of a folder that has some")
-	flags.StringVar(&options.Version, "want", "", "`version` that the release must be")
-	flags.BoolVar(&options.AllowUnsigned, "allow-unsigned", false, "ignore signatures, whether there are any or not")
-	flags.BoolVar(&options.AllowUnpublishable, "allow-unpublishable", false, "accept a release that its manifest marks as not to be published, such as one with stand-in bases")
+	f.Register(cmd.Flags(), "", "")
 	return cmd
 }

@@ -348,7 +348,7 @@ func isProgram(name string) error {
 // finish writes the manifest, the checksums and what is not compared.
 func (b *builder) finish(r manifest.Release) error {
 	err := b.Tracker.Run("manifest", "manifest", func() (string, error) {
-		r.Files = b.files
+		r.Files, r.Downloads = b.files, manifest.DownloadsName
 		encoded, err := r.Encode()
 		if err != nil {
 			return "", err
@@ -356,9 +356,13 @@ func (b *builder) finish(r manifest.Release) error {
 		if err := os.WriteFile(b.stage.path(manifest.FileName), encoded, 0o644); err != nil {
 			return "", err
 		}
-		all := append(b.files[:len(b.files):len(b.files)], artifact.File{Path: manifest.FileName, Digest: artifact.Sum(encoded)})
-		sums := manifest.Checksums(all)
-		return fmt.Sprintf("%d files", len(all)+1), os.WriteFile(b.stage.path(manifest.ChecksumsName), sums, 0o644)
+		lists := r.Lists(artifact.Sum(encoded))
+		for _, l := range lists {
+			if err := os.WriteFile(b.stage.path(l.Name), l.Content, 0o644); err != nil {
+				return "", err
+			}
+		}
+		return fmt.Sprintf("%d files", len(b.files)+1+len(lists)), nil
 	})
 	if err != nil {
 		return err

@@ -2,19 +2,20 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/slipway-build/slipway/pipeline/build"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/reproduce"
 	"github.com/slipway-build/slipway/pipeline/source"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 	"github.com/slipway-build/slipway/pipeline/verify"
@@ -71,30 +72,23 @@ func checkChart(ctx context.Context, tree string, pl plan.Plan, c plan.Chart) er
 	return errors.Join(err, os.RemoveAll(scratch))
 }
 
-// verifyChoices are the flags of verify.
-type verifyChoices struct {
-	verify.Options
-	keys     []string
-	identity verify.IdentityFlags
-	json     bool
-}
-
 func (a *app) verifyCommand() *cobra.Command {
-	var c verifyChoices
+	var c verify.Flags
 	cmd := &cobra.Command{
-		Use:   "verify [DIST|URL]",
-		Short: "Check a release against its manifest, its contents and its signatures",
+		Use:   "verify [DIST|URL|IMAGE|FILE...]",
+		Short: "Check a release, a file of one or an image against its signatures and its contents",
 		Long: `Verify hashes every file and opens it: a package must be of this version, a program for its platform, an image whole to
 its last layer, and a recipe must name the digests of this release. A file that the release does not list is a
 failure, and so is a release that is marked as not for publishing. Signatures are checked with --key, else with the key
 that slipway.yaml names; without a key for them they are skipped, and a skipped check is not a pass. In the repository
 that the release was built from, its tag must still be where it was. Without an argument the release must be that of the
-project and the commit here. From a URL only what the manifest lists is fetched.`,
-		Example: "  go run ./ci verify\n  go run ./ci verify dist --json\n  go run ./ci verify --key slipway.pub https://example.org/releases/tool/1.2.3/",
-		Args:    cobra.MaximumNArgs(1),
+project and the commit here. From a URL only what the manifest lists is fetched. Single files are checked by what lies
+beside them or at --release, and an image or a chart in a registry, oci://host/repository:tag, by its signature.`,
+		Example: "  go run ./ci verify\n  go run ./ci verify dist --json\n  go run ./ci verify --key slipway.pub https://example.org/releases/tool/1.2.3/\n" +
+			"  go run ./ci verify oci://ghcr.io/owner/tool:1.2.3",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if c.AllowUnsigned && len(c.keys) > 0 {
-				return fault.Errorf(fault.Usage, "--key and --allow-unsigned cannot be used together: signatures are either checked or ignored")
+			if err := c.Check(); err != nil {
+				return err
 			}
 			f, err := a.finished(cmd.Context(), args)
 			if err != nil {
@@ -104,43 +98,41 @@ project and the commit here. From a URL only what the manifest lists is fetched.
 				if err := a.belongs(cmd.Context(), f); err != nil {
 					return err
 				}
+				args = []string{f.dir}
 			}
 			if err := a.believe(f, &c, cmd.Flags().Changed("issuer")); err != nil {
 				return err
 			}
-			return a.verify(cmd.Context(), f, c)
+			c.Repository = reproduce.Repository
+			if v := strings.Trim(strings.TrimPrefix(toolVersion(), "v"), "()"); v != "" {
+				c.Verifier = "slipway " + v
+			}
+			return a.verify(cmd.Context(), f, args, c)
 		},
 	}
-	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
-	cmd.Flags().StringArrayVar(&c.keys, "key", nil, "public key in a PEM `file` that the release must be signed with; if several are given, one is enough (default signing.key of slipway.yaml)")
-	cmd.Flags().StringVar(&c.identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything (default signing.identity of slipway.yaml)")
-	cmd.Flags().StringVar(&c.identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of the issuer that vouches for the workflow")
-	cmd.Flags().StringVar(&c.identity.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")
-	cmd.Flags().StringVar(&c.Version, "want", "", "`version` that the release must be")
-	cmd.Flags().BoolVar(&c.AllowUnsigned, "allow-unsigned", false, "ignore signatures, whether there are any or not")
-	cmd.Flags().BoolVar(&c.AllowUnpublishable, "allow-unpublishable", false, "accept a release that is marked as not for publishing")
+	c.Register(cmd.Flags(), " (default signing.key of slipway.yaml)", " (default signing.identity of slipway.yaml)")
 	return cmd
 }
 
 // believe fills in whose signatures count: those of the key or identity that the flags name, else of the one that slipway.yaml
 // names, unless the release need not be signed. A release of another project is not held to the key of this one.
-func (a *app) believe(f finished, c *verifyChoices, issuer bool) (err error) {
-	if f.file != "" && len(c.keys) == 0 && !c.AllowUnsigned && (verify.IsURL(f.dir) || !c.AllowUnpublishable || !unfinished(f)) {
+func (a *app) believe(f finished, c *verify.Flags, issuer bool) error {
+	if f.file != "" && len(c.KeyFiles) == 0 && !c.AllowUnsigned && (verify.IsURL(f.dir) || !c.AllowUnpublishable || !unfinished(f)) {
 		cfg, _, err := a.readConfig()
 		if err != nil {
 			return err
 		}
-		named := c.identity.Identity != ""
-		if !named && c.identity.Root != "" {
-			c.identity.Identity = cfg.Signing.Identity
+		named := c.By.Identity != ""
+		if !named && c.By.Root != "" {
+			c.By.Identity = cfg.Signing.Identity
 			if url := cfg.Signing.IssuerURL(); url != "" && !issuer {
-				c.identity.Issuer = url
+				c.By.Issuer = url
 			}
 		}
-		if cfg.Signing.Key != "" && c.identity.Identity == "" {
-			c.keys = append(c.keys, filepath.Join(f.root, filepath.FromSlash(cfg.Signing.Key)))
+		if cfg.Signing.Key != "" && c.By.Identity == "" {
+			c.KeyFiles = append(c.KeyFiles, filepath.Join(f.root, filepath.FromSlash(cfg.Signing.Key)))
 		}
-		if !named && (len(c.keys) > 0 || c.identity.Identity != "") {
+		if !named && (len(c.KeyFiles) > 0 || c.By.Identity != "") {
 			// Of a URL nothing is known before it is verified.
 			if rel, err := f.manifest(); err == nil {
 				if err := f.of(rel, cfg.Project); err != nil {
@@ -149,36 +141,18 @@ func (a *app) believe(f finished, c *verifyChoices, issuer bool) (err error) {
 			}
 		}
 	}
-	if c.Keys, err = verify.ReadKeys(c.keys); err != nil {
-		return err
-	}
-	c.Identity, err = c.identity.Verifier()
-	return err
+	return c.Read()
 }
 
-func (a *app) verify(ctx context.Context, f finished, c verifyChoices) error {
-	remote := verify.IsURL(f.dir)
-	check := verify.Dist
-	if remote {
-		check = verify.URL
-	}
-	report, err := check(ctx, f.dir, c.Options)
-	if report.Verdict == "" {
+func (a *app) verify(ctx context.Context, f finished, names []string, c verify.Flags) error {
+	report, err := verify.Check(ctx, names, c.Options)
+	if len(report.Rows) == 0 {
 		return err
 	}
-	if !remote {
+	if !verify.IsURL(f.dir) {
 		err = errors.Join(err, verifyTag(ctx, f))
 	}
-	if c.json {
-		enc := json.NewEncoder(a.stdout)
-		enc.SetIndent("", "  ")
-		return errors.Join(err, enc.Encode(report))
-	}
-	if err != nil {
-		return errors.Join(err, report.WriteText(a.stdout))
-	}
-	_, err = fmt.Fprintf(a.stdout, "%s %s: %s\n", report.Name, report.Version, count(report.Count(verify.Pass), "check passed", "checks passed"))
-	return err
+	return errors.Join(err, c.Write(a.stdout, report))
 }
 
 // unfinished reports whether a release is marked as not for publishing and is not signed, as it need not be.

@@ -206,10 +206,10 @@ type finished struct {
 	root  string // of the project; "" where there is none
 }
 
-// finished is the release that the only argument names, else that of the project here. Without any project it is dist/ in
+// finished is the release that the first argument names, else that of the project here. Without any project it is dist/ in
 // this folder.
 func (a *app) finished(ctx context.Context, args []string) (finished, error) {
-	f := finished{dir: distName, named: len(args) == 1}
+	f := finished{dir: distName, named: len(args) > 0}
 	if f.named {
 		f.dir = args[0]
 	}

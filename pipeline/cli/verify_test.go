@@ -56,20 +56,20 @@ func TestVerifyKey(t *testing.T) {
 		code fault.Code
 		want string
 	}{
-		{"", fault.OK, "checks passed"},
-		{"--key ours.pub dist", fault.OK, "checks passed"},
+		{"", fault.OK, ", 0 failed, 0 skipped"},
+		{"--key ours.pub dist", fault.OK, ", 0 failed, 0 skipped"},
 		{"--key theirs.pub dist", fault.Mismatch, "is checked with key " + string(theirs.Public().Fingerprint())},
 		{"stripped", fault.Mismatch, "missing; want a signature by key " + string(ours.Public().Fingerprint())},
 		{"strange", fault.Mismatch, "it was signed with key " + string(theirs.Public().Fingerprint())},
-		{"--key theirs.pub strange", fault.OK, "checks passed"},
-		{"--allow-unsigned strange", fault.OK, "checks passed"},
+		{"--key theirs.pub strange", fault.OK, ", 0 failed, 0 skipped"},
+		{"--allow-unsigned strange", fault.OK, ", 0 failed, 0 skipped"},
 		{"--allow-unsigned --key ours.pub strange", fault.Usage, ""},
 		{"draft", fault.Mismatch, "unpublishable: dirty"},
-		{"--allow-unpublishable draft", fault.OK, "checks passed"},
+		{"--allow-unpublishable draft", fault.OK, ", 0 failed, 0 skipped"},
 		{"--allow-unpublishable --key ours.pub draft", fault.Mismatch, "missing; want a signature"},
 		{"--allow-unpublishable signed-draft", fault.Mismatch, "it was signed with key"},
 		{"--allow-unpublishable stripped", fault.Mismatch, "missing; want a signature"},
-		{server.URL + "/dist", fault.OK, "checks passed"},
+		{server.URL + "/dist", fault.OK, ", 0 failed, 0 skipped"},
 		{server.URL + "/stripped", fault.Mismatch, "missing; want a signature"},
 		{"--key none.pub dist", fault.Usage, ""},
 	} {

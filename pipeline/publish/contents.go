@@ -26,41 +26,44 @@ const SignatureIndex = signature.LayoutDir + "/index.json"
 type Contents struct {
 	Files      []artifact.File // of the manifest
 	Signatures []artifact.File // those that were made, release.json's last
-	Names      []artifact.File // SHA256SUMS and release.json, by which everything else is found
+	Names      []artifact.File // the lists of checksums and release.json, by which everything else is found
 }
 
 // All are all files in the order in which they are put.
 func (c Contents) All() []artifact.File { return slices.Concat(c.Files, c.Signatures, c.Names) }
 
-// Contents lists what a host has of the release. A SHA256SUMS that does not say what the manifest says, or a signature
+// Contents lists what a host has of the release. A list of checksums that does not say what the manifest says, or a signature
 // under another digest than its own, is a fault.Mismatch.
 func (r Release) Contents() (Contents, error) {
 	self, ok := r.File(manifest.FileName)
 	if !ok {
 		return Contents{}, errors.New("the release was not opened")
 	}
-	sums, err := r.Checksums()
+	lists, err := r.Lists()
 	if err != nil {
 		return Contents{}, err
 	}
-	c := Contents{Names: []artifact.File{sums, self}}
+	c := Contents{Names: append(lists, self)}
 	c.Files = slices.SortedFunc(slices.Values(r.Manifest.Files), func(a, b artifact.File) int { return strings.Compare(a.Path, b.Path) })
 	c.Signatures, err = signatures(r)
 	return c, err
 }
 
-// Checksums is SHA256SUMS, which says what the manifest says, or a fault.Mismatch.
-func (r Release) Checksums() (artifact.File, error) {
+// Lists are SHA256SUMS and the like, which say what the manifest says. One that does not is a fault.Mismatch.
+func (r Release) Lists() ([]artifact.File, error) {
 	self, _ := r.File(manifest.FileName)
-	want := artifact.Sum(manifest.Checksums(append(slices.Clone(r.Manifest.Files), self)))
-	f, err := r.Hash(manifest.ChecksumsName)
-	if err != nil {
-		return f, fmt.Errorf("reading checksums: %w", err)
+	var out []artifact.File
+	for _, l := range r.Manifest.Lists(self.Digest) {
+		f, err := r.Hash(l.Name)
+		if err != nil {
+			return nil, fmt.Errorf("reading checksums: %w", err)
+		}
+		if f.Digest != artifact.Sum(l.Content) {
+			return nil, fault.Errorf(fault.Mismatch, "%s does not say what %s says; `verify` shows where", l.Name, manifest.FileName)
+		}
+		out = append(out, f)
 	}
-	if f.Digest != want {
-		return f, fault.Errorf(fault.Mismatch, "%s does not say what %s says; `verify` shows where", manifest.ChecksumsName, manifest.FileName)
-	}
-	return f, nil
+	return out, nil
 }
 
 // signatures are those that a signing left: what others name comes before what names it.
@@ -89,7 +92,7 @@ func signatures(rel Release) ([]artifact.File, error) {
 	if rel.Manifest.Provenance != "" {
 		names = append(names, signature.AttestationPath(rel.Manifest.Name, rel.Manifest.Version.String()))
 	}
-	names = append(names, signature.ChecksumsBundle, signature.ManifestBundle)
+	names = append(names, signature.Whole(rel.Manifest)...)
 	files, err := rel.Unlisted(names)
 	if err != nil {
 		return nil, err

@@ -65,8 +65,11 @@ func (r *run) check(ctx context.Context, p *published) bool {
 		return false // it could not be read, and the check has said why
 	}
 	p.seen = map[string]artifact.Digest{}
-	for _, f := range append(slices.Clone(p.rel.Files), artifact.File{Path: manifest.FileName, Size: int64(len(p.raw))},
-		artifact.File{Path: manifest.ChecksumsName, Size: maxManifest}) {
+	all := append(slices.Clone(p.rel.Files), artifact.File{Path: manifest.FileName, Size: int64(len(p.raw))})
+	for _, name := range p.rel.ListNames() {
+		all = append(all, artifact.File{Path: name, Size: maxManifest})
+	}
+	for _, f := range all {
 		if ctx.Err() != nil {
 			return false
 		}
@@ -354,9 +357,10 @@ func (c *comparison) layout() error {
 	return nil
 }
 
-// documents compares the two files that bind the others together.
+// documents compares the files that bind the others together. A release of before there was a second list of checksums has
+// one, which is what is built for it, too.
 func (c *comparison) documents(others bool) error {
-	for _, name := range []string{manifest.FileName, manifest.ChecksumsName} {
+	for _, name := range append([]string{manifest.FileName}, c.p.rel.ListNames()...) {
 		row := Row{Path: name, Kind: "manifest", Verdict: Pass, Published: c.p.seen[name]}
 		var err error
 		if row.Rebuilt, err = sumRegular(c.dir, name, maxManifest); err != nil {
@@ -367,7 +371,7 @@ func (c *comparison) documents(others bool) error {
 		} else if row.Published != row.Rebuilt {
 			row.Verdict = Fail
 			format := compare.FormatOf(name)
-			if name == manifest.ChecksumsName {
+			if name != manifest.FileName {
 				format = compare.Text
 			}
 			found, err := c.explain(format, name)
@@ -375,7 +379,7 @@ func (c *comparison) documents(others bool) error {
 				return err
 			}
 			if others {
-				found = slices.DeleteFunc(found, func(d compare.Difference) bool { return name == manifest.ChecksumsName || follows(d.What) })
+				found = slices.DeleteFunc(found, func(d compare.Difference) bool { return name != manifest.FileName || follows(d.What) })
 			}
 			if row.Differences = found; len(found) == 0 {
 				row.Detail = "it names the files that differ"

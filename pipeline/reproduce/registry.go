@@ -22,6 +22,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
+	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 // ociScheme is what an image of a registry is named with, as Helm does it.
@@ -39,16 +40,10 @@ type image struct {
 	blobs  *registryBlobs
 }
 
-// reference matches host/path:tag, path and tag as OCI has them
-// (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
-var reference = regexp.MustCompile(`^([A-Za-z0-9.\-]+(?::[0-9]+)?|\[[0-9a-f:]+\]:[0-9]+)/(` + component + `(?:/` + component + `)*):([A-Za-z0-9_][A-Za-z0-9._-]{0,127})$`)
-
-const component = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
-
 // Annotations by which an image says what it was made of
 // (https://github.com/opencontainers/image-spec/blob/main/annotations.md#pre-defined-annotation-keys).
 const (
-	revision = "org.opencontainers.image.revision"
+	revision = verify.Revision
 	sourceOf = "org.opencontainers.image.source"
 	versions = "org.opencontainers.image.version"
 )
@@ -69,26 +64,26 @@ type document struct {
 // findImage reads what a registry has under a name. A registry has no release.json: the commit is the one that the image
 // names, and the image is all that is compared.
 func (r *run) findImage(ctx context.Context, name string) (published, error) {
-	m := reference.FindStringSubmatch(strings.TrimPrefix(name, ociScheme))
-	if m == nil {
+	ref, ok := verify.ParseReference(name)
+	if !ok || ref.Digest != "" {
 		return published{}, fault.Errorf(fault.Usage, "%.200q is not an image such as oci://ghcr.io/owner/tool:1.2.3", name)
 	}
 	if len(r.o.Verify.Keys) > 0 || r.o.Verify.Identity != nil {
-		return published{}, fault.Errorf(fault.Usage, "%s: signatures in a registry are checked with cosign; remove --key or --identity", name)
+		return published{}, fault.Errorf(fault.Usage, "%s: its signature is checked with slipway verify; remove --key or --identity", name)
 	}
-	b := newRegistry(ctx, m[1], m[2])
+	b := newRegistry(ctx, ref.Host, ref.Path)
 	b.dir = filepath.Join(r.fetched, "blobs")
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return published{}, err
 	}
-	raw, err := b.get("manifests/"+m[3], maxManifest, true)
+	raw, err := b.get("manifests/"+ref.Tag, maxManifest, true)
 	if isStatus(err, http.StatusNotFound) {
 		return published{}, fault.Errorf(fault.Usage, "%s: the registry has no such image", name)
 	}
 	if err != nil {
 		return published{}, err
 	}
-	im := &image{name: m[1] + "/" + m[2] + ":" + m[3], path: m[2], tag: m[3], digest: artifact.Sum(raw), blobs: b}
+	im := &image{name: ref.Host + "/" + ref.Path + ":" + ref.Tag, path: ref.Path, tag: ref.Tag, digest: artifact.Sum(raw), blobs: b}
 	if err := writeWhole(filepath.Join(b.dir, im.digest.Hex()), raw); err != nil {
 		return published{}, err
 	}
@@ -97,7 +92,7 @@ func (r *run) findImage(ctx context.Context, name string) (published, error) {
 		return published{}, fmt.Errorf("%s: %w", name, err)
 	}
 	p := published{where: name, dir: b.dir, image: im}
-	p.rel.Name, p.rel.Commit, p.rel.Repository = m[2], notes[revision], notes[sourceOf]
+	p.rel.Name, p.rel.Commit, p.rel.Repository = ref.Path, notes[revision], notes[sourceOf]
 	if p.rel.Version, err = version.Parse(notes[versions]); err != nil || !isCommit(notes[revision]) {
 		return p, fault.Errorf(fault.Mismatch, "%s: it does not say which version and commit it was made of (%s, %s)", name, versions, revision)
 	}
@@ -166,13 +161,13 @@ func (c *comparison) registries() {
 	for _, o := range objectsOf(c.rel, false) {
 		name := o.repository + ":" + o.tag
 		row := Row{Path: name, Kind: "registry", Verdict: Pass, Rebuilt: o.digest}
-		m := reference.FindStringSubmatch(name)
-		if m == nil {
+		ref, ok := verify.ParseReference(name)
+		if !ok {
 			row.Verdict, row.Detail = Skip, "not the name of an image in a registry"
 			c.report.Rows = append(c.report.Rows, row)
 			continue
 		}
-		raw, err := newRegistry(c.ctx, m[1], m[2]).get("manifests/"+m[3], maxManifest, true)
+		raw, err := newRegistry(c.ctx, ref.Host, ref.Path).get("manifests/"+ref.Tag, maxManifest, true)
 		switch {
 		case isStatus(err, http.StatusNotFound):
 			row.Verdict, row.Detail = Fail, "the registry has nothing under this name"
@@ -226,6 +221,30 @@ func newRegistry(ctx context.Context, host, path string) *registryBlobs {
 		host = "registry-1.docker.io"
 	}
 	return &registryBlobs{ctx: ctx, host: host, path: path}
+}
+
+// Repository reads a repository of a registry without credentials, for verify.Image.
+func Repository(host, path string) verify.Repository { return repository{host, path} }
+
+type repository struct{ host, path string }
+
+func (r repository) Manifest(ctx context.Context, at string, limit int64) ([]byte, error) {
+	return r.read(ctx, "manifests/"+at, limit, true)
+}
+
+func (r repository) Blob(ctx context.Context, d artifact.Digest, size int64) ([]byte, error) {
+	return r.read(ctx, "blobs/"+string(d), size, false)
+}
+
+func (r repository) read(ctx context.Context, at string, limit int64, isManifest bool) ([]byte, error) {
+	b, err := newRegistry(ctx, r.host, r.path).get(at, limit, isManifest)
+	if isStatus(err, http.StatusNotFound) {
+		return nil, fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fault.Or(err, fault.Transient)
+	}
+	return b, nil
 }
 
 // Open fetches a content; see compare.Blobs.

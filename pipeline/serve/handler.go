@@ -416,7 +416,7 @@ func content(w *response, r *http.Request, modified time.Time, body io.ReadSeeke
 // mediaType goes by the name alone, never by what the machine has registered.
 func mediaType(name string) string {
 	switch {
-	case path.Base(name) == manifest.ChecksumsName:
+	case path.Base(name) == manifest.ChecksumsName, strings.HasSuffix(name, ".txt"):
 		return "text/plain; charset=utf-8"
 	case strings.HasSuffix(name, ".json"):
 		return "application/json"

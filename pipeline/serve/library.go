@@ -414,27 +414,32 @@ func load(root *os.Root, at string, seen []fs.FileInfo, withCharts bool) (*opene
 	if err := artifact.CheckPath(m.Name); err != nil || strings.Contains(m.Name, "/") {
 		return nil, fmt.Errorf("release name %q cannot stand in a path", m.Name)
 	}
-	sums, err := read(dir, manifest.ChecksumsName, maxManifest)
-	if err != nil {
-		return nil, err
-	}
 	self := artifact.File{Path: manifest.FileName, Kind: "manifest", Size: int64(len(raw)), Digest: artifact.Sum(raw)}
-	if !bytes.Equal(sums, manifest.Checksums(append(slices.Clone(m.Files), self))) {
-		return nil, fmt.Errorf("%s does not say what %s says; `slipway verify` shows where", manifest.ChecksumsName, manifest.FileName)
+	lists := m.Lists(self.Digest)
+	size := int64(len(raw))
+	for _, l := range lists {
+		got, err := read(dir, l.Name, maxManifest)
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(got, l.Content) {
+			return nil, fmt.Errorf("%s does not say what %s says; `slipway verify` shows where", l.Name, manifest.FileName)
+		}
+		size += int64(len(got))
 	}
 	r := &opened{
 		release: &release{
 			Name: m.Name, Version: m.Version, Time: m.Time, Commit: m.Commit, Unpublishable: m.Unpublishable,
 			Archives: len(m.Archives), Images: len(m.Images), Charts: len(m.Charts), dir: at, seen: seen, digest: self.Digest,
 		},
-		manifest: m, files: make(map[string]artifact.File, len(m.Files)+2), flat: map[string]string{}, size: int64(len(raw) + len(sums)),
+		manifest: m, files: make(map[string]artifact.File, len(m.Files)+2), flat: map[string]string{}, size: size,
 	}
 	for _, f := range m.Files {
 		r.files[f.Path] = f
 	}
 	r.files[self.Path] = self
-	r.files[manifest.ChecksumsName] = artifact.File{
-		Path: manifest.ChecksumsName, Kind: artifact.Checksums, Size: int64(len(sums)), Digest: artifact.Sum(sums),
+	for _, l := range lists {
+		r.files[l.Name] = artifact.File{Path: l.Name, Kind: artifact.Checksums, Size: int64(len(l.Content)), Digest: artifact.Sum(l.Content)}
 	}
 	if err := signatures(dir, r); err != nil {
 		r.problems = append(r.problems, fmt.Sprintf("its signatures are not served: %v", err))
@@ -468,7 +473,7 @@ const (
 
 // signatures adds the files that a signing wrote, which no manifest lists.
 func signatures(dir *os.Root, r *opened) error {
-	names := []string{signature.ChecksumsBundle, signature.ManifestBundle, signature.LayoutDir + "/oci-layout", signature.LayoutDir + "/index.json"}
+	names := append(signature.Whole(r.manifest), signature.LayoutDir+"/oci-layout", signature.LayoutDir+"/index.json")
 	if r.manifest.Provenance != "" {
 		names = append(names, signature.AttestationPath(r.Name, r.Version.String()))
 	}

@@ -163,6 +163,12 @@ func releasePage(s *shelf, r *opened) (document, error) {
 	others = append(
 		others,
 		lineOf(manifest.ChecksumsName, "what sha256sum --check reads", manifest.ChecksumsName),
+	)
+	if r.manifest.Downloads != "" {
+		others = append(others, lineOf(r.manifest.Downloads, "the same by file names alone, for what was downloaded into one folder", r.manifest.Downloads))
+	}
+	others = append(
+		others,
 		lineOf(manifest.FileName, "the manifest: everything in this release, by digest", manifest.FileName),
 	)
 	judgements, earlier := s.history.judgements(r.release)

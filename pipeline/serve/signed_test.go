@@ -23,7 +23,7 @@ func TestServesSignatures(t *testing.T) {
 	}
 	root := t.TempDir()
 	dir := filepath.Join(root, "hello")
-	if _, err := verifytest.Write(dir, verifytest.Options{}); err != nil {
+	if _, err := verifytest.Write(dir, verifytest.Options{Downloads: true}); err != nil {
 		t.Fatal(err)
 	}
 	s := serve.New(serve.Options{Root: root})
@@ -61,13 +61,13 @@ func TestServesSignatures(t *testing.T) {
 // An install script knows no folders: it finds the archive and the signed checksums side by side.
 func TestDownloadIsFlat(t *testing.T) {
 	root := t.TempDir()
-	if _, err := verifytest.Write(filepath.Join(root, "hello"), verifytest.Options{}); err != nil {
+	if _, err := verifytest.Write(filepath.Join(root, "hello"), verifytest.Options{Downloads: true}); err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(serve.New(serve.Options{Root: root}).Handler())
 	t.Cleanup(server.Close)
 	for name, want := range map[string]int{
-		"hello_1.2.3_linux_amd64.tar.gz": http.StatusOK, "SHA256SUMS": http.StatusOK, "release.json": http.StatusOK,
+		"hello_1.2.3_linux_amd64.tar.gz": http.StatusOK, "SHA256SUMS": http.StatusOK, "checksums.txt": http.StatusOK, "release.json": http.StatusOK,
 		"hello":                       http.StatusNotFound, // the program of several platforms
 		"gone.tar.gz":                 http.StatusNotFound,
 		"archives/hello_1.2.3.tar.gz": http.StatusNotFound,

@@ -64,7 +64,7 @@ func signed(t testing.TB, version string) *forgery {
 			panic(err)
 		}
 		defer os.RemoveAll(dir)
-		o := verifytest.Options{Version: version, Signing: &manifest.Signing{Key: ours().Public().Fingerprint()}}
+		o := verifytest.Options{Version: version, Downloads: true, Signing: &manifest.Signing{Key: ours().Public().Fingerprint()}}
 		if _, err := verifytest.Write(dir, o); err != nil {
 			panic(err)
 		}
@@ -156,7 +156,9 @@ func (f *forgery) write() {
 	b, err := f.rel.Encode()
 	must(f.t, err)
 	f.files[manifest.FileName] = b
-	f.files[manifest.ChecksumsName] = manifest.Checksums(append(slices.Clone(f.rel.Files), artifact.File{Path: manifest.FileName, Digest: artifact.Sum(b)}))
+	for _, l := range f.rel.Lists(artifact.Sum(b)) {
+		f.files[l.Name] = l.Content
+	}
 }
 
 // rename gives a file another name, wherever the manifest has it.
@@ -332,7 +334,7 @@ func TestWholeSigned(t *testing.T) {
 		}
 	}
 	// Two forms for each of the image and the chart.
-	if want := 3 + 4; len(rows) != want {
+	if want := 4 + 4; len(rows) != want {
 		t.Errorf("%d signatures, want %d: %v", len(rows), want, rows)
 	}
 }
@@ -437,6 +439,7 @@ func TestForged(t *testing.T) {
 				report := f.refused(keys(ours()))
 				f.tells(report, "release.json.sigstore.json", "the content has changed")
 				f.tells(report, "SHA256SUMS.sigstore.json", "the content has changed")
+				f.tells(report, "checksums.txt.sigstore.json", "the content has changed")
 				f.unsign()
 				f.rel.Signing = nil
 				f.write()

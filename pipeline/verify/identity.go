@@ -100,6 +100,15 @@ func (i Identity) Layout(fsys fs.FS, images []signature.Image) ([]signature.Chec
 	return signature.VerifyLayout(fsys, images, signature.Forms{Classic: form(i.Verifier.Classic), Referrer: form(i.Verifier.Referrer)})
 }
 
+// Image holds a manifest under a signature.ClassicTag to having a signature of the identity over the image.
+func (i Identity) Image(manifest []byte, fetch signature.Fetch, im signature.Image) error {
+	claims, err := i.Verifier.Classic(manifest, fetch, im)
+	if err != nil || i.Release.Commit == "" { // a chart does not say of which commit it is
+		return err
+	}
+	return i.Accepts(claims)
+}
+
 // Accepts refuses a signature that was made in a run for something else.
 func (i Identity) Accepts(c keyless.Claims) error {
 	if c.Commit != "" && c.Commit != i.Release.Commit {

@@ -93,6 +93,11 @@ func (f Fetched) check(ctx context.Context, o Options) (Report, error) {
 // Fetch brings the release below an http or https URL into the folder dir, as URL does, and checks nothing. What is in dir
 // from an earlier time and has the digest that release.json gives it is not fetched again.
 func Fetch(ctx context.Context, address, dir string, o Options) (Fetched, error) {
+	return fetch(ctx, address, dir, o, (*fetcher).release)
+}
+
+// fetch brings what work asks for.
+func fetch(ctx context.Context, address, dir string, o Options, work func(*fetcher, context.Context, Options) error) (Fetched, error) {
 	base, err := parseURL(address)
 	if err != nil {
 		return Fetched{}, err
@@ -107,7 +112,7 @@ func Fetch(ctx context.Context, address, dir string, o Options) (Fetched, error)
 		f.parallel = fetchers
 	}
 	defer f.client.CloseIdleConnections()
-	if err := f.release(ctx, o); err != nil {
+	if err := work(f, ctx, o); err != nil {
 		return Fetched{}, err
 	}
 	if err := f.prune(); err != nil {
@@ -190,39 +195,71 @@ type fetcher struct {
 	parallel int
 }
 
-// release fetches all that there is to check. A manifest that cannot be read is left for the check to tell of.
-func (f *fetcher) release(ctx context.Context, o Options) error {
+// manifest fetches release.json and reads it. One that cannot be read is nil, and left for the check to tell of.
+func (f *fetcher) manifest(ctx context.Context) (*manifest.Release, error) {
 	there, err := f.get(ctx, manifest.FileName, maxManifest)
 	if err == nil && !there && !f.flat {
 		shelf := f.base
 		f.base = shelf.JoinPath("files/")
 		if there, err = f.get(ctx, manifest.FileName, maxManifest); err == nil && !there {
-			return fault.Errorf(fault.Usage, "%s: there is no %s here, nor in files/ below; name the folder that has it, as in https://example.org/releases/tool/1.2.3/", shelf, manifest.FileName)
+			return nil, fault.Errorf(fault.Usage, "%s: there is no %s here, nor in files/ below; name the folder that has it, as in https://example.org/releases/tool/1.2.3/", shelf, manifest.FileName)
 		}
 	}
 	if err == nil && !there {
-		return fault.Errorf(fault.Usage, "%s: this release of GitHub has no %s; one that slipway published does", f.base, manifest.FileName)
+		return nil, fault.Errorf(fault.Usage, "%s: this release of GitHub has no %s; one that slipway published does", f.base, manifest.FileName)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	raw, err := f.root.ReadFile(manifest.FileName)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rel, err := manifest.Decode(bytes.NewReader(raw))
 	if err != nil {
-		return nil
+		return nil, nil
+	}
+	return &rel, nil
+}
+
+// whole are what names all files of the release beside release.json, and the bundles over each if it is to be signed.
+func whole(rel *manifest.Release, signed bool) []file {
+	var out []file
+	for _, name := range rel.ListNames() {
+		out = append(out, file{path: name, size: maxManifest})
+	}
+	if signed {
+		for _, name := range signature.Whole(*rel) {
+			out = append(out, file{path: name, size: maxBundle})
+		}
+	}
+	return out
+}
+
+// release fetches all that there is to check.
+func (f *fetcher) release(ctx context.Context, o Options) error {
+	rel, err := f.manifest(ctx)
+	if err != nil || rel == nil {
+		return err
 	}
 	if len(rel.Files) > maxEntries {
 		return fault.Errorf(fault.Mismatch, "%s: it lists more than %d files", f.base, maxEntries)
 	}
-	wanted := []file{{path: manifest.ChecksumsName, size: maxManifest}}
+	signed := !o.AllowUnsigned && !o.HashesOnly
+	more := whole(rel, signed)
+	if signed && !f.flat {
+		more = append(more, file{path: signature.LayoutDir + "/oci-layout", size: maxSignature},
+			file{path: signature.LayoutDir + "/index.json", size: maxBundle})
+	}
+	if signed && rel.Provenance != "" {
+		more = append(more, file{path: signature.AttestationPath(rel.Name, rel.Version.String()), size: maxBundle})
+	}
+	var wanted []file
 	listed := map[string]bool{}
 	var total int64
 	for _, l := range rel.Files {
 		listed[l.Path] = true
-		if !f.flat || format.Offered(rel, l) {
+		if !f.flat || format.Offered(*rel, l) {
 			wanted = append(wanted, file{l.Path, l.Size, l.Digest})
 		}
 		if l.Size > maxDownload || total+l.Size > maxDownload {
@@ -230,23 +267,9 @@ func (f *fetcher) release(ctx context.Context, o Options) error {
 		}
 		total += l.Size
 	}
-	signed := !o.AllowUnsigned && !o.HashesOnly
-	if signed {
-		more := []file{
-			{path: signature.ChecksumsBundle, size: maxBundle},
-			{path: signature.ManifestBundle, size: maxBundle},
-		}
-		if !f.flat {
-			more = append(more, file{path: signature.LayoutDir + "/oci-layout", size: maxSignature},
-				file{path: signature.LayoutDir + "/index.json", size: maxBundle})
-		}
-		if rel.Provenance != "" {
-			more = append(more, file{path: signature.AttestationPath(rel.Name, rel.Version.String()), size: maxBundle})
-		}
-		for _, m := range more {
-			if !listed[m.path] && artifact.CheckPath(m.path) == nil {
-				wanted = append(wanted, m)
-			}
+	for _, m := range more {
+		if !listed[m.path] && artifact.CheckPath(m.path) == nil {
+			wanted = append(wanted, m)
 		}
 	}
 	if err := f.all(ctx, wanted); err != nil || !signed || f.flat {

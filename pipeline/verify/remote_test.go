@@ -399,7 +399,7 @@ func TestGitHub(t *testing.T) {
 		}
 	}
 	for p := range f.files {
-		if p == manifest.FileName || p == manifest.ChecksumsName || isSignature(p) && !strings.HasPrefix(p, signature.LayoutDir+"/") {
+		if p == manifest.FileName || p == manifest.ChecksumsName || p == manifest.DownloadsName || isSignature(p) && !strings.HasPrefix(p, signature.LayoutDir+"/") {
 			offer(p)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,9 @@ type Report struct {
 	Rows     []Row   `json:"rows"`
 	// Notes are what a reader should know, and what changes no verdict.
 	Notes []string `json:"notes,omitempty"`
+	// Proven and Open are what a PASS about single files or an image proves, and what it does not.
+	Proven string `json:"proven,omitempty"`
+	Open   string `json:"notProven,omitempty"`
 }
 
 // Count is the number of rows with the verdict.
@@ -60,10 +64,33 @@ func (r *Report) finish() {
 	}
 }
 
+// general are the kinds of rows about a release as a whole.
+var general = []string{"manifest", "release", "checksums", signatureKind}
+
+// WriteSummary writes what WriteText does, with a count of each kind in the place of the rows that passed, or only those about
+// what was named where that was not a whole release.
+func (r Report) WriteSummary(w io.Writer) error {
+	var rows []Row
+	passed := map[string]int{}
+	for _, row := range r.Rows {
+		switch {
+		case row.Verdict != Pass || r.Proven != "" && !slices.Contains(general, row.Kind):
+			rows = append(rows, row)
+		case r.Proven == "":
+			passed[row.Kind]++
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(passed)) {
+		rows = append(rows, Row{Kind: kind, Path: strconv.Itoa(passed[kind]), Verdict: Pass})
+	}
+	return r.write(w, rows)
+}
+
 // WriteText writes the report as a table with what did not pass at the end, where a person looks, and a line that sums
 // it up. Nothing from outside reaches a terminal unescaped.
-func (r Report) WriteText(w io.Writer) error {
-	rows := slices.Clone(r.Rows)
+func (r Report) WriteText(w io.Writer) error { return r.write(w, slices.Clone(r.Rows)) }
+
+func (r Report) write(w io.Writer, rows []Row) error {
 	order := []Verdict{Pass, Skip, Fail}
 	slices.SortStableFunc(rows, func(a, b Row) int {
 		return slices.Index(order, a.Verdict) - slices.Index(order, b.Verdict)
@@ -81,15 +108,22 @@ func (r Report) WriteText(w io.Writer) error {
 	for _, note := range r.Notes {
 		b.WriteString("note: " + Printable(note) + "\n")
 	}
-	fmt.Fprintf(&b, "%s: %s", r.Verdict, Printable(strings.TrimSpace(r.Name+" "+r.Version)))
-	if r.Commit != "" {
-		fmt.Fprintf(&b, " at %s", Printable(r.Commit))
+	fmt.Fprintf(&b, "%s: ", r.Verdict)
+	if name := strings.TrimSpace(r.Name + " " + r.Version); name != "" {
+		b.WriteString(Printable(name))
+		if r.Commit != "" {
+			fmt.Fprintf(&b, " at %s", Printable(r.Commit))
+		}
+		b.WriteString(", ")
 	}
-	fmt.Fprintf(&b, ", %d passed, %d failed, %d skipped", r.Count(Pass), r.Count(Fail), r.Count(Skip))
+	fmt.Fprintf(&b, "%d passed, %d failed, %d skipped", r.Count(Pass), r.Count(Fail), r.Count(Skip))
 	if r.Verifier != "" {
 		fmt.Fprintf(&b, ", checked by %s", r.Verifier)
 	}
 	b.WriteString("\n")
+	if r.Proven != "" {
+		fmt.Fprintf(&b, "proven: %s\nnot proven: %s\n", Printable(r.Proven), Printable(r.Open))
+	}
 	_, err := w.Write(b.Bytes())
 	return err
 }

@@ -30,6 +30,8 @@ type Authority interface {
 	Statement(b signature.Bundle) ([]byte, error)
 	// Layout holds the layout of the signatures of images to what must be signed; see signature.VerifyLayout.
 	Layout(fsys fs.FS, images []signature.Image) ([]signature.Check, error)
+	// Image holds a manifest under a signature.ClassicTag to having a signature over the image.
+	Image(manifest []byte, fetch signature.Fetch, im signature.Image) error
 }
 
 // holder is who has the private half of a key.
@@ -47,6 +49,10 @@ func (h holder) Statement(b signature.Bundle) ([]byte, error) {
 
 func (h holder) Layout(fsys fs.FS, images []signature.Image) ([]signature.Check, error) {
 	return signature.VerifyLayout(fsys, images, signature.ByKey(h.key))
+}
+
+func (h holder) Image(manifest []byte, fetch signature.Fetch, im signature.Image) error {
+	return signature.VerifyClassic(manifest, fetch, im, h.key)
 }
 
 // ReadKeys reads the public keys in PEM files, for Options.Keys. An error is a fault.Usage that names the file.
@@ -74,7 +80,7 @@ const signatureKind = "signature"
 func (d *dist) isSignature(p string) bool { return isSignature(d.rel, p) }
 
 func isSignature(rel manifest.Release, p string) bool {
-	if p == signature.ChecksumsBundle || p == signature.ManifestBundle || p == attestation(rel) {
+	if slices.Contains(signature.Whole(rel), p) || p == attestation(rel) {
 		return true
 	}
 	inside, ok := strings.CutPrefix(p, signature.LayoutDir+"/")
@@ -126,10 +132,14 @@ func (d *dist) signatures() {
 	}
 	who := d.authorities()
 	switch s := d.rel.Signing; {
+	case d.raw == nil && len(d.o.Keys) == 0 && d.o.Identity != nil:
+		d.row(Fail, signatureKind, strings.Join(d.names(), " "), "the identity signs as the run for one commit, which only %s tells; put it beside", manifest.FileName)
 	case len(who) > 0:
 		d.report.Rows = append(d.report.Rows, d.best(who)...)
 	case len(there) > 0:
 		d.unchecked(there)
+	case d.raw == nil:
+		d.row(Skip, signatureKind, strings.Join(d.names(), " "), "only %s tells whether it should be signed; give --key, put it beside, or give --allow-unsigned", manifest.FileName)
 	case s == nil:
 		d.row(Pass, signatureKind, d.name(), "unsigned, and the release names no signer")
 	case len(d.rel.Unpublishable) > 0 && d.o.AllowUnpublishable:
@@ -221,8 +231,16 @@ func (d *dist) by(a Authority) []Row {
 		}
 		rows = append(rows, r)
 	}
-	row(signature.ChecksumsBundle, d.blob(a, signature.ChecksumsBundle, d.sums))
-	row(signature.ManifestBundle, d.blob(a, signature.ManifestBundle, d.raw))
+	for _, name := range d.whole() {
+		content := d.raw
+		if name != signature.ManifestBundle {
+			content = d.lists[strings.TrimSuffix(name, signature.Suffix)]
+		}
+		row(name, d.blob(a, name, content))
+	}
+	if d.beside {
+		return rows
+	}
 	if name := d.attestation(); name != "" {
 		row(name, d.statement(a, name))
 	}

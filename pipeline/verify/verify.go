@@ -39,7 +39,7 @@ import (
 
 // Bounds on a folder from outside.
 const (
-	maxManifest = 16 << 20 // bytes of release.json or SHA256SUMS
+	maxManifest = 16 << 20 // bytes of release.json or a list of checksums
 	maxEntries  = 200_000
 	maxDepth    = 32
 )
@@ -76,6 +76,11 @@ type Options struct {
 	// Downloads says that the release comes from a page without folders, which has what people download and nothing else;
 	// see manifest.Release.Offered. What it does not have is held against nothing.
 	Downloads bool
+	// Release is where Files finds what names the files and who signed it: a folder, or what URL takes; "" for the folder
+	// that they are in.
+	Release string
+	// Repository reads a repository of a registry for Image, host and path being those of its address.
+	Repository func(host, path string) Repository
 	// Parallel is how many files are read at once; 0 is one for each processor.
 	Parallel int
 	// Rebuilders says how many must have rebuilt the release and got these bytes.
@@ -89,7 +94,7 @@ type Options struct {
 func Dist(ctx context.Context, dir string, o Options) (Report, error) {
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Report{}, fault.Errorf(fault.Usage, "%s: no such folder; name the dist/ folder of a release", dir)
+		return Report{}, fault.Errorf(fault.Usage, "%s: no such folder or file; name the dist/ folder of a release, or files of one", dir)
 	}
 	if err == nil && !info.IsDir() {
 		return Report{}, fault.Errorf(fault.Usage, "%s is not a folder; name the dist/ folder of a release", dir)
@@ -113,10 +118,7 @@ func verdict(ctx context.Context, fsys fs.FS, name string, o Options) (Report, e
 }
 
 func check(ctx context.Context, fsys fs.FS, o Options) (Report, error) {
-	d := dist{
-		ctx: ctx, fsys: fsys, o: o, present: map[string]int64{}, folders: map[string]bool{},
-		listed: map[string]artifact.File{}, report: Report{Verifier: o.Verifier},
-	}
+	d := newDist(ctx, fsys, o)
 	if err := d.walk(); err != nil {
 		return Report{}, err
 	}
@@ -142,6 +144,13 @@ func check(ctx context.Context, fsys fs.FS, o Options) (Report, error) {
 	return d.report, nil
 }
 
+func newDist(ctx context.Context, fsys fs.FS, o Options) *dist {
+	return &dist{
+		ctx: ctx, fsys: fsys, o: o, present: map[string]int64{}, folders: map[string]bool{},
+		listed: map[string]artifact.File{}, lists: map[string][]byte{}, report: Report{Verifier: o.Verifier},
+	}
+}
+
 // dist is a release while it is checked.
 type dist struct {
 	ctx     context.Context
@@ -149,10 +158,11 @@ type dist struct {
 	o       Options
 	present map[string]int64 // sizes of the regular files by slash-separated path
 	folders map[string]bool
-	raw     []byte // of release.json
-	sums    []byte // of SHA256SUMS
+	raw     []byte            // of release.json
+	lists   map[string][]byte // of checksums, by name
 	rel     manifest.Release
 	listed  map[string]artifact.File // the manifest's files by path
+	beside  bool                     // single files are checked, by as much of the rest as lies beside them; see Files
 	report  Report
 }
 
@@ -253,24 +263,27 @@ func (d *dist) release() {
 	}
 }
 
-// checksums holds SHA256SUMS against the manifest: people check a release with it who do not have this program.
+// checksums holds the lists of checksums against the manifest: people check a release with them who do not have this program.
 func (d *dist) checksums() {
-	kind := string(artifact.Checksums)
-	got, err := d.read(manifest.ChecksumsName, maxManifest)
-	if err != nil {
-		d.row(Fail, kind, manifest.ChecksumsName, "%v", err)
-		return
+	const kind = string(artifact.Checksums)
+	for _, l := range d.rel.Lists(artifact.Sum(d.raw)) {
+		got, err := d.read(l.Name, maxManifest)
+		switch {
+		case d.beside && errors.Is(err, errMissing):
+			continue
+		case err != nil:
+			d.row(Fail, kind, l.Name, "%v", err)
+			continue
+		case bytes.Equal(got, l.Content):
+			d.row(Pass, kind, l.Name, "")
+		default:
+			d.row(Fail, kind, l.Name, "%s", difference(got, l.Content))
+		}
+		d.lists[l.Name] = got
 	}
-	d.sums = got
-	want := manifest.Checksums(append(slices.Clone(d.rel.Files), artifact.File{Path: manifest.FileName, Digest: artifact.Sum(d.raw)}))
-	if bytes.Equal(got, want) {
-		d.row(Pass, kind, manifest.ChecksumsName, "")
-		return
-	}
-	d.row(Fail, kind, manifest.ChecksumsName, "%s", difference(got, want))
 }
 
-// difference names the first path, in bytewise order, on which two SHA256SUMS do not agree.
+// difference names the first path, in bytewise order, on which two lists of checksums do not agree.
 func difference(got, want []byte) string {
 	have, err := manifest.ParseChecksums(bytes.NewReader(got))
 	if err != nil {
@@ -298,9 +311,9 @@ func difference(got, want []byte) string {
 
 // unknown fails every file that the manifest does not list.
 func (d *dist) unknown() {
-	known := map[string]bool{manifest.FileName: true, manifest.ChecksumsName: true}
+	known := append(d.rel.ListNames(), manifest.FileName)
 	for p := range d.present {
-		if _, ok := d.listed[p]; !ok && !known[p] && !isUncompared(p) && !d.isSignature(p) {
+		if _, ok := d.listed[p]; !ok && !slices.Contains(known, p) && !isUncompared(p) && !d.isSignature(p) {
 			d.row(Fail, "file", p, "not in %s", manifest.FileName)
 		}
 	}
@@ -361,6 +374,11 @@ func (d *dist) file(want artifact.File, looks []look, buf []byte) (string, error
 		return "", err
 	}
 	defer f.Close()
+	return d.contents(f, want, looks, buf)
+}
+
+// contents is file for one that is open.
+func (d *dist) contents(f fs.File, want artifact.File, looks []look, buf []byte) (string, error) {
 	meter := artifact.NewMeter(io.Discard)
 	// One byte more than promised is enough to know that the file grew while it was read.
 	if _, err := io.CopyBuffer(meter, io.LimitReader(reader{d.ctx, f}, want.Size+1), buf); err != nil {

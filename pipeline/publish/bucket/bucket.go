@@ -498,6 +498,8 @@ func mediaType(name string) string {
 		return "application/zip"
 	case ".md":
 		return "text/markdown; charset=utf-8"
+	case ".txt":
+		return "text/plain; charset=utf-8"
 	case "":
 		if path.Base(name) == "SHA256SUMS" {
 			return "text/plain; charset=utf-8"

@@ -203,10 +203,10 @@ func (d *Destination) survey(ctx context.Context, root *os.Root, depth, staged p
 	return s, nil
 }
 
-// depth is how closely a file is looked at. Signatures of one size are not those of one signer, and SHA256SUMS speaks
+// depth is how closely a file is looked at. Signatures of one size are not those of one signer, and a list of checksums speaks
 // for all files, so these are always read.
 func (d *Destination) depth(f artifact.File, depth publish.Depth) publish.Depth {
-	if d.signature(f) || f.Path == manifest.ChecksumsName {
+	if d.signature(f) || d.list(f) {
 		return publish.Read
 	}
 	return depth
@@ -214,7 +214,12 @@ func (d *Destination) depth(f artifact.File, depth publish.Depth) publish.Depth 
 
 func (d *Destination) signature(f artifact.File) bool {
 	_, listed := d.o.Release.File(f.Path)
-	return !listed && f.Path != manifest.ChecksumsName
+	return !listed && !d.list(f)
+}
+
+// list reports whether a file is one of checksums.
+func (d *Destination) list(f artifact.File) bool {
+	return f.Path == manifest.ChecksumsName || f.Path == d.o.Release.Manifest.Downloads
 }
 
 // keep leaves signatures alone that are there already. Those of images and charts belong together.

@@ -151,7 +151,7 @@ func state(t testing.TB, root string) string {
 }
 
 func TestPublish(t *testing.T) {
-	rel := releasetest.Signed(t, verifytest.Options{})
+	rel := releasetest.Signed(t, verifytest.Options{Downloads: true})
 	root := t.TempDir()
 	var sent int64
 	result, err := run(t.Context(), destination(t, folder.Options{Release: rel, Root: root, Sent: func(n int64) { sent += n }}), false)
@@ -167,7 +167,7 @@ func TestPublish(t *testing.T) {
 		t.Errorf("%d bytes were told of, want %d", sent, size)
 	}
 	got := state(t, root)
-	for _, want := range []string{"release.json ", "SHA256SUMS ", "release.json.sigstore.json ", "signatures/index.json ", "attestations/hello_1.2.3.intoto.jsonl ", "notes.md "} {
+	for _, want := range []string{"release.json ", "SHA256SUMS ", "checksums.txt ", "checksums.txt.sigstore.json ", "release.json.sigstore.json ", "signatures/index.json ", "attestations/hello_1.2.3.intoto.jsonl ", "notes.md "} {
 		if !strings.Contains(got, "hello/1.2.3/"+want) {
 			t.Errorf("there is no %s in\n%s", want, got)
 		}

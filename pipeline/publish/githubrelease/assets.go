@@ -45,11 +45,11 @@ func Assets(rel publish.Release) ([]Asset, error) {
 	if !ok {
 		return nil, errors.New("the release was not opened")
 	}
-	sums, err := rel.Checksums()
+	files, err := rel.Lists()
 	if err != nil {
 		return nil, err
 	}
-	files := []artifact.File{self, sums}
+	files = append(files, self)
 	for _, f := range rel.Manifest.Files {
 		if format.Offered(rel.Manifest, f) {
 			files = append(files, f)
@@ -78,7 +78,7 @@ func Assets(rel publish.Release) ([]Asset, error) {
 // signaturesOf are the signatures in dist/ that are files of their own: of the whole release, of any file that is an
 // asset, and of what is said about the release.
 func signaturesOf(rel publish.Release, files []artifact.File) ([]artifact.File, error) {
-	names := []string{signature.ChecksumsBundle, signature.ManifestBundle}
+	names := signature.Whole(rel.Manifest)
 	for _, f := range files {
 		names = append(names, f.Path+signature.Suffix)
 	}
@@ -135,6 +135,7 @@ var mediaTypes = map[string]string{
 	".rpm":  "application/x-rpm",
 	".sh":   "text/x-shellscript; charset=utf-8",
 	".tgz":  "application/gzip",
+	".txt":  "text/plain; charset=utf-8",
 	".zip":  "application/zip",
 }
 

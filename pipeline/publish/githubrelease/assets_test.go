@@ -16,7 +16,7 @@ import (
 func sum(s string) [32]byte { return sha256.Sum256([]byte(s)) }
 
 func TestAssets(t *testing.T) {
-	assets, err := githubrelease.Assets(release(t, verifytest.Options{Version: "1.2.3-rc.1+b.5"}))
+	assets, err := githubrelease.Assets(release(t, verifytest.Options{Version: "1.2.3-rc.1+b.5", Downloads: true}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestAssets(t *testing.T) {
 		}
 	}
 	want := []string{
-		"SHA256SUMS", "SHA256SUMS.sigstore.json", "hello-1.2.3-rc.1+b.5.tgz", "hello.1.2.3-rc-0001.nupkg",
+		"SHA256SUMS", "SHA256SUMS.sigstore.json", "checksums.txt", "hello-1.2.3-rc.1+b.5.tgz", "hello.1.2.3-rc-0001.nupkg",
 		"hello_1.2.3-rc.1+b.5.intoto.jsonl", "hello_1.2.3-rc.1+b.5.provenance.json", "hello_1.2.3-rc.1+b.5_amd64.snap", "hello_1.2.3-rc.1+b.5_arm64.snap",
 		"hello_1.2.3-rc.1+b.5_linux_amd64.tar.gz", "hello_1.2.3-rc.1+b.5_linux_arm64.tar.gz", "hello_1.2.3-rc.1+b.5_windows_amd64.zip",
 		"hello_1.2.3.rc.1+b.5_amd64.deb", "hello_1.2.3.rc.1+b.5_arm64.deb", "install.sh", "release.json", "release.json.sigstore.json",

@@ -104,7 +104,7 @@ func CheckPaths(paths []string) error {
 		if err := CheckPath(p); err != nil {
 			return err
 		}
-		folded := fold(p)
+		folded := Fold(p)
 		if other, ok := seen[folded]; ok {
 			if other == p {
 				return fmt.Errorf("path %q is named twice", p)
@@ -114,7 +114,7 @@ func CheckPaths(paths []string) error {
 		seen[folded] = p
 	}
 	for _, p := range paths {
-		for dir := path.Dir(fold(p)); dir != "."; dir = path.Dir(dir) {
+		for dir := path.Dir(Fold(p)); dir != "."; dir = path.Dir(dir) {
 			if other, ok := seen[dir]; ok {
 				return fmt.Errorf("path %q is a file and a folder of %q", other, p)
 			}
@@ -123,8 +123,8 @@ func CheckPaths(paths []string) error {
 	return nil
 }
 
-// fold gives strings that differ in letter case alone one form: of each letter's cases the first in Unicode's order.
-func fold(s string) string {
+// Fold gives strings that differ in letter case alone one form: of each letter's cases the first in Unicode's order.
+func Fold(s string) string {
 	return strings.Map(func(r rune) rune {
 		first := r
 		for c := unicode.SimpleFold(r); c != r; c = unicode.SimpleFold(c) {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -27,17 +28,20 @@ import (
 // Schema names the format that this package reads and writes, with its major version. A reader refuses any other.
 const Schema = "slipway.release/v1"
 
-// format is what this version reads. A minor version that adds a key puts it behind all others in Release.
-var format = schema.Format{Schema: Schema, Knows: []string{ChartVersions}}
+// format is what this version reads. A minor version that adds a key puts it behind all others in Release. Minor version 1
+// added Downloads.
+var format = schema.Format{Schema: Schema, Minor: 1, Knows: []string{ChartVersions}}
 
 // ChartVersions is required of the readers of a release with charts that have versions of their own. Without it each has the
 // release's, and a chart of another version is not of the release.
 const ChartVersions = "chart-versions"
 
-// The names of the two files that bind a release together, relative to dist/.
+// The names of the files that bind a release together, relative to dist/.
 const (
 	FileName      = "release.json"
 	ChecksumsName = "SHA256SUMS"
+	// DownloadsName is the file of checksums for places without folders, such as the page of a release on GitHub.
+	DownloadsName = "checksums.txt"
 )
 
 // maxSize bounds a manifest read from outside, in bytes.
@@ -70,7 +74,9 @@ type Release struct {
 	Since         string          `json:"since,omitempty"`      // tag of the release that the notes start from
 	Provenance    string          `json:"provenance,omitempty"` // path of the unsigned statement
 	Signing       *Signing        `json:"signing,omitempty"`
-	Files         []artifact.File `json:"files"` // every compared file but SHA256SUMS and this one, sorted by path
+	Files         []artifact.File `json:"files"` // every compared file but the lists of checksums and this one, sorted by path
+	// Downloads is DownloadsName where the release has that file; "" before minor version 1.
+	Downloads string `json:"downloads,omitempty"`
 
 	// Unknown is what a later minor version says besides. It is passed on with the release, and decides nothing.
 	Unknown canonjson.Unknown `json:"-"`
@@ -174,6 +180,9 @@ type Signing struct {
 func (r Release) Encode() ([]byte, error) {
 	r.Schema = Schema
 	r.Time = r.Time.UTC()
+	if r.Downloads != "" {
+		r.Minor = max(r.Minor, 1)
+	}
 	r.Inputs, r.Binaries, r.Archives, r.Charts = list(r.Inputs), list(r.Binaries), list(r.Archives), list(r.Charts)
 	r.Packages, r.SBOMs = list(r.Packages), list(r.SBOMs)
 	r.Images, r.Recipes = list(slices.Clone(r.Images)), list(slices.Clone(r.Recipes))
@@ -298,7 +307,14 @@ type kinds map[string]artifact.Kind
 
 func (r Release) checkFiles() (kinds, error) {
 	files := make(kinds, len(r.Files))
-	paths := []string{FileName, ChecksumsName} // no file has the name of these two, in any letter case
+	paths := []string{FileName, ChecksumsName} // no file has the name of these, in any letter case
+	switch r.Downloads {
+	case "":
+	case DownloadsName:
+		paths = append(paths, DownloadsName)
+	default:
+		return nil, fmt.Errorf("downloads: %.80q is not %s", r.Downloads, DownloadsName)
+	}
 	for _, f := range r.Files {
 		if _, err := artifact.ParseDigest(string(f.Digest)); err != nil {
 			return nil, fmt.Errorf("%.80q: %w", f.Path, err)
@@ -306,7 +322,7 @@ func (r Release) checkFiles() (kinds, error) {
 		if f.Size < 0 {
 			return nil, fmt.Errorf("%.80q: size %d is negative", f.Path, f.Size)
 		}
-		if f.Path == FileName || f.Path == ChecksumsName {
+		if f.Path == FileName || f.Path == ChecksumsName || f.Path == r.Downloads {
 			return nil, fmt.Errorf("%s cannot list itself", f.Path)
 		}
 		files[f.Path] = f.Kind
@@ -414,6 +430,52 @@ func (im Image) checkContents() error {
 func checkPlatform(p artifact.Platform) error {
 	_, err := artifact.ParsePlatform(p.String())
 	return err
+}
+
+// List is a file of checksums, which follows from the manifest.
+type List struct {
+	Name    string
+	Content []byte
+}
+
+// ListNames are the names of the files of checksums that the release has; see Lists.
+func (r Release) ListNames() []string {
+	if r.Downloads == "" {
+		return []string{ChecksumsName}
+	}
+	return []string{ChecksumsName, r.Downloads}
+}
+
+// Lists are the files of checksums of the release whose release.json has the digest: SHA256SUMS, with every file by its path,
+// and where the release has it that of the downloads, by the names that they have where there are no folders.
+func (r Release) Lists(self artifact.Digest) []List {
+	all := append(slices.Clone(r.Files), artifact.File{Path: FileName, Kind: artifact.Checksums, Digest: self})
+	lists := []List{{ChecksumsName, Checksums(all)}}
+	if r.Downloads != "" {
+		lists = append(lists, List{r.Downloads, Checksums(flat(all))})
+	}
+	return lists
+}
+
+// flat are the files without their folders, but for programs and images, which nobody has under these names. A name that two
+// of them have, or one and a list, is left out: it says nothing about either. Nothing that people download has such a name,
+// since files of one folder differ in their names and those of two in their endings.
+func flat(files []artifact.File) []artifact.File {
+	folded := func(f artifact.File) string { return artifact.Fold(path.Base(f.Path)) }
+	seen := map[string]int{artifact.Fold(ChecksumsName): 1, artifact.Fold(DownloadsName): 1}
+	for _, f := range files {
+		if f.Kind != artifact.Binary && f.Kind != artifact.Image {
+			seen[folded(f)]++
+		}
+	}
+	var out []artifact.File
+	for _, f := range files {
+		if f.Kind != artifact.Binary && f.Kind != artifact.Image && seen[folded(f)] == 1 {
+			f.Path = path.Base(f.Path)
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // Checksums returns SHA256SUMS for the files: "<hex>  <path>" lines in the bytewise order of the paths, as sha256sum

@@ -168,16 +168,23 @@ func TestEncodeIsCanonical(t *testing.T) {
 // Encode does not write, and Decode does not read, what contradicts itself.
 func TestCheck(t *testing.T) {
 	for want, edit := range map[string]func(r *manifest.Release){
-		`name, version or commit is missing`:                                                                   func(r *manifest.Release) { r.Name = "" },
-		`commit, tree or tag begins with -; git would take it for an option`:                                   func(r *manifest.Release) { r.Commit = "--upload-pack=x" },
-		`time 1969-12-31T23:59:59Z is not a commit time in whole seconds since 1970`:                           func(r *manifest.Release) { r.Time = time.Unix(-1, 0).UTC() },
-		`time 1970-01-01T00:00:00.5Z is not a commit time in whole seconds since 1970`:                         func(r *manifest.Release) { r.Time = time.Unix(0, 5e8).UTC() },
-		`plan: digest "sha256:x" is not sha256:<64 lower-case hex digits>`:                                     func(r *manifest.Release) { r.Plan = "sha256:x" },
-		`"archives.txt": digest "" is not sha256:<64 lower-case hex digits>`:                                   func(r *manifest.Release) { r.Files[4].Digest = "" },
-		`"archives.txt": size -1 is negative`:                                                                  func(r *manifest.Release) { r.Files[4].Size = -1 },
-		`release.json cannot list itself`:                                                                      func(r *manifest.Release) { r.Files[4].Path = manifest.FileName },
-		`SHA256SUMS cannot list itself`:                                                                        func(r *manifest.Release) { r.Files[4].Path = manifest.ChecksumsName },
-		`paths "SHA256SUMS" and "sha256sums" are one file where letter case does not count`:                    func(r *manifest.Release) { r.Files[4].Path = "sha256sums" },
+		`name, version or commit is missing`:                                                func(r *manifest.Release) { r.Name = "" },
+		`commit, tree or tag begins with -; git would take it for an option`:                func(r *manifest.Release) { r.Commit = "--upload-pack=x" },
+		`time 1969-12-31T23:59:59Z is not a commit time in whole seconds since 1970`:        func(r *manifest.Release) { r.Time = time.Unix(-1, 0).UTC() },
+		`time 1970-01-01T00:00:00.5Z is not a commit time in whole seconds since 1970`:      func(r *manifest.Release) { r.Time = time.Unix(0, 5e8).UTC() },
+		`plan: digest "sha256:x" is not sha256:<64 lower-case hex digits>`:                  func(r *manifest.Release) { r.Plan = "sha256:x" },
+		`"archives.txt": digest "" is not sha256:<64 lower-case hex digits>`:                func(r *manifest.Release) { r.Files[4].Digest = "" },
+		`"archives.txt": size -1 is negative`:                                               func(r *manifest.Release) { r.Files[4].Size = -1 },
+		`release.json cannot list itself`:                                                   func(r *manifest.Release) { r.Files[4].Path = manifest.FileName },
+		`SHA256SUMS cannot list itself`:                                                     func(r *manifest.Release) { r.Files[4].Path = manifest.ChecksumsName },
+		`paths "SHA256SUMS" and "sha256sums" are one file where letter case does not count`: func(r *manifest.Release) { r.Files[4].Path = "sha256sums" },
+		`downloads: "other.txt" is not checksums.txt`:                                       func(r *manifest.Release) { r.Downloads = "other.txt" },
+		`checksums.txt cannot list itself`: func(r *manifest.Release) {
+			r.Downloads, r.Files[4].Path = manifest.DownloadsName, manifest.DownloadsName
+		},
+		`paths "checksums.txt" and "Checksums.txt" are one file where letter case does not count`: func(r *manifest.Release) {
+			r.Downloads, r.Files[4].Path = manifest.DownloadsName, "Checksums.txt"
+		},
 		`path "release.json" is a file and a folder of "release.json/x"`:                                       func(r *manifest.Release) { r.Files[4].Path = "release.json/x" },
 		`path "../x" leaves its folder`:                                                                        func(r *manifest.Release) { r.Files[4].Path = "../x" },
 		`path "/x" is absolute; it must be relative`:                                                           func(r *manifest.Release) { r.Files[4].Path = "/x" },
@@ -342,6 +349,40 @@ func (z *zeros) Read(b []byte) (int, error) {
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// The list of downloads has files by their names alone, and none by a name that is not its own alone.
+func TestLists(t *testing.T) {
+	r := release(t)
+	if lists := r.Lists("sha256:00"); len(lists) != 1 || lists[0].Name != manifest.ChecksumsName {
+		t.Errorf("a release of before: %v", lists)
+	}
+	r.Downloads = manifest.DownloadsName
+	for _, p := range []string{"packages/homebrew/Casks/TOOL.rb", "sbom/sha256sums", "charts/checksums.txt"} {
+		r.Files = append(r.Files, artifact.File{Path: p, Kind: artifact.Recipe, Digest: artifact.Sum([]byte(p))})
+	}
+	b := encode(t, r)
+	if !bytes.Contains(b, []byte("\"minor\": 1,")) || !bytes.HasSuffix(b, []byte("],\n  \"downloads\": \"checksums.txt\"\n}\n")) {
+		t.Errorf("%s", b)
+	}
+	if _, err := manifest.Decode(bytes.NewReader(bytes.Replace(b, []byte("\"minor\": 1,\n  "), nil, 1))); err == nil {
+		t.Error("a release of minor version 0 has the key")
+	}
+	lists := r.Lists(artifact.Sum(b))
+	if len(lists) != 2 || lists[1].Name != manifest.DownloadsName {
+		t.Fatalf("%v", lists)
+	}
+	sums, err := manifest.ParseChecksums(bytes.NewReader(lists[1].Content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"archives.txt", "notes.md", manifest.FileName, "tool-1.2.3-rc.1+b.tgz", "tool.provenance.json", "tool_1.2.3-rc.1+b_linux_amd64.tar.gz",
+		"tool_1.2.3~rc.1+b_amd64.deb", "tool_linux_amd64.spdx.json",
+	}
+	if got := slices.Sorted(maps.Keys(sums)); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
 
 func TestChecksums(t *testing.T) {
 	r := release(t)

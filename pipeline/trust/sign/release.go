@@ -60,8 +60,8 @@ type Result struct {
 	Images []signature.Image
 }
 
-// Release signs the finished release in dir: SHA256SUMS, release.json, the provenance, and every image and chart that
-// the manifest names by digest. It believes the manifest, and holds SHA256SUMS and the provenance to it; no other file
+// Release signs the finished release in dir: its lists of checksums, release.json, the provenance, and every image and chart
+// that the manifest names by digest. It believes the manifest, and holds the lists and the provenance to it; no other file
 // is read, so the signer checks the release before.
 //
 // Everything is written beside its place first and moved there when all of it is done. After a signing that was killed
@@ -121,15 +121,18 @@ func (s *signing) sign() error {
 	if err := s.allowed(rel); err != nil {
 		return err
 	}
-	sums, err := s.read(manifest.ChecksumsName)
-	if err != nil {
-		return err
+	whole := map[string][]byte{signature.ManifestBundle: raw}
+	for _, l := range rel.Lists(artifact.Sum(raw)) {
+		got, err := s.read(l.Name)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(got, l.Content) {
+			return fault.Errorf(fault.Mismatch, "signing: %s is not that of %s; build the release again", l.Name, manifest.FileName)
+		}
+		whole[l.Name+signature.Suffix] = l.Content
 	}
-	listed := append(slices.Clone(rel.Files), artifact.File{Path: manifest.FileName, Digest: artifact.Sum(raw)})
-	if !bytes.Equal(sums, manifest.Checksums(listed)) {
-		return fault.Errorf(fault.Mismatch, "signing: %s is not that of %s; build the release again", manifest.ChecksumsName, manifest.FileName)
-	}
-	for name, content := range map[string][]byte{signature.ChecksumsBundle: sums, signature.ManifestBundle: raw} {
+	for name, content := range whole {
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}

@@ -323,10 +323,10 @@ func TestReleaseRefuses(t *testing.T) {
 		},
 		"a manifest of a later minor version": {
 			change: func(dir string) {
-				later := bytes.Replace(get(t, dir, manifest.FileName), []byte(`"name": `), []byte("\"minor\": 1,\n  \"name\": "), 1)
+				later := bytes.Replace(get(t, dir, manifest.FileName), []byte(`"name": `), []byte("\"minor\": 2,\n  \"name\": "), 1)
 				put(t, dir, manifest.FileName, append(bytes.TrimSuffix(later, []byte("\n}\n")), ",\n  \"later\": true\n}\n"...))
 			},
-			code: fault.Usage, says: "is of minor version 1, which is later than this program knows",
+			code: fault.Usage, says: "is of minor version 2, which is later than this program knows",
 		},
 		"a manifest that requires what nobody knows": {
 			change: func(dir string) {

@@ -452,6 +452,18 @@ func (im Image) CheckPayload(b []byte) error {
 	return im.checkClaims(p.Critical.Identity.Reference, p.Critical.Image.Digest, p.Optional)
 }
 
+// Claimed is what a payload says that it is a signature of: repository, digest, version and tags. Nothing is verified.
+func Claimed(b []byte) (Image, error) {
+	var p payload
+	if err := canonjson.Decode(b, &p); err != nil {
+		return Image{}, fmt.Errorf("reading signed payload: %w", err)
+	}
+	return Image{
+		Repository: p.Critical.Identity.Reference, Digest: artifact.Digest(p.Critical.Image.Digest),
+		Version: p.Optional["version"], Tags: strings.Fields(p.Optional["tags"]),
+	}, nil
+}
+
 // CheckStatement says why a statement, whose signature holds, is about another image, name or version.
 func (im Image) CheckStatement(b []byte) error {
 	if err := im.Check(); err != nil {

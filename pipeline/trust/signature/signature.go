@@ -12,6 +12,8 @@
 // bytes of a signature never identify anything.
 package signature
 
+import "github.com/slipway-build/slipway/pipeline/release/manifest"
+
 // The places of signatures in dist/. They are not among the files of the manifest: each holder of the key makes other
 // ones, at another time.
 const (
@@ -29,6 +31,16 @@ const (
 	// removes it.
 	WorkDir = ".signing"
 )
+
+// Whole are the names of the bundles over what names all files of a release: its lists of checksums and release.json, whose
+// bundle is the last.
+func Whole(rel manifest.Release) []string {
+	var names []string
+	for _, l := range rel.ListNames() {
+		names = append(names, l+Suffix)
+	}
+	return append(names, ManifestBundle)
+}
 
 // AttestationPath is where the signed provenance of a release lies: a bundle in one line.
 func AttestationPath(name, version string) string {

@@ -1,0 +1,608 @@
+package verify_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/keylesstest"
+	"github.com/slipway-build/slipway/pipeline/format"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/trust/keyless"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
+	"github.com/slipway-build/slipway/pipeline/verify"
+)
+
+const (
+	archiveName = "hello_1.2.3_linux_amd64.tar.gz"
+	debName     = "hello_1.2.3_amd64.deb"
+)
+
+// page is what a place without folders has of a release, by name.
+func page(f *forgery) map[string][]byte {
+	all := map[string][]byte{}
+	for p, b := range f.files {
+		if strings.HasPrefix(p, "images/") || strings.HasPrefix(p, signature.LayoutDir+"/") || strings.HasPrefix(p, "binaries/") {
+			continue
+		}
+		all[path.Base(p)] = b
+	}
+	return all
+}
+
+// keep leaves files with certain names and takes all others away.
+func keep(names ...string) func(map[string][]byte) {
+	return func(files map[string][]byte) {
+		maps.DeleteFunc(files, func(name string, _ []byte) bool { return !slices.Contains(names, name) })
+	}
+}
+
+func bundles(files map[string][]byte) {
+	maps.DeleteFunc(files, func(name string, _ []byte) bool { return strings.HasSuffix(name, signature.Suffix) })
+}
+
+// put writes files into a new folder.
+func put(t testing.TB, files map[string][]byte) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, b := range files {
+		must(t, os.MkdirAll(filepath.Join(dir, path.Dir(name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+	}
+	return dir
+}
+
+// TestDownloads holds the list of downloads to what people download: each under its name, and nothing under a name that is
+// another file's as well.
+func TestDownloads(t *testing.T) {
+	f := signed(t, "1.2.3")
+	sums, err := manifest.ParseChecksums(bytes.NewReader(f.files[manifest.DownloadsName]))
+	must(t, err)
+	for _, l := range f.rel.Files {
+		if format.Offered(f.rel, l) && sums[path.Base(l.Path)] != l.Digest {
+			t.Errorf("%s is not in it with its digest", l.Path)
+		}
+	}
+	if sums[manifest.FileName] != f.digest(manifest.FileName) {
+		t.Error("release.json is not in it with its digest")
+	}
+	for name, digest := range sums {
+		if n := len(slices.DeleteFunc(slices.Clone(f.rel.Files), func(l artifact.File) bool { return path.Base(l.Path) != name })); n > 1 {
+			t.Errorf("%s is in it with %s, and is the name of %d files", name, digest, n)
+		}
+	}
+}
+
+// TestFiles checks single files by what lies beside them.
+func TestFiles(t *testing.T) {
+	ourKey := "key " + string(ours().Public().Fingerprint())
+	wanted := keys(ours())
+	wanted.Version = "1.2.4"
+	unchecked, unsignedAllowed := verify.Options{}, verify.Options{AllowUnsigned: true}
+	bare := func(files map[string][]byte) { // of a release that nobody signed
+		r := signed(t, "1.2.3")
+		r.unsign()
+		r.rel.Signing = nil
+		r.write()
+		clear(files)
+		maps.Copy(files, page(r))
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(files map[string][]byte)
+		o      verify.Options
+		files  []string
+		code   fault.Code
+		want   string // in a row or in what is proven, or of the error where there are no rows
+	}{
+		{"all that there is", nil, keys(ours()), []string{archiveName, debName, "hello-1.2.3.tgz", "hello_linux_amd64.cdx.json", "install.sh"}, 0, "which " + ourKey + " signed"},
+		{"what a release offers besides", nil, keys(ours()), []string{"notes.md"}, 0, "PASS  notes"},
+		{"one of two keys", nil, keys(theirs(), ours()), nil, 0, "hello 1.2.3 at commit 0123456789ab"},
+		{"the manifest alone", keep(archiveName, manifest.FileName, signature.ManifestBundle), keys(ours()), nil, 0, "linux/amd64"},
+		{"the manifest, and another file signed", keep(archiveName, manifest.FileName, manifest.ChecksumsName, signature.ChecksumsBundle), keys(ours()), nil, 0, "linux/amd64"},
+		{"the manifest, and a list nobody signed", keep(archiveName, manifest.FileName, manifest.ChecksumsName, signature.ManifestBundle), keys(ours()), nil, 0, "linux/amd64"},
+		{"a list alone", keep(archiveName, manifest.DownloadsName, manifest.DownloadsName+signature.Suffix), keys(ours()), nil, 0, "named by checksums.txt"},
+		{"the list with folders alone", keep(archiveName, manifest.ChecksumsName, signature.ChecksumsBundle), keys(ours()), nil, 0, "named by SHA256SUMS"},
+		{"both lists", func(f map[string][]byte) { delete(f, manifest.FileName) }, keys(ours()), nil, 0, "named by SHA256SUMS and checksums.txt"},
+		{"signatures left out of account", bundles, unsignedAllowed, nil, 0, "no signature was checked"},
+		{"unsigned, as the release says", bare, unchecked, nil, 0, "unsigned, and the release names no signer"},
+
+		{"another byte", func(f map[string][]byte) { f[archiveName][100] ^= 1 }, keys(ours()), nil, 5, "want sha256:"},
+		{"a byte more", func(f map[string][]byte) { f[archiveName] = append(f[archiveName], 0) }, keys(ours()), nil, 5, "bytes, want"},
+		{"another byte, by a list", func(f map[string][]byte) { f[archiveName][100] ^= 1; delete(f, manifest.FileName) }, keys(ours()), nil, 5, "want sha256:"},
+		{"another name", func(f map[string][]byte) { f["other.deb"] = f[debName] }, keys(ours()), []string{"other.deb"}, 5, "no file of this name"},
+		{"another name, by a list", func(f map[string][]byte) { f["other.deb"] = f[debName]; delete(f, manifest.FileName) }, keys(ours()), []string{"other.deb"}, 5, "does not name it"},
+		{"a file under the name of another", func(f map[string][]byte) { f[archiveName] = f[debName] }, keys(ours()), nil, 5, ""},
+		{"one good and one bad", func(f map[string][]byte) { f[archiveName][9] ^= 1 }, keys(ours()), []string{debName, archiveName}, 5, "want sha256:"},
+		{"the key of somebody else", nil, keys(theirs()), nil, 5, "is checked with key"},
+		{"the key of somebody else, by a list", func(f map[string][]byte) { delete(f, manifest.FileName) }, keys(theirs()), nil, 5, "and not with"},
+		{"no signatures", bundles, keys(ours()), nil, 5, "missing; want a signature"},
+		{"no signature of the one list", func(f map[string][]byte) { bundles(f); delete(f, manifest.FileName) }, keys(ours()), nil, 5, "missing; want a signature"},
+		{"one list of two without a signature", func(f map[string][]byte) { delete(f, manifest.FileName); delete(f, signature.ChecksumsBundle) }, keys(ours()), nil, 5, "missing; want a signature"},
+		{"no key", nil, unchecked, nil, 5, "no key to check it with"},
+		{"no key, and nothing that says whether there should be one", func(f map[string][]byte) { bundles(f); delete(f, manifest.FileName) }, unchecked, nil, 5, "only release.json tells whether it should be signed"},
+		{"no signature of a release that is to be signed", bundles, unchecked, nil, 5, "is to be signed with"},
+		{"a list that was changed", func(f map[string][]byte) { f[manifest.ChecksumsName][0] ^= 1 }, keys(ours()), nil, 5, "SHA256SUMS"},
+		{"another list that was changed", func(f map[string][]byte) { f[manifest.DownloadsName][0] ^= 1 }, keys(ours()), nil, 5, "checksums.txt"},
+		{"a list of another release", func(f map[string][]byte) {
+			for _, name := range []string{manifest.DownloadsName, manifest.DownloadsName + signature.Suffix} {
+				f[name] = signed(t, "1.2.2").files[name]
+			}
+		}, keys(ours()), nil, 5, "checksums.txt"},
+		{"the signature of another list", func(f map[string][]byte) {
+			f[manifest.DownloadsName+signature.Suffix] = f[signature.ChecksumsBundle]
+		}, keys(ours()), nil, 5, "the content has changed"},
+		{"another version than is asked for", nil, wanted, nil, 5, "1.2.4 is asked for"},
+		{"a version that only the manifest tells", func(f map[string][]byte) { delete(f, manifest.FileName) }, wanted, nil, 5, "only release.json tells"},
+		{"a list that cannot be read", func(f map[string][]byte) {
+			keep(archiveName, manifest.ChecksumsName, signature.ChecksumsBundle)(f)
+			f[manifest.ChecksumsName] = []byte("\x00")
+		}, keys(ours()), nil, 5, "want <64 hex digits>"},
+		{"a signature and no manifest", keep(archiveName, signature.ManifestBundle, manifest.ChecksumsName), keys(ours()), nil, 5, "missing; want a signature"},
+		{"what names the files", nil, keys(ours()), []string{manifest.ChecksumsName}, 5, "no file of this name"},
+
+		{"nothing beside it", keep(archiveName), keys(ours()), nil, 2, "has none of release.json, SHA256SUMS, checksums.txt"},
+		{"a manifest of another major version", func(f map[string][]byte) {
+			f[manifest.FileName] = bytes.Replace(f[manifest.FileName], []byte(manifest.Schema), []byte("slipway.release/v2"), 1)
+		}, keys(ours()), nil, 2, "slipway.release/v2"},
+		{"no such file", nil, keys(ours()), []string{archiveName, "none"}, 2, "none"},
+		{"a folder", func(f map[string][]byte) { f["folder/file"] = nil }, keys(ours()), []string{archiveName, "folder"}, 2, "is not a file"},
+		{"two folders", func(f map[string][]byte) { f["folder/file"] = nil }, keys(ours()), []string{archiveName, "folder/file"}, 2, "lie in two folders"},
+		{"a URL among them", nil, keys(ours()), []string{archiveName, "https://me:secret@example.com/x"}, 2, "https://example.com/x: "},
+		{"rebuilders", nil, verify.Options{Rebuilders: verify.Rebuilders{Want: 1}}, nil, 2, "over a whole release"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			files := page(signed(t, "1.2.3"))
+			if tt.change != nil {
+				tt.change(files)
+			}
+			t.Chdir(put(t, files))
+			names := tt.files
+			if names == nil {
+				names = []string{archiveName}
+			}
+			report, err := verify.Files(t.Context(), names, tt.o)
+			var said bytes.Buffer
+			must(t, report.WriteText(&said))
+			if err != nil {
+				fmt.Fprintln(&said, err)
+			}
+			if fault.CodeOf(err) != tt.code || (tt.code == 0) != (report.Verdict == verify.Pass) || !strings.Contains(said.String(), tt.want) {
+				t.Errorf("exit %d, want %d and %q\n%s", fault.CodeOf(err), tt.code, tt.want, said.String())
+			}
+			if strings.Contains(said.String(), "secret") {
+				t.Error("it tells a password")
+			}
+		})
+	}
+}
+
+// TestFilesAt finds what names a file in another folder, as a build has it, and at a URL, of which nothing else is asked for.
+func TestFilesAt(t *testing.T) {
+	f := signed(t, "1.2.3")
+	t.Chdir(put(t, page(f)))
+	dist := put(t, f.files)
+	s := newSite(t, f.files)
+	o := keys(ours())
+	for _, o.Release = range []string{dist, s.URL + "/r/"} {
+		if report, err := verify.Files(t.Context(), []string{archiveName, debName}, o); err != nil {
+			t.Errorf("%s: %v\n%s", o.Release, err, failures(report))
+		}
+	}
+	if want := 6; len(s.asked) != want {
+		t.Errorf("%d requests, want %d: %v", len(s.asked), want, s.asked)
+	}
+	// A program is one of those that have its name.
+	o.Release = dist
+	program := filepath.Join(dist, "binaries", "hello_linux_arm64", "hello")
+	report, err := verify.Files(t.Context(), []string{program}, o)
+	if err != nil || !strings.Contains(failuresAnd(report), "linux/arm64") {
+		t.Errorf("a program: %v\n%s", err, failuresAnd(report))
+	}
+	flip(t, dist, "binaries/hello_linux_arm64/hello")
+	if _, err := verify.Files(t.Context(), []string{program}, o); fault.CodeOf(err) != fault.Mismatch {
+		t.Errorf("a changed program: %v", err)
+	}
+	gone := httptest.NewServer(http.NotFoundHandler())
+	defer gone.Close()
+	for at, code := range map[string]fault.Code{gone.URL: fault.Usage, "ftp://127.0.0.1/x": fault.Usage, filepath.Join(dist, "none"): fault.Usage, "http://127.0.0.1:1/": fault.Transient} {
+		o.Release = at
+		if _, err := verify.Files(t.Context(), []string{archiveName}, o); fault.CodeOf(err) != code {
+			t.Errorf("%s: %v, exit %d and not %d", at, err, fault.CodeOf(err), code)
+		}
+	}
+}
+
+// failuresAnd are all rows.
+func failuresAnd(report verify.Report) string {
+	var b bytes.Buffer
+	_ = report.WriteText(&b)
+	return b.String()
+}
+
+// TestSummary shows what a person is told of two files, of a release and of one with a fault.
+func TestSummary(t *testing.T) {
+	f := signed(t, "1.2.3")
+	here, err := os.Getwd()
+	must(t, err)
+	t.Chdir(put(t, page(f)))
+	var text bytes.Buffer
+	show := func(report verify.Report) {
+		must(t, report.WriteSummary(&text))
+		text.WriteString("\n")
+	}
+	report, err := verify.Files(t.Context(), []string{archiveName, debName}, keys(ours()))
+	must(t, err)
+	show(report)
+	whole, err := f.check(keys(ours()))
+	must(t, err)
+	show(whole)
+	f.files["archives/"+archiveName][9] ^= 1
+	broken, err := f.check(keys(ours()))
+	if err == nil {
+		t.Error("a changed archive passes")
+	}
+	show(broken)
+	t.Chdir(here)
+	golden(t, "summary.txt", bytes.ReplaceAll(bytes.ReplaceAll(text.Bytes(),
+		[]byte(ours().Public().Fingerprint()), []byte("sha256:0000")), []byte(f.digest("archives/"+archiveName)), []byte("sha256:1111")))
+}
+
+// mutations calls try with each change of a document: of each value in it where it is JSON, and of a byte here and there.
+func mutations(b []byte, step int, try func(what string, changed []byte)) {
+	for at := 0; at < len(b); at += max(1, len(b)/step) {
+		changed := bytes.Clone(b)
+		changed[at] ^= 1
+		try(fmt.Sprintf("byte %d", at), changed)
+	}
+	try("the end", b[:len(b)-2])
+	var doc any
+	if json.Unmarshal(b, &doc) != nil {
+		return
+	}
+	var walk func(at string, v any, set func(any))
+	show := func(at string) {
+		changed, err := json.Marshal(doc)
+		if err != nil {
+			panic(err)
+		}
+		try(at, changed)
+	}
+	walk = func(at string, v any, set func(any)) {
+		switch v := v.(type) {
+		case map[string]any:
+			for _, k := range slices.Sorted(maps.Keys(v)) {
+				walk(at+"."+k, v[k], func(to any) { v[k] = to })
+				was := v[k]
+				delete(v, k)
+				show(at + "." + k + " gone")
+				v[k] = was
+			}
+		case []any:
+			for i := range v {
+				if i > 1 && !fixture.Full {
+					break
+				}
+				walk(fmt.Sprintf("%s[%d]", at, i), v[i], func(to any) { v[i] = to })
+			}
+			set(append(slices.Clone(v), "x"))
+			show(at + " longer")
+			set(v)
+		case string:
+			set(v + "x")
+			show(at)
+			set(v)
+		case float64:
+			set(v + 1)
+			show(at)
+			set(v)
+		}
+	}
+	walk("", doc, func(any) {})
+}
+
+// TestFilesMutated changes everything that a verdict about files follows from, a byte and a value at a time: none of it passes.
+func TestFilesMutated(t *testing.T) {
+	files := page(signed(t, "1.2.3"))
+	names := []string{archiveName, debName, "hello-1.2.3.tgz", "hello_linux_amd64.cdx.json"}
+	dir := put(t, files)
+	t.Chdir(dir)
+	tried, seen := 0, 0
+	verdict := func(what string) {
+		t.Helper()
+		tried++
+		report, err := verify.Files(t.Context(), names, keys(ours()))
+		if code := fault.CodeOf(err); report.Verdict == verify.Pass || code != fault.Mismatch && code != fault.Usage {
+			t.Errorf("%s changed: %s, %v", what, report.Verdict, err)
+		}
+	}
+	read := slices.Clone(names)
+	for _, l := range []string{manifest.FileName, manifest.ChecksumsName, manifest.DownloadsName} {
+		read = append(read, l, l+signature.Suffix)
+	}
+	for _, name := range read {
+		steps := 20
+		if name == manifest.FileName && !fixture.Full {
+			steps = 100
+		}
+		mutations(files[name], steps, func(what string, changed []byte) {
+			if strings.HasSuffix(what, ".hint gone") {
+				return // which only says where to look for the key that is given here
+			}
+			was, err := signature.ParseBundle(files[name])
+			if now, e := signature.ParseBundle(changed); err == nil && e == nil && reflect.DeepEqual(was, now) {
+				return // the bits of base64 that stand for nothing
+			}
+			if seen++; seen%5 != 0 && !fixture.Full && name == manifest.FileName && strings.HasPrefix(what, ".") {
+				return
+			}
+			must(t, os.WriteFile(name, changed, 0o600))
+			verdict(name + ": " + what)
+		})
+		must(t, os.WriteFile(name, files[name], 0o600))
+	}
+	if report, err := verify.Files(t.Context(), names, keys(ours())); err != nil {
+		t.Errorf("as it was: %v\n%s", err, failures(report))
+	}
+	if tried < 420 {
+		t.Errorf("only %d changes were tried", tried)
+	}
+	t.Logf("%d changes", tried)
+}
+
+// registry is what a registry has of a release, by reference and digest.
+type registry struct {
+	tags  map[string]artifact.Digest
+	blobs map[artifact.Digest][]byte
+	err   error
+}
+
+func newRegistry(f *forgery) *registry {
+	r := &registry{tags: map[string]artifact.Digest{}, blobs: map[artifact.Digest][]byte{}}
+	for p, b := range f.files {
+		if path.Base(path.Dir(p)) == "sha256" {
+			r.blobs[artifact.Sum(b)] = b
+		}
+	}
+	for _, index := range []string{"images/index.json", "signatures/index.json"} {
+		var doc struct {
+			Manifests []struct {
+				Digest      artifact.Digest
+				Annotations map[string]string
+			}
+		}
+		must(f.t, json.Unmarshal(f.files[index], &doc))
+		for _, m := range doc.Manifests {
+			r.tags[m.Annotations["org.opencontainers.image.ref.name"]] = m.Digest
+		}
+	}
+	return r
+}
+
+// repository is one of the registry.
+type repository struct {
+	*registry
+	name string
+}
+
+func (r repository) Manifest(_ context.Context, at string, limit int64) ([]byte, error) {
+	d, ok := artifact.Digest(at), true
+	if !strings.HasPrefix(at, "sha256:") {
+		d, ok = r.tags[r.name+":"+at]
+	}
+	b, found := r.blobs[d]
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case !ok || !found:
+		return nil, fs.ErrNotExist
+	case int64(len(b)) > limit:
+		return nil, errors.New("too large")
+	}
+	return b, nil
+}
+
+func (r repository) Blob(_ context.Context, d artifact.Digest, _ int64) ([]byte, error) {
+	b, ok := r.blobs[d]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return b, nil
+}
+
+// image checks what a registry has. The host of a mirror is taken for that of the release.
+func (r *registry) image(t testing.TB, name string, o verify.Options) (verify.Report, error) {
+	t.Helper()
+	o.Repository = func(_, path string) verify.Repository { return repository{r, "ghcr.io/" + path} }
+	return verify.Image(t.Context(), name, o)
+}
+
+const image = "oci://ghcr.io/example/hello"
+
+// TestImage checks images and charts where a registry has them.
+func TestImage(t *testing.T) {
+	want := func(o verify.Options, version string) verify.Options { o.Version = version; return o }
+	f := signed(t, "1.2.3")
+	digest := "@" + string(f.rel.Images[0].Digest)
+	older := newRegistry(signed(t, "1.2.2"))
+	put := func(to, from string) func(*registry) { // as somebody does who may write to the registry and has no key
+		return func(r *registry) {
+			maps.Copy(r.blobs, older.blobs)
+			maps.Copy(r.tags, older.tags)
+			r.tags["ghcr.io/example/"+to] = r.tags["ghcr.io/example/"+from]
+		}
+	}
+	// aside has another repository with all that this one has.
+	aside := func(r *registry) {
+		for name, d := range maps.Clone(r.tags) {
+			r.tags[strings.Replace(name, "example/hello:", "example/other:", 1)] = d
+		}
+	}
+	o := keys(ours())
+	for _, tt := range []struct {
+		name   string
+		change func(*registry)
+		image  string
+		o      verify.Options
+		code   fault.Code
+		want   string
+	}{
+		{"by its tag", nil, image + ":1.2.3-alpine", o, 0, "is ghcr.io/example/hello 1.2.3, as key"},
+		{"one of two keys", nil, image + ":1.2.3-alpine", keys(theirs(), ours()), 0, "as key " + string(ours().Public().Fingerprint())},
+		{"by its digest", nil, image + digest, o, 0, "release"},
+		{"by both", nil, image + ":1.2.3-alpine" + digest, want(o, "v1.2.3"), 0, "release"},
+		{"a chart", nil, "oci://ghcr.io/example/charts/hello:1.2.3", o, 0, "chart "},
+		{"a copy elsewhere", nil, "oci://mirror.example.com:5000/example/hello:1.2.3-alpine", o, 0, "this is a copy of it in mirror.example.com:5000/example/hello"},
+		{"a name that moves, and the version", put("hello:latest", "hello:1.2.3-alpine"), image + ":latest", want(o, "1.2.3"), 0, "tags 1.2.3-alpine"},
+
+		{"a name that moves", put("hello:latest", "hello:1.2.3-alpine"), image + ":latest", o, 5, `give --want 1.2.3 if that is`},
+		{"a name that moved", put("hello:latest", "hello:1.2.2-alpine"), image + ":latest", want(o, "1.2.3"), 5, `1.2.3 is asked for, and it is signed as version "1.2.2"`},
+		{"an older image under the tag", put("hello:1.2.3-alpine", "hello:1.2.2-alpine"), image + ":1.2.3-alpine", o, 5, `signed as version "1.2.2"`},
+		{"an older image under the tag, and its version", put("hello:1.2.3-alpine", "hello:1.2.2-alpine"), image + ":1.2.3-alpine", want(o, "1.2.2"), 5, "this is the tag 1.2.3-alpine"},
+		{"another digest than the tag has", nil, image + ":1.2.3" + digest, o, 5, "this is the tag 1.2.3"},
+		{"another version than is asked for", nil, image + ":1.2.3-alpine", want(o, "1.2.4"), 5, "1.2.4 is asked for"},
+		{"a chart in the place of the image", put("hello:1.2.3-alpine", "charts/hello:1.2.3"), image + ":1.2.3-alpine", o, 5, "missing: the registry has no signature of it"},
+		{"under another name", aside, "oci://ghcr.io/example/other:1.2.3-alpine", o, 5, `it is signed as "ghcr.io/example/hello", and this is ghcr.io/example/other`},
+		{"the key of somebody else", nil, image + ":1.2.3-alpine", keys(theirs()), 5, "was not made by key"},
+		{"no signature", func(r *registry) {
+			delete(r.tags, "ghcr.io/example/hello:"+signature.ClassicTag(f.rel.Images[0].Digest))
+		}, image + ":1.2.3-alpine", o, 5, "has no signature"},
+		{"other bytes for the digest", func(r *registry) { r.blobs[f.rel.Images[0].Digest] = []byte("{}") }, image + digest, o, 5, "the registry gives sha256:"},
+		{"no image", func(r *registry) { r.blobs[f.rel.Images[0].Digest] = []byte(`{"mediaType":"text/plain"}`) }, image + ":1.2.3-alpine", o, 5, "is not that of an image"},
+		{"two readings", func(r *registry) {
+			r.blobs[f.rel.Images[0].Digest] = []byte(`{"mediaType":"` + signature.IndexMediaType + `","manifests":[],"Manifests":[]}`)
+		}, image + ":1.2.3-alpine", o, 5, "comes twice"},
+
+		{"not there", nil, image + ":9.9.9", o, 2, "has nothing of this name"},
+		{"no key", nil, image + ":1.2.3-alpine", verify.Options{}, 2, "give --key"},
+		{"signatures left out of account", nil, image + ":1.2.3-alpine", verify.Options{AllowUnsigned: true}, 2, "give --key"},
+		{"no reference", nil, image, o, 2, "is not an image such as"},
+		{"no path", nil, "oci://ghcr.io:1.2.3", o, 2, "is not an image such as"},
+		{"another digest algorithm", nil, image + "@sha512:00", o, 2, "is not an image such as"},
+		{"rebuilders", nil, image + ":1.2.3-alpine", verify.Options{Keys: o.Keys, Rebuilders: verify.Rebuilders{Want: 1}}, 2, "over a whole release"},
+		{"a registry that is down", func(r *registry) { r.err = fault.Errorf(fault.Transient, "the server says 503") }, image + ":1.2.3-alpine", o, 6, "503"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRegistry(f)
+			if tt.change != nil {
+				tt.change(r)
+			}
+			report, err := r.image(t, tt.image, tt.o)
+			said := failuresAnd(report)
+			if err != nil {
+				said += err.Error()
+			}
+			if fault.CodeOf(err) != tt.code || (tt.code == 0) != (report.Verdict == verify.Pass) || !strings.Contains(said, tt.want) {
+				t.Errorf("exit %d, want %d and %q\n%s", fault.CodeOf(err), tt.code, tt.want, said)
+			}
+		})
+	}
+}
+
+// TestImageMutated changes every document that a verdict about an image follows from, under its digest and under one of its
+// own: none of it passes.
+func TestImageMutated(t *testing.T) {
+	f := signed(t, "1.2.3")
+	tried := 0
+	for name, of := range map[string]artifact.Digest{image + ":1.2.3-alpine": f.rel.Images[0].Digest, "oci://ghcr.io/example/charts/hello:1.2.3": f.rel.Charts[0].Digest} {
+		ref, _ := verify.ParseReference(name)
+		at := ref.Host + "/" + ref.Path
+		clean := newRegistry(f)
+		documents := []artifact.Digest{of, clean.tags[at+":"+signature.ClassicTag(of)]}
+		var signed struct {
+			Config struct{ Digest artifact.Digest }
+			Layers []struct{ Digest artifact.Digest }
+		}
+		must(t, json.Unmarshal(clean.blobs[documents[1]], &signed))
+		documents = append(documents, signed.Config.Digest, signed.Layers[0].Digest)
+		for _, d := range documents {
+			mutations(clean.blobs[d], 100, func(what string, changed []byte) {
+				r := newRegistry(f)
+				r.blobs[d] = changed
+				for tag, to := range r.tags {
+					if to == d && tried%2 == 1 { // the registry has it under a digest of its own
+						r.tags[tag], r.blobs[artifact.Sum(changed)] = artifact.Sum(changed), changed
+					}
+				}
+				tried++
+				report, err := r.image(t, name, keys(ours()))
+				if report.Verdict == verify.Pass || fault.CodeOf(err) != fault.Mismatch {
+					t.Errorf("%s of %s: %s changed: %s, %v", d, name, what, report.Verdict, err)
+				}
+			})
+		}
+	}
+	if tried < 420 {
+		t.Errorf("only %d changes were tried", tried)
+	}
+	t.Logf("%d changes", tried)
+}
+
+// TestIdentityOfOne holds a single file and an image to the identity that must have signed them.
+func TestIdentityOfOne(t *testing.T) {
+	s := keylesstest.New(t)
+	w := keylesstest.Release()
+	root, err := keyless.ParseTrustedRoot(s.TrustedRoot())
+	must(t, err)
+	o := verify.Options{Identity: &keyless.Verifier{Root: root, Policy: keyless.Policy{Identity: w.Identity(), Issuer: s.IssuerURL}}}
+	f := certified(t, s, w, func(r *manifest.Release) { r.Commit, r.Tag = w.Commit, strings.TrimPrefix(w.Ref, "refs/tags/") })
+	files := page(f)
+	t.Chdir(put(t, files))
+	if report, err := verify.Files(t.Context(), []string{archiveName}, o); err != nil {
+		t.Errorf("%v\n%s", err, failures(report))
+	}
+	must(t, os.Remove(manifest.FileName))
+	report, err := verify.Files(t.Context(), []string{archiveName}, o)
+	if fault.CodeOf(err) != fault.Mismatch || !strings.Contains(failures(report), "which only release.json tells") {
+		t.Errorf("without the commit: %v\n%s", err, failures(report))
+	}
+	if report, err = newRegistry(f).image(t, image+":1.2.3-alpine", o); err != nil {
+		t.Errorf("%v\n%s", err, failures(report))
+	}
+	other := *o.Identity
+	other.Policy.Identity = strings.Replace(other.Policy.Identity, "release.yml", "other.yml", 1)
+	if report, err = newRegistry(f).image(t, image+":1.2.3-alpine", verify.Options{Identity: &other}); fault.CodeOf(err) != fault.Mismatch {
+		t.Errorf("an image that another workflow is to have signed: %v\n%s", err, failures(report))
+	}
+}
+
+// FuzzReference reads names of images: what is taken goes into a URL as it is.
+func FuzzReference(f *testing.F) {
+	for _, s := range []string{
+		"ghcr.io/owner/tool:1.2.3", "oci://127.0.0.1:5000/a/b:x@sha256:" + strings.Repeat("0", 64), "[::1]:5000/a:b", "a/b", "host/../x:1", "host/a/../x:1", "host/a//b:1",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		ref, ok := verify.ParseReference(s)
+		if !ok {
+			return
+		}
+		again := ref.Host + "/" + ref.Path
+		if ref.Tag != "" {
+			again += ":" + ref.Tag
+		}
+		if ref.Digest != "" {
+			again += "@" + string(ref.Digest)
+		}
+		if strings.TrimPrefix(s, "oci://") != again || strings.ContainsAny(ref.Host+ref.Path+ref.Tag, "?#%@ \\") || strings.Contains(ref.Path, "..") || strings.Contains(ref.Path, "//") {
+			t.Errorf("%q is read as %+v", s, ref)
+		}
+	})
+}
