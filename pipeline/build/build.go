@@ -28,6 +28,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // Files of dist/ that are never compared, besides report.TimingsName.
@@ -97,7 +98,14 @@ func Build(ctx context.Context, o Options) (Result, error) {
 		}
 		return Result{}, err
 	}
-	return Result{Release: release}, fault.New(fault.Build, stage.commit())
+	lost, err := stage.carry(signature.AttestationPath(release.Name, release.Version.String()))
+	if err == nil {
+		err = stage.commit()
+	}
+	if err == nil && lost {
+		o.Tracker.Note("the signatures that were here are gone: they are of other bytes; sign again")
+	}
+	return Result{Release: release}, fault.New(fault.Build, err)
 }
 
 // builder is one build.

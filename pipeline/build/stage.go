@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,9 +14,11 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
@@ -118,6 +121,61 @@ func alive(pid int) bool {
 func (s *stage) path(name string) string {
 	return filepath.Join(s.dir, "dist", filepath.FromSlash(name))
 }
+
+// carry takes the signatures of the release that is replaced along where the new one has the same bytes: whoever has the key may be
+// far away. attestation is where the signed provenance of the new one lies. It reports whether there were any and they are of
+// other bytes.
+func (s *stage) carry(attestation string) (lost bool, err error) {
+	sums, err := os.ReadFile(s.path(manifest.ChecksumsName)) // which has the digest of all else
+	if err != nil {
+		return false, err
+	}
+	old, err := bounded.File(filepath.Join(s.out, manifest.ChecksumsName), int64(len(sums)))
+	same := err == nil && bytes.Equal(old, sums)
+	names := []string{attestation, signature.LayoutDir}
+	entries, err := os.ReadDir(s.out)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), signature.Suffix) {
+			names = append(names, e.Name())
+		}
+	}
+	for _, name := range names {
+		at := filepath.Join(s.out, filepath.FromSlash(name))
+		if _, err := os.Lstat(at); err != nil {
+			continue
+		}
+		if !same {
+			return true, nil
+		}
+		err := filepath.WalkDir(at, func(file string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			rel, err := filepath.Rel(s.out, file)
+			if err != nil {
+				return err
+			}
+			b, err := bounded.File(file, maxSignature)
+			if err == nil {
+				err = os.MkdirAll(filepath.Dir(s.path(rel)), 0o755)
+			}
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(s.path(rel), b, 0o644)
+		})
+		if err != nil {
+			return false, fmt.Errorf("keeping the signatures: %w", err)
+		}
+	}
+	return false, nil
+}
+
+// maxSignature bounds a file of signatures, in bytes.
+const maxSignature = 32 << 20
 
 // commit puts the stage's dist/ in the place of the old one.
 func (s *stage) commit() error {

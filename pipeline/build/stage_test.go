@@ -101,6 +101,49 @@ func TestCommit(t *testing.T) {
 	}
 }
 
+// TestCarry keeps signatures with the bytes that they sign.
+func TestCarry(t *testing.T) {
+	const attestation = "attestations/tool_1.2.3.intoto.jsonl"
+	signed := []string{"SHA256SUMS.sigstore.json", "release.json.sigstore.json", attestation, "signatures/index.json", "signatures/blobs/sha256/aa"}
+	for _, tt := range []struct {
+		name, old, sums string
+		signed          []string
+		want, lost      bool
+	}{
+		{"the same bytes", "a", "a", signed, true, false},
+		{"other bytes", "a", "b", signed, false, true},
+		{"none to keep", "a", "b", nil, false, false},
+		{"nothing there", "", "a", nil, false, false},
+		{"half a release", "", "a", signed, false, true},
+		{"one signature", "a", "a", signed[:1], true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "dist")
+			s := &stage{out: out, dir: filepath.Join(t.TempDir(), "stage")}
+			put(t, s.path("SHA256SUMS"), tt.sums)
+			if tt.old != "" {
+				put(t, filepath.Join(out, "SHA256SUMS"), tt.old)
+				put(t, filepath.Join(out, "attestations", "other.json"), "x")
+			}
+			for _, name := range tt.signed {
+				put(t, filepath.Join(out, name), name)
+			}
+			lost, err := s.carry(attestation)
+			if err != nil || lost != tt.lost {
+				t.Errorf("lost %v, %v", lost, err)
+			}
+			for _, name := range tt.signed {
+				if b, _ := os.ReadFile(s.path(name)); (string(b) == name) != tt.want {
+					t.Errorf("%s is %q", name, b)
+				}
+			}
+			if exists(s.path("attestations/other.json")) {
+				t.Error("what is no signature was kept")
+			}
+		})
+	}
+}
+
 func TestRemoveStale(t *testing.T) {
 	dir := t.TempDir()
 	gone := exec.Command(os.Args[0], "-test.run=^$")
