@@ -22,7 +22,7 @@ const module = "github.com/slipway-build/slipway/"
 // districts are the folders below pipeline/, and the three beside it, with all that each may import of the others. An arrow
 // goes down only. One that is here and not in the code is removed here, so that this table is the picture of the code.
 var districts = map[string]string{
-	"ci": "cli", "images": "release", "cmd": "release reproduce scaffold serve trust verify",
+	"ci": "cli", "images": "release", "cmd": "present release reproduce scaffold serve trust verify",
 	"cli":       "build config images internal plan present publish release reproduce scaffold source trust verify",
 	"build":     "format images internal plan present release trust verify",
 	"plan":      "config format images internal release source trust",
@@ -45,7 +45,7 @@ const maxShare = 0.20
 // goes one way: whoever wants to add an arrow that is not here adds it here first, and says why in docs/architecture.md.
 var rooms = map[string]string{
 	"ci":          "cli",
-	"cmd/slipway": "release/artifact release/fault reproduce scaffold serve trust/ledger trust/sign trust/signature verify",
+	"cmd/slipway": "present/cmdline release/artifact release/fault release/version reproduce scaffold serve trust/ledger trust/sign trust/signature verify",
 	"images":      "release/artifact",
 
 	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
@@ -61,7 +61,7 @@ var rooms = map[string]string{
 	"build/sbom/osdb":     "",
 
 	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config images internal/bounded " +
-		"internal/canonjson internal/github internal/gocommand plan present/progress present/report publish publish/announce publish/bucket " +
+		"internal/canonjson internal/github internal/gocommand internal/words plan present/cmdline present/progress present/report publish publish/announce publish/bucket " +
 		"publish/chartrepo publish/folder publish/githubrelease publish/nuget publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
 		"scaffold source trust/ephemeral trust/keyless trust/sign trust/signature verify",
@@ -70,6 +70,7 @@ var rooms = map[string]string{
 
 	"fixture":              "",
 	"fixture/buckettest":   "",
+	"fixture/canarytest":   "",
 	"fixture/earlier":      "",
 	"fixture/githubtest":   "",
 	"fixture/gittest":      "",
@@ -114,9 +115,10 @@ var rooms = map[string]string{
 	"internal/words":     "",
 	"internal/yamldoc":   "",
 
-	"plan": "config format images internal/canonjson release/artifact release/artifacthub release/fault release/notes " +
+	"plan": "config format images internal/canonjson internal/words release/artifact release/artifacthub release/fault release/notes " +
 		"release/version source trust/signature",
 
+	"present/cmdline":  "internal/words release/fault",
 	"present/progress": "internal/words",
 	"present/report":   "internal/canonjson internal/words release/artifact release/manifest",
 
@@ -140,7 +142,7 @@ var rooms = map[string]string{
 		"release/fault release/manifest release/version",
 	"publish/wire": "internal/bounded internal/github internal/web release/fault",
 
-	"release/artifact":    "",
+	"release/artifact":    "internal/words",
 	"release/artifacthub": "release/artifact release/notes release/version",
 	"release/fault":       "",
 	"release/manifest": "git/branch internal/bounded internal/canonjson internal/schema release/artifact release/fault " +
@@ -149,17 +151,17 @@ var rooms = map[string]string{
 	"release/provenance": "internal/canonjson release/artifact",
 	"release/version":    "",
 
-	"reproduce": "format format/compare internal/bounded internal/canonjson internal/filelock internal/github internal/web " +
+	"reproduce": "format format/compare internal/bounded internal/canonjson internal/filelock internal/github internal/web internal/words " +
 		"release/artifact release/fault release/manifest release/provenance release/version reproduce/rerun source " +
 		"trust/signature verify",
 
 	"reproduce/rerun": "internal/bounded internal/gocommand release/fault",
-	"scaffold":        "config format git images internal/bounded internal/yamldoc release/artifact release/fault",
+	"scaffold":        "config format git images internal/bounded internal/words internal/yamldoc release/artifact release/fault",
 
 	"serve": "internal/bounded internal/words release/artifact release/fault release/manifest release/version trust/ledger " +
 		"trust/signature",
 
-	"source": "git internal/bounded release/fault release/version",
+	"source": "git internal/bounded internal/words release/fault release/version",
 
 	"trust/ephemeral": "internal/bounded internal/canonjson internal/web release/fault trust/keyless trust/signature",
 	"trust/keyless":   "internal/canonjson release/artifact release/fault trust/signature",

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -29,6 +30,7 @@ func main() {
 
 // run is main with its surroundings as arguments. It returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
+	stdout, stderr = cmdline.Output(stdout), cmdline.Output(stderr)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
@@ -45,10 +47,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, " or ") + "?"
 		}
+		if elsewhere := cmdline.Elsewhere(root, args[0]); elsewhere != "" {
+			hint = elsewhere
+		}
 		err = fault.Errorf(fault.Usage, "%w; %s", err, hint)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "slipway:", err)
+		cmdline.Fail(stderr, err)
 	}
 	return fault.Exit(err)
 }
@@ -68,6 +73,8 @@ Exit codes: 0 done, 1 a bug, 2 usage, 5 a release is not what it says or not wha
 		DisableSuggestions:         true, // they would take several lines; run adds them
 		SuggestionsMinimumDistance: 2,
 	}
+	info, _ := debug.ReadBuildInfo()
+	cmdline.Version(root, thisBuild(info).String())
 	root.AddCommand(newInit(), newServe(), newVerify(), newReproduce(), newVersion())
 	return root
 }

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
+	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -167,6 +169,75 @@ func TestCheckReady(t *testing.T) {
 			t.Errorf("%q reaches the terminal as it is", err)
 		}
 	}
+}
+
+func TestOlder(t *testing.T) {
+	for _, tt := range []struct {
+		mine, other string
+		want        bool
+	}{{"1.2.3", "1.10.0", true}, {"1.10.0", "1.10.0", false}, {"2.0.0", "1.10.0", false}, {"1.10.0-rc.1", "1.10.0", true}, {"devel", "1.0.0", false}, {"1.0.0", "", false}} {
+		if got := (build{Version: tt.mine}).older(tt.other); got != tt.want {
+			t.Errorf("%s is older than %q: %v", tt.mine, tt.other, got)
+		}
+	}
+}
+
+func TestNewest(t *testing.T) {
+	dir := t.TempDir()
+	for _, r := range [][2]string{{"slipway", "1.2.3"}, {"slipway", "1.10.0"}, {"slipway", "2.0.0-rc.1"}, {"hello", "3.0.0"}} {
+		if _, err := verifytest.Write(filepath.Join(dir, r[0], r[1]), verifytest.Options{Name: r[0], Version: r[1]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() { version = "" }()
+	for mine, want := range map[string]string{"": "the newest release is 1.10.0\n", "1.10.0": "the newest release is 1.10.0\n", "1.9.0": "1.10.0 is there: " + filepath.Join(dir, "slipway", "1.10.0") + "\n"} {
+		version = mine
+		var stdout, stderr strings.Builder
+		if code := run([]string{"version", "--check", "--from", dir}, &stdout, &stderr); code != 0 || !strings.HasSuffix(stdout.String(), want) {
+			t.Errorf("%q: exit %d, %s%s", mine, code, stdout.String(), stderr.String())
+		}
+	}
+	var stdout, stderr strings.Builder
+	if run([]string{"version", "--check", "--json", "--from", dir}, &stdout, &stderr); !strings.Contains(stdout.String(), `"newest": "1.10.0"`) || !strings.Contains(stdout.String(), `"version": "`) {
+		t.Errorf("%s%s", stdout.String(), stderr.String())
+	}
+}
+
+// TestCommands holds the list of commands that the other program names to those that there are.
+func TestCommands(t *testing.T) {
+	var names []string
+	for _, cmd := range newRoot().Commands() {
+		names = append(names, cmd.Name())
+	}
+	if !slices.Equal(names, cmdline.Tool) {
+		t.Errorf("the commands are %q and cmdline.Tool has %q", names, cmdline.Tool)
+	}
+}
+
+// A verdict that nobody can be shown is a verdict all the same.
+func TestFullOutput(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := verifytest.Write(dir, verifytest.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	if code := run([]string{"verify", "--allow-unsigned", dir}, full{}, &stderr); code != int(fault.Transient) {
+		t.Errorf("exit %d where nothing could be printed: %s", code, stderr.String())
+	}
+	if err := os.WriteFile(filepath.Join(dir, "SHA256SUMS"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"verify", dir}, {"verify", "--json", dir}} {
+		if code := run(args, full{}, &stderr); code != int(fault.Mismatch) {
+			t.Errorf("%q: exit %d where nothing could be printed: %s", args, code, stderr.String())
+		}
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.ENOSPC}
 }
 
 func TestThisBuild(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/reproduce"
@@ -71,11 +72,12 @@ It exits with 5 unless everything passed; what could not be compared is skipped,
 	flags.StringVar(&o.From, "from", "", "where versions are looked for: a `folder` of releases, the URL of slipway serve or of a repository on GitHub (default this repository's origin)")
 	flags.StringVar(&o.Repository, "repository", "", "`URL` or path of the git repository with the commit (default the one that the release names)")
 	flags.StringVar(&o.Bundle, "bundle", "", "`folder` that ci vendor wrote; nothing is fetched from elsewhere then, and no release needs to be named")
-	flags.StringVar(&o.Engine, "engine", "auto", "what compiles: host, dagger, or auto for the choice of the commit's pipeline")
+	o.Engine, r.vary = "auto", "all"
+	cmdline.Choice(cmd, &o.Engine, "engine", []string{"auto", "dagger", "host"}, "what compiles: host, dagger, or auto for the choice of the commit's pipeline")
 	flags.BoolVar(&o.Registries, "registries", false, "also check that the registries have, under the release's names, what the commit builds")
-	flags.StringVar(&r.vary, "vary", "all", "what is made different: all, none, or some of "+strings.Join(reproduce.Variations(), ","))
+	cmdline.Choices(cmd, &r.vary, "vary", []string{"all", "none"}, reproduce.Variations(), "what is made different: all, none, or some of "+strings.Join(reproduce.Variations(), ","))
 	flags.StringVar(&o.Pipeline, "pipeline", "", "`folder` of the pipeline in the repository (default ci or slipway-ci, beside slipway.yaml or above)")
-	flags.StringSliceVar(&o.Pass, "pass", nil, "`names` of environment variables that the build is to see, such as credentials for its private modules")
+	flags.StringSliceVar(&o.Pass, "pass", nil, "`names` of environment variables that the build is to see, such as credentials for its private modules, and git when it goes to a remote")
 	flags.StringVar(&o.Work, "work", "", "`folder` to fetch and build in (default one in the user's cache)")
 	flags.BoolVar(&o.Keep, "keep", false, "keep what was fetched and built")
 	flags.StringArrayVar(&r.keys, "key", nil, "public key in a PEM `file` that the release must be signed with; if several are given, one is enough")
@@ -121,7 +123,7 @@ func (r *reproduction) run(ctx context.Context, args []string, stdout, stderr io
 	}
 	switch r.vary {
 	case "all":
-	case "none", "":
+	case "none":
 		o.Vary = []string{}
 	default:
 		o.Vary = strings.Split(r.vary, ",")
@@ -143,7 +145,7 @@ func (r *reproduction) run(ctx context.Context, args []string, stdout, stderr io
 	hideEnvironment()
 	info, _ := debug.ReadBuildInfo()
 	o.Tool, o.Environ = "slipway "+thisBuild(info).Version, os.Environ()
-	o.Step = func(what string) { fmt.Fprintf(stderr, "%s ...\n", what) }
+	o.Step = func(what string) { fmt.Fprintf(stderr, "%s ...\n", cmdline.Line(what)) }
 	if r.log != "" {
 		f, err := os.OpenFile(r.log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 		if err != nil {
@@ -234,7 +236,7 @@ func (r *reproduction) history(ctx context.Context, signer signature.Signer, boo
 			e, ok := known.Last(name, version, manifest)
 			return ok && e.Verdict == ledger.Pass && !r.again
 		}
-		fmt.Fprintf(stderr, "== %s\n", strings.TrimSpace(l.Name+" "+cmp.Or(l.Version, l.Address())))
+		fmt.Fprintf(stderr, "== %s\n", cmdline.Line(strings.TrimSpace(l.Name+" "+cmp.Or(l.Version, l.Address()))))
 		report, err := reproduce.Run(ctx, o)
 		switch {
 		case errors.Is(err, reproduce.ErrKnown):
@@ -294,7 +296,7 @@ func (r *reproduction) book() (ledger.Store, error) {
 		return nil, fault.New(fault.Usage, err)
 	}
 	return ledger.OpenBranch(ledger.BranchOptions{
-		Remote: r.options.Repository, Branch: r.ledgerBranch, Environ: os.Environ(), Dir: dir, Author: "slipway <slipway@localhost>",
+		Remote: r.options.Repository, Branch: r.ledgerBranch, Environ: os.Environ(), Pass: r.options.Pass, Dir: dir, Author: "slipway <slipway@localhost>",
 	}), nil
 }
 

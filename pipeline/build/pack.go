@@ -176,6 +176,48 @@ func CheckFiles(p plan.Plan, root *os.Root) error {
 	return errors.Join(errs...)
 }
 
+// Looks reports, by its path, whether a file of the tree is one that CheckFiles and PackageChart look at, or a folder on the way to
+// one. Nil is all of them.
+func Looks(p plan.Plan) func(name string) bool {
+	patterns := slices.Clone(p.Licenses)
+	for _, a := range p.Archives {
+		patterns = append(patterns, a.Files...)
+	}
+	for _, pkg := range p.Packages {
+		patterns = slices.Concat(patterns, pkg.Manuals, pkg.Units, slices.Collect(maps.Values(pkg.Completions)), slices.Collect(maps.Values(pkg.Files)))
+	}
+	for _, im := range p.Images {
+		patterns = slices.AppendSeq(patterns, maps.Values(im.Files))
+	}
+	var folders []string
+	for _, b := range p.Binaries {
+		if dir := path.Join(b.Dir, b.Package); dir != "." { // which is there
+			folders = append(folders, dir)
+		}
+	}
+	for _, c := range p.Charts {
+		if c.Dir == "." || slices.ContainsFunc(c.Dependencies, func(d plan.ChartDependency) bool { return strings.HasPrefix(d.Repository, "file:") }) {
+			return nil
+		}
+		folders = append(folders, c.Dir)
+	}
+	for i := range patterns {
+		patterns[i] = path.Clean(patterns[i])
+	}
+	slices.Sort(patterns)
+	patterns = slices.Compact(patterns)
+	return func(name string) bool {
+		return slices.ContainsFunc(folders, func(dir string) bool {
+			return name == dir || strings.HasPrefix(name, dir+"/") || strings.HasPrefix(dir, name+"/")
+		}) || slices.ContainsFunc(patterns, func(pattern string) bool {
+			// As many parts of the pattern as the name has.
+			parts, n := strings.Split(pattern, "/"), strings.Count(name, "/")+1
+			ok, err := path.Match(strings.Join(parts[:min(n, len(parts))], "/"), name)
+			return ok && err == nil
+		})
+	}
+}
+
 // match returns the regular files of the tree that match the patterns, sorted. A pattern without a wildcard must match.
 func (b *builder) match(patterns []string) ([]string, error) {
 	var out []string

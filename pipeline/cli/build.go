@@ -28,6 +28,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/present/report"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -52,7 +53,8 @@ type choices struct {
 // planFlags adds the flags that decide what is built.
 func (c *choices) planFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&c.bases, "bases", "locked", "bases of the images: locked, or stand-in for tiny ones made in memory")
+	c.bases = "locked"
+	cmdline.Choice(cmd, &c.bases, "bases", []string{"locked", "stand-in"}, "bases of the images: locked, or stand-in for tiny ones made in memory")
 	flags.StringSliceVar(&c.targets, "targets", nil, "build only these `platforms`; host means this machine's, and linux on its architecture")
 	flags.BoolVar(&c.standalone, "standalone", false, "need nothing but Go and git: --engine host --bases stand-in")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
@@ -61,7 +63,8 @@ func (c *choices) planFlags(cmd *cobra.Command) {
 // engineFlags adds the flags that decide how it is compiled.
 func (c *choices) engineFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&c.engine, "engine", "auto", "what compiles: auto, dagger or host")
+	c.engine = "auto"
+	cmdline.Choice(cmd, &c.engine, "engine", []string{"auto", "dagger", "host"}, "what compiles: auto, dagger or host")
 	flags.IntVar(&c.jobs, "jobs", 0, "`number` of compilations at once (default the engine's number of cores)")
 	flags.BoolVar(&c.noCache, "no-cache", false, "compile everything again, from cold caches")
 }
@@ -75,13 +78,7 @@ func (c *choices) options() (plan.Options, error) {
 		}
 		c.engine, c.bases = "host", "stand-in"
 	}
-	switch c.bases {
-	case "locked":
-	case "stand-in":
-		o.StandIn = true
-	default:
-		return o, fault.Errorf(fault.Usage, "--bases %q is neither locked nor stand-in", c.bases)
-	}
+	o.StandIn = c.bases == "stand-in"
 	for _, t := range c.targets {
 		if t == "host" {
 			for _, system := range []string{runtime.GOOS, "linux"} {
@@ -457,7 +454,7 @@ func (a *app) openEngine(ctx context.Context, c *choices, tc plan.Toolchain, log
 		byHost.engine = "host"
 		return a.openEngine(ctx, &byHost, tc, log, tracker)
 	}
-	return nil, nil, fault.Errorf(fault.Usage, "--engine %q is not auto, dagger or host", c.engine)
+	return nil, nil, fault.Errorf(fault.Bug, "there is no engine %q", kind)
 }
 
 // runnerHost is where the SDK looks for an engine that runs already.
@@ -514,7 +511,7 @@ func (a *app) testCommand() *cobra.Command {
 				return err
 			}
 			tc := plan.Toolchain{Version: p.lock.Go.Version, Sums: p.lock.Go.Sums} // of the tests, also where nothing is compiled
-			return a.withTree(ctx, p.source, func(tree string) (err error) {
+			return a.withTree(ctx, p.source, nil, func(tree string) (err error) {
 				e, end, err := a.openEngine(ctx, &c, tc, io.Discard, progress.NewTracker(nil, nil))
 				if err != nil {
 					return err
@@ -528,14 +525,14 @@ func (a *app) testCommand() *cobra.Command {
 	return cmd
 }
 
-// withTree calls f with a clean copy of the commit's tree.
-func (a *app) withTree(ctx context.Context, src source.Source, f func(tree string) error) (err error) {
+// withTree calls f with a clean copy of the commit's tree, or of what keep picks of it; see source.ExportSome.
+func (a *app) withTree(ctx context.Context, src source.Source, keep func(string) bool, f func(tree string) error) (err error) {
 	dir, err := os.MkdirTemp("", "slipway-tree-*")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := src.Export(ctx, dir); err != nil {
+	if err := src.ExportSome(ctx, dir, keep); err != nil {
 		return err
 	}
 	return f(dir)

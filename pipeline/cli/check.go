@@ -40,7 +40,7 @@ all is well.`,
 			if err != nil {
 				return err
 			}
-			return a.withTree(ctx, p.source, func(tree string) error {
+			return a.withTree(ctx, p.source, build.Looks(pl), func(tree string) error {
 				root, err := os.OpenRoot(tree)
 				if err != nil {
 					return err
@@ -49,7 +49,7 @@ all is well.`,
 				errs := []error{build.CheckFiles(pl, root)}
 				for _, bin := range pl.Binaries {
 					if info, err := os.Stat(filepath.Join(tree, bin.Dir, bin.Package)); err != nil || !info.IsDir() {
-						errs = append(errs, fault.Errorf(fault.Usage, "binary %s: there is no folder %s in the commit", bin.Name, bin.Package))
+						errs = append(errs, fault.Errorf(fault.Usage, "binary %s: there is no folder %q in the commit", bin.Name, bin.Package))
 						break
 					}
 				}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/source"
@@ -29,16 +31,20 @@ func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	a := &app{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ()}
+	a := &app{
+		stdout: cmdline.Output(os.Stdout), stderr: cmdline.Output(os.Stderr), terminal: os.Stderr,
+		getenv: os.Getenv, environ: os.Environ(),
+	}
 	return a.run(ctx, args)
 }
 
 // app is one run of the command line.
 type app struct {
-	stdout  io.Writer
-	stderr  *os.File
-	getenv  func(string) string
-	environ []string
+	stdout   io.Writer
+	stderr   io.Writer
+	terminal *os.File // what the display draws on, which escapes what it shows by itself
+	getenv   func(string) string
+	environ  []string
 
 	config   string // --config
 	progress string // --progress
@@ -65,9 +71,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 			err = fault.Errorf(fault.Transient, "interrupted; the same command goes on from here")
 		}
 	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintf(a.stderr, "slipway: %s\n", line)
-	}
+	cmdline.Fail(a.stderr, err)
 	if fault.OfSystem(err) != fault.Unclassified {
 		err = fault.Or(err, fault.Build) // of this machine, and no bug of ours
 	}
@@ -92,11 +96,13 @@ slipway.yaml says what is released, slipway.lock what it is made from. Nothing e
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.config, "config", "", "`file` that says what is released, with its lock beside it (default slipway.yaml here or above)")
-	flags.StringVar(&a.progress, "progress", "auto", "how steps are shown: auto, tty, plain, github or json")
 	flags.StringVar(&a.cache, "cache", "", "`folder` that keeps bases and toolchains (default $SLIPWAY_CACHE, else the user's cache)")
 	flags.StringVar(&a.tag, "tag", "", "version `tag` to build, where the commit has several (default what CI was started for)")
 	flags.StringVar(&a.since, "since", "", "`tag` that the release notes start from (default the release before in the commit's history; release.json names it)")
 	flags.BoolVar(&a.dirty, "dirty", false, "accept a tree with uncommitted changes; the release says so and cannot be published")
+	a.progress = "auto"
+	cmdline.Choice(root, &a.progress, "progress", progress.Choices(), "how steps are shown: auto, tty, plain, github or json")
+	cmdline.Version(root, cmp.Or(strings.Trim(strings.TrimPrefix(toolVersion(), "v"), "()"), "devel")+" ("+runtime.Version()+")")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.Errorf(fault.Usage, "%w; see %s --help", err, cmd.CommandPath())
 	})
@@ -113,6 +119,9 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	hint := ""
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	if elsewhere := cmdline.Elsewhere(cmd, args[0]); elsewhere != "" && !cmd.HasParent() {
+		hint = "; " + elsewhere
 	}
 	return fault.Errorf(fault.Usage, "unknown argument %q of %s%s", args[0], cmd.CommandPath(), hint)
 }
@@ -142,15 +151,29 @@ func (a *app) readConfig() (config.Config, string, error) {
 // readLock reads the slipway.lock beside slipway.yaml.
 func readLock(configFile string) (config.Lock, error) {
 	name := filepath.Join(filepath.Dir(configFile), config.LockFileName)
-	b, err := readConfiguration(name)
+	err := regular(name)
 	if errors.Is(err, os.ErrNotExist) {
 		return config.Lock{}, fault.Errorf(fault.Usage, "%w; run the lock command and commit it", err)
+	}
+	var b []byte
+	if err == nil {
+		b, err = readConfiguration(name)
 	}
 	if err != nil {
 		return config.Lock{}, err
 	}
 	l, err := config.ParseLock(config.LockFileName, b)
 	return l, fault.New(fault.Usage, err)
+}
+
+// regular refuses what a clone has in the place of a file and what may not have an end: a link to a device, say. A link to a file
+// elsewhere is one that a person may have made.
+func regular(name string) error {
+	info, err := os.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a file", name)
+	}
+	return fault.New(fault.Usage, err)
 }
 
 // readConfiguration reads a file of at most a little more than a configuration may have, so that the parser can say what is
@@ -175,12 +198,14 @@ func (a *app) load(ctx context.Context) (project, error) {
 	if p.lock, err = readLock(p.file); err != nil {
 		return p, err
 	}
-	p.source, err = a.readSource(ctx, a.root(ctx, p.file), p.config.Project.TagPrefix)
+	p.source, err = a.readSource(ctx, a.root(ctx, p.file), p.config)
 	return p, err
 }
 
-func (a *app) readSource(ctx context.Context, dir, tagPrefix string) (source.Source, error) {
-	return a.read(ctx, source.Options{Dir: dir, Ref: a.ref(), AllowDirty: a.dirty, TagPrefix: tagPrefix, Since: a.since})
+func (a *app) readSource(ctx context.Context, dir string, cfg config.Config) (source.Source, error) {
+	return a.read(ctx, source.Options{
+		Dir: dir, Ref: a.ref(), AllowDirty: a.dirty, Filters: cfg.Filters, TagPrefix: cfg.Project.TagPrefix, Since: a.since,
+	})
 }
 
 func (a *app) read(ctx context.Context, o source.Options) (source.Source, error) {
@@ -222,7 +247,7 @@ func (a *app) cacheDir() (string, error) {
 
 // display opens the progress display that the user chose.
 func (a *app) display(ctx context.Context) (progress.Display, error) {
-	d, err := progress.Open(a.stderr, a.getenv, a.progress, ctx.Done())
+	d, err := progress.Open(a.terminal, a.getenv, a.progress, ctx.Done())
 	return d, fault.New(fault.Usage, err)
 }
 

@@ -4,8 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 )
 
 // shown finds the commands of this program in the shell blocks of a page.
@@ -67,5 +70,16 @@ func TestHelp(t *testing.T) {
 		if cmd.Short == "" || cmd.Example == "" && cmd.Name() != "completion" {
 			t.Errorf("%s has no short help or no example", cmd.CommandPath())
 		}
+	}
+}
+
+// TestCommands holds the list of commands that the other program names to those that there are.
+func TestCommands(t *testing.T) {
+	var names []string
+	for _, cmd := range (&app{}).command().Commands() {
+		names = append(names, cmd.Name())
+	}
+	if !slices.Equal(names, cmdline.Pipeline) {
+		t.Errorf("the commands are %q and cmdline.Pipeline has %q", names, cmdline.Pipeline)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-build/slipway/images"
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -73,7 +74,7 @@ func (a *app) doctorCommand() *cobra.Command {
 func (a *app) printFindings(findings []finding) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, f := range findings {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", f.State, f.What, f.Detail)
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.State, words.Line(f.What), words.Line(f.Detail))
 		if f.WayOut != "" {
 			fmt.Fprintf(w, "\t\t-> %s\n", f.WayOut)
 		}
@@ -122,7 +123,7 @@ func (a *app) examine(ctx context.Context) []finding {
 			if cfgErr != nil || lockErr != nil {
 				return nil
 			}
-			src, err := a.readSource(ctx, root, cfg.Project.TagPrefix)
+			src, err := a.readSource(ctx, root, cfg)
 			if err != nil {
 				return one(finding{"commit", broken, firstLine(err), "see above; --dirty takes the tree as it is", fault.CodeOf(err)})
 			}

@@ -22,6 +22,8 @@ import (
 	"github.com/slipway-build/slipway/pipeline/build/chart"
 	"github.com/slipway-build/slipway/pipeline/build/engine"
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -58,7 +60,7 @@ only command that resolves anything: a build takes what is locked.`,
 			}
 			changes := config.Diff(before, after)
 			for _, c := range changes {
-				fmt.Fprintln(a.stdout, c)
+				fmt.Fprintln(a.stdout, words.Line(fmt.Sprint(c)))
 			}
 			if check {
 				if len(changes) > 0 {
@@ -76,7 +78,7 @@ only command that resolves anything: a build takes what is locked.`,
 // writeLock replaces the file in one step, and not at all where nothing changed.
 func writeLock(name string, l config.Lock) error {
 	encoded := l.Encode()
-	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, encoded) {
+	if old, err := bounded.File(name, maxConfig); err == nil && bytes.Equal(old, encoded) {
 		return nil
 	}
 	tmp := name + ".tmp"
@@ -226,12 +228,15 @@ func newer(a, b string) string {
 
 // goOf is the lowest release that go.mod allows and the one that it names as its toolchain; either may be empty.
 func goOf(root string) (minimum, toolchain string, err error) {
-	b, err := os.ReadFile(filepath.Join(root, "go.mod"))
-	if errors.Is(err, os.ErrNotExist) {
+	name := filepath.Join(root, "go.mod")
+	if err := regular(name); errors.Is(err, os.ErrNotExist) {
 		return "", "", nil // the modules are in folders of their own
-	}
-	if err != nil {
+	} else if err != nil {
 		return "", "", err
+	}
+	b, err := bounded.File(name, maxText)
+	if err != nil {
+		return "", "", fault.New(fault.Usage, err)
 	}
 	// Not the lax parser, which is for dependencies and passes over the toolchain line.
 	f, err := modfile.Parse("go.mod", b, nil)

@@ -35,9 +35,11 @@ func (a *app) configFile() (string, error) {
 	}
 	for dir := start; ; dir = filepath.Dir(dir) {
 		name := filepath.Join(dir, config.FileName)
-		if _, err := os.Stat(name); err == nil {
+		if err := regular(name); err == nil {
 			a.takes(name, start)
 			return name, nil
+		} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			return "", err
 		}
 		// A folder in a work tree has .git or is below one that has; in submodules and further work trees it is a file.
 		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil || dir == filepath.Dir(dir) {

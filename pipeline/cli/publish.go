@@ -17,6 +17,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/policy"
@@ -158,7 +159,9 @@ func (s *shipment) run(ctx context.Context) error {
 		return err
 	}
 	if s.choices.dryRun {
-		s.tell = func(r wire.Request) { fmt.Fprintf(s.app.stdout, "%s: %s\n", r.Destination, r) }
+		s.tell = func(r wire.Request) {
+			fmt.Fprintf(s.app.stdout, "%s: %s\n", words.Line(r.Destination), words.Line(r.String()))
+		}
 	}
 	targets, err := s.targets()
 	if err != nil {
@@ -195,11 +198,11 @@ func (s *shipment) printResult(r publish.Result) error {
 	}
 	for _, o := range r.Outcomes {
 		if o.Error != "" {
-			fmt.Fprintf(a.stderr, "slipway: %s; the release is published all the same\n", o.Error)
+			fmt.Fprintf(a.stderr, "slipway: %s; the release is published all the same\n", words.Line(o.Error))
 		}
 		for _, it := range o.Items {
 			if it.State == publish.Kept && it.Detail != "" {
-				fmt.Fprintf(a.stdout, "%s: left alone: %s\n", it.Name, it.Detail)
+				fmt.Fprintf(a.stdout, "%s: left alone: %s\n", words.Line(it.Name), words.Line(it.Detail))
 			}
 		}
 	}
@@ -391,7 +394,7 @@ func (s *shipment) images(path string) ([]string, error) {
 // sameCommit refuses to publish by another configuration than that of the release's commit: where a release goes is
 // part of what was tagged.
 func (s *shipment) sameCommit(ctx context.Context) error {
-	src, err := source.Read(ctx, source.Options{Dir: s.root, Ref: s.app.ref(), AllowDirty: true, TagPrefix: s.config.Project.TagPrefix})
+	src, err := source.Read(ctx, source.Options{Dir: s.root, Ref: s.app.ref(), AllowDirty: true, Filters: s.config.Filters, TagPrefix: s.config.Project.TagPrefix})
 	if err != nil {
 		return err
 	}
@@ -442,11 +445,11 @@ func (s *shipment) printStatus(r publish.Result, asJSON bool) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s %s\n", rel.Manifest.Name, rel.Manifest.Version)
 	for _, o := range r.Outcomes {
-		fmt.Fprintf(w, "\n%s\t%d of %d\t%s\n", o.Destination, o.There(), len(o.Items), o.Error)
+		fmt.Fprintf(w, "\n%s\t%d of %d\t%s\n", words.Line(o.Destination), o.There(), len(o.Items), words.Line(o.Error))
 		for _, it := range o.Items {
 			// What is staged and there is a number; what is visible, and what is not as it should be, is told.
 			if it.Phase == publish.Flip || it.State != publish.Same {
-				fmt.Fprintf(w, "  %s\t%s\t%s\n", it.State, it.Name, it.Detail)
+				fmt.Fprintf(w, "  %s\t%s\t%s\n", it.State, words.Line(it.Name), words.Line(it.Detail))
 			}
 		}
 	}

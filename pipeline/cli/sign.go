@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
+	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 	"github.com/slipway-build/slipway/pipeline/present/report"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/provenance"
@@ -57,7 +58,8 @@ SLIPWAY_KEY of a CI system. The passphrase is asked for, or read from SLIPWAY_KE
 		},
 	}
 	cmd.Flags().StringVar(&private, "private", "", "`file` for the private key (default slipway/<name>.key in the user's configuration)")
-	cmd.Flags().StringVar(&kind, "kind", string(sign.ECDSA), "kind of key: ecdsa, which every verifier reads, or ed25519")
+	kind = string(sign.ECDSA)
+	cmdline.Choice(cmd, &kind, "kind", []string{string(sign.ECDSA), string(sign.Ed25519)}, "kind of key: ecdsa, which every verifier reads, or ed25519")
 	cmd.Flags().BoolVar(&open, "no-passphrase", false, "do not encrypt the private key: for a place that is itself a vault")
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/reproduce"
@@ -60,7 +61,7 @@ A release that does not reproduce is not saved.`,
 				out = bundleName(o.Release)
 			}
 			o.Environ, o.Tool = a.environ, "slipway "+toolVersion()
-			o.Step = func(what string) { fmt.Fprintf(a.stderr, "%s ...\n", what) }
+			o.Step = func(what string) { fmt.Fprintf(a.stderr, "%s ...\n", words.Line(what)) }
 			v, err := reproduce.Vendor(ctx, o, out, also)
 			if err != nil {
 				return err
@@ -78,7 +79,7 @@ A release that does not reproduce is not saved.`,
 	flags.StringSliceVar(&platforms, "platforms", nil, "`platforms` besides this machine's that the bundle is to be built on: their Go toolchains come in too")
 	flags.StringVar(&o.From, "from", "", "where versions are looked for: a `folder` of releases, the URL of slipway serve or of a repository on GitHub (default this repository's origin)")
 	flags.StringVar(&o.Repository, "repository", "", "`URL` or path of the git repository with the commit (default the one that the release names)")
-	flags.StringSliceVar(&o.Pass, "pass", nil, "`names` of environment variables that the build is to see, such as credentials for its private modules")
+	flags.StringSliceVar(&o.Pass, "pass", nil, "`names` of environment variables that the build is to see, such as credentials for its private modules, and git when it goes to a remote")
 	flags.StringVar(&o.Pipeline, "pipeline", "", "`folder` of the pipeline in the repository (default ci or slipway-ci, beside slipway.yaml or above)")
 	flags.StringVar(&o.Work, "work", "", "`folder` to fetch and build in (default one in the user's cache)")
 	flags.StringArrayVar(&keys, "key", nil, "public key in a PEM `file` that the release must be signed with")

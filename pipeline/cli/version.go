@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/source"
@@ -29,7 +30,7 @@ func (a *app) versionCommand() *cobra.Command {
 					Why string `json:"why"`
 				}{src, src.Why})
 			}
-			_, err = fmt.Fprintf(a.stdout, "%s  %s\n", src.Version, src.Why)
+			_, err = fmt.Fprintf(a.stdout, "%s  %s\n", src.Version, words.Line(src.Why))
 			return err
 		},
 	}
@@ -44,7 +45,7 @@ func (a *app) readVersion(cmd *cobra.Command) (source.Source, error) {
 	if err != nil {
 		return source.Source{}, err
 	}
-	return a.readSource(cmd.Context(), a.root(cmd.Context(), name), cfg.Project.TagPrefix)
+	return a.readSource(cmd.Context(), a.root(cmd.Context(), name), cfg)
 }
 
 func (a *app) nextCommand() *cobra.Command {
@@ -88,7 +89,7 @@ next: a candidate first, and later the version that the open candidates were for
 			if !proposal.Suggested.IsZero() {
 				fmt.Fprintf(a.stdout, "%-10s %s\n", "suggested", proposal.Suggested)
 			}
-			_, err = fmt.Fprintln(a.stdout, proposal.Reason)
+			_, err = fmt.Fprintln(a.stdout, words.Line(proposal.Reason))
 			return err
 		},
 	}

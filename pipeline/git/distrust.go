@@ -31,16 +31,18 @@ var programs = []struct {
 // nothing is fetched.
 var first = regexp.MustCompile(`^remote\..*\.(?:uploadpack|vcs)$|^core\.gitproxy$`)
 
-// lfs are the values that `git lfs install --local` writes. The program that they name is the one that is in PATH.
-var lfs = []string{
-	"git-lfs clean -- %f", "git-lfs smudge -- %f", "git-lfs smudge --skip -- %f", "git-lfs filter-process", "git-lfs filter-process --skip",
+// known are the filters that a project may need, with the values that their own installation writes into a repository. The program
+// that they name is the one that is in PATH.
+var known = map[string][]string{
+	// git lfs install --local
+	"lfs": {"git-lfs clean -- %f", "git-lfs smudge -- %f", "git-lfs smudge --skip -- %f", "git-lfs filter-process", "git-lfs filter-process --skip"},
 }
 
 // Distrust is git for the repository that it is in, without the programs that the repository's own configuration names, in
 // files that it includes too: whoever made a clone decides what is in its configuration, and reading a repository is not
-// consent to run that. A person's own configuration is obeyed, and so is Git LFS, as it installs itself.
+// consent to run that. A person's own configuration is obeyed, and so is a filter of Filters, as it installs itself.
 //
-// A filter that is left out this way makes files that it changes look changed; see Filters.
+// A filter that is left out this way makes files that it changes look changed; see Aside.
 func (g Git) Distrust(ctx context.Context) (Git, error) {
 	own, err := g.own(ctx, "--local")
 	if err != nil {
@@ -60,7 +62,7 @@ func (g Git) Distrust(ctx context.Context) (Git, error) {
 			g.Protocols = "none"
 		}
 		for _, p := range programs {
-			if !p.key.MatchString(s.Key) || isLFS(own, s.Key) {
+			if !p.key.MatchString(s.Key) || g.allows(own, s.Key) {
 				continue
 			}
 			if strings.ContainsAny(s.Key, "=\n") {
@@ -73,18 +75,20 @@ func (g Git) Distrust(ctx context.Context) (Git, error) {
 	return g, nil
 }
 
-// Filters are the keys of the filters that Distrust has set aside.
-func (g Git) Filters() []string {
+// Aside are the keys of the filters that Distrust has set aside.
+func (g Git) Aside() []string {
 	return slices.DeleteFunc(slices.Clone(g.aside), func(key string) bool {
 		return !strings.HasPrefix(key, "filter.") || strings.HasSuffix(key, ".required")
 	})
 }
 
-// isLFS reports whether the key is of the filter of Git LFS, and all that the repository says of that is Git LFS's own.
-func isLFS(own []Setting, key string) bool {
-	const filter = "filter.lfs."
-	return strings.HasPrefix(key, filter) && !slices.ContainsFunc(own, func(s Setting) bool {
-		return strings.HasPrefix(s.Key, filter) && s.Key != filter+"required" && !slices.Contains(lfs, s.Value)
+// allows reports whether the key is of a filter of Filters, and all that the repository says of that is what its installation writes.
+func (g Git) allows(own []Setting, key string) bool {
+	return slices.ContainsFunc(g.Filters, func(name string) bool {
+		filter := "filter." + name + "."
+		return strings.HasPrefix(key, filter) && !slices.ContainsFunc(own, func(s Setting) bool {
+			return strings.HasPrefix(s.Key, filter) && s.Key != filter+"required" && !slices.Contains(known[name], s.Value)
+		})
 	})
 }
 

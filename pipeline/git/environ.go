@@ -1,7 +1,9 @@
 package git
 
 import (
+	"cmp"
 	"fmt"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -30,20 +32,67 @@ var kept = []string{
 	"GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_SSL_", "GIT_PROXY_",
 }
 
-// asking are the programs that a person names for what git would ask. They run where git goes to a remote.
-var asking = []string{"GIT_ASKPASS", "SSH_ASKPASS"}
+// asking are the programs that a person names for what git would ask, and stores where a credential helper finds what it keeps:
+// a keyring, by the bus that it listens on, or a folder. They are seen where git goes to a remote.
+var (
+	asking = []string{"GIT_ASKPASS", "SSH_ASKPASS"}
+	stores = []string{
+		"DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME",
+		"GNUPGHOME", "PASSWORD_STORE_DIR", "GH_CONFIG_DIR", "GH_HOST", "GCM_CREDENTIAL_STORE",
+	}
+)
+
+// tokens are the variables with what opens a host, as its own credential helper reads them, and where the name of the host is when it
+// is not the usual one.
+var tokens = []struct {
+	host, named string
+	variables   []string
+}{
+	// https://cli.github.com/manual/gh_help_environment
+	{"github.com", "GITHUB_SERVER_URL", []string{"GH_TOKEN", "GITHUB_TOKEN"}},
+	{"", "GH_HOST", []string{"GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"}},
+	// https://docs.gitlab.com/cli/#environment-variables, https://docs.gitlab.com/ci/variables/predefined_variables/
+	{"gitlab.com", "CI_SERVER_URL", []string{"GITLAB_TOKEN", "CI_JOB_TOKEN"}},
+}
 
 // Local is what git may see of an environment while it works on this machine.
 func Local(environ []string) []string {
 	return filter(environ, func(name string) bool { return slices.Contains(local, name) || among(kept, name) })
 }
 
-// Remote is what git may see of an environment where it goes to a remote: a credential helper, and an askpass program, is one that
-// a person has chosen, and finds there what it needs. Only git's own variables are taken away that point elsewhere.
-func Remote(environ []string) []string {
+// Remote is what git may see of an environment where it goes to a remote, a URL or a path: besides what it sees on this machine what
+// names a person's helpers, and the token of the remote's host where that is one of those known here. Whoever has a helper
+// that reads another variable names it in pass.
+func Remote(environ []string, remote string, pass ...string) []string {
+	more := slices.Concat(asking, stores, pass)
+	host := hostOf(remote)
+	for _, t := range tokens {
+		named := lookup(environ, t.named)
+		if host != "" && host == cmp.Or(hostOf(named), named, t.host) {
+			more = append(more, t.variables...)
+		}
+	}
 	return filter(environ, func(name string) bool {
-		return !strings.HasPrefix(name, "GIT_") && name != "LC_ALL" && name != "LANGUAGE" || among(kept, name) || among(asking, name)
+		return slices.Contains(local, name) || among(kept, name) || slices.ContainsFunc(more, func(n string) bool { return strings.EqualFold(n, name) })
 	})
+}
+
+// hostOf is the host of a URL, "" for what is none. A host with another port is another one.
+func hostOf(remote string) string {
+	u, err := url.Parse(remote)
+	if err != nil || u.Scheme != "https" {
+		return ""
+	}
+	return strings.ToLower(strings.TrimSuffix(u.Host, ":443"))
+}
+
+func lookup(environ []string, name string) string {
+	for _, kv := range slices.Backward(environ) {
+		if key(kv) == name {
+			return kv[len(name)+1:]
+		}
+	}
+	return ""
 }
 
 // Unattended is the environment with an SSH that asks nothing and does not wait for input, unless it names one.
@@ -109,19 +158,13 @@ func (g Git) environment() []string {
 
 // find looks git up in the PATH of environ, not in that of this process.
 func find(environ []string) (string, error) {
-	for _, kv := range slices.Backward(environ) {
-		if key(kv) != "PATH" {
+	for _, dir := range filepath.SplitList(lookup(environ, "PATH")) {
+		if !filepath.IsAbs(dir) {
 			continue
 		}
-		for _, dir := range filepath.SplitList(kv[len("PATH="):]) {
-			if !filepath.IsAbs(dir) {
-				continue
-			}
-			if program, err := exec.LookPath(filepath.Join(dir, "git")); err == nil {
-				return program, nil
-			}
+		if program, err := exec.LookPath(filepath.Join(dir, "git")); err == nil {
+			return program, nil
 		}
-		break
 	}
 	return "", exec.ErrNotFound
 }

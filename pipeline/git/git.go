@@ -56,6 +56,9 @@ type Git struct {
 	Dir, GitDir string
 	// Protocols are the transports that git may use, colon-separated; "" for https, http, ssh, git and file.
 	Protocols string
+	// Filters are the filters that Distrust leaves in the repository's own configuration, where they are there as they install
+	// themselves: lfs is the one that is known here.
+	Filters []string
 	// Private is configuration that no argument shows: everybody on a machine sees those. It is asked for each time git is
 	// started, and needs git 2.31.
 	Private func() []Setting

@@ -133,6 +133,7 @@ func TestDistrust(t *testing.T) {
 
 	plain, err := git.New(git.Local(environ(t)), dir, needs)
 	must(t, err)
+	plain.Filters = []string{"lfs"} // which is not Git LFS here
 	g, err := plain.Distrust(t.Context())
 	must(t, err)
 	for _, args := range [][]string{
@@ -160,7 +161,7 @@ func TestDistrust(t *testing.T) {
 	}
 }
 
-// A person's own filters are obeyed, and so is Git LFS where it was installed for one repository.
+// A person's own filters are obeyed, and so is Git LFS where it was installed for one repository and the caller allows it.
 func TestOwnFilters(t *testing.T) {
 	program, ran := recorder(t)
 	dir := repository(t)
@@ -171,17 +172,25 @@ func TestOwnFilters(t *testing.T) {
 	do(t, dir, "config", "filter.lfs.clean", "git-lfs clean -- %f")
 	do(t, dir, "config", "filter.lfs.required", "true")
 	env := environ(t, "GIT_CONFIG_GLOBAL="+global, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
-	g, err := git.New(git.Local(env), dir, needs)
-	must(t, err)
-	g, err = g.Distrust(t.Context())
-	must(t, err)
-	out, err := g.Run(t.Context(), nil, "status", "--porcelain=v2")
-	must(t, err)
-	if len(out) > 0 {
-		t.Errorf("changed:\n%s", out)
-	}
-	if names := taken(t, ran); !slices.Equal(names, []string{"git-lfs", "mine"}) {
-		t.Errorf("these ran: %q", names)
+	for filter, want := range map[string][]string{"lfs": {"git-lfs", "mine"}, "": {"mine"}, "other": {"mine"}} {
+		later := time.Now().Add(time.Hour)
+		must(t, os.Chtimes(filepath.Join(dir, "f.lfs"), later, later))
+		g, err := git.New(git.Local(env), dir, needs)
+		must(t, err)
+		g.Filters = []string{filter}
+		g, err = g.Distrust(t.Context())
+		must(t, err)
+		out, err := g.Run(t.Context(), nil, "status", "--porcelain=v2")
+		must(t, err)
+		if len(out) > 0 {
+			t.Errorf("changed:\n%s", out)
+		}
+		if names := taken(t, ran); !slices.Equal(names, want) {
+			t.Errorf("with the filter %q of the clone these ran: %q", filter, names)
+		}
+		if aside := g.Aside(); (len(aside) == 0) != (filter == "lfs") {
+			t.Errorf("with the filter %q of the clone %q were set aside", filter, aside)
+		}
 	}
 }
 
@@ -272,6 +281,7 @@ func TestEnvironment(t *testing.T) {
 		"PATH=" + bin + string(filepath.ListSeparator) + os.Getenv("PATH"), "HOME=/home/me", "GITHUB_TOKEN=canary", "AWS_SECRET_ACCESS_KEY=canary",
 		"SLIPWAY_KEY=canary", "GIT_ASKPASS=ask", "GIT_DIR=elsewhere", "GIT_INDEX_FILE=elsewhere", "GIT_TRACE=1", "LC_ALL=de_DE.UTF-8", "GIT_SSL_CAINFO=ca",
 		"GIT_EXTERNAL_DIFF=elsewhere", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=user.name", "GIT_CONFIG_VALUE_0=Me", "https_proxy=http://proxy", "GIT_SSH=plink",
+		"MY_TOKEN=mine", "GITLAB_TOKEN=canary",
 	}
 	see := func(env []string, change func(*git.Git)) string {
 		t.Helper()
@@ -292,7 +302,7 @@ func TestEnvironment(t *testing.T) {
 			}
 		}
 	}
-	here, there := see(git.Local(all), nil), see(git.Remote(all), nil)
+	here, there := see(git.Local(all), nil), see(git.Remote(all, "https://GitHub.com/example/tool", "my_token"), nil)
 	for _, seen := range []string{here, there} {
 		has(seen, true, "HOME=/home/me", "GIT_SSL_CAINFO=ca", "GIT_CONFIG_KEY_0=user.name", "https_proxy=", "GIT_SSH=plink", "LC_ALL=C\n", "GIT_TERMINAL_PROMPT=0",
 			"GIT_NO_REPLACE_OBJECTS=1", "GIT_ALLOW_PROTOCOL=https:http:ssh:git:file\n")
@@ -302,7 +312,18 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("git sees a secret while it works on this machine:\n%s", here)
 	}
 	has(here, false, "GIT_ASKPASS")
-	has(there, true, "GIT_ASKPASS=ask", "GITHUB_TOKEN=canary")
+	has(there, true, "GIT_ASKPASS=ask", "GITHUB_TOKEN=canary", "MY_TOKEN=mine")
+	has(there, false, "AWS_", "SLIPWAY_KEY", "GITLAB_TOKEN")
+	for remote, tokens := range map[string][]string{
+		"https://git.example.com/a": {"GITHUB_TOKEN"}, "https://github.com/a": nil, "https://gitlab.com/a": {"GITLAB_TOKEN"}, "https://elsewhere.example/github.com": nil,
+		"http://github.com/a": nil, "https://github.com:8443/a": nil, "/srv/github.com": nil, "git@github.com:a/b": nil, "https://%zz": nil,
+	} {
+		seen := see(git.Remote(append(all, "GITHUB_SERVER_URL=https://git.example.com"), remote), nil)
+		has(seen, true, tokens...)
+		if strings.Count(seen, "canary") != len(tokens) {
+			t.Errorf("for %s git sees\n%s", remote, seen)
+		}
+	}
 
 	private := see(git.Local(all), func(g *git.Git) {
 		g.Private = func() []git.Setting { return []git.Setting{{Key: "a.b", Value: "c"}, {Key: "d.e", Value: "f"}} }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -45,7 +46,17 @@ func (p Plan) Table(out io.Writer, destinations []config.Destination) error {
 // table is a plan in columns. An error of what it is written to is that of Flush.
 type table struct{ *tabwriter.Writer }
 
-func (t table) line(format string, args ...any) { fmt.Fprintf(t, format+"\n", args...) }
+// line writes a row. What it has from outside stays in its cell.
+func (t table) line(format string, args ...any) {
+	for i, a := range args {
+		switch a.(type) {
+		case int:
+		default:
+			args[i] = words.Line(fmt.Sprint(a))
+		}
+	}
+	fmt.Fprintf(t, format+"\n", args...)
+}
 
 // section begins a part of n lines, if there are any.
 func (t table) section(title string, n int) {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"html/template"
 	"time"
+
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 )
 
 //go:embed page.html
@@ -101,7 +103,7 @@ func (r Report) HTML() ([]byte, error) {
 		}
 	}
 	var b bytes.Buffer
-	if err := page.Execute(&b, v); err != nil {
+	if err := page.Execute(words.Writer(&b), v); err != nil {
 		return nil, fmt.Errorf("rendering the report: %w", err)
 	}
 	return b.Bytes(), nil

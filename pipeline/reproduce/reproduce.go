@@ -301,7 +301,7 @@ func (r *run) clone(ctx context.Context, from, commit string) (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(parent, "src")
-	return dir, source.Clone(ctx, from, dir, commit)
+	return dir, source.Clone(ctx, from, dir, commit, r.o.Pass...)
 }
 
 func (r *run) varied(name string) bool {

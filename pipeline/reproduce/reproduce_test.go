@@ -707,10 +707,10 @@ func inAllForms(t *testing.T, r reproduce.Report) {
 	}
 	hostile := r
 	hostile.Name = "<script>alert(1)</script>"
-	hostile.Rows = append(slices.Clone(r.Rows), reproduce.Row{Path: "\x1b[2J<img src=x>", Kind: "binary", Verdict: reproduce.Fail})
+	hostile.Rows = append(slices.Clone(r.Rows), reproduce.Row{Path: "\x1b[2J\u202e<img src=x>", Kind: "binary", Verdict: reproduce.Fail})
 	html, err = hostile.HTML()
 	must(t, err)
-	if bytes.Contains(html, []byte("<script>")) || bytes.Contains(html, []byte("<img")) {
+	if bytes.Contains(html, []byte("<script>")) || bytes.Contains(html, []byte("<img")) || bytes.ContainsAny(html, "\x1b\u202e") {
 		t.Error("a name of a release is markup")
 	}
 	var text bytes.Buffer

@@ -155,7 +155,7 @@ func (s *stage) begin(all []instruction) (last int, base string) {
 	for i, in := range all {
 		switch in.name {
 		case "ARG":
-			for _, kv := range words(in.args) {
+			for _, kv := range splitWords(in.args) {
 				if k, v, ok := strings.Cut(kv, "="); ok {
 					s.args[k] = v
 				}
@@ -372,8 +372,8 @@ func expand(s string, values ...map[string]string) string {
 	})
 }
 
-// words splits at spaces that are not between quotes, and takes the quotes away.
-func words(s string) []string {
+// splitWords splits at spaces that are not between quotes, and takes the quotes away.
+func splitWords(s string) []string {
 	var all []string
 	var b strings.Builder
 	quote, in := rune(0), false
@@ -403,7 +403,7 @@ func words(s string) []string {
 // assignments reads KEY=value KEY="other value", or the old form KEY value.
 func assignments(s string) map[string]string {
 	m := map[string]string{}
-	list := words(s)
+	list := splitWords(s)
 	if len(list) > 0 && !strings.Contains(list[0], "=") {
 		if k, v, ok := strings.Cut(s, " "); ok {
 			m[k] = strings.TrimSpace(v)

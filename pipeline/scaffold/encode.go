@@ -155,6 +155,11 @@ func encode(c config.Config) []byte {
 		w.text(1, "identity", c.Signing.Identity)
 		w.text(1, "issuer", c.Signing.Issuer)
 	}
+	if len(c.Filters) > 0 {
+		w.line(0, "")
+		w.line(0, "# Files go through Git LFS, also where only the configuration of a clone says so.")
+		w.line(0, "filters: [%s]", strings.Join(c.Filters, ", "))
+	}
 	return []byte(w.b.String())
 }
 

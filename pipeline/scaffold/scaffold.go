@@ -100,6 +100,9 @@ func Init(ctx context.Context, o Options) (Result, error) {
 	p.packages(imported)
 	p.releaseNotes(imported)
 	p.signing(imported)
+	if found.lfs {
+		p.config.Filters = []string{"lfs"}
+	}
 	goVersion := p.toolchain(o.GoVersion)
 	p.oldGo(goVersion)
 

@@ -776,6 +776,7 @@ packages:
 download: "https://h.example/{{ .Tag }}"
 notes: {changelog: NEWS.md, from: changelog}
 signing: {identity: "https://h.example/w@refs/tags/*", issuer: "https://i.example"}
+filters: [lfs]
 `
 	want, err := config.Parse("want", []byte(text))
 	if err != nil {

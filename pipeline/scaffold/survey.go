@@ -48,6 +48,7 @@ type survey struct {
 	manuals     []string                                   // pages of the manual
 	completions []string                                   // files where completion scripts are kept
 	units       []unit                                     // units of systemd
+	lfs         bool                                       // files go through the filter of Git LFS
 	changelog   string                                     // path of the changelog
 	versionVars map[*goModule][]map[string]config.Template // of packages that hold nothing but the version
 	notes       []string
@@ -71,6 +72,9 @@ type chart struct {
 	dir          string
 	dependencies int
 }
+
+// lfsAttribute is a line of attributes that sends files through Git LFS (https://git-scm.com/docs/gitattributes).
+var lfsAttribute = regexp.MustCompile(`(?m)^[^#\n].*\sfilter=lfs(?:\s|$)`)
 
 // skipped are folders that hold nothing of a release, by name.
 var skipped = []string{"testdata", "vendor", "node_modules", "third_party", "examples", "example", "dist"}
@@ -120,6 +124,9 @@ func look(ctx context.Context, root *os.Root) (*survey, error) {
 		s.installed(name)
 		dir := path.Dir(name)
 		switch {
+		case base == ".gitattributes":
+			b, err := s.read(name)
+			s.lfs = s.lfs || err == nil && lfsAttribute.Match(b)
 		case isDockerfile(base):
 			s.dockerfiles = append(s.dockerfiles, name)
 		case strings.HasSuffix(base, ".go") && !strings.HasSuffix(base, "_test.go") && !strings.HasPrefix(base, "_") && !strings.HasPrefix(base, "."):

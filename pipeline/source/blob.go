@@ -16,6 +16,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -39,7 +40,7 @@ func (s Source) Blob(ctx context.Context, name string, limit int64) ([]byte, err
 		b, err = s.commitBlob(ctx, name, limit)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", show(name), err)
+		return nil, fmt.Errorf("reading %s: %w", words.Quoted(name), err)
 	}
 	return b, nil
 }

@@ -10,13 +10,14 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Clone clones the repository at remote, a URL or a path, into the new folder dir, with its whole history and all tags,
 // and checks out the commit with its submodules as they are recorded. No hook is run. A repository that has no such commit is
-// ErrNoCommit. An error may leave a part of it in dir.
-func Clone(ctx context.Context, remote, dir, commit string) error {
+// ErrNoCommit. An error may leave a part of it in dir. pass are the names of variables that a credential helper reads; see git.Remote.
+func Clone(ctx context.Context, remote, dir, commit string, pass ...string) error {
 	if !git.IsObject(commit) {
 		return fault.Errorf(fault.Git, "commit %.80q is not a full object name", commit)
 	}
@@ -38,7 +39,7 @@ func Clone(ctx context.Context, remote, dir, commit string) error {
 		return err
 	}
 	// What is fetched is not trusted: its objects are checked as they come.
-	remotely, err := git.New(git.Remote(os.Environ()), "", needs)
+	remotely, err := git.New(git.Remote(os.Environ(), remote, pass...), "", needs)
 	if err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func Bundle(ctx context.Context, dir, name, commit, tag string) error {
 	}
 	refs := strings.Fields(out)
 	if tag != "" && !slices.Contains(refs, tagRefs+tag) {
-		return fault.Errorf(fault.Git, "tag %s is not in the history of %s", show(tag), commit)
+		return fault.Errorf(fault.Git, "tag %s is not in the history of %s", words.Quoted(tag), commit)
 	}
 	// HEAD is what a clone would check out, and the only name of a commit that has no tag.
 	if _, err := r.run(ctx, append([]string{"bundle", "create", "--quiet", name, "HEAD"}, refs...)...); err != nil {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -22,8 +24,12 @@ func (r repo) dirty(ctx context.Context, commit string, allowed bool) (bool, err
 	if len(changed) > 0 && !allowed {
 		err := fault.Errorf(fault.Git, "the work tree has uncommitted changes (%s): commit them, put them away with "+
 			"`git stash -u`, or build them with --dirty", some(changed))
-		if filters := r.Filters(); len(filters) > 0 { // without which a file may look changed
-			err = fmt.Errorf("%w; programs that only the configuration of this clone names are not run (%s), so name yours in your own, with `git config --global`", err, some(filters))
+		if aside := r.Aside(); len(aside) > 0 { // without which a file may look changed
+			wayOut := "name yours in your own, with `git config --global`"
+			if slices.ContainsFunc(aside, func(key string) bool { return strings.HasPrefix(key, "filter.lfs.") }) {
+				wayOut = "name Git LFS in slipway.yaml, filters: [lfs], or have it in your own, with `git lfs install`"
+			}
+			err = fmt.Errorf("%w; programs that only the configuration of this clone names are not run (%s): %s", err, some(aside), wayOut)
 		}
 		return false, err
 	}
@@ -35,7 +41,7 @@ func some(paths []string) string {
 	const few = 3
 	var shown []string
 	for _, p := range paths[:min(few, len(paths))] {
-		shown = append(shown, show(p))
+		shown = append(shown, words.Quoted(p))
 	}
 	s := strings.Join(shown, ", ")
 	if more := len(paths) - few; more > 0 {
@@ -87,7 +93,7 @@ func (r repo) changes(ctx context.Context, commit, at string, allowed bool, dept
 		if head != link.id && !allowed {
 			return nil, fault.Errorf(fault.Git, "submodule %s is checked out at %s and recorded at %s: check out what is recorded with "+
 				"`git submodule update --recursive`, commit what is checked out, or build it with --dirty",
-				show(at+link.path), orNothing(head), link.id)
+				words.Quoted(at+link.path), orNothing(head), link.id)
 		}
 		if head == "" {
 			continue
@@ -124,7 +130,7 @@ func orNothing(commit string) string {
 // submodule is the work tree of the submodule.
 func (r repo) submodule(ctx context.Context, link entry, at string, depth int) (repo, error) {
 	if depth >= maxDepth {
-		return repo{}, fault.Errorf(fault.Git, "submodule %s is nested deeper than %d", show(at+link.path), maxDepth)
+		return repo{}, fault.Errorf(fault.Git, "submodule %s is nested deeper than %d", words.Quoted(at+link.path), maxDepth)
 	}
 	if err := checkPath(link.path); err != nil {
 		return repo{}, err
@@ -136,7 +142,7 @@ func (r repo) submodule(ctx context.Context, link entry, at string, depth int) (
 	}
 	if !ok {
 		return repo{}, fault.Errorf(fault.Git, "submodule %s is not checked out: fetch it with `git submodule update --init --recursive`",
-			show(at+link.path))
+			words.Quoted(at+link.path))
 	}
 	return sub.distrust(ctx)
 }

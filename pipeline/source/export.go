@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -29,7 +30,12 @@ import (
 // A Git LFS pointer stands for contents of a certain SHA-256 and is replaced by them, from the clone's own store and
 // without running Git LFS; where they are missing the error says how to fetch them. Refused are paths and symbolic
 // links that leave the tree and names that the file system takes for one.
-func (s Source) Export(ctx context.Context, dir string) error {
+func (s Source) Export(ctx context.Context, dir string) error { return s.ExportSome(ctx, dir, nil) }
+
+// ExportSome is Export for those who look at some files: it reads and refuses what Export does, and writes only what keep picks by
+// its path, which is most of the time that a large tree takes. Where a symbolic link is among that, all is written, since the
+// link may lead to any of it; nil picks all, too. keep also answers for the folders on the way to what it picks.
+func (s Source) ExportSome(ctx context.Context, dir string, keep func(path string) bool) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return exportError(err)
@@ -40,7 +46,7 @@ func (s Source) Export(ctx context.Context, dir string) error {
 	} else if len(entries) > 0 {
 		return fault.Errorf(fault.Build, "exporting the source: %s is not empty", dir)
 	}
-	x := &exporter{root: root, dirs: map[string]bool{}, targets: map[string]string{}, buf: make([]byte, 256<<10)}
+	x := &exporter{root: root, keep: keep, dirs: map[string]bool{}, targets: map[string]string{}, buf: make([]byte, 256<<10)}
 	defer x.leaveFolder()
 	r, err := s.git(ctx)
 	if err != nil {
@@ -63,9 +69,10 @@ func exportError(err error) error { return fault.Errorf(fault.Build, "exporting 
 // exporter writes files of several repositories into one folder.
 type exporter struct {
 	root    *os.Root
-	dirs    map[string]bool   // folders that were made, slash-separated
-	targets map[string]string // symbolic links, made last: nothing is ever written through one
-	links   []string          // their paths in order
+	keep    func(path string) bool // what is written; nil is all
+	dirs    map[string]bool        // folders that were made, slash-separated
+	targets map[string]string      // symbolic links, made last: nothing is ever written through one
+	links   []string               // their paths in order
 	buf     []byte
 
 	// The folder that the last file was written into. Git's order keeps a folder's files together, so that most
@@ -85,6 +92,9 @@ func (x *exporter) commit(ctx context.Context, r repo, commit, at string, depth 
 			gitlinks = append(gitlinks, e)
 		} else {
 			blobs = append(blobs, e)
+		}
+		if e.mode == modeSymlink {
+			x.link(at + e.path)
 		}
 		return nil
 	})
@@ -107,7 +117,7 @@ func (x *exporter) commit(ctx context.Context, r repo, commit, at string, depth 
 			return err
 		} else if id != link.id {
 			return fault.Errorf(fault.Git, "submodule %s does not have the recorded commit %s: fetch it with "+
-				"`git submodule update --init --recursive`", show(at+link.path), link.id)
+				"`git submodule update --init --recursive`", words.Quoted(at+link.path), link.id)
 		}
 		if err := x.mkdir(at + link.path); err != nil {
 			return err
@@ -168,18 +178,18 @@ func (q *requests) Read(p []byte) (int, error) {
 func (x *exporter) blob(br *bufio.Reader, at string, e entry) (*pointer, error) {
 	header, err := br.ReadSlice('\n')
 	if err != nil {
-		return nil, fault.Errorf(fault.Git, "reading %s from git: %w", show(at+e.path), err)
+		return nil, fault.Errorf(fault.Git, "reading %s from git: %w", words.Quoted(at+e.path), err)
 	}
 	size, err := blobSize(string(header[:len(header)-1]), e.id)
 	if err != nil {
-		return nil, fault.Errorf(fault.Git, "reading %s from git: %w", show(at+e.path), err)
+		return nil, fault.Errorf(fault.Git, "reading %s from git: %w", words.Quoted(at+e.path), err)
 	}
 	contents := io.LimitReader(br, size)
 	var p *pointer
 	switch {
 	case e.mode == modeSymlink:
 		if size > maxLink {
-			return nil, fault.Errorf(fault.Git, "symbolic link %s of the commit has a target of %d bytes: remove it", show(at+e.path), size)
+			return nil, fault.Errorf(fault.Git, "symbolic link %s of the commit has a target of %d bytes: remove it", words.Quoted(at+e.path), size)
 		}
 		target := make([]byte, size)
 		if _, err = io.ReadFull(contents, target); err == nil {
@@ -195,7 +205,7 @@ func (x *exporter) blob(br *bufio.Reader, at string, e entry) (*pointer, error) 
 		return nil, err
 	}
 	if c, err := br.ReadByte(); err != nil || c != '\n' {
-		return nil, fault.Errorf(fault.Git, "reading %s from git: the blob has no end", show(at+e.path))
+		return nil, fault.Errorf(fault.Git, "reading %s from git: the blob has no end", words.Quoted(at+e.path))
 	}
 	return p, nil
 }
@@ -230,7 +240,13 @@ func (x *exporter) workTree(ctx context.Context, r repo, at string, depth int) e
 	defer tree.Close()
 	w := workTree{tree: tree, isDir: map[string]bool{".": true}}
 	var pointers []pointer
-	for _, f := range slices.Concat(tracked, untracked) {
+	all := slices.Concat(tracked, untracked)
+	for _, f := range all {
+		if info, err := w.lstat(f.path); x.keep != nil && err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			x.link(at + f.path)
+		}
+	}
+	for _, f := range all {
 		switch {
 		case f.mode == modeGitlink:
 			sub, err := r.submodule(ctx, f.entry, at, depth)
@@ -246,7 +262,7 @@ func (x *exporter) workTree(ctx context.Context, r repo, at string, depth int) e
 			continue
 		case f.skipped && !w.exists(f.path):
 			return fault.Errorf(fault.Git, "file %s is left out of this sparse checkout: fill it with `git sparse-checkout disable`",
-				show(at+f.path))
+				words.Quoted(at+f.path))
 		}
 		if err := checkPath(at + f.path); err != nil {
 			return err
@@ -347,7 +363,10 @@ func (x *exporter) workFile(w workTree, at, p, mode string) (*pointer, error) {
 		}
 		return nil, x.symlink(at+p, filepath.ToSlash(target))
 	case !info.Mode().IsRegular():
-		return nil, fault.Errorf(fault.Git, "%s is neither a file nor a symbolic link: remove it, or name it in .gitignore", show(at+p))
+		return nil, fault.Errorf(fault.Git, "%s is neither a file nor a symbolic link: remove it, or name it in .gitignore", words.Quoted(at+p))
+	}
+	if x.skips(at+p) && info.Size() > maxPointer {
+		return nil, nil
 	}
 	f, err := w.tree.Open(filepath.FromSlash(p))
 	if err != nil {
@@ -371,8 +390,28 @@ func (x *exporter) workFile(w workTree, at, p, mode string) (*pointer, error) {
 	return nil, x.file(at+p, exec, info.Size(), f)
 }
 
+// link has everything written where a symbolic link is among what was picked.
+func (x *exporter) link(p string) {
+	if !x.skips(p) {
+		x.keep = nil
+	}
+}
+
+// skips reports whether a file is read and not written.
+func (x *exporter) skips(p string) bool { return x.keep != nil && !x.keep(p) }
+
 // file writes size bytes of r to a file that is not there yet.
 func (x *exporter) file(p string, exec bool, size int64, r io.Reader) error {
+	if x.skips(p) {
+		n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, io.LimitReader(r, size), x.buf)
+		if err == nil && n != size {
+			err = fmt.Errorf("%s: %w", words.Quoted(p), io.ErrUnexpectedEOF)
+		}
+		if err != nil {
+			return exportError(err)
+		}
+		return nil
+	}
 	if err := x.enter(path.Dir(p)); err != nil {
 		return err
 	}
@@ -391,7 +430,7 @@ func (x *exporter) file(p string, exec bool, size int64, r io.Reader) error {
 	// A wrapper hides the file's ReadFrom, which would take a buffer of its own.
 	n, err := io.CopyBuffer(struct{ io.Writer }{f}, io.LimitReader(r, size), x.buf)
 	if err == nil && n != size {
-		err = fmt.Errorf("%s: %w", show(p), io.ErrUnexpectedEOF)
+		err = fmt.Errorf("%s: %w", words.Quoted(p), io.ErrUnexpectedEOF)
 	}
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
@@ -405,7 +444,7 @@ func (x *exporter) file(p string, exec bool, size int64, r io.Reader) error {
 // symlink notes a symbolic link.
 func (x *exporter) symlink(p, target string) error {
 	if target == "" || strings.ContainsRune(target, 0) {
-		return fault.Errorf(fault.Git, "symbolic link %s has no target that a file system can keep: remove it", show(p))
+		return fault.Errorf(fault.Git, "symbolic link %s has no target that a file system can keep: remove it", words.Quoted(p))
 	}
 	x.targets[p] = target
 	x.links = append(x.links, p)
@@ -417,7 +456,7 @@ func (x *exporter) symlinks() error {
 	for _, p := range x.links {
 		if leaves(x.targets, p) {
 			return fault.Errorf(fault.Git, "symbolic link %s leads out of the source, to %s, where every machine has something else: "+
-				"let it lead to a file of the source, or remove it", show(p), show(x.targets[p]))
+				"let it lead to a file of the source, or remove it", words.Quoted(p), words.Quoted(x.targets[p]))
 		}
 		if err := x.enter(path.Dir(p)); err != nil {
 			return err
@@ -476,5 +515,5 @@ func (x *exporter) collision(p string, err error) error {
 		return exportError(err)
 	}
 	return fault.Errorf(fault.Git, "path %s has the same name as another in this file system, which may ignore case: "+
-		"rename one of them, or build on another file system", show(p))
+		"rename one of them, or build on another file system", words.Quoted(p))
 }

@@ -45,9 +45,9 @@ func (r repo) ask(ctx context.Context, in string, args ...string) (string, error
 	return string(out), err
 }
 
-// open finds the work tree that dir is in.
-func open(ctx context.Context, dir string) (repo, error) {
-	r, err := openAny(ctx, dir)
+// open finds the work tree that dir is in. filters are as in Options.
+func open(ctx context.Context, dir string, filters ...string) (repo, error) {
+	r, err := openAny(ctx, dir, filters...)
 	if err == nil && r.bare {
 		err = fault.Errorf(fault.Git, "%s is not in a work tree: run this in a clone that is not bare, outside .git", r.Dir)
 	}
@@ -55,7 +55,7 @@ func open(ctx context.Context, dir string) (repo, error) {
 }
 
 // openAny finds the repository that dir is in: its work tree, else its own folder.
-func openAny(ctx context.Context, dir string) (repo, error) {
+func openAny(ctx context.Context, dir string, filters ...string) (repo, error) {
 	if dir == "" {
 		dir = "."
 	}
@@ -92,7 +92,8 @@ func openAny(ctx context.Context, dir string) (repo, error) {
 		return repo{}, fault.Errorf(fault.Git, "%s is a shallow clone, so its history and tags are not all there: "+
 			"complete it with `git fetch --unshallow --tags`", abs)
 	}
-	return repo{r.In(filepath.FromSlash(strings.TrimSuffix(root, "\n"))), r.bare}.distrust(ctx)
+	r.Dir, r.Filters = filepath.FromSlash(strings.TrimSuffix(root, "\n")), filters
+	return r.distrust(ctx)
 }
 
 // isRoot reports whether r.Dir is the root of a work tree, and not a folder in that of another repository, which is

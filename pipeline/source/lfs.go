@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -85,11 +86,11 @@ func (x *exporter) lfsFile(store, at string, p pointer) error {
 	sum, size, ok := parsePointer(p.text)
 	if !ok {
 		return fault.Errorf(fault.Git, "file %s is a Git LFS pointer in a form that is not understood: commit it again with `git lfs migrate`",
-			show(at+p.path))
+			words.Quoted(at+p.path))
 	}
 	missing := func(why string) error {
 		return fault.Errorf(fault.Git, "file %s is a Git LFS pointer and its contents are %s: fetch them with `git lfs pull`",
-			show(at+p.path), why)
+			words.Quoted(at+p.path), why)
 	}
 	// Git LFS stores no empty file.
 	if size == 0 {
@@ -100,7 +101,7 @@ func (x *exporter) lfsFile(store, at string, p pointer) error {
 		return missing("not in this clone")
 	}
 	if err != nil {
-		return fault.Errorf(fault.Git, "reading the contents of %s: %w", show(at+p.path), err)
+		return fault.Errorf(fault.Git, "reading the contents of %s: %w", words.Quoted(at+p.path), err)
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() != size {

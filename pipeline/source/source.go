@@ -19,9 +19,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 )
@@ -42,6 +42,8 @@ type Options struct {
 	// Since is the tag that the release notes start from; "" for the release before in the commit's history. Who builds
 	// a release again names the one of its manifest, since a tag may have come into the history later.
 	Since string
+	// Filters are those that the clone's own configuration may name; see git.Git.
+	Filters []string
 	// TagPrefix is what version tags begin with, such as cli/ where one repository releases several products.
 	TagPrefix string
 }
@@ -117,8 +119,8 @@ func Find(ctx context.Context, dir, rev string) (Source, error) {
 }
 
 // head is Find for what is checked out.
-func head(ctx context.Context, dir string) (Source, error) {
-	r, err := open(ctx, dir)
+func head(ctx context.Context, dir string, filters []string) (Source, error) {
+	r, err := open(ctx, dir, filters...)
 	if err != nil {
 		return Source{}, err
 	}
@@ -152,7 +154,7 @@ func Read(ctx context.Context, o Options) (Source, error) {
 	}
 	var s Source
 	if o.Commit == "" {
-		s, err = head(ctx, o.Dir)
+		s, err = head(ctx, o.Dir, o.Filters)
 	} else {
 		s, err = Find(ctx, o.Dir, o.Commit)
 	}
@@ -174,7 +176,7 @@ func Read(ctx context.Context, o Options) (Source, error) {
 	if o.Since != "" {
 		i := slices.IndexFunc(s.History, func(t Tag) bool { return t.Name == o.Since && t.Commit != s.Commit })
 		if i < 0 {
-			return Source{}, fault.Errorf(fault.Git, "%s is not a version tag in the history of this commit, and the notes cannot start from it", show(o.Since))
+			return Source{}, fault.Errorf(fault.Git, "%s is not a version tag in the history of this commit, and the notes cannot start from it", words.Quoted(o.Since))
 		}
 		since = s.History[i]
 	}
@@ -297,7 +299,7 @@ func (s *Source) readTags(ctx context.Context, r repo, prefix, wanted string) er
 			return nil
 		}
 		if _, ok := ParseTag(path.Base(wanted), ""); !ok {
-			return fault.Errorf(fault.Git, "tag %s, which the run was started for, names no version: a version is tagged %sv1.2.3", show(wanted), prefix)
+			return fault.Errorf(fault.Git, "tag %s, which the run was started for, names no version: a version is tagged %sv1.2.3", words.Quoted(wanted), prefix)
 		}
 	}
 	switch n := len(here); n {
@@ -389,10 +391,10 @@ func checkTag(tag, got, want, who string) error {
 	case want:
 		return nil
 	case "":
-		return fault.Errorf(fault.Git, "tag %s, which %s, is not in this clone: fetch it with `git fetch --tags`", show(tag), who)
+		return fault.Errorf(fault.Git, "tag %s, which %s, is not in this clone: fetch it with `git fetch --tags`", words.Quoted(tag), who)
 	}
 	return fault.Errorf(fault.Git, "tag %s, which %s, is on commit %s and not on %s: check out the tag, or move it back",
-		show(tag), who, got, want)
+		words.Quoted(tag), who, got, want)
 }
 
 // VerifyTag holds a tag to the commit that was recorded for it: a tag that moved since is an error that names both.
@@ -402,7 +404,7 @@ func VerifyTag(ctx context.Context, dir, tag, commit string) error {
 		return err
 	}
 	if !git.IsObject(commit) {
-		return fault.Errorf(fault.Git, "commit %.80q of tag %s is not a full object name", commit, show(tag))
+		return fault.Errorf(fault.Git, "commit %.80q of tag %s is not a full object name", commit, words.Quoted(tag))
 	}
 	r, err := open(ctx, dir)
 	if err != nil {
@@ -463,15 +465,7 @@ func (r repo) revision(ctx context.Context, rev string) (string, error) {
 	}
 	id, err := r.resolve(ctx, rev)
 	if err == nil && id == "" {
-		err = fault.Errorf(fault.Git, "revision %s is not in this clone: fetch it with `git fetch --tags`", show(rev))
+		err = fault.Errorf(fault.Git, "revision %s is not in this clone: fetch it with `git fetch --tags`", words.Quoted(rev))
 	}
 	return id, err
-}
-
-// show is a name from outside, quoted only where it needs to be.
-func show(s string) string {
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }) {
-		return strconv.Quote(s)
-	}
-	return s
 }

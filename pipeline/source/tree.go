@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -85,11 +86,11 @@ func parseEntry(record string) (entry, error) {
 		kind = "commit"
 	default:
 		return entry{}, fault.Errorf(fault.Git, "path %s has mode %.10q, which no file has: check the repository with `git fsck`",
-			show(path), e.mode)
+			words.Quoted(path), e.mode)
 	}
 	if fields[1] != kind {
 		return entry{}, fault.Errorf(fault.Git, "path %s is a %.10q with the mode of a %s: check the repository with `git fsck`",
-			show(path), fields[1], kind)
+			words.Quoted(path), fields[1], kind)
 	}
 	return e, nil
 }
@@ -98,7 +99,7 @@ func parseEntry(record string) (entry, error) {
 // would obey, under any name that a file system takes for it.
 func checkPath(p string) error {
 	refuse := func(why string) error {
-		return fault.Errorf(fault.Git, "path %s of the commit %s: rename it", show(p), why)
+		return fault.Errorf(fault.Git, "path %s of the commit %s: rename it", words.Quoted(p), why)
 	}
 	if p == "" || len(p) > maxPath {
 		return refuse(fmt.Sprintf("is empty or longer than %d bytes", maxPath))

@@ -1074,7 +1074,7 @@ func TestErrors(t *testing.T) {
 		{"a program of two lines", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = []string{"a\nb"} }, "not every system allows"},
 		{"two programs of one name", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = []string{"a/kit", "b/kit"} }, "two programs"},
 		{"no program", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = nil }, "no program"},
-		{"a program that hides", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = []string{"\u202ekit"} }, "cannot be seen"},
+		{"a program that hides", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Programs = []string{"\u200bkit"} }, "cannot be seen"},
 		{"a folder elsewhere", func(r *format.Recipe, _ *format.Signatures) { r.Downloads[0].Folder = "/etc" }, "is absolute"},
 		{"a manual elsewhere", func(r *format.Recipe, _ *format.Signatures) { r.Manuals = []string{"../../x.1"} }, "leaves its folder"},
 		{"a manual without a section", func(r *format.Recipe, _ *format.Signatures) { r.Manuals = []string{"kit"} }, "section"},

@@ -214,7 +214,7 @@ func TestCallerRefuses(t *testing.T) {
 
 func TestClone(t *testing.T) {
 	repo := bare(t)
-	g, err := git.New(git.Remote(environ(t)), t.TempDir(), branch.Needs)
+	g, err := git.New(git.Remote(environ(t), repo), t.TempDir(), branch.Needs)
 	must(t, err)
 	open := func(name string) *branch.Clone {
 		t.Helper()

@@ -45,6 +45,8 @@ type Options struct {
 	// Environ is the environment, as of os.Environ. git is looked for in its PATH, and finds its credentials as it does
 	// elsewhere: by GIT_ASKPASS, a credential helper or an SSH agent, but never by asking at a terminal.
 	Environ []string
+	// Pass are the names of variables in Environ that a credential helper reads; see git.Remote.
+	Pass []string
 	// Dir is a folder to work in, which the caller makes and removes. While it stays, it remembers how far the branch went,
 	// and a branch that lacks some of that is noticed.
 	Dir    string
@@ -170,7 +172,7 @@ func (l *Log) locked(ctx context.Context, f func() error) (err error) {
 		if err := l.check(); err != nil {
 			return err
 		}
-		if l.clone.Git, err = git.New(git.Unattended(git.Remote(l.o.Environ)), l.o.Dir, Needs); err != nil {
+		if l.clone.Git, err = git.New(git.Unattended(git.Remote(l.o.Environ, l.o.Remote, l.o.Pass...)), l.o.Dir, Needs); err != nil {
 			return err
 		}
 		l.clone.Git.Hide = l.hide

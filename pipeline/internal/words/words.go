@@ -1,4 +1,5 @@
-// Package words writes counts and times as people read them.
+// Package words writes counts and times as people read them, and what comes from outside so that a terminal shows it and obeys
+// none of it.
 package words
 
 import (

@@ -106,6 +106,11 @@ const (
 	KindJSON   Kind = "json"
 )
 
+// Choices are what a user may choose: the kinds, and auto.
+func Choices() []string {
+	return []string{"auto", string(KindTTY), string(KindPlain), string(KindGitHub), string(KindJSON)}
+}
+
 // Detect resolves what the user chose: a Kind, or auto (also ""), which is github in a GitHub Actions job, tty on a
 // terminal that can move its cursor and that no CI system owns, and plain elsewhere.
 func Detect(env func(string) string, w *os.File, choice string) (Kind, error) {

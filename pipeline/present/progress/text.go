@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 )
 
 // oneLine makes outside text fit for a line of ours: no control sequence, no line break, nothing that changes the
@@ -90,7 +92,7 @@ func clean(s string, colors bool) string {
 			if tail != "" && tail[0] >= 0x30 && tail[0] <= 0x7e {
 				n += len(rest) - len(tail) + 1
 			}
-		case unicode.IsControl(r), isFormat(r):
+		case words.IsObeyed(r):
 		default:
 			b.WriteRune(r)
 		}
@@ -100,12 +102,6 @@ func clean(s string, colors bool) string {
 		b.WriteString("\x1b[0m")
 	}
 	return b.String()
-}
-
-// isFormat tells the invisible characters that reorder or break a line: what stands on the screen would not be what is
-// in the text.
-func isFormat(r rune) bool {
-	return r == 0x61c || r == 0x200e || r == 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff
 }
 
 // isColor reports whether the parameters of SGR (ECMA-48, 8.3.117) are ones to let through: all but concealment.

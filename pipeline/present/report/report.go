@@ -2,7 +2,7 @@
 // long each step took.
 //
 // The page is one file that loads nothing, runs no script and says so in a content security policy. What is in it is
-// outside text and is escaped. It depends on its Data alone; the part of it that differs from machine to machine is
+// outside text and is escaped, marks that turn the direction of writing included. It depends on its Data alone; the part of it that differs from machine to machine is
 // marked as such, and the page itself is never compared.
 package report
 
@@ -118,7 +118,7 @@ func Write(w io.Writer, d Data) error {
 	v.Sections, v.Images, l = artifacts(d.Release)
 	v.ImagesNote = fmt.Sprintf("%s of the OCI layout, %s; what images share is stored once", words.Count(l.Files, "file"), artifact.FormatSize(l.Size))
 	v.Cards = cards(d, l)
-	if err := page.Execute(w, v); err != nil {
+	if err := page.Execute(words.Writer(w), v); err != nil {
 		return fmt.Errorf("rendering %s: %w", FileName, err)
 	}
 	return nil

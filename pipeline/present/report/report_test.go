@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/version"
@@ -234,6 +235,9 @@ var (
 
 // checkPage holds a page to what the package comment promises.
 func checkPage(t *testing.T, text string) {
+	if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && r != '\t' && words.IsObeyed(r) }); i >= 0 {
+		t.Errorf("the page has %q", text[max(0, i-40):min(len(text), i+20)])
+	}
 	t.Helper()
 	styles := styleText.FindAllStringSubmatch(text, -1)
 	if len(styles) != 1 {

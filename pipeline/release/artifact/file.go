@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 )
 
 // Kind says what a file of a release is for.
@@ -93,7 +95,7 @@ func CheckPath(p string) error {
 
 // forbidden reports whether a system refuses the character in a file name, or a terminal obeys it.
 func forbidden(r rune) bool {
-	return unicode.IsControl(r) || strings.ContainsRune(`<>:"|?*`, r)
+	return words.IsObeyed(r) || strings.ContainsRune(`<>:"|?*`, r)
 }
 
 // CheckPaths applies CheckPath to each path and refuses two that are the same where letter case does not count, as on

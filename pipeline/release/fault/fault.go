@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 )
 
 // Code is a process exit code.
@@ -67,6 +68,31 @@ func Exit(err error) int {
 		return int(code)
 	}
 	return int(Bug)
+}
+
+// Lines are what a command line says of an error: a line for each of joined errors. Further lines of one message are indented:
+// they may have come out of a name from outside, and none is to be taken for a message of its own.
+func Lines(err error) []string {
+	text := err.Error()
+	for inner := err; inner != nil && inner.Error() == text; inner = errors.Unwrap(inner) {
+		joined, ok := inner.(interface{ Unwrap() []error })
+		if !ok {
+			continue
+		}
+		var lines, texts []string
+		for _, e := range joined.Unwrap() {
+			lines, texts = append(lines, Lines(e)...), append(texts, e.Error())
+		}
+		if strings.Join(texts, "\n") == text {
+			return lines
+		}
+		break
+	}
+	lines := strings.Split(text, "\n")
+	for i := range lines[1:] {
+		lines[i+1] = "  " + lines[i+1]
+	}
+	return lines
 }
 
 // CodeOf returns the code of the outermost coded error in err's chain: OK for nil, Unclassified where no error carries one.

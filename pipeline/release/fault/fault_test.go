@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -112,5 +113,25 @@ func (joinedNone) Unwrap() []error { return nil }
 func TestJoinedNone(t *testing.T) {
 	if code := fault.CodeOf(joinedNone{errors.New("of nothing")}); code != fault.Unclassified {
 		t.Errorf("an error that joins none has code %d", code)
+	}
+}
+
+func TestLines(t *testing.T) {
+	one, name := errors.New("one"), errors.New("no file a\nslipway: PASS\n::error::")
+	for _, tt := range []struct {
+		err  error
+		want []string
+	}{
+		{one, []string{"one"}},
+		{name, []string{"no file a", "  slipway: PASS", "  ::error::"}},
+		{errors.Join(one, fault.New(fault.Git, name), one), []string{"one", "no file a", "  slipway: PASS", "  ::error::", "one"}},
+		{fault.New(fault.Git, errors.Join(one, errors.Join(one, name))), []string{"one", "one", "no file a", "  slipway: PASS", "  ::error::"}},
+		{fmt.Errorf("x: %w", errors.Join(one, one)), []string{"x: one", "  one"}},
+		{fmt.Errorf("%w; %w", one, one), []string{"one; one"}},
+		{joinedNone{errors.New("of nothing")}, []string{"of nothing"}},
+	} {
+		if got := fault.Lines(tt.err); !slices.Equal(got, tt.want) {
+			t.Errorf("%q has the lines %q, want %q", tt.err, got, tt.want)
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -65,7 +66,7 @@ type Engine struct {
 // New connects to the engine that the SDK's own environment names, else to the one it starts in the container runtime.
 // End it with Close.
 func New(ctx context.Context, o Options) (*Engine, error) {
-	client, err := dagger.Connect(ctx, dagger.WithLogOutput(o.Log))
+	client, err := dagger.Connect(ctx, append(hide(o.Environ), dagger.WithLogOutput(o.Log))...)
 	if err != nil {
 		return nil, fault.Errorf(fault.Transient, "connecting to the Dagger engine: %w; start one, or use --engine host", err)
 	}
@@ -77,6 +78,23 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	return e, nil
+}
+
+// own begin the names of the variables that the SDK's program reads besides those of a container runtime's client: where its
+// engine is, and where its traces go.
+var own = []string{"DAGGER_", "_EXPERIMENTAL_DAGGER_", "OTEL_", "TRACEPARENT", "KUBECONFIG", "XDG_"}
+
+// hide takes every other variable from that program, which the SDK starts with the whole environment of this process.
+func hide(environ []string) []dagger.ClientOpt {
+	seen := gocommand.Runtime(environ)
+	var out []dagger.ClientOpt
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if !slices.Contains(seen, kv) && !slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			out = append(out, dagger.WithEnvironmentVariable(name, ""))
+		}
+	}
+	return out
 }
 
 // Close ends the session.
