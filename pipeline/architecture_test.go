@@ -108,7 +108,6 @@ var rooms = map[string]string{
 	"internal/bounded":   "",
 	"internal/canonjson": "",
 	"internal/filelock":  "",
-	"internal/schema":    "internal/canonjson",
 	"internal/gocommand": "",
 	"internal/github":    "internal/bounded internal/canonjson internal/web",
 	"internal/web":       "",
@@ -122,7 +121,7 @@ var rooms = map[string]string{
 	"present/progress": "internal/words",
 	"present/report":   "internal/canonjson internal/words release/artifact release/manifest",
 
-	"publish": "internal/bounded internal/canonjson internal/filelock internal/schema present/progress publish/wire " +
+	"publish": "internal/bounded internal/canonjson internal/filelock present/progress publish/wire " +
 		"release/artifact release/fault release/manifest trust/signature",
 	"publish/announce": "internal/bounded internal/canonjson internal/web publish publish/wire release/artifact release/fault",
 	"publish/bucket":   "internal/web publish publish/wire release/artifact release/fault trust/signature",
@@ -145,7 +144,7 @@ var rooms = map[string]string{
 	"release/artifact":    "internal/words",
 	"release/artifacthub": "release/artifact release/notes release/version",
 	"release/fault":       "",
-	"release/manifest": "git/branch internal/bounded internal/canonjson internal/schema release/artifact release/fault " +
+	"release/manifest": "git/branch internal/bounded internal/canonjson release/artifact release/fault " +
 		"release/version",
 	"release/notes":      "release/version",
 	"release/provenance": "internal/canonjson release/artifact",
@@ -165,7 +164,7 @@ var rooms = map[string]string{
 
 	"trust/ephemeral": "internal/bounded internal/canonjson internal/web release/fault trust/keyless trust/signature",
 	"trust/keyless":   "internal/canonjson release/artifact release/fault trust/signature",
-	"trust/ledger": "git/branch internal/bounded internal/canonjson internal/filelock internal/schema release/artifact " +
+	"trust/ledger": "git/branch internal/bounded internal/canonjson internal/filelock release/artifact " +
 		"release/fault release/version",
 	"trust/sign": "internal/bounded internal/canonjson release/artifact release/fault release/manifest release/provenance " +
 		"trust/signature",

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
-	"github.com/slipway-build/slipway/pipeline/internal/schema"
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -38,7 +38,7 @@ const maxJournal = 64 << 20
 
 // journalFormat is what this version reads and writes. The first line of a journal has it; one of before there were formats
 // has none. Keys and kinds of lines that a later minor version adds are skipped, and stay in the file.
-var journalFormat = schema.Format{Schema: "slipway.journal/v1"}
+var journalFormat = canonjson.Format{Schema: "slipway.journal/v1"}
 
 // line is a line of the journal. Exactly one of its parts is there.
 type line struct {
@@ -171,7 +171,7 @@ func (j *Journal) parse(b []byte, release artifact.Digest) (int64, error) {
 		var l line
 		err := json.Unmarshal(text, &l)
 		if first && err == nil && l.Schema != "" {
-			if err := journalFormat.Check(schema.Head{Schema: l.Schema, Minor: l.Minor, Requires: l.Requires}, nil); err != nil {
+			if err := journalFormat.Check(canonjson.Head{Schema: l.Schema, Minor: l.Minor, Requires: l.Requires}, nil); err != nil {
 				return 0, err
 			}
 		}

@@ -5,13 +5,12 @@ import (
 	"path/filepath"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
-	"github.com/slipway-build/slipway/pipeline/internal/schema"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
 
 // receiptsFormat is what this version writes. Minor version 1 added the set.
-var receiptsFormat = schema.Format{Schema: "slipway.receipts/v1", Minor: 1}
+var receiptsFormat = canonjson.Format{Schema: "slipway.receipts/v1", Minor: 1}
 
 // Receipts say where a release is, with the digest of everything there.
 type Receipts struct {

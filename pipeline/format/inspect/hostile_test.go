@@ -162,11 +162,11 @@ func attacks(t testing.TB) []attack {
 		attack{"nupkg of other letters", inspect.Nupkg, nupkg("hello.nuspec", `<?xml version="1.0" encoding="utf-16"?><package/>`), "not UTF-8"},
 
 		attack{"no JSON", inspect.CycloneDX, []byte("{"), "ends in the middle"},
-		attack{"a list", inspect.CycloneDX, []byte("[]"), "cannot unmarshal"},
+		attack{"a list", inspect.CycloneDX, []byte("[]"), "not an object"},
 		attack{"other JSON", inspect.CycloneDX, []byte("{}"), "not CycloneDX"},
 		attack{"a key twice", inspect.CycloneDX, swap(t, []byte(cycloneDX), `"version":1,`, `"components":[],`), `key "components" comes twice`},
 		attack{"a key twice by case", inspect.CycloneDX, swap(t, []byte(cycloneDX), `"version":1,`, `"Components":[],`), `key "Components" comes twice, also as "components"`},
-		attack{"components that are none", inspect.CycloneDX, []byte(`{"bomFormat":"CycloneDX","specVersion":"1.6","components":5}`), "reading components"},
+		attack{"components that are none", inspect.CycloneDX, []byte(`{"bomFormat":"CycloneDX","specVersion":"1.6","components":5}`), "where a list is expected"},
 		attack{"more behind", inspect.CycloneDX, []byte(cycloneDX + "{}"), "something after the JSON document"},
 		attack{"two digests", inspect.CycloneDX, swap(t, []byte(cycloneDX), `{"content":"00","alg":"MD5"}`, `{"content":"`+strings.Repeat("0", 64)+`","alg":"SHA-256"}`), "two SHA-256 digests"},
 		attack{"no digest", inspect.CycloneDX, swap(t, []byte(cycloneDX), `"MD5"`, `"SHA-256"`), "is not sha256"},

@@ -2,9 +2,14 @@ package canonjson_test
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
@@ -132,7 +137,109 @@ func TestDecode(t *testing.T) {
 					t.Errorf("%s: error %v, want %q", how.name, err, how.want)
 				}
 			}
+			sameAsReader(t, tt.doc)
 		})
+	}
+}
+
+// sameAsReader holds a Reader, to which a document comes byte by byte, to what DecodeOpen takes.
+func sameAsReader(t *testing.T, doc string) {
+	t.Helper()
+	if strings.TrimLeft(doc, " \t\r\n") == "null" || len(doc) > 1<<20 {
+		return
+	}
+	var want map[string]json.RawMessage
+	wantErr := canonjson.DecodeOpen([]byte(doc), &want)
+	keys := 0
+	err := canonjson.NewReader(iotest.OneByteReader(strings.NewReader(doc))).Document(func(key string) error {
+		if _, ok := want[key]; !ok && wantErr == nil {
+			t.Errorf("%q: the reader finds the key %q", doc, key)
+		}
+		keys++
+		return nil
+	})
+	if (err == nil) != (wantErr == nil) || err == nil && keys != len(want) {
+		t.Errorf("%q: DecodeOpen %v with %d keys, the reader %v with %d", doc, wantErr, len(want), err, keys)
+	}
+}
+
+// TestReader asks for what a document has, and for what it has not.
+func TestReader(t *testing.T) {
+	doc := `{"skipped": [{"a": "x"}], "list": ["a", null, "\u0062"], "none": null, "object": {"name": "c", "other": [1]}, "text": "d"}`
+	read := func(as map[string]func(r *canonjson.Reader) error) error {
+		r := canonjson.NewReader(strings.NewReader(doc))
+		return r.Document(func(key string) error {
+			if f := as[key]; f != nil {
+				return f(r)
+			}
+			return nil
+		})
+	}
+	var got []string
+	text := func(r *canonjson.Reader) error {
+		s, err := r.Text()
+		got = append(got, s)
+		return err
+	}
+	list := func(r *canonjson.Reader) error { return r.List(func() error { return text(r) }) }
+	object := func(r *canonjson.Reader) error {
+		return r.Object(func(key string) error {
+			if key == "name" {
+				return text(r)
+			}
+			return nil
+		})
+	}
+	for _, none := range []func(*canonjson.Reader) error{text, list, object} {
+		got = nil
+		if err := read(map[string]func(*canonjson.Reader) error{"list": list, "none": none, "object": object, "text": text}); err != nil {
+			t.Fatal(err)
+		}
+		if s := strings.Join(got, ","); s != "a,,b,c,d" && s != "a,,b,,c,d" {
+			t.Errorf("read %q", s)
+		}
+	}
+	for want, as := range map[string]map[string]func(*canonjson.Reader) error{
+		`'"' at byte 118, where an object is expected`: {"text": object},
+		`where a list is expected`:                     {"object": list},
+		`where a text is expected`:                     {"list": text},
+		"a value is passed twice":                      {"text": func(r *canonjson.Reader) error { return errors.Join(text(r), text(r)) }},
+	} {
+		if err := read(as); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if err := canonjson.NewReader(iotest.ErrReader(io.ErrClosedPipe)).Document(func(string) error { return nil }); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("a stream that breaks: %v", err)
+	}
+}
+
+// TestMemory has small documents that take much.
+func TestMemory(t *testing.T) {
+	var keys strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&keys, `"%d":0,`, i)
+	}
+	for name, tt := range map[string]struct{ doc, want string }{
+		"structs":  {`{"layers":[` + strings.Repeat("{},", 3<<20) + `{}]}`, "bytes of memory"},
+		"anything": {`{"any":[` + strings.Repeat("0,", 1<<20) + `0]}`, "bytes of memory"},
+		"keys":     {`{"parts":{` + keys.String() + `"x":0}}`, "too many keys"},
+		"lost":     {`{"lost":[` + strings.Repeat("{},", 1<<20) + `{}]}`, ""},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := canonjson.DecodeOpen([]byte(tt.doc), &image{})
+		runtime.ReadMemStats(&after)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 100<<20 {
+			t.Errorf("%s: a document of %d bytes takes %d MiB", name, len(tt.doc), took>>20)
+		}
+	}
+	long := `{"text":"` + strings.Repeat("x", 9<<20) + `"}`
+	if err := canonjson.NewReader(strings.NewReader(long)).Document(func(string) error { return nil }); err == nil || !strings.Contains(err.Error(), "longer than") {
+		t.Errorf("a text of 9 MiB: %v", err)
 	}
 }
 
@@ -227,6 +334,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(`{"layers":[],"\u006cayers":[{}],"Layers":null}`)
 	f.Add(`{"any":"\ud83d\ude00","raw":1.0,"raws":{"a":{}},"pair":[{"size":1,"q":{}}]}`)
 	f.Fuzz(func(t *testing.T, doc string) {
+		sameAsReader(t, doc)
 		var strict image
 		if canonjson.Decode([]byte(doc), &strict) == nil {
 			same(t, doc, strict)

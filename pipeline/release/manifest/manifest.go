@@ -19,7 +19,6 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
-	"github.com/slipway-build/slipway/pipeline/internal/schema"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
@@ -30,7 +29,7 @@ const Schema = "slipway.release/v1"
 
 // format is what this version reads. A minor version that adds a key puts it behind all others in Release. Minor version 1
 // added Downloads.
-var format = schema.Format{Schema: Schema, Minor: 1, Knows: []string{ChartVersions}}
+var format = canonjson.Format{Schema: Schema, Minor: 1, Knows: []string{ChartVersions}}
 
 // ChartVersions is required of the readers of a release with charts that have versions of their own. Without it each has the
 // release's, and a chart of another version is not of the release.
@@ -218,7 +217,7 @@ func Decode(r io.Reader) (Release, error) {
 	rel, err := decode(b)
 	if err != nil {
 		err = fmt.Errorf("reading manifest: %w", err)
-		if errors.Is(err, schema.ErrNewer) {
+		if errors.Is(err, canonjson.ErrNewer) {
 			err = fault.New(fault.Usage, err)
 		}
 		return Release{}, err
@@ -238,7 +237,7 @@ func decode(b []byte) (Release, error) {
 	if err != nil {
 		return Release{}, err
 	}
-	if err := schema.Same(b, canonical); err != nil {
+	if err := canonjson.Same(b, canonical); err != nil {
 		return Release{}, fmt.Errorf("%w, so two readers may see two releases", err)
 	}
 	return rel, nil
@@ -256,7 +255,7 @@ func Load(name string) (Release, error) {
 
 // check refuses a manifest that contradicts itself, or in which a reader would take for an option what is none.
 func (r Release) check() error {
-	if err := cmp.Or(format.Check(schema.Head{Schema: r.Schema, Minor: r.Minor, Requires: r.Requires}, r.Unknown), r.checkIdentity()); err != nil {
+	if err := cmp.Or(format.Check(canonjson.Head{Schema: r.Schema, Minor: r.Minor, Requires: r.Requires}, r.Unknown), r.checkIdentity()); err != nil {
 		return err
 	}
 	files, err := r.checkFiles()

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
-	"github.com/slipway-build/slipway/pipeline/internal/schema"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
@@ -29,7 +28,7 @@ const FileName = "ledger.jsonl"
 const Schema = "slipway.reproduced/v1"
 
 // format is what this version reads. A minor version that adds a key puts it behind all others in Entry.
-var format = schema.Format{Schema: Schema}
+var format = canonjson.Format{Schema: Schema}
 
 // Bounds of a ledger, in bytes. The first is some 20,000 entries.
 const (
@@ -113,7 +112,7 @@ func Parse(b []byte) (Ledger, error) {
 		}
 		if err != nil {
 			code := fault.Mismatch
-			if errors.Is(err, schema.ErrNewer) {
+			if errors.Is(err, canonjson.ErrNewer) {
 				code = fault.Usage
 			}
 			return Ledger{}, fault.Errorf(code, "%s:%d: %w", FileName, n, err)
@@ -143,7 +142,7 @@ func parseLine(line []byte) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	if err := schema.Same(line, canonical); err != nil {
+	if err := canonjson.Same(line, canonical); err != nil {
 		return Entry{}, fmt.Errorf("the entry is %w: it was written by something else", err)
 	}
 	return e, nil

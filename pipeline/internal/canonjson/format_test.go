@@ -1,4 +1,4 @@
-package schema_test
+package canonjson_test
 
 import (
 	"errors"
@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
-	"github.com/slipway-build/slipway/pipeline/internal/schema"
 )
 
 type document struct {
@@ -17,8 +16,8 @@ type document struct {
 	Unknown  canonjson.Unknown `json:"-"`
 }
 
-func TestDecode(t *testing.T) {
-	f := schema.Format{Schema: "slipway.test/v2", Minor: 1, Knows: []string{"wheels"}}
+func TestFormat(t *testing.T) {
+	f := canonjson.Format{Schema: "slipway.test/v2", Minor: 1, Knows: []string{"wheels"}}
 	for _, tt := range []struct {
 		name, doc, want string
 		newer           bool
@@ -47,7 +46,7 @@ func TestDecode(t *testing.T) {
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
-		if errors.Is(err, schema.ErrNewer) != tt.newer {
+		if errors.Is(err, canonjson.ErrNewer) != tt.newer {
 			t.Errorf("%s: %v is an ErrNewer: %t", tt.name, err, !tt.newer)
 		}
 		if err == nil && len(d.Unknown) != tt.unknown {
@@ -65,7 +64,7 @@ func TestSame(t *testing.T) {
 		{"ab", "abc", "not in canonical form from byte 3 on"},
 	} {
 		got := ""
-		if err := schema.Same([]byte(tt.b), []byte(tt.canonical)); err != nil {
+		if err := canonjson.Same([]byte(tt.b), []byte(tt.canonical)); err != nil {
 			got = err.Error()
 		}
 		if got != tt.want {

@@ -1,20 +1,16 @@
-// Package schema has the rules by which the documents of this program grow; docs/formats.md has them for people.
-//
-// A document begins with its format: a schema, which names a major version that a reader refuses if it is not its own; a
-// minor version, which adds keys at the top of the document and only facts that no check depends on, so that an older reader
-// is right without them; and what a reader has to know besides to be right.
-package schema
+package canonjson
 
 import (
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 )
 
-// Format is what this version of the program reads and writes.
+// Format is the beginning of a document of ours: a schema, which names a major version that a reader refuses if it is not its own; a
+// minor version, which adds keys at the top of the document and only facts that no check depends on, so that an older reader
+// is right without them; and what a reader has to know besides to be right. Its values are those that this version of the program
+// reads and writes. docs/formats.md has these rules for people.
 type Format struct {
 	Schema string   // the name with the major version: slipway.release/v1
 	Minor  int      // whose keys are all known
@@ -37,25 +33,25 @@ type newer string
 func (e newer) Error() string      { return string(e) }
 func (newer) Is(target error) bool { return target == ErrNewer }
 
-// Decode reads a document into v, a pointer to a struct, as canonjson.Decode does. Unknown is where v keeps the keys that it
+// Decode reads a document into v, a pointer to a struct, as the function Decode does. Unknown is where v keeps the keys that it
 // does not know: there are none but in a document of a later minor version. An ErrNewer says that the document is of
 // another major version, or requires what this version does not know; then v is as it was.
-func (f Format) Decode(b []byte, v any, unknown *canonjson.Unknown) error {
+func (f Format) Decode(b []byte, v any, unknown *Unknown) error {
 	var h Head
-	if err := canonjson.DecodeOpen(b, &h); err != nil {
+	if err := DecodeOpen(b, &h); err != nil {
 		return err
 	}
 	if err := f.Check(h, nil); err != nil {
 		return err
 	}
-	if err := canonjson.Decode(b, v); err != nil {
+	if err := Decode(b, v); err != nil {
 		return err
 	}
 	return f.Check(h, *unknown)
 }
 
 // Check says why a document is not one that this version reads.
-func (f Format) Check(h Head, unknown canonjson.Unknown) error {
+func (f Format) Check(h Head, unknown Unknown) error {
 	name, _, _ := strings.Cut(f.Schema, "/")
 	switch {
 	case !strings.HasPrefix(h.Schema, name+"/"):
