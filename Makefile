@@ -29,7 +29,7 @@ help: ## Show this help
 build: ## Build this commit's release for this machine, with Go and git alone: 2 min the first time, then seconds
 	$(GO) run ./ci build --standalone --targets host
 
-test: ## Run the tests: 4 min with nothing compiled on two cores, 2 min compiled, seconds where nothing changed
+test: ## Run the tests: 3 min with nothing compiled on two cores, 2 min compiled, seconds where nothing changed
 	$(TEST) $(TESTED)
 
 test-full: ## Run the tests with all of their cases, and Helm's client against ours: 3 min after make test
@@ -38,10 +38,10 @@ test-full: ## Run the tests with all of their cases, and Helm's client against o
 test-short: ## Run the tests that take no time: 1 min compiled
 	$(TEST) -short $(TESTED)
 
-race: ## Run the short tests with the race detector: 6 min with nothing compiled for it
+race: ## Run the short tests with the race detector: 4 min with nothing compiled for it
 	CGO_ENABLED=1 $(TEST) -race -short $(TESTED)
 
-lint: ## Check format, vet, staticcheck and the workflows: 3 min with nothing compiled, 1 min compiled
+lint: ## Check format, vet, staticcheck and the workflows: 2 min with nothing compiled, 1 min compiled
 	@unformatted=$$($(GO) run $(GOFUMPT) -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet -tags full ./... ./.ci/plot
@@ -55,7 +55,7 @@ lint: ## Check format, vet, staticcheck and the workflows: 3 min with nothing co
 fmt: ## Format the code
 	$(GO) run $(GOFUMPT) -w $$(git ls-files '*.go')
 
-bench: ## Measure the main job beside a plain go build, GoReleaser and ko, and draw it; BENCH=part for a part
+bench: ## Measure the main job beside a plain go build, GoReleaser and ko, in 20 min, and draw it; BENCH=part for a part
 	GORELEASER=$(GORELEASER) KO=$(KO) bash .ci/bench $(BENCH)
 
 fuzz: ## Fuzz every parser of outside bytes, FUZZTIME each
