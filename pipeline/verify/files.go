@@ -98,8 +98,8 @@ func Files(ctx context.Context, names []string, o Options) (Report, error) {
 		} else {
 			d.alone()
 		}
-		d.downloads(names)
 		d.signatures()
+		d.downloads(names)
 	}
 	if err := ctx.Err(); err != nil {
 		return Report{}, err

@@ -582,6 +582,29 @@ func TestIdentityOfOne(t *testing.T) {
 	}
 }
 
+// FuzzImage has a registry answer anything in the place of an image, of what signs it, and of what is signed.
+func FuzzImage(f *testing.F) {
+	r := signed(f, "1.2.3")
+	of := r.rel.Images[0].Digest
+	clean := newRegistry(r)
+	sig := clean.blobs[clean.tags["ghcr.io/example/hello:"+signature.ClassicTag(of)]]
+	f.Add(clean.blobs[of], sig, []byte("{}"))
+	f.Add([]byte(`{"mediaType":"`+signature.ManifestMediaType+`"}`), []byte(`{"layers":[{}]}`), []byte("[]"))
+	f.Fuzz(func(t *testing.T, image, signed, blob []byte) {
+		if bytes.Equal(image, clean.blobs[of]) && bytes.Equal(signed, sig) {
+			return
+		}
+		d := artifact.Sum(image)
+		reg := &registry{
+			tags:  map[string]artifact.Digest{"ghcr.io/example/hello:x": d, "ghcr.io/example/hello:" + signature.ClassicTag(d): artifact.Sum(signed)},
+			blobs: map[artifact.Digest][]byte{d: image, artifact.Sum(signed): signed, artifact.Sum(blob): blob},
+		}
+		if report, err := reg.image(t, "oci://ghcr.io/example/hello:x", keys(ours())); fault.CodeOf(err) != fault.Mismatch {
+			t.Errorf("%v\n%s", err, failuresAnd(report))
+		}
+	})
+}
+
 // FuzzReference reads names of images: what is taken goes into a URL as it is.
 func FuzzReference(f *testing.F) {
 	for _, s := range []string{

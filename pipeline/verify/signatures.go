@@ -135,7 +135,13 @@ func (d *dist) signatures() {
 	case d.raw == nil && len(d.o.Keys) == 0 && d.o.Identity != nil:
 		d.row(Fail, signatureKind, strings.Join(d.names(), " "), "the identity signs as the run for one commit, which only %s tells; put it beside", manifest.FileName)
 	case len(who) > 0:
-		d.report.Rows = append(d.report.Rows, d.best(who)...)
+		rows := d.best(who)
+		d.report.Rows = append(d.report.Rows, rows...)
+		whole := d.whole()
+		if d.raw != nil && slices.ContainsFunc(rows, func(r Row) bool { return r.Verdict != Pass && slices.Contains(whole, r.Path) }) {
+			d.strange = true
+			d.row(Skip, "contents", d.name(), "nothing was opened, since what names it all is not signed as it should be")
+		}
 	case len(there) > 0:
 		d.unchecked(there)
 	case d.raw == nil:

@@ -134,6 +134,21 @@ func TestSignatures(t *testing.T) {
 	}
 }
 
+// TestStrange opens nothing of a release that somebody else made: what is in it may be made to cost whoever reads it.
+func TestStrange(t *testing.T) {
+	files, rel, err := verifytest.Files(verifytest.Options{Payload: []byte("no archive")})
+	must(t, err)
+	f := &forgery{t: t, files: files, rel: rel}
+	f.failed(verify.Options{}, linuxArchive, "")
+	f.sign(theirs())
+	report := f.refused(keys(ours()))
+	if got := failures(report); !strings.Contains(got, "SKIP contents hello 1.2.3 nothing was opened") || strings.Contains(got, linuxArchive) {
+		t.Error(got)
+	}
+	f.files[linuxArchive] = []byte("no Archive")
+	f.failed(keys(ours()), linuxArchive, "want sha256:")
+}
+
 // TestOtherSignatures puts signatures of something else, made with the right key, in the place of this release's.
 func TestOtherSignatures(t *testing.T) {
 	older := signed(t, "1.2.2")
