@@ -43,7 +43,7 @@ type choices struct {
 	bases      string
 	targets    []string
 	standalone bool
-	jobs       int
+	jobs       uint
 	noCache    bool
 	force      bool
 	out        string
@@ -65,7 +65,7 @@ func (c *choices) engineFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	c.engine = "auto"
 	cmdline.Choice(cmd, &c.engine, "engine", []string{"auto", "dagger", "host"}, "what compiles: auto, dagger or host")
-	flags.IntVar(&c.jobs, "jobs", 0, "`number` of compilations at once (default the engine's number of cores)")
+	flags.UintVar(&c.jobs, "jobs", 0, "`number` of compilations at once (default the engine's number of cores)")
 	flags.BoolVar(&c.noCache, "no-cache", false, "compile everything again, from cold caches")
 }
 
@@ -211,7 +211,7 @@ func (a *app) build(ctx context.Context, c *choices) (err error) {
 		Bases:   bases,
 		Client:  http.DefaultClient,
 		Out:     c.out,
-		Jobs:    c.jobs,
+		Jobs:    int(c.jobs),
 		Force:   c.force || c.noCache,
 		Tool:    string(tool),
 		Tracker: tracker,
@@ -440,7 +440,7 @@ func (a *app) openEngine(ctx context.Context, c *choices, tc plan.Toolchain, log
 	case "dagger":
 		e, err := dagger.New(ctx, dagger.Options{
 			Toolchain: tc, Environ: a.environ, Cache: filepath.Join(cache, "toolchains"),
-			Cold: c.noCache, Jobs: c.jobs, Log: log,
+			Cold: c.noCache, Jobs: int(c.jobs), Log: log,
 		})
 		if err == nil {
 			return e, e.Close, nil

@@ -82,6 +82,8 @@ A release that does not reproduce is not saved.`,
 	flags.StringSliceVar(&o.Pass, "pass", nil, "`names` of environment variables that the build is to see, such as credentials for its private modules, and git when it goes to a remote")
 	flags.StringVar(&o.Pipeline, "pipeline", "", "`folder` of the pipeline in the repository (default ci or slipway-ci, beside slipway.yaml or above)")
 	flags.StringVar(&o.Work, "work", "", "`folder` to fetch and build in (default one in the user's cache)")
+	flags.BoolVar(&o.Keep, "keep", false, "keep what was fetched and built")
+	flags.StringVar(&o.Verify.Version, "want", "", "`version` that the release must be")
 	flags.StringArrayVar(&keys, "key", nil, "public key in a PEM `file` that the release must be signed with")
 	flags.StringVar(&identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything")
 	flags.StringVar(&identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of the issuer that vouches for the workflow")

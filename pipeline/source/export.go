@@ -32,8 +32,8 @@ import (
 // links that leave the tree and names that the file system takes for one.
 func (s Source) Export(ctx context.Context, dir string) error { return s.ExportSome(ctx, dir, nil) }
 
-// ExportSome is Export for those who look at some files: it reads and refuses what Export does, and writes only what keep picks by
-// its path, which is most of the time that a large tree takes. Where a symbolic link is among that, all is written, since the
+// ExportSome is Export for those who look at some files: it refuses the paths, links, submodules and missing contents of Git LFS
+// that Export refuses, and writes only what keep picks by its path. Where a symbolic link is among that, all is written, since the
 // link may lead to any of it; nil picks all, too. keep also answers for the folders on the way to what it picks.
 func (s Source) ExportSome(ctx context.Context, dir string, keep func(path string) bool) error {
 	root, err := os.OpenRoot(dir)
@@ -100,6 +100,13 @@ func (x *exporter) commit(ctx context.Context, r repo, commit, at string, depth 
 	})
 	if err != nil {
 		return err
+	}
+	if x.keep != nil {
+		if lfs, err := r.mayHaveLFS(ctx, blobs); err != nil {
+			return err
+		} else if !lfs {
+			blobs = slices.DeleteFunc(blobs, func(e entry) bool { return e.mode != modeSymlink && x.skips(at+e.path) })
+		}
 	}
 	pointers, err := x.blobs(ctx, r, at, blobs)
 	if err != nil {

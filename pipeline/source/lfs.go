@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -153,6 +155,30 @@ func (r repo) lfsPaths(ctx context.Context, commit string, pointers []pointer) (
 		}
 	}
 	return paths, nil
+}
+
+// mayHaveLFS reports whether the attributes of the commit speak of Git LFS, so that every small file may be a pointer.
+func (r repo) mayHaveLFS(ctx context.Context, entries []entry) (may bool, err error) {
+	entries = slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return path.Base(e.path) != ".gitattributes" || e.mode == modeSymlink })
+	if len(entries) == 0 {
+		return false, nil
+	}
+	err = r.Stream(ctx, &requests{entries: entries}, func(stdout io.Reader) error {
+		// The answers are looked through as one text, with what stands between them.
+		const word = "filter=lfs"
+		br, tail := bufio.NewReaderSize(stdout, 64<<10), ""
+		for {
+			b, err := br.ReadSlice('\n')
+			may = may || strings.Contains(tail+string(b), word)
+			if tail = string(b[max(0, len(b)-len(word)):]); err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+				if errors.Is(err, io.EOF) {
+					err = nil
+				}
+				return err
+			}
+		}
+	}, "cat-file", "--batch", "--buffer")
+	return may, err
 }
 
 // lfsStore is where Git LFS keeps contents: lfs.storage, else lfs in the repository that worktrees share.
