@@ -12,6 +12,7 @@ import (
 
 func newVerify() *cobra.Command {
 	var f verify.Flags
+	var project string
 	cmd := &cobra.Command{
 		Use:   "verify DIST|URL|IMAGE|FILE...",
 		Short: "Check a release, a file of one or an image against its signatures and its contents",
@@ -39,6 +40,9 @@ exits with 5 unless all passed.`,
 			if err := f.Check(); err != nil {
 				return err
 			}
+			if err := believe(&f.Options, project); err != nil {
+				return err
+			}
 			if err := f.Read(); err != nil {
 				return err
 			}
@@ -52,5 +56,6 @@ exits with 5 unless all passed.`,
 		},
 	}
 	f.Register(cmd.Flags(), "", "")
+	cmd.Flags().StringVar(&project, "trust", "", trustUsage)
 	return cmd
 }

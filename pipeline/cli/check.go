@@ -13,7 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/slipway-build/slipway/pipeline/build"
+	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/reproduce"
 	"github.com/slipway-build/slipway/pipeline/source"
@@ -79,7 +82,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Check a release, a file of one or an image against its signatures and its contents",
 		Long: `Verify hashes every file and opens it: a package must be of this version, a program for its platform, an image whole to
 its last layer, and a recipe must name the digests of this release. A file that the release does not list is a
-failure, and so is a release that is marked as not for publishing. Signatures are checked with --key, else with the key
+failure, and so is a release that is marked as not for publishing. Signatures are checked with --key, else with the keys
 that slipway.yaml names; without a key for them they are skipped, and a skipped check is not a pass. In the repository
 that the release was built from, its tag must still be where it was. Without an argument the release must be that of the
 project and the commit here. From a URL only what the manifest lists is fetched. Single files are checked by what lies
@@ -110,7 +113,7 @@ beside them or at --release, and an image or a chart in a registry, oci://host/r
 			return a.verify(cmd.Context(), f, args, c)
 		},
 	}
-	c.Register(cmd.Flags(), " (default signing.key of slipway.yaml)", " (default signing.identity of slipway.yaml)")
+	c.Register(cmd.Flags(), " (default signing.key and trust of slipway.yaml)", " (default signing.identity of slipway.yaml)")
 	return cmd
 }
 
@@ -129,10 +132,10 @@ func (a *app) believe(f finished, c *verify.Flags, issuer bool) error {
 				c.By.Issuer = url
 			}
 		}
-		if cfg.Signing.Key != "" && c.By.Identity == "" {
-			c.KeyFiles = append(c.KeyFiles, filepath.Join(f.root, filepath.FromSlash(cfg.Signing.Key)))
-		}
-		if !named && (len(c.KeyFiles) > 0 || c.By.Identity != "") {
+		if !named && (cfg.Signing.Key != "" || c.By.Identity != "") {
+			if c.Keys, c.Terms, err = trusted(cfg, f.root); err != nil {
+				return err
+			}
 			// Of a URL nothing is known before it is verified.
 			if rel, err := f.manifest(); err == nil {
 				if err := f.of(rel, cfg.Project); err != nil {
@@ -142,6 +145,15 @@ func (a *app) believe(f finished, c *verify.Flags, issuer bool) error {
 		}
 	}
 	return c.Read()
+}
+
+// trusted are the keys that slipway.yaml names, as they lie in the folder of the project, and for how long they count.
+func trusted(cfg config.Config, root string) ([]signature.PublicKey, map[artifact.Digest]signature.Term, error) {
+	const maxKeys = 64 << 10 // bytes
+	keys, terms, err := cfg.Keys(func(name string) ([]byte, error) {
+		return bounded.File(filepath.Join(root, filepath.FromSlash(name)), maxKeys)
+	})
+	return keys, terms, fault.New(fault.Usage, err)
 }
 
 func (a *app) verify(ctx context.Context, f finished, names []string, c verify.Flags) error {

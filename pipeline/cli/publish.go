@@ -276,9 +276,9 @@ func (s *shipment) checkRelease(ctx context.Context) error {
 			return "", fault.New(fault.Mismatch, err)
 		}
 		o := verify.Options{AllowUnpublishable: true, AllowUnsigned: true} // who may be published is a policy
-		if key := cfg.Signing.Key; key != "" && len(rel.Manifest.Unpublishable) == 0 {
+		if cfg.Signing.Key != "" && len(rel.Manifest.Unpublishable) == 0 {
 			o.AllowUnsigned = false
-			if o.Keys, err = verify.ReadKeys([]string{filepath.Join(s.root, filepath.FromSlash(key))}); err != nil {
+			if o.Keys, o.Terms, err = trusted(cfg, s.root); err != nil {
 				return "", err
 			}
 		}
@@ -292,6 +292,12 @@ func (s *shipment) checkRelease(ctx context.Context) error {
 				return "", err
 			}
 		}
+		// Who is believed belongs to what was checked: a key may have been revoked since.
+		by := fmt.Sprint(all, cfg.Signing, o.Terms)
+		for _, k := range o.Keys {
+			by += string(k.Fingerprint())
+		}
+		all = artifact.Sum([]byte(by))
 		o.HashesOnly = s.journal.Fact(checked) == string(all)
 		report, err := verify.Dist(ctx, rel.Dir, o)
 		if err != nil {

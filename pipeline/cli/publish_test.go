@@ -32,6 +32,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
 )
 
 // world is everything that a release goes to, on this machine: real git, OCI registries in process, and what stands in
@@ -452,6 +453,39 @@ func TestPublishTaken(t *testing.T) {
 	w.faults.Forget()
 	code, out := w.publish()
 	if code != int(fault.Conflict) || !strings.Contains(out, "nothing was changed anywhere") || w.state() != before {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if c := changed(w.faults.Seen()); len(c) > 0 {
+		t.Errorf("requests that change something: %v", c)
+	}
+}
+
+// What was checked once is hashed afterwards, but not where somebody else is believed since: a key was revoked.
+func TestPublishRevoked(t *testing.T) {
+	dist := filepath.Join(t.TempDir(), "dist")
+	releaseOf(t, dist, "1.2.3", nil)
+	ours, err := sign.Generate(sign.ECDSA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sign.Release(t.Context(), dist, sign.Options{Signer: ours}); err != nil {
+		t.Fatal(err)
+	}
+	p := hello()
+	p.config += "signing: {key: ours.pub}\n"
+	w := newWorldOf(t, p, dist)
+	put := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("ours.pub", string(ours.Public().PEM()))
+	w.must()
+	put("slipway.yaml", p.config+"trust: [{key: ours.pub, revoked: 2026-03-01, reason: stolen}]\n")
+	w.faults.Forget()
+	code, out := w.publish()
+	if code != int(fault.Mismatch) || !strings.Contains(out, "was revoked on 2026-03-01: stolen") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	if c := changed(w.faults.Seen()); len(c) > 0 {

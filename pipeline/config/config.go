@@ -41,6 +41,7 @@ type Config struct {
 	Notes        Notes              `yaml:"notes" doc:"Where the release notes come from."`
 	Hub          Hub                `yaml:"artifactHub" doc:"What Artifact Hub shows about the charts."`
 	Signing      Signing            `yaml:"signing" doc:"Who signs a release. Verifying requires what is named here."`
+	Trust        []TrustedKey       `yaml:"trust" doc:"Keys whose signatures count besides signing.key, those of earlier releases say, and for how long each key counts."`
 	Publish      Publish            `yaml:"publish" doc:"Where a release goes."`
 	Destinations map[string]Publish `yaml:"destinations" doc:"Further sets of places that a release may go to, each by its name and with the keys of publish. The publish command goes to one with --to." example:"staging: {registries: {ghcr.io/owner: [registry.example.com/owner]}, folder: /srv/staging, github: {release: none}}"`
 	Mirrors      map[string]string  `yaml:"mirrors" doc:"Registry to read bases from instead of another, by the host that it replaces. The digest decides what is accepted." example:"docker.io: mirror.example.com/hub"`
@@ -239,6 +240,7 @@ func (c Config) validate() error {
 	v.notes(c.Notes)
 	v.hub(c.Hub)
 	v.signing(c.Signing)
+	v.trust(c.Trust)
 	v.publish("publish", c.Publish)
 	for _, set := range sortedKeys(c.Destinations) {
 		v.set(set, c.Destinations[set], c.Project)

@@ -36,6 +36,15 @@ func TestPackageErrors(t *testing.T) {
 		{"notes", "notes: {from: commits, changelog: A.md}", `f:4:35: notes.changelog: from: commits ignores it; remove one of the two`},
 		{"hub", "artifactHub: {repositoryID: x, owners: [{name: a, email: b}]}", "f:4:29: artifactHub.repositoryID: \"x\" is not an identifier such as 8f2c4a2e-3c5e-4f6f-9b59-0f7d1c2b3a4d\nf:4:58: artifactHub.owners[0].email: \"b\" is not an address"},
 		{"key and identity", "signing: {key: a.pub, identity: 'https://github.com/a/b/.github/workflows/c.yml@refs/tags/*'}", `f:4:33: signing.identity: a release is signed with a key or with an identity; remove one of the two`},
+		{"trust", "trust: [{key: a.pub, from: 2026-01-01, until: 2026-01-01}, {key: b.pub, revoked: 2026-03-01, reason: lost}]", ""},
+		{"trust without a key", "trust: [{until: 2026-01-01}]", `f:4:9: trust[0].key is missing: Public key as PEM, a path in the repository`},
+		{"trust outside", "trust: [{key: ../a.pub}]", `f:4:15: trust[0].key: path "../a.pub" leaves its folder`},
+		{"trust twice", "trust: [{key: a.pub}, {key: ./a.pub}]", `f:4:29: trust[1].key: "./a.pub" is that of trust[0] too`},
+		{"no day", "trust: [{key: a.pub, until: '2026-02-30'}]", `f:4:29: trust[0].until: "2026-02-30" is not a day such as 2006-01-02`},
+		{"until before from", "trust: [{key: a.pub, from: 2026-02-01, until: 2026-01-31}]", `f:4:47: trust[0].until: it is before from`},
+		{"revoked without a reason", "trust: [{key: a.pub, revoked: 2026-02-01}]", `f:4:31: trust[0].revoked: say why under reason`},
+		{"a reason without a day", "trust: [{key: a.pub, reason: lost}]", `f:4:30: trust[0].reason: it is the reason of a revocation; say since when under revoked`},
+		{"a reason of two lines", "trust: [{key: a.pub, revoked: 2026-02-01, reason: \"a\\nb\"}]", `f:4:51: trust[0].reason: "a\nb" has more than one line`},
 		{"issuer of nobody", "signing: {issuer: 'https://example.com'}", `f:4:19: signing.issuer: it vouches for an identity, and none is named`},
 	} {
 		_, err := config.Parse("f", []byte(onGitHub+tt.in+"\n"))

@@ -25,7 +25,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/notes"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/source"
-	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // Schema names the format of a plan.
@@ -207,7 +206,11 @@ type Options struct {
 // Reads are the files of the commit that the plan depends on, besides slipway.yaml and slipway.lock.
 func Reads(cfg config.Config) []string {
 	var names []string
-	for _, name := range []string{cfg.Notes.ChangelogFile(), cfg.Signing.Key} {
+	read := []string{cfg.Notes.ChangelogFile(), cfg.Signing.Key}
+	for _, k := range cfg.Trust {
+		read = append(read, k.Key)
+	}
+	for _, name := range read {
 		if name != "" {
 			names = append(names, path.Clean(name))
 		}
@@ -400,21 +403,28 @@ func (p planner) notes(out *Plan) (notes.Notes, error) {
 	return n, nil
 }
 
-// signing is who is to sign the release; nil if it is not named.
+// signing is who is to sign the release; nil if it is not named. All keys are read, so that a mistake is found before
+// somebody verifies with them, and one that does not count for this release is not to sign it.
 func (p planner) signing() (*Signing, error) {
+	keys, terms, err := p.cfg.Keys(func(name string) ([]byte, error) {
+		b, ok := p.o.Files[path.Clean(name)]
+		if !ok {
+			return nil, fmt.Errorf("there is no file %q in the commit; the keygen command writes one", name)
+		}
+		return b, nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	switch s := p.cfg.Signing; {
 	case s.Identity != "":
 		return &Signing{Identity: s.Identity, Issuer: s.IssuerURL()}, nil
 	case s.Key != "":
-		b, ok := p.o.Files[path.Clean(s.Key)]
-		if !ok {
-			return nil, fmt.Errorf("%s: signing.key: there is no file %q in the commit; the keygen command writes one", p.cfg.At("signing.key"), s.Key)
+		key := keys[0].Fingerprint()
+		if err := terms[key].Check(key, p.src.Time); err != nil {
+			return nil, fmt.Errorf("%s: signing.key: %w; name another", p.cfg.At("signing.key"), err)
 		}
-		key, err := signature.ParsePublicKey(b)
-		if err != nil {
-			return nil, fmt.Errorf("%s: signing.key: %s: %w", p.cfg.At("signing.key"), s.Key, err)
-		}
-		return &Signing{Key: key.Fingerprint(), PublicKey: string(key.PEM())}, nil
+		return &Signing{Key: key, PublicKey: string(keys[0].PEM())}, nil
 	}
 	return nil, nil
 }

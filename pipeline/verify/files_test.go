@@ -123,6 +123,9 @@ func TestFiles(t *testing.T) {
 		{"signatures left out of account", bundles, unsignedAllowed, nil, 0, "no signature was checked"},
 		{"unsigned, as the release says", bare, unchecked, nil, 0, "unsigned, and the release names no signer"},
 
+		{"a key that is revoked", nil, termed(keys(ours()), signature.Term{Revoked: day("2026-03-01"), Reason: "stolen"}), nil, 5, "was revoked on 2026-03-01: stolen"},
+		{"a key that is revoked, by a list", func(f map[string][]byte) { delete(f, manifest.FileName) }, termed(keys(ours()), signature.Term{Revoked: day("2026-03-01"), Reason: "stolen"}), nil, 5, "was revoked on 2026-03-01: stolen"},
+		{"a key of some time, by a list that tells none", func(f map[string][]byte) { delete(f, manifest.FileName) }, termed(keys(ours()), signature.Term{Until: day("2999-01-01")}), nil, 5, "nothing tells of which time this is"},
 		{"another byte", func(f map[string][]byte) { f[archiveName][100] ^= 1 }, keys(ours()), nil, 5, "want sha256:"},
 		{"a byte more", func(f map[string][]byte) { f[archiveName] = append(f[archiveName], 0) }, keys(ours()), nil, 5, "bytes, want"},
 		{"another byte, by a list", func(f map[string][]byte) { f[archiveName][100] ^= 1; delete(f, manifest.FileName) }, keys(ours()), nil, 5, "want sha256:"},
@@ -471,6 +474,10 @@ func TestImage(t *testing.T) {
 		{"a copy elsewhere", nil, "oci://mirror.example.com:5000/example/hello:1.2.3-alpine", o, 0, "this is a copy of it in mirror.example.com:5000/example/hello"},
 		{"a name that moves, and the version", put("hello:latest", "hello:1.2.3-alpine"), image + ":latest", want(o, "1.2.3"), 0, "tags 1.2.3-alpine"},
 
+		{"a key that is revoked", nil, image + ":1.2.3-alpine", termed(o, signature.Term{Revoked: day("2026-03-01"), Reason: "stolen"}), 5, "was revoked on 2026-03-01: stolen"},
+		{"a key of another time", nil, image + ":1.2.3-alpine", termed(o, signature.Term{Until: day("1999-01-01")}), 5, "counted until 1999-01-01"},
+		{"a key of its time", nil, image + ":1.2.3-alpine", termed(o, signature.Term{Until: day("2999-01-01")}), 0, "release"},
+		{"a key that is revoked, and another", nil, image + ":1.2.3-alpine", termed(keys(theirs(), ours()), signature.Term{Revoked: day("2026-03-01")}), 5, "was revoked on 2026-03-01"},
 		{"a name that moves", put("hello:latest", "hello:1.2.3-alpine"), image + ":latest", o, 5, `give --want 1.2.3 if that is`},
 		{"a name that moved", put("hello:latest", "hello:1.2.2-alpine"), image + ":latest", want(o, "1.2.3"), 5, `1.2.3 is asked for, and it is signed as version "1.2.2"`},
 		{"an older image under the tag", put("hello:1.2.3-alpine", "hello:1.2.2-alpine"), image + ":1.2.3-alpine", o, 5, `signed as version "1.2.2"`},

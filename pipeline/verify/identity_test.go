@@ -71,6 +71,15 @@ func TestIdentity(t *testing.T) {
 	f.failed(other, "SHA256SUMS.sigstore.json", "")
 	f.failed(keys(ours()), "hello 1.2.3", "the release is to be signed by")
 
+	// A project that signed with a key before has both: each release is held to whom it names.
+	both := keys(ours())
+	both.Identity = o.Identity
+	f.passed(both)
+	before := signed(t, "1.2.3")
+	before.t = t
+	before.passed(both)
+	before.failed(verify.Options{Identity: o.Identity, Keys: keys(theirs()).Keys}, "hello 1.2.3", "and is checked with key")
+
 	skipped, err := f.check(verify.Options{})
 	if err == nil || skipped.Count(verify.Skip) != 4 || skipped.Count(verify.Fail) != 0 {
 		t.Errorf("without anybody to hold it to: %v\n%s", err, failures(skipped))

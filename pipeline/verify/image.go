@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -26,6 +27,9 @@ const maxImage = 4 << 20
 // Revision is the annotation with the commit that an image was made of
 // (https://github.com/opencontainers/image-spec/blob/main/annotations.md#pre-defined-annotation-keys).
 const Revision = "org.opencontainers.image.revision"
+
+// Created is the annotation with the time of that commit.
+const Created = "org.opencontainers.image.created"
 
 // Repository reads a repository of a registry. What is not there is an fs.ErrNotExist.
 type Repository interface {
@@ -146,13 +150,15 @@ func (i *image) check() error {
 	if err != nil {
 		return err
 	}
-	i.signed(tag, signed, signature.Image{Digest: digest, MediaType: doc.MediaType, Size: int64(len(raw))}, doc.Annotations[Revision])
+	of := manifest.Release{Commit: doc.Annotations[Revision]}
+	of.Time, _ = time.Parse(time.RFC3339, doc.Annotations[Created]) // zero where it is not said
+	i.signed(tag, signed, signature.Image{Digest: digest, MediaType: doc.MediaType, Size: int64(len(raw))}, of)
 	return nil
 }
 
 // signed finds a signature over what is there that is by one of those who may sign it, and holds its words to the name that was
 // asked for. Others than the project may have signed it too, and the project under another name, so one must pass.
-func (i *image) signed(tag string, signed []byte, what signature.Image, commit string) {
+func (i *image) signed(tag string, signed []byte, what signature.Image, of manifest.Release) {
 	fetch := func(d artifact.Digest, size int64) ([]byte, error) { return i.repository.Blob(i.ctx, d, size) }
 	found, err := signature.ReadClassic(signed, fetch)
 	if err != nil {
@@ -165,7 +171,7 @@ func (i *image) signed(tag string, signed []byte, what signature.Image, commit s
 		if err == nil {
 			im.Digest, im.MediaType, im.Size = what.Digest, what.MediaType, what.Size
 			var who Authority
-			if who, err = i.by(signed, fetch, im, commit); err == nil {
+			if who, err = i.by(signed, fetch, im, of); err == nil {
 				if err = i.named(im); err != nil {
 					misnamed = append(misnamed, err)
 					continue
@@ -185,18 +191,21 @@ func (i *image) signed(tag string, signed []byte, what signature.Image, commit s
 	i.row(signatureKind, tag, "", errors.Join(unsigned...))
 }
 
-// by is who signed the image.
-func (i *image) by(signed []byte, fetch signature.Fetch, im signature.Image, commit string) (Authority, error) {
+// by is who signed the image, one of those who may. An image does not say who should have.
+func (i *image) by(signed []byte, fetch signature.Fetch, im signature.Image, of manifest.Release) (Authority, error) {
 	var who []Authority
 	for _, k := range i.o.Keys {
 		who = append(who, holder{k})
 	}
-	if len(who) == 0 {
-		who = append(who, Identity{Verifier: *i.o.Identity, Release: manifest.Release{Commit: commit}})
+	if i.o.Identity != nil {
+		who = append(who, Identity{Verifier: *i.o.Identity, Release: of})
 	}
 	var errs []error
 	for _, a := range who {
 		err := a.Image(signed, fetch, im)
+		if err == nil {
+			err = i.o.counts(a, of.Time)
+		}
 		if err == nil {
 			return a, nil
 		}

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -55,7 +56,8 @@ func (h holder) Image(manifest []byte, fetch signature.Fetch, im signature.Image
 	return signature.VerifyClassic(manifest, fetch, im, h.key)
 }
 
-// ReadKeys reads the public keys in PEM files, for Options.Keys. An error is a fault.Usage that names the file.
+// ReadKeys reads the public keys in PEM files, one or several in each, for Options.Keys. An error is a fault.Usage that
+// names the file.
 func ReadKeys(files []string) ([]signature.PublicKey, error) {
 	const maxKey = 64 << 10
 	var keys []signature.PublicKey
@@ -64,11 +66,11 @@ func ReadKeys(files []string) ([]signature.PublicKey, error) {
 		if err != nil {
 			return nil, fault.New(fault.Usage, fmt.Errorf("reading public key: %w", err))
 		}
-		key, err := signature.ParsePublicKey(b)
+		parsed, err := signature.ParsePublicKeys(b)
 		if err != nil {
 			return nil, fault.New(fault.Usage, fmt.Errorf("%s: %w", name, err))
 		}
-		keys = append(keys, key)
+		keys = append(keys, parsed...)
 	}
 	return keys, nil
 }
@@ -157,7 +159,7 @@ func (d *dist) signatures() {
 	}
 }
 
-// authorities are who may have signed: the holders of the keys that there are to check with, else the identity. Of
+// authorities are who may have signed: the holders of the keys that there are to check with, or the identity. Of
 // several keys it is the one that the release names. Where it names another, or none but an identity, no signature can help it; they are checked all the same, so
 // that the report tells of each.
 func (d *dist) authorities() []Authority {
@@ -168,7 +170,7 @@ func (d *dist) authorities() []Authority {
 		prints = append(prints, string(k.Fingerprint()))
 	}
 	s := d.rel.Signing
-	if len(all) == 0 && d.o.Identity != nil {
+	if d.o.Identity != nil && (len(all) == 0 || s != nil && s.Identity != "") {
 		who := Identity{Verifier: *d.o.Identity, Release: d.rel}
 		if s != nil && s.Identity == "" {
 			d.row(Fail, signatureKind, d.name(), "the release is to be signed with key %s, and is checked for the %s", s.Key, who)
@@ -221,10 +223,31 @@ func (d *dist) best(who []Authority) []Row {
 			}
 		}
 		if fewest < 0 || failed < fewest {
-			rows, fewest = found, failed
+			rows, fewest = d.inTerm(a, found), failed
 		}
 	}
 	return rows
+}
+
+// inTerm fails the signatures that hold and do not count any more, or not yet.
+func (d *dist) inTerm(a Authority, rows []Row) []Row {
+	why := d.o.counts(a, d.rel.Time)
+	for i, r := range rows {
+		if why != nil && r.Verdict == Pass {
+			rows[i].Verdict, rows[i].Detail = Fail, oneLine(why)
+		}
+	}
+	return rows
+}
+
+// counts says why what the authority signed for a release of the time does not count.
+func (o Options) counts(a Authority, release time.Time) error {
+	h, ok := a.(holder)
+	if !ok {
+		return nil
+	}
+	key := h.key.Fingerprint()
+	return o.Terms[key].Check(key, release)
 }
 
 // by holds every signature that there must be to being theirs.

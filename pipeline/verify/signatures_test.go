@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
@@ -41,6 +43,21 @@ func rows(report verify.Report) []string {
 		}
 	}
 	return out
+}
+
+// day is its first moment.
+func day(s string) time.Time {
+	d, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		panic(err) // of a constant
+	}
+	return d
+}
+
+// termed are options where the term is that of our key.
+func termed(o verify.Options, term signature.Term) verify.Options {
+	o.Terms = map[artifact.Digest]signature.Term{ours().Public().Fingerprint(): term}
+	return o
 }
 
 // TestSignatures holds to the rules on who has to sign, and what is said where nobody can tell.
@@ -79,6 +96,18 @@ func TestSignatures(t *testing.T) {
 		"PASS release.json.sigstore.json key " + our,
 	}
 	allowed := verify.Options{AllowUnpublishable: true}
+	// out is what is said where every signature holds and does not count.
+	out := func(why string) []string {
+		var all []string
+		for _, row := range held {
+			begin, _, isFile := strings.Cut(strings.Replace(row, "PASS", "FAIL", 1), " key ")
+			if isFile {
+				begin += " key " + our + " " + why
+			}
+			all = append(all, begin)
+		}
+		return all
+	}
 	for _, tt := range []struct {
 		name string
 		f    *forgery
@@ -104,6 +133,17 @@ func TestSignatures(t *testing.T) {
 		},
 		{"no key to check with", by(ours(), nil), verify.Options{}, skipped},
 		{"no key to check with, and one is named", by(ours(), toOurs), verify.Options{}, skipped},
+		{"a key that is revoked", by(ours(), toOurs), termed(keys(ours()), signature.Term{Revoked: day("2026-03-01"), Reason: "stolen"}), out("was revoked on 2026-03-01: stolen")},
+		{"a key that is revoked, of a release that names none", by(ours(), nil), termed(keys(theirs(), ours()), signature.Term{Revoked: day("2026-03-01"), Reason: "stolen"}), out("was revoked on 2026-03-01: stolen")},
+		{"a key that counts later", by(ours(), toOurs), termed(keys(ours()), signature.Term{From: day("2999-01-01")}), out("counts from 2999-01-01 on, and the release is of ")},
+		{"a key that counted before", by(ours(), toOurs), termed(keys(ours()), signature.Term{Until: day("1999-01-01")}), out("counted until 1999-01-01, and the release is of ")},
+		{"a key that counts", by(ours(), toOurs), termed(keys(ours()), signature.Term{From: day("1971-01-01"), Until: day("2999-01-01")}), held},
+		{"another key is revoked", by(ours(), toOurs), func() verify.Options {
+			o := keys(theirs(), ours())
+			o.Terms = map[artifact.Digest]signature.Term{theirs().Public().Fingerprint(): {Revoked: day("2026-03-01")}}
+			return o
+		}(), held},
+		{"a key that is revoked did not sign", by(theirs(), nil), termed(keys(ours()), signature.Term{Revoked: day("2026-03-01")}), wrong},
 		{"signatures are left out of account", by(theirs(), nil), verify.Options{AllowUnsigned: true}, nil},
 		{"no signatures are left out of account", unsigned(t, toOurs), verify.Options{AllowUnsigned: true}, nil},
 		{"hashes alone", unsigned(t, toOurs), verify.Options{HashesOnly: true}, nil},
@@ -233,10 +273,13 @@ func TestReadKeys(t *testing.T) {
 	write(t, dir, "no.pub", "no key")
 	write(t, dir, "large.pub", strings.Repeat("x", 70<<10))
 	at := func(name string) string { return filepath.Join(dir, name) }
-	got, err := verify.ReadKeys([]string{at("a.pub"), at("b.pub")})
-	must(t, err)
-	if len(got) != 2 || !got[0].Equal(ours().Public()) || !got[1].Equal(theirs().Public()) {
-		t.Errorf("%d keys", len(got))
+	write(t, dir, "both.pub", string(ours().Public().PEM())+string(theirs().Public().PEM()))
+	for _, names := range [][]string{{at("a.pub"), at("b.pub")}, {at("both.pub")}} {
+		got, err := verify.ReadKeys(names)
+		must(t, err)
+		if len(got) != 2 || !got[0].Equal(ours().Public()) || !got[1].Equal(theirs().Public()) {
+			t.Errorf("%q: %d keys", names, len(got))
+		}
 	}
 	for _, name := range []string{"no.pub", "large.pub", "none.pub", "."} {
 		if _, err := verify.ReadKeys([]string{at("a.pub"), at(name)}); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), at(name)) {

@@ -62,8 +62,10 @@ type Options struct {
 	AllowUnpublishable bool
 	// Keys are the public keys of those who may have signed the release. All of its signatures must be by one of them.
 	Keys []signature.PublicKey
-	// Identity is who must have signed the release without a key: whom its policy accepts. It is not asked where there
-	// are Keys.
+	// Terms say for how long some of the Keys count, by their fingerprints. The others always do.
+	Terms map[artifact.Digest]signature.Term
+	// Identity is who must have signed the release without a key: whom its policy accepts. Where there are Keys it is asked
+	// of a release that names an identity.
 	Identity *keyless.Verifier
 	// Version is the one that is asked for; "" for any. An older release is whole and well signed, and still not what
 	// somebody wants who asked for a newer one.
