@@ -157,8 +157,8 @@ var rooms = map[string]string{
 	"reproduce/rerun": "internal/bounded internal/gocommand release/fault",
 	"scaffold":        "config format git images internal/bounded internal/words internal/yamldoc release/artifact release/fault",
 
-	"serve": "internal/bounded internal/words release/artifact release/fault release/manifest release/version trust/ledger " +
-		"trust/signature",
+	"serve": "internal/bounded internal/canonjson internal/words release/artifact release/fault release/manifest release/provenance " +
+		"release/version trust/ledger trust/signature",
 
 	"source": "git internal/bounded internal/words release/fault release/version",
 

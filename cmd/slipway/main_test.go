@@ -96,7 +96,7 @@ func TestServe(t *testing.T) {
 		t.Fatalf("%q names no address", line)
 	}
 	check := func() (int, string) {
-		out, err := exec.CommandContext(t.Context(), program, "serve", "--check", address).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), program, "serve", "--ready", address).CombinedOutput()
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
 			return exit.ExitCode(), string(out)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/serve"
@@ -21,21 +22,39 @@ import (
 
 func newServe() *cobra.Command {
 	var (
-		listen, check string
-		accessLog     bool
-		options       serve.Options
+		listen, ready    string
+		accessLog, check bool
+		checkRate        int64
+		options          serve.Options
 	)
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a folder of releases over HTTP, read-only",
 		Long: `serve shows the releases in a folder: pages, downloads, a Helm repository under /charts, /releases.json, and
 /healthz, /readyz and /metrics for what runs it. The folder is one dist/, or holds them as VERSION/ or NAME/VERSION/;
-a release that is put there shows up by itself. SIGTERM and SIGINT let running downloads end.`,
-		Example: "  slipway serve --root dist --listen 127.0.0.1:8080\n  slipway serve --check http://127.0.0.1:8080",
+a release that is put there shows up by itself. SIGTERM and SIGINT let running downloads end.
+
+A file is only sent if its bytes are those that its release lists; it is read when it is first asked for and whenever it has
+changed. --check reads all files besides, again and again, for a disk may lose what nobody asks for. What is damaged is answered
+with 500, named in the log, and counted by slipway_damaged_files in /metrics.
+
+A client, by which an address is meant or a network of IPv6 with 64 bits, that has as many connections as it may loses an idle
+one. Behind a proxy all clients are one: give it as much as all together. /healthz, /readyz and /metrics are answered however
+busy the server is.`,
+		Example: "  slipway serve --root dist --listen 127.0.0.1:8080\n  slipway serve --root /srv/releases --check\n  slipway serve --ready http://127.0.0.1:8080",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if check != "" {
-				return checkReady(cmd.Context(), check)
+			if ready != "" {
+				return checkReady(cmd.Context(), ready)
+			}
+			if err := checkLimits(cmd.Flags()); err != nil {
+				return err
+			}
+			if options.URL != "" && !isURL(options.URL) {
+				return fault.Errorf(fault.Usage, "--url %q is not a URL such as https://releases.example.com", options.URL)
+			}
+			if check {
+				options.CheckRate = checkRate << 20
 			}
 			level := slog.LevelWarn
 			if accessLog {
@@ -59,18 +78,56 @@ a release that is put there shows up by itself. SIGTERM and SIGINT let running d
 	flags := cmd.Flags()
 	flags.StringVar(&listen, "listen", ":8080", "address to listen on; port 0 lets the system choose")
 	flags.StringVar(&options.Root, "root", "dist", "folder of releases")
+	flags.StringVar(&options.URL, "url", "", "URL that people reach the server by, for the commands on its pages; default: the host that they asked for")
 	flags.BoolVar(&accessLog, "access-log", false, "write a line of JSON for each request to standard error")
+	flags.BoolVar(&check, "check", false, "read all files in the background, again and again, to find what is damaged before somebody asks for it")
+	flags.Int64Var(&checkRate, "check-rate", 16, "MiB that --check reads in a second at most")
+	flags.IntVar(&options.MaxRequests, "max-requests", 512, "requests that are answered at once; further ones get 503")
+	flags.IntVar(&options.MaxClientRequests, "max-requests-per-client", 128, "requests of one client that are answered at once; further ones get 429")
+	flags.IntVar(&options.MaxConnections, "max-connections", 1024, "connections that are open at once; 64 more are for health and metrics")
+	flags.IntVar(&options.MaxClientConnections, "max-connections-per-client", 512, "connections of one client that are open at once")
+	flags.DurationVar(&options.HeaderTimeout, "header-timeout", 5*time.Second, "time for a client to send the header of a request")
+	flags.DurationVar(&options.ReadTimeout, "read-timeout", 10*time.Second, "time for a client to send a whole request")
+	flags.DurationVar(&options.WriteTimeout, "write-timeout", time.Minute, "time for a client to take the next piece of an answer")
+	flags.DurationVar(&options.IdleTimeout, "idle-timeout", time.Minute, "time for a client to send another request over its connection")
 	flags.DurationVar(&options.ShutdownTimeout, "shutdown-timeout", 20*time.Second, "time for running downloads to end")
 	flags.DurationVar(&options.DrainDelay, "drain-delay", 0, "time from /readyz saying 503 to refusing connections, for load balancers to notice")
-	flags.StringVar(&check, "check", "", "instead of serving, ask the server at this URL whether it is ready: exit 0 if it is, 6 if not")
+	flags.StringVar(&ready, "ready", "", "instead of serving, ask the server at this URL whether it is ready: exit 0 if it is, 6 if not")
 	return cmd
+}
+
+// checkLimits refuses a number that limits nothing or leaves no room for anything.
+func checkLimits(flags *pflag.FlagSet) error {
+	for _, name := range []string{"max-requests", "max-requests-per-client", "max-connections", "max-connections-per-client"} {
+		if n, err := flags.GetInt(name); err != nil || n < 1 {
+			return fault.Errorf(fault.Usage, "--%s %d is not a number from 1 on", name, n)
+		}
+	}
+	for _, name := range []string{"header-timeout", "read-timeout", "write-timeout", "idle-timeout", "shutdown-timeout"} {
+		if d, err := flags.GetDuration(name); err != nil || d <= 0 {
+			return fault.Errorf(fault.Usage, "--%s %s is not a time such as 10s", name, d)
+		}
+	}
+	if d, err := flags.GetDuration("drain-delay"); err != nil || d < 0 {
+		return fault.Errorf(fault.Usage, "--drain-delay %s is not a time such as 5s", d)
+	}
+	if n, err := flags.GetInt64("check-rate"); err != nil || n < 1 || n > 1<<20 {
+		return fault.Errorf(fault.Usage, "--check-rate %d is not a number from 1 to %d", n, 1<<20)
+	}
+	return nil
+}
+
+// isURL reports whether an address is one of a server.
+func isURL(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
 // checkReady asks a server whether it is ready, for containers that have nothing else to ask with.
 func checkReady(ctx context.Context, address string) error {
 	u, err := url.Parse(address)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return fault.Errorf(fault.Usage, "--check %q is not a URL such as http://127.0.0.1:8080", address)
+	if err != nil || !isURL(address) {
+		return fault.Errorf(fault.Usage, "--ready %q is not a URL such as http://127.0.0.1:8080", address)
 	}
 	u.Path = strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/readyz") + "/readyz"
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)

@@ -6,13 +6,10 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"io"
-	"io/fs"
 	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -112,9 +109,10 @@ func (s status) Error() string { return s.text }
 var (
 	errNotFound = status{http.StatusNotFound, "there is nothing here"}
 	errBusy     = status{http.StatusServiceUnavailable, "too many requests at once; try again"}
+	errGreedy   = status{http.StatusTooManyRequests, "too many requests at once from your address; try again when one has ended"}
 	errChanging = status{http.StatusServiceUnavailable, "this release is being replaced; try again"}
 	errStarting = status{http.StatusServiceUnavailable, "the releases are being read; try again"}
-	errDamaged  = status{http.StatusInternalServerError, "this file is not the one that its release lists"}
+	errDamaged  = status{http.StatusInternalServerError, "this file is damaged: it is not the one that its release lists"}
 	errInternal = status{http.StatusInternalServerError, "this could not be answered"}
 )
 
@@ -140,7 +138,7 @@ func (s *Server) serveHTTP(rw http.ResponseWriter, r *http.Request) {
 			answer = errInternal
 			s.log.LogAttrs(r.Context(), slog.LevelError, "answering", slog.String("path", clip(r.URL.EscapedPath())), slog.String("error", err.Error()))
 		}
-		if answer.code == http.StatusServiceUnavailable {
+		if answer.code == http.StatusServiceUnavailable || answer.code == http.StatusTooManyRequests {
 			h.Set("Retry-After", "1")
 		}
 		http.Error(w, answer.text, answer.code)
@@ -148,21 +146,19 @@ func (s *Server) serveHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) answer(w *response, r *http.Request, name route, parts []string) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
 		return status{http.StatusMethodNotAllowed, "only GET and HEAD are answered here"}
-	}
-	if len(r.URL.EscapedPath())+len(r.URL.RawQuery) > maxURI {
+	case len(r.URL.EscapedPath())+len(r.URL.RawQuery) > maxURI:
 		return status{http.StatusRequestURITooLong, "this address is too long"}
-	}
-	if !plain(r.URL) {
+	case !plain(r.URL):
 		return status{http.StatusBadRequest, "this path is not in its plain form"}
 	}
-	if !name.probe() {
-		select {
-		case s.slots <- struct{}{}:
-			defer func() { <-s.slots }()
-		default:
+	c := connOf(r.Context())
+	if c != nil && c.laned {
+		w.Header().Set("Connection", "close")
+		if !name.probe() {
 			return errBusy
 		}
 	}
@@ -178,10 +174,46 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 	case routeOther:
 		return errNotFound
 	}
-	shelf := s.library.current()
+	shelf := s.library.current(r.Context()) // before the place is taken: many may wait, and none is slow
 	if shelf == nil {
 		return errStarting
 	}
+	leave, err := s.enter(c)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	err = s.show(w, r, shelf, name, parts)
+	if errors.Is(err, errChanging) {
+		s.library.expire()
+		err = s.show(w, r, s.library.current(r.Context()), name, parts)
+	}
+	return err
+}
+
+// enter takes one of the places for requests, which leave gives back.
+func (s *Server) enter(c *conn) (leave func(), err error) {
+	if c != nil && !c.begin() {
+		return nil, errGreedy
+	}
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		if c != nil {
+			c.end()
+		}
+		return nil, errBusy
+	}
+	return func() {
+		<-s.slots
+		if c != nil {
+			c.end()
+		}
+	}, nil
+}
+
+// show answers from what is on the shelf. With errChanging nothing has been sent.
+func (s *Server) show(w *response, r *http.Request, shelf *shelf, name route, parts []string) error {
 	switch name {
 	case routeHome:
 		return home(w, r, shelf)
@@ -202,6 +234,11 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 		}
 		return errNotFound
 	}
+	return s.showRelease(w, r, shelf, name, parts)
+}
+
+// showRelease answers with the page of a release or with one of its files.
+func (s *Server) showRelease(w *response, r *http.Request, shelf *shelf, name route, parts []string) error {
 	found, ok := shelf.byPath[parts[0]+"/"+parts[1]]
 	if !ok {
 		return errNotFound
@@ -214,22 +251,24 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 	if err != nil {
 		return err
 	}
-	switch name {
-	case routeFile, routeDownload:
-		p := parts[2]
-		if name == routeDownload {
-			p = opened.flat[p]
+	if name == routeRelease {
+		page, err := s.releasePage(r, shelf, opened)
+		if err != nil {
+			return err
 		}
-		if f, ok := opened.files[p]; ok {
-			return s.file(w, r, item{found, f})
+		if s.options.URL == "" {
+			w.Header().Set("Vary", "X-Forwarded-Proto")
 		}
-		return errNotFound
+		return page.serve(w, r)
 	}
-	page, err := releasePage(shelf, opened)
-	if err != nil {
-		return err
+	p := parts[2]
+	if name == routeDownload {
+		p = opened.flat[p]
 	}
-	return page.serve(w, r)
+	if f, ok := opened.files[p]; ok {
+		return s.file(w, r, item{found, f})
+	}
+	return errNotFound
 }
 
 // home shows a page of the list of releases.
@@ -313,6 +352,7 @@ func (s *Server) showMetrics(w *response, r *http.Request) error {
 	var b bytes.Buffer
 	s.metrics.write(&b)
 	s.library.writeMetrics(&b)
+	s.gate.writeMetrics(&b)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b.Bytes()))
@@ -339,78 +379,88 @@ func newDocument(kind string, body []byte) document {
 
 func (d document) serve(w *response, r *http.Request) error {
 	h := w.Header()
-	h.Set("Content-Type", d.kind)
-	h.Set("Cache-Control", "no-cache")
-	h.Set("ETag", d.etag)
-	return content(w, r, time.Time{}, bytes.NewReader(d.body), int64(len(d.body)))
+	h["Content-Type"], h["Cache-Control"], h["Etag"] = []string{d.kind}, noCache, []string{d.etag}
+	return send(w, r, time.Time{}, &body{ReadSeeker: bytes.NewReader(d.body), bytes: d.body}, int64(len(d.body)))
 }
 
 // etag is a strong validator: it is the same only where the bytes are
 // (https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3).
 func etag(d artifact.Digest) string { return `"` + string(d) + `"` }
 
-// file sends a file of a release, if it is still of the release that was read.
+// Values of Cache-Control.
+var (
+	noCache   = []string{"no-cache"} // keep it, and ask each time whether it is still so
+	immutable = []string{"public, max-age=31536000, immutable"}
+)
+
+// file sends a file of a release, if it is the one that the release lists.
 func (s *Server) file(w *response, r *http.Request, i item) error {
-	f, err := s.open(i)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	sum, err := hex.DecodeString(i.file.Digest.Hex())
 	if err != nil {
 		return err
 	}
+	b := &body{} // who has the bytes gets none
+	tag := etag(i.file.Digest)
+	if !unchanged(r, tag) {
+		if b, err = s.library.body(r.Context(), i); err != nil {
+			return err
+		}
+		defer b.close()
+	}
 	h := w.Header()
-	h.Set("Content-Type", mediaType(i.file.Path))
-	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": path.Base(i.file.Path)}))
-	h.Set("ETag", etag(i.file.Digest))
-	h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":") // https://www.rfc-editor.org/rfc/rfc9530#section-3
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h["Content-Type"] = []string{mediaType(i.file.Path)}
+	h["Content-Disposition"] = []string{mime.FormatMediaType("attachment", map[string]string{"filename": path.Base(i.file.Path)})}
+	h["Etag"] = []string{tag}
+	h["Repr-Digest"] = []string{"sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":"} // https://www.rfc-editor.org/rfc/rfc9530#section-3
+	h["Cache-Control"] = immutable
 	if len(i.release.Unpublishable) > 0 {
-		h.Set("Cache-Control", "no-cache") // its version does not stand for these bytes alone
+		h["Cache-Control"] = noCache // its version does not stand for these bytes alone
 	}
-	return content(w, r, i.release.Time, f, i.file.Size)
+	if b.file != nil {
+		w.still = b.still
+	}
+	return send(w, r, i.release.Time, b, i.file.Size)
 }
 
-// open opens a file of a release by way of the release's folder, so that one that was put in the place of another while
-// it was served is not taken for it.
-func (s *Server) open(i item) (*os.File, error) {
-	root, err := os.OpenRoot(s.options.Root)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	dir, err := root.OpenRoot(i.release.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		s.library.expire()
-		return nil, errChanging
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	if seen, err := stamp(dir); err != nil || !same(seen, i.release.seen) {
-		s.library.expire()
-		return nil, errChanging
-	}
-	f, err := open(dir, i.file.Path)
-	if err != nil {
-		return nil, errDamaged
-	}
-	if info, err := f.Stat(); err != nil || info.Size() != i.file.Size {
-		return nil, errors.Join(errDamaged, f.Close())
-	}
-	return f, nil
+// unchanged reports whether a request asks for nothing but whether the one thing that it has is still so.
+func unchanged(r *http.Request, tag string) bool {
+	have := r.Header["If-None-Match"]
+	return len(have) == 1 && have[0] == tag && r.Header["If-Match"] == nil && r.Header["If-Unmodified-Since"] == nil
 }
 
-// content sends what can be read from body, or the ranges of it that the request asks for.
-func content(w *response, r *http.Request, modified time.Time, body io.ReadSeeker, size int64) error {
-	if ranges := r.Header.Get("Range"); strings.Count(ranges, ",") >= maxRanges {
-		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(size, 10))
+// send sends a body, or the ranges of it that the request asks for, or that it has not changed
+// (https://www.rfc-editor.org/rfc/rfc9110#section-13). The headers of the answer are set.
+func send(w *response, r *http.Request, modified time.Time, b *body, size int64) error {
+	h := w.Header()
+	switch {
+	case unchanged(r, h["Etag"][0]):
+		delete(h, "Content-Type")
+		delete(h, "Content-Disposition")
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	case strings.Count(r.Header.Get("Range"), ",") >= maxRanges:
+		h.Set("Content-Range", "bytes */"+strconv.FormatInt(size, 10))
 		return status{http.StatusRequestedRangeNotSatisfiable, "too many ranges at once"}
+	case b.bytes != nil && r.Method == http.MethodGet && !conditional(r):
+		if !modified.IsZero() {
+			h["Last-Modified"] = []string{modified.UTC().Format(http.TimeFormat)}
+		}
+		h["Accept-Ranges"], h["Content-Length"] = []string{"bytes"}, []string{strconv.Itoa(len(b.bytes))}
+		_, _ = w.Write(b.bytes) // an error is that of a client that is gone
+		return nil
 	}
-	http.ServeContent(w, r, "", modified, body)
+	http.ServeContent(w, r, "", modified, b.ReadSeeker)
 	return nil
+}
+
+// conditional reports whether a request wants anything but all of the body.
+func conditional(r *http.Request) bool {
+	for _, name := range []string{"Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+		if r.Header[name] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // mediaType goes by the name alone, never by what the machine has registered.

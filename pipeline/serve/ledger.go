@@ -21,7 +21,7 @@ const maxVerdicts = 200
 
 // history is the ledger that lies beside the releases, as it was last seen. It is never changed.
 type history struct {
-	seen     fs.FileInfo
+	seen     state                     // the zero state for one that could not be read
 	document document                  // the file, also one that is broken; empty for one that cannot be had
 	entries  map[string][]ledger.Entry // by the key of the release, the oldest first
 	head     ledger.Head
@@ -37,7 +37,7 @@ func readHistory(root *os.Root, last *history) *history {
 	if err != nil {
 		return &history{problem: err.Error()}
 	}
-	if last != nil && last.seen != nil && same([]fs.FileInfo{last.seen}, []fs.FileInfo{info}) {
+	if last != nil && last.seen == stateOf(info) {
 		return last
 	}
 	if info.Size() > maxLedger { // not to read it each time
@@ -49,7 +49,7 @@ func readHistory(root *os.Root, last *history) *history {
 	}
 	// A line that is being written is not there yet.
 	b = ledger.Whole(b)
-	h := &history{seen: info, document: newDocument("text/plain; charset=utf-8", b), entries: map[string][]ledger.Entry{}}
+	h := &history{seen: stateOf(info), document: newDocument("text/plain; charset=utf-8", b), entries: map[string][]ledger.Entry{}}
 	l, err := ledger.Parse(b)
 	if err != nil {
 		h.problem = err.Error()
@@ -150,7 +150,7 @@ func (s *standing) verdict() *verdict {
 		return nil
 	}
 	if s.Last == nil {
-		return &verdict{Why: "another release.json was reproduced", Another: true}
+		return &verdict{Why: "another release.json was rebuilt", Another: true}
 	}
 	e := s.Last
 	return &verdict{e.Verdict, e.Time, e.Passed, e.Failed, e.Skipped, e.Engine, e.Host, e.Rebuilder, e.Tool, e.Why, s.Another}

@@ -142,12 +142,12 @@ func TestLedgerIsReadAgain(t *testing.T) {
 			return strings.Contains(home, text) && strings.Contains(page, text)
 		}
 	}
-	if page("reproduced")() || telling(t, h).Ledger != nil {
+	if page("rebuilt")() || telling(t, h).Ledger != nil {
 		t.Error("something is told without a ledger")
 	}
 	e := verdict(t, dir, "hello", "1.2.3", ledger.Pass, "")
 	tell(t, root, e)
-	eventually(t, "the verdict", page("reproduced: PASS"))
+	eventually(t, "the verdict", page("PASS: rebuilt"))
 	// A line that is being written is not there yet.
 	name := filepath.Join(root, ledger.FileName)
 	whole, err := os.ReadFile(name)
@@ -166,15 +166,15 @@ func TestLedgerIsReadAgain(t *testing.T) {
 		t.Errorf("the ledger is %q", got)
 	}
 	tell(t, root, verdict(t, dir, "hello", "1.2.3", ledger.Fail, "all is different"))
-	eventually(t, "another verdict", page("reproduced: FAIL"))
+	eventually(t, "another verdict", page("FAIL: rebuilt"))
 	eventually(t, "its reason", page("all is different"))
 
 	// Another release under the same version was never looked at.
 	write(t, filepath.Join(root, ".b"), verifytest.Options{Payload: []byte("other bytes")})
 	must(t, os.Rename(dir, filepath.Join(root, ".a")))
 	must(t, os.Rename(filepath.Join(root, ".b"), dir))
-	eventually(t, "the warning", page("another release.json was reproduced"))
-	if page("reproduced: ")() {
+	eventually(t, "the warning", page("another release.json was rebuilt"))
+	if page(": rebuilt, ")() {
 		t.Error("a verdict over another release.json is shown as one over this")
 	}
 	if got := telling(t, h).Releases[0].Reproduced; got == nil || got.Verdict != "" || !got.Another || !strings.Contains(got.Why, "another release.json") {
@@ -182,12 +182,12 @@ func TestLedgerIsReadAgain(t *testing.T) {
 	}
 	// Both are shown where both were looked at, whatever the order.
 	tell(t, root, verdict(t, dir, "hello", "1.2.3", ledger.Pass, ""))
-	eventually(t, "the verdict over the new one", page("reproduced: PASS"))
-	if page("another release.json was reproduced")() {
+	eventually(t, "the verdict over the new one", page("PASS: rebuilt"))
+	if page("another release.json was rebuilt")() {
 		t.Error("the warning stays")
 	}
 	tell(t, root, e)
-	eventually(t, "the warning again", page("another release.json was reproduced"))
+	eventually(t, "the warning again", page("another release.json was rebuilt"))
 	if got := telling(t, h).Releases[0].Reproduced; got == nil || got.Verdict != "PASS" || !got.Another {
 		t.Errorf("%+v", got)
 	}
@@ -226,7 +226,7 @@ func TestBrokenLedger(t *testing.T) {
 			h := serving(t, root, serve.Options{})
 			for _, target := range []string{"/", "/releases/hello/1.10.0/"} {
 				body := get(h, target).Body.String()
-				if !strings.Contains(body, "The ledger is broken") || !strings.Contains(body, tt.want) || strings.Contains(body, "reproduced: ") || strings.Contains(body, "<script") {
+				if !strings.Contains(body, "The ledger is broken") || !strings.Contains(body, tt.want) || strings.Contains(body, ": rebuilt") || strings.Contains(body, "<script") {
 					t.Errorf("%s:\n%s", target, body)
 				}
 			}
@@ -254,7 +254,7 @@ func TestNoLedgerInRelease(t *testing.T) {
 	write(t, root, verifytest.Options{})
 	tell(t, root, verdict(t, root, "hello", "1.2.3", ledger.Pass, ""))
 	h := serving(t, root, serve.Options{})
-	if w := get(h, "/ledger.jsonl"); w.Code != http.StatusNotFound || telling(t, h).Ledger != nil || strings.Contains(get(h, "/").Body.String(), "reproduced") {
+	if w := get(h, "/ledger.jsonl"); w.Code != http.StatusNotFound || telling(t, h).Ledger != nil || strings.Contains(get(h, "/").Body.String(), "rebuilt") {
 		t.Errorf("%d", w.Code)
 	}
 }

@@ -3,12 +3,15 @@ package serve
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -20,6 +23,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/version"
+	"github.com/slipway-build/slipway/pipeline/trust/ledger"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
@@ -39,50 +43,146 @@ var maxFolders = 100_000
 type library struct {
 	root  string
 	every time.Duration
+	log   *slog.Logger
 
 	shelf    atomic.Pointer[shelf]
+	folder   atomic.Pointer[os.Root]
 	problem  atomic.Pointer[error] // of the last scan
-	scanning atomic.Bool
-	scanned  atomic.Int64 // when the last scan began, in Unix nanoseconds
+	next     atomic.Int64          // when to look next whether something has changed, in Unix nanoseconds
 	scans    atomic.Int64
 	failures atomic.Int64
 
+	looking sync.Mutex
+	scanned time.Time     // when the last scan began
+	watched []watched     // what a change shows at
+	stale   bool          // something has changed, wherever it shows
+	running chan struct{} // closed at the end of the scan that is running; nil for none
+	awaited bool          // the scan that is running sees what has changed
+
+	hashing chan struct{} // one for each file that is held to its digest
+	small   memory
 	opening sync.Mutex // one manifest is read at a time, so that many requests take the memory of one
 	mu      sync.Mutex
 	open    []*opened // the one that was asked for last, last
 }
 
-// current returns the releases as they were last seen, nil before the first scan ended, and never waits: if it is time
-// to look again, it sees to it that somebody does.
-func (l *library) current() *shelf {
-	last := time.Unix(0, l.scanned.Load())
-	if time.Since(last) >= l.every && l.scanning.CompareAndSwap(false, true) {
-		l.scanned.Store(time.Now().UnixNano())
-		go func() {
-			defer l.scanning.Store(false)
-			l.scan()
-		}()
+// watched is a folder whose entries were read, or the ledger, as it was before that.
+type watched struct {
+	path  string
+	state state
+}
+
+// stateAt is the state of what is below the root; that of nothing where it cannot be had.
+func (l *library) stateAt(name string) state {
+	info, err := os.Stat(filepath.Join(l.root, filepath.FromSlash(name)))
+	if err != nil {
+		return state{}
+	}
+	return stateOf(info)
+}
+
+// How long a request waits for a scan, and from one look for changes to the next at least. Looking takes a twentieth of the
+// time at most, however many folders there are.
+const (
+	patience  = 2 * time.Second
+	lookPause = 10 * time.Millisecond
+	lookShare = 20
+)
+
+// current returns the releases as they are. Who asks first after a release was added or taken away waits until the folder has
+// been read, for as long as is right for a person; what changes in the midst of a release is seen a little later, and nobody
+// waits for that. It is nil where the folder could not be read yet.
+func (l *library) current(ctx context.Context) *shelf {
+	var timeout <-chan time.Time
+	for range 3 {
+		done := l.look()
+		if done == nil {
+			break
+		}
+		if timeout == nil {
+			t := time.NewTimer(patience)
+			defer t.Stop()
+			timeout = t.C
+		}
+		select {
+		case <-done:
+			continue
+		case <-timeout:
+		case <-ctx.Done():
+		}
+		break
 	}
 	return l.shelf.Load()
 }
 
-// expire has the next request look at the folder again.
-func (l *library) expire() { l.scanned.Store(0) }
+// look sees to it that somebody reads the folder if it is time to, and returns what to wait for: nil where what is known is
+// good.
+func (l *library) look() <-chan struct{} {
+	now := time.Now()
+	if now.UnixNano() < l.next.Load() {
+		return nil
+	}
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	switch {
+	case now.UnixNano() < l.next.Load():
+		return nil
+	case l.awaited:
+		return l.running
+	}
+	changed := l.stale || l.shelf.Load() == nil ||
+		slices.ContainsFunc(l.watched, func(w watched) bool { return l.stateAt(w.path) != w.state })
+	if !changed {
+		l.next.Store(now.Add(max(lookPause, lookShare*time.Since(now))).UnixNano())
+	}
+	if l.running == nil && (changed || now.Sub(l.scanned) >= l.every) {
+		l.scanned, l.stale, l.awaited, l.running = now, false, changed, make(chan struct{})
+		go l.scan()
+	}
+	if !changed {
+		return nil
+	}
+	return l.running // it may have begun before the change: then who waits looks once more
+}
+
+// expire has the next request look at the folder again, and wait for what is in it.
+func (l *library) expire() {
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	l.stale = true
+	l.next.Store(0)
+}
 
 func (l *library) scan() {
-	next, err := scan(l.root, l.shelf.Load())
+	found, err := scan(l.root, l.shelf.Load())
 	l.scans.Add(1)
+	var next int64
 	if err != nil {
 		l.failures.Add(1)
+		next = time.Now().Add(lookShare * lookPause).UnixNano() // what fails is not tried by each request
 	} else {
-		l.shelf.Store(next)
+		for i, w := range found.watched {
+			if !w.state.settled(time.Now(), folderGrain) {
+				found.watched[i].state = state{size: -1} // it may change again unseen
+			}
+		}
+		l.shelf.Store(found.shelf)
+		l.folder.Store(found.folder)
 	}
 	l.problem.Store(&err)
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	if err == nil {
+		l.watched = found.watched
+	}
+	l.next.Store(next)
+	close(l.running)
+	l.running, l.awaited = nil, false
 }
 
 // ready says why the folder cannot be served from, nil if it can.
 func (l *library) ready() error {
-	l.current()
+	l.look()
 	switch problem := l.problem.Load(); {
 	case problem == nil:
 		return errors.New("the releases have not been read yet")
@@ -119,11 +219,12 @@ type release struct {
 	Images        int
 	Charts        int
 
-	dir      string          // below the root, slash-separated
-	seen     []fs.FileInfo   // release.json and SHA256SUMS, by which a change is noticed
-	digest   artifact.Digest // of release.json
-	charts   []chart
-	problems []string // that leave the rest of the release good
+	dir       string          // below the root, slash-separated
+	seen      []state         // of release.json and SHA256SUMS, by which a change is noticed
+	digest    artifact.Digest // of release.json
+	condition *condition
+	charts    []chart
+	problems  []string // that leave the rest of the release good
 }
 
 // opened is a release with all that its manifest says, which is kept of those that were asked for last.
@@ -132,7 +233,8 @@ type opened struct {
 	manifest manifest.Release
 	files    map[string]artifact.File // what can be fetched
 	flat     map[string]string        // paths by the last part, for who knows no folders; those that only one file has
-	size     int64                    // bytes of release.json and SHA256SUMS
+	size     int64                    // bytes of release.json and SHA256SUMS, and of what texts are read from
+	texts    texts
 }
 
 // broken is a folder that looks like a release and cannot be served.
@@ -150,13 +252,19 @@ type item struct {
 // key is where a release is found, below /releases/.
 func (r *release) key() string { return r.Name + "/" + r.Version.String() }
 
+// found is what a scan came to.
+type found struct {
+	shelf   *shelf
+	folder  *os.Root
+	watched []watched
+}
+
 // scan reads the folder. What has not changed since last is taken from there.
-func scan(name string, last *shelf) (*shelf, error) {
-	root, err := os.OpenRoot(name)
+func scan(name string, last *shelf) (found, error) {
+	root, err := os.OpenRoot(name) // which is closed when nobody reads from it any more
 	if err != nil {
-		return nil, fmt.Errorf("opening releases: %w", err)
+		return found{}, fmt.Errorf("opening releases: %w", err)
 	}
-	defer root.Close()
 	known := map[string]*release{}
 	var told *history
 	if last != nil {
@@ -165,9 +273,11 @@ func scan(name string, last *shelf) (*shelf, error) {
 			known[r.dir] = r
 		}
 	}
-	s := scanner{root: root, known: known}
+	s := scanner{name: name, root: root, known: known}
+	s.watch(".")
+	s.watch(ledger.FileName)
 	if err := s.folder(".", 0); err != nil {
-		return nil, fmt.Errorf("reading releases: %w", err)
+		return found{}, errors.Join(fmt.Errorf("reading releases: %w", err), root.Close())
 	}
 	s.loadAll()
 	// Beside one release.json there is no ledger: it would be a file that the release does not list.
@@ -176,19 +286,28 @@ func scan(name string, last *shelf) (*shelf, error) {
 	} else {
 		told = readHistory(root, told)
 	}
-	if last != nil && last.history == told && slices.Equal(last.found, s.found) && slices.Equal(last.failed, s.broken) {
-		return last, nil // nothing has changed, so neither has what is shown
+	f := found{last, root, s.watched}
+	if last == nil || last.history != told || !slices.Equal(last.found, s.found) || !slices.Equal(last.failed, s.broken) {
+		f.shelf, err = arrange(s.found, s.broken, told)
 	}
-	return arrange(s.found, s.broken, told)
+	return f, err
 }
 
 type scanner struct {
+	name    string
 	root    *os.Root
 	known   map[string]*release
+	watched []watched
 	found   []*release
 	fresh   []int // those of found that are to be read
 	broken  []broken
 	entries int
+}
+
+// watch takes down what a folder or a file is before it is read.
+func (s *scanner) watch(name string) {
+	l := library{root: s.name}
+	s.watched = append(s.watched, watched{name, l.stateAt(name)})
 }
 
 func (s *scanner) fail(dir, format string, args ...any) {
@@ -209,6 +328,9 @@ func (s *scanner) folder(dir string, depth int) error {
 	}
 	if depth == maxDepth {
 		return nil
+	}
+	if dir != "." {
+		s.watch(dir)
 	}
 	entries, err := s.list(dir)
 	if err != nil {
@@ -253,12 +375,15 @@ func (s *scanner) list(dir string) ([]fs.DirEntry, error) {
 
 // release notes a release, to be read unless it is known as it is.
 func (s *scanner) release(dir string) {
+	before := len(s.watched)
+	s.watch(dir)
 	seen, err := stampOf(s.root, dir)
-	if err != nil {
+	if err != nil { // which shows at the folder when it comes
 		s.fail(dir, "reading: %v", err)
 		return
 	}
-	if known, ok := s.known[dir]; ok && same(known.seen, seen) {
+	s.watched = s.watched[:before]
+	if known, ok := s.known[dir]; ok && slices.Equal(known.seen, seen) {
 		s.found = append(s.found, known)
 		return
 	}
@@ -306,7 +431,7 @@ func (s *scanner) loadAll() {
 }
 
 // stampOf is the stamp of a folder below the root.
-func stampOf(root *os.Root, dir string) ([]fs.FileInfo, error) {
+func stampOf(root *os.Root, dir string) ([]state, error) {
 	sub, err := root.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -325,23 +450,29 @@ func (l *library) contents(r *release) (*opened, error) {
 	if o := l.recent(r); o != nil {
 		return o, nil
 	}
+	o, err := l.fetch(r)
+	if err == nil {
+		l.keep(o)
+	}
+	return o, err
+}
+
+// fetch reads all that is known of a release.
+func (l *library) fetch(r *release) (*opened, error) {
 	root, err := os.OpenRoot(l.root)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
 	seen, err := stampOf(root, r.dir)
-	if err != nil || !same(seen, r.seen) {
-		l.expire()
+	if err != nil || !slices.Equal(seen, r.seen) {
 		return nil, errChanging
 	}
 	o, err := load(root, r.dir, seen, false)
 	if err != nil || o.digest != r.digest {
-		l.expire()
 		return nil, errChanging
 	}
 	o.release = r
-	l.keep(o)
 	return o, nil
 }
 
@@ -373,31 +504,25 @@ func (l *library) keep(o *opened) {
 }
 
 // stamp is what a folder's release is recognised by.
-func stamp(dir *os.Root) ([]fs.FileInfo, error) {
-	infos := make([]fs.FileInfo, 0, 2)
+func stamp(dir *os.Root) ([]state, error) {
+	states := make([]state, 0, 3)
 	for _, name := range []string{manifest.FileName, manifest.ChecksumsName} {
 		info, err := dir.Lstat(name)
 		if err != nil {
 			return nil, err
 		}
-		infos = append(infos, info)
+		states = append(states, stateOf(info))
 	}
 	// A release may be signed while it is served; this is the last file that a signing writes.
 	if info, err := dir.Lstat(signature.ManifestBundle); err == nil {
-		infos = append(infos, info)
+		states = append(states, stateOf(info))
 	}
-	return infos, nil
-}
-
-func same(a, b []fs.FileInfo) bool {
-	return slices.EqualFunc(a, b, func(a, b fs.FileInfo) bool {
-		return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
-	})
+	return states, nil
 }
 
 // load reads the release in a folder below the root. Its manifest and its checksums must agree, or none of it is served; a
 // chart that cannot be read only keeps itself out of the Helm repository. Charts are read if that is asked for.
-func load(root *os.Root, at string, seen []fs.FileInfo, withCharts bool) (*opened, error) {
+func load(root *os.Root, at string, seen []state, withCharts bool) (*opened, error) {
 	dir, err := root.OpenRoot(at)
 	if err != nil {
 		return nil, fmt.Errorf("reading: %w", err)
@@ -430,7 +555,7 @@ func load(root *os.Root, at string, seen []fs.FileInfo, withCharts bool) (*opene
 	r := &opened{
 		release: &release{
 			Name: m.Name, Version: m.Version, Time: m.Time, Commit: m.Commit, Unpublishable: m.Unpublishable,
-			Archives: len(m.Archives), Images: len(m.Images), Charts: len(m.Charts), dir: at, seen: seen, digest: self.Digest,
+			Archives: len(m.Archives), Images: len(m.Images), Charts: len(m.Charts), dir: at, seen: seen, digest: self.Digest, condition: &condition{},
 		},
 		manifest: m, files: make(map[string]artifact.File, len(m.Files)+2), flat: map[string]string{}, size: size,
 	}
@@ -444,6 +569,7 @@ func load(root *os.Root, at string, seen []fs.FileInfo, withCharts bool) (*opene
 	if err := signatures(dir, r); err != nil {
 		r.problems = append(r.problems, fmt.Sprintf("its signatures are not served: %v", err))
 	}
+	r.size += 2*min(r.files[m.Notes].Size, maxNotes) + min(r.files[m.Provenance].Size, maxProvenance)
 	for p := range r.files {
 		if _, taken := r.flat[path.Base(p)]; taken {
 			r.flat[path.Base(p)] = ""

@@ -21,6 +21,8 @@ var buckets = []float64{0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 30, 120}
 type metrics struct {
 	version, commit string
 	inFlight        atomic.Int64
+	checked         atomic.Int64 // bytes that were read to find what is damaged
+	rounds          atomic.Int64
 
 	mu     sync.Mutex
 	routes map[route]*counts
@@ -62,6 +64,11 @@ func (m *metrics) write(b *bytes.Buffer) {
 	family(b, "slipway_http_requests_in_flight", "gauge", "Requests that are being answered.")
 	fmt.Fprintf(b, "slipway_http_requests_in_flight %d\n", m.inFlight.Load())
 
+	family(b, "slipway_check_bytes_total", "counter", "Bytes that were read in the background to find what is damaged.")
+	fmt.Fprintf(b, "slipway_check_bytes_total %d\n", m.checked.Load())
+	family(b, "slipway_check_rounds_total", "counter", "Times that all files were read in the background.")
+	fmt.Fprintf(b, "slipway_check_rounds_total %d\n", m.rounds.Load())
+
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	names := slices.Sorted(maps.Keys(m.routes))
@@ -92,14 +99,19 @@ func (m *metrics) write(b *bytes.Buffer) {
 }
 
 func (l *library) writeMetrics(b *bytes.Buffer) {
-	var releases, broken int
+	var releases, broken, damaged int
 	if s := l.shelf.Load(); s != nil {
 		releases, broken = len(s.releases), len(s.broken)
+		for _, r := range s.releases {
+			damaged += len(r.condition.broken())
+		}
 	}
 	family(b, "slipway_releases", "gauge", "Releases that are served.")
 	fmt.Fprintf(b, "slipway_releases %d\n", releases)
 	family(b, "slipway_broken_releases", "gauge", "Folders that look like releases and cannot be served.")
 	fmt.Fprintf(b, "slipway_broken_releases %d\n", broken)
+	family(b, "slipway_damaged_files", "gauge", "Files that are not what their release lists, as far as they were read, and are not served.")
+	fmt.Fprintf(b, "slipway_damaged_files %d\n", damaged)
 	family(b, "slipway_scans_total", "counter", "Times that the folder of releases was read.")
 	failures := l.failures.Load()
 	fmt.Fprintf(b, "slipway_scans_total{result=\"ok\"} %d\n", l.scans.Load()-failures)

@@ -2,12 +2,14 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"net/http"
 	"net/url"
 	"path"
 	"slices"
@@ -18,6 +20,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 var (
@@ -39,7 +42,16 @@ var pages = template.Must(template.New("page").Funcs(template.FuncMap{
 	"count": words.Count,
 	"join":  strings.Join,
 	"short": func(s string) string { return s[:min(12, len(s))] },
+	"labelled": func(c command, way string) labelled {
+		return labelled{c, strings.Join(slices.DeleteFunc([]string{way, c.For}, func(s string) bool { return s == "" }), ", ")}
+	},
 }).Parse(pageHTML))
+
+// labelled is a command with what it is called where nobody sees what stands around it.
+type labelled struct {
+	command
+	Label string
+}
 
 // contentSecurityPolicy lets a page have the one style that is written here, and nothing else: should a text from a
 // release ever get through as markup, it still could not run, load or send anything.
@@ -135,52 +147,102 @@ type section struct {
 	Lines []line
 }
 
-func releasePage(s *shelf, r *opened) (document, error) {
+// releasePage is the page of a release, as who asks for it reaches the server.
+func (s *Server) releasePage(r *http.Request, shelf *shelf, o *opened) (document, error) {
+	ctx := r.Context()
+	s.library.describe(ctx, o)
+	newer, older, before := shelf.neighbours(o.release)
+	var differ []difference
+	if before != nil {
+		if b, err := s.library.contents(before); err == nil {
+			s.library.describe(ctx, b)
+			differ = differences(b, o)
+		}
+	}
+	in := installer{o, ""}
+	var ways []way
+	if base := s.base(r); base != "" {
+		in.at = base + "/releases/" + link(o.key()) + "/"
+		ways = in.ways()
+	}
+	_, signed := o.files[signature.ChecksumsBundle]
+	judgements, earlier := shelf.history.judgements(o.release)
+	archives, more := o.sections()
+	return render("release", map[string]any{
+		"Release":     shown{o.release, false, slices.Concat(shelf.problems[o.release], o.condition.problems()), shelf.history.standing(o.release)},
+		"Manifest":    o.manifest,
+		"Newer":       newer,
+		"Older":       older,
+		"Before":      before,
+		"Differences": differ,
+		"Ways":        ways,
+		"Notes":       o.texts.notes,
+		"Signed":      signed,
+		"Verify":      in.verify(),
+		"Sections":    archives,
+		"More":        more,
+		"Ledger":      shelf.history.shown(),
+		"Judgements":  judgements,
+		"Earlier":     earlier,
+	})
+}
+
+// problems are the files that are damaged, in words.
+func (c *condition) problems() []string {
+	var all []string
+	for _, p := range c.broken() {
+		all = append(all, p+" is damaged and is not served")
+	}
+	return all
+}
+
+// verify is what checks the release.
+func (in installer) verify() command {
+	line := "slipway verify "
+	switch s := in.manifest.Signing; {
+	case s == nil:
+	case s.Key != "":
+		line += "--key PUBLIC_KEY "
+	case strings.Trim(s.Identity, "*") != "" && say("%s", strings.ReplaceAll(s.Identity, "*", "")) != "":
+		line += "--trusted-root trusted_root.json --identity '" + s.Identity + "' "
+	default:
+		line += "--trusted-root trusted_root.json --identity IDENTITY "
+	}
+	return command{"", []string{line + cmp.Or(say("%s", in.at), "URL")}}
+}
+
+// sections are the files of a release: those that most people come for, and the others.
+func (o *opened) sections() (first, others []section) {
 	listed := map[string]bool{}
 	lineOf := func(title, note, p string) line {
 		listed[p] = true
-		return line{title, note, r.files[p]}
+		return line{title, note, o.files[p]}
 	}
-	var archives, binaries, charts, others []line
-	for _, a := range r.manifest.Archives {
+	var archives, binaries, charts, files []line
+	for _, a := range o.manifest.Archives {
 		archives = append(archives, lineOf(a.Platform.String(), path.Base(a.Path), a.Path))
 	}
-	for _, b := range r.manifest.Binaries {
+	for _, b := range o.manifest.Binaries {
 		binaries = append(binaries, lineOf(b.Platform.String(), path.Base(b.Path), b.Path))
 	}
-	for _, c := range r.manifest.Charts {
+	for _, c := range o.manifest.Charts {
 		note := "application " + c.AppVersion
-		if i := slices.IndexFunc(r.charts, func(loaded chart) bool { return loaded.file.Path == c.Path }); i >= 0 && r.charts[i].Description != "" {
-			note = r.charts[i].Description
+		if i := slices.IndexFunc(o.charts, func(loaded chart) bool { return loaded.file.Path == c.Path }); i >= 0 && o.charts[i].Description != "" {
+			note = o.charts[i].Description
 		}
 		charts = append(charts, lineOf(c.Name+" "+c.Version, note, c.Path))
 	}
-	for _, f := range r.manifest.Files {
+	for _, f := range o.manifest.Files {
 		if !listed[f.Path] && f.Kind != artifact.Image {
-			others = append(others, lineOf(f.Path, string(f.Kind), f.Path))
+			files = append(files, lineOf(f.Path, string(f.Kind), f.Path))
 		}
 	}
-	others = append(
-		others,
-		lineOf(manifest.ChecksumsName, "what sha256sum --check reads", manifest.ChecksumsName),
-	)
-	if r.manifest.Downloads != "" {
-		others = append(others, lineOf(r.manifest.Downloads, "the same by file names alone, for what was downloaded into one folder", r.manifest.Downloads))
+	files = append(files, lineOf(manifest.ChecksumsName, "what sha256sum --check reads", manifest.ChecksumsName))
+	if flat := o.manifest.Downloads; flat != "" {
+		files = append(files, lineOf(flat, "the same by file names alone, for what was downloaded into one folder", flat))
 	}
-	others = append(
-		others,
-		lineOf(manifest.FileName, "the manifest: everything in this release, by digest", manifest.FileName),
-	)
-	judgements, earlier := s.history.judgements(r.release)
-	return render("release", map[string]any{
-		"Release":    shown{r.release, false, s.problems[r.release], s.history.standing(r.release)},
-		"Manifest":   r.manifest,
-		"Sections":   sections(section{"Archives", archives}, section{"Charts", charts}),
-		"More":       sections(section{"Binaries", binaries}, section{"Files", others}),
-		"Ledger":     s.history.shown(),
-		"Judgements": judgements,
-		"Earlier":    earlier,
-	})
+	files = append(files, lineOf(manifest.FileName, "the manifest: everything in this release, by digest", manifest.FileName))
+	return sections(section{"Archives", archives}, section{"Charts", charts}), sections(section{"Binaries", binaries}, section{"Files", files})
 }
 
 func sections(all ...section) []section {

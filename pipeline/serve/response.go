@@ -9,7 +9,7 @@ import (
 
 // piece is how much of an answer is sent under one deadline, in bytes. A system takes more from a program only when a
 // part of its buffer is free again (a third on Linux, at most 1.4 MB), so that a client must read as much in each
-// WriteTimeout: 23 kB a second at the worst. One that is cut off goes on with a range.
+// WriteTimeout: 22 KiB a second at the worst. One that is cut off goes on with a range.
 const piece = 64 << 10
 
 // response counts what is sent, and gives a client as long as it needs while it keeps reading: each piece of the
@@ -19,6 +19,7 @@ type response struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
+	still   func() error // says, if it is not nil, whether what is being sent is still what it was
 	status  int
 	bytes   int64
 }
@@ -41,7 +42,7 @@ func (w *response) WriteHeader(code int) {
 	}
 	if code >= http.StatusBadRequest {
 		h := w.Header()
-		for _, name := range []string{"Content-Disposition", "ETag", "Last-Modified", "Repr-Digest"} {
+		for _, name := range []string{"Content-Disposition", "Etag", "Last-Modified", "Repr-Digest"} {
 			h.Del(name)
 		}
 		h.Set("Cache-Control", "no-store")
@@ -76,6 +77,29 @@ func (w *response) Write(b []byte) (int, error) {
 	return written, nil
 }
 
+// piece sends the next n bytes of r. The last of them are sent when it is known that all before them was right: an answer that
+// is cut off is not taken for whole.
+func (w *response) piece(r io.Reader, n int64, last bool) (int64, error) {
+	if w.still == nil {
+		return io.Copy(w.ResponseWriter, &io.LimitedReader{R: r, N: n})
+	}
+	if !last {
+		if err := w.still(); err != nil {
+			return 0, err
+		}
+		return io.Copy(w.ResponseWriter, &io.LimitedReader{R: r, N: n})
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return 0, err
+	}
+	if err := w.still(); err != nil {
+		return 0, err
+	}
+	sent, err := w.ResponseWriter.Write(b)
+	return int64(sent), err
+}
+
 // ReadFrom sends all of r, piece by piece.
 func (w *response) ReadFrom(r io.Reader) (int64, error) {
 	left := int64(-1) // without a bound
@@ -92,7 +116,7 @@ func (w *response) ReadFrom(r io.Reader) (int64, error) {
 		if err := w.extend(); err != nil {
 			return written, err
 		}
-		sent, err := io.Copy(w.ResponseWriter, &io.LimitedReader{R: r, N: n})
+		sent, err := w.piece(r, n, n == left)
 		written += sent
 		w.bytes += sent
 		if left > 0 {

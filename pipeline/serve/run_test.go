@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +26,7 @@ import (
 // running is a server on a port of its own.
 type running struct {
 	address string
+	root    string
 	stop    context.CancelFunc
 	done    chan error
 }
@@ -39,7 +42,7 @@ func run(t *testing.T, o serve.Options) (running, []byte) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	r := running{ln.Addr().String(), cancel, make(chan error, 1)}
+	r := running{ln.Addr().String(), o.Root, cancel, make(chan error, 1)}
 	go func() { r.done <- serve.New(o).Run(ctx, ln) }()
 	t.Cleanup(cancel)
 	eventually(t, "readiness", func() bool { return r.code("/readyz") == http.StatusOK })
@@ -115,7 +118,7 @@ func TestStalledClient(t *testing.T) {
 
 // TestSlowHeader sends its request byte by byte, and is cut off.
 func TestSlowHeader(t *testing.T) {
-	r, _ := run(t, serve.Options{ReadTimeout: 200 * time.Millisecond})
+	r, _ := run(t, serve.Options{HeaderTimeout: 200 * time.Millisecond})
 	c, err := net.Dial("tcp", r.address)
 	must(t, err)
 	defer c.Close()
@@ -211,51 +214,161 @@ func TestRunWithoutListener(t *testing.T) {
 	}
 }
 
-func TestLimit(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	ln := serve.Limit(inner, 2)
-	accepted := make(chan net.Conn)
-	ended := make(chan error, 1)
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				ended <- err
-				return
-			}
-			accepted <- c
-		}
-	}()
-	dial := func() {
-		c, err := net.Dial("tcp", inner.Addr().String())
+// idle opens connections that each ask once for the health, and then for nothing more.
+func (r running) idle(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		c, err := net.Dial("tcp", r.address)
 		must(t, err)
 		t.Cleanup(func() { _ = c.Close() })
+		_, err = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+		must(t, err)
 	}
-	dial()
-	dial()
-	dial()
-	first, second := <-accepted, <-accepted
-	select {
-	case <-accepted:
-		t.Fatal("a third connection was accepted")
-	case <-time.After(50 * time.Millisecond):
+}
+
+// Connections that lie idle shut nobody out, not even whoever opened them.
+func TestIdleConnections(t *testing.T) {
+	for name, o := range map[string]serve.Options{
+		"more than there may be": {MaxConnections: 8},
+		"more than one may have": {MaxConnections: 100, MaxClientConnections: 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _ := run(t, o)
+			r.idle(t, 40)
+			for _, target := range []string{"/healthz", "/readyz", "/metrics", "/releases.json", "/"} {
+				if code := r.code(target); code != http.StatusOK {
+					t.Errorf("%s: %d", target, code)
+				}
+			}
+		})
 	}
-	must(t, first.Close())
-	_ = first.Close() // a second time frees no second place
-	third := <-accepted
-	dial()
-	select {
-	case <-accepted:
-		t.Fatal("closing twice made two places")
-	case <-time.After(50 * time.Millisecond):
+}
+
+// Where every place is taken by who downloads, health and metrics are answered all the same, and others are told to wait.
+func TestLane(t *testing.T) {
+	r, _ := run(t, serve.Options{MaxConnections: 2})
+	r.request(t)
+	r.request(t)
+	for target, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/releases.json": 503, big: 503} {
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+		resp, err := client.Get("http://" + r.address + target)
+		must(t, err)
+		resp.Body.Close()
+		if resp.StatusCode != want || !resp.Close {
+			t.Errorf("%s: %d, the connection ends: %t; want %d", target, resp.StatusCode, resp.Close, want)
+		}
 	}
-	must(t, ln.Close())
-	if err := <-ended; err == nil {
-		t.Error("Accept did not end")
+}
+
+// One client that reads slowly takes the places of one client.
+func TestGreedyClient(t *testing.T) {
+	r, _ := run(t, serve.Options{MaxRequests: 8, MaxClientRequests: 2})
+	r.request(t)
+	c, _ := r.request(t)
+	resp, err := http.Get("http://" + r.address + "/")
+	must(t, err)
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") != "1" {
+		t.Errorf("%d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
 	}
-	must(t, second.Close())
-	must(t, third.Close())
+	if code := r.code("/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz: %d", code)
+	}
+	must(t, c.Close())
+	eventually(t, "a free place", func() bool { return r.code("/") == http.StatusOK })
+}
+
+// end is a connection of an address.
+type end struct {
+	net.Conn
+	at     string
+	closed bool
+}
+
+func (e *end) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(e.at)) }
+
+func (e *end) Close() error {
+	e.closed = true
+	return nil
+}
+
+// TestGate lets connections come in the order of their names, of which some are asking for something.
+func TestGate(t *testing.T) {
+	many := func(n int, at string) []string { return slices.Repeat([]string{at}, n) }
+	for _, tt := range []struct {
+		name  string
+		come  []string // addresses; with ! for those that go on asking
+		limit serve.Options
+		want  string // for each: i in, l in the lane, - refused; in capitals, for those that were closed since
+	}{
+		{"few", many(3, "192.0.2.1:1"), serve.Options{}, "iii"},
+		{"idle ones of one client", many(4, "192.0.2.1:1"), serve.Options{MaxClientConnections: 2}, "IIii"},
+		{"busy ones of one client", many(3, "!192.0.2.1:1"), serve.Options{MaxClientConnections: 2}, "iil"},
+		{"the eldest that is idle", []string{"!192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3", "192.0.2.1:4"}, serve.Options{MaxClientConnections: 3}, "iIii"},
+		{"other clients are not touched", []string{"192.0.2.2:1", "192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3"}, serve.Options{MaxClientConnections: 2}, "iIii"},
+		{"who has most loses one", []string{"192.0.2.1:1", "192.0.2.2:1", "192.0.2.2:2", "192.0.2.3:1"}, serve.Options{MaxConnections: 3}, "iIii"},
+		{"who has most is busy", []string{"192.0.2.1:1", "!192.0.2.2:1", "!192.0.2.2:2", "192.0.2.3:1"}, serve.Options{MaxConnections: 3}, "Iiii"},
+		{"all are busy", []string{"!192.0.2.1:1", "!192.0.2.2:1", "192.0.2.3:1"}, serve.Options{MaxConnections: 2}, "iil"},
+		{"one network of IPv6", []string{"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8:0:1::1]:1"}, serve.Options{MaxClientConnections: 1}, "Iii"},
+		{"IPv4 in IPv6", []string{"192.0.2.1:1", "[::ffff:192.0.2.1]:1"}, serve.Options{MaxClientConnections: 1}, "Ii"},
+		{"the lane of one client, idle", append(many(2, "!192.0.2.1:1"), many(10, "192.0.2.2:1")...), serve.Options{MaxConnections: 2}, "ii" + "LL" + strings.Repeat("l", 8)},
+		{"the lane of one client, busy", append(many(2, "!192.0.2.1:1"), many(10, "!192.0.2.2:1")...), serve.Options{MaxConnections: 2}, "ii" + strings.Repeat("l", 8) + "--"},
+	} {
+		g := serve.NewGate(tt.limit)
+		var ends []*end
+		var got []byte
+		for _, at := range tt.come {
+			at, busy := strings.CutPrefix(at, "!")
+			e := &end{at: at}
+			c, laned := g.Admit(e)
+			switch {
+			case c == nil:
+				got = append(got, '-')
+			case laned:
+				got = append(got, 'l')
+			default:
+				got = append(got, 'i')
+			}
+			if busy && c != nil {
+				g.State(c, http.StateActive)
+			}
+			ends = append(ends, e)
+		}
+		for i, e := range ends {
+			if e.closed && got[i] != '-' {
+				got[i] -= 'a' - 'A'
+			}
+			if !e.closed && got[i] == '-' {
+				t.Errorf("%s: %d was refused and is open", tt.name, i)
+			}
+		}
+		if string(got) != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A connection that has asked is idle again, and one that is closed leaves its place, once.
+func TestGatePlaces(t *testing.T) {
+	g := serve.NewGate(serve.Options{MaxConnections: 2})
+	var conns []net.Conn
+	for i := range 2 {
+		c, _ := g.Admit(&end{at: fmt.Sprintf("192.0.2.%d:1", i+1)})
+		g.State(c, http.StateActive)
+		conns = append(conns, c)
+	}
+	must(t, conns[0].Close())
+	must(t, conns[0].Close())
+	third := &end{at: "192.0.2.3:1"}
+	c, laned := g.Admit(third)
+	g.State(c, http.StateActive)
+	if _, again := g.Admit(&end{at: "192.0.2.4:1"}); laned || !again {
+		t.Error("closing twice does not make one place")
+	}
+	g.State(c, http.StateIdle)
+	if _, laned := g.Admit(&end{at: "192.0.2.4:1"}); laned || !third.closed {
+		t.Error("one that has had its answer keeps its place")
+	}
 }
 
 // lines keeps what several goroutines log.

@@ -3,9 +3,9 @@
 //
 // The folder is either one dist/ or holds them as <version>/ or <name>/<version>/. Only what a release's manifest
 // names can be fetched, and the ledger of reproductions, which may lie beside several of them: what it says of a release
-// is shown with it. Everything that a client or a release can make large is bounded: requests and connections at
-// once, headers, ranges, the time that a client may take for each piece of a download, and the number and size of what
-// is read from the folder.
+// is shown with it. A file is sent only if its bytes are those that the manifest lists. Everything that a client or a release
+// can make large is bounded: requests and connections at once, of all and of each client, headers, ranges, the time that a
+// client may take for each piece of a download, and the number and size of what is read from the folder.
 package serve
 
 import (
@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,36 +33,55 @@ type Options struct {
 
 	Version, Commit string // of this program, for /metrics
 
-	Rescan          time.Duration // the folder is read again at most this often, on a request; 2 s
-	MaxRequests     int           // answered at once, beyond which 503 is; 256
-	MaxConnections  int           // open at once, beyond which a client waits; 1024
+	// URL is where people reach the server, for the commands on its pages; "" is the host that they asked for.
+	URL string
+
+	Rescan time.Duration // the folder is read again at most this often, on a request, besides when it has changed; 2 s
+
+	// A client is an address, or a network of IPv6 with 64 bits. One that has as many connections as it may loses an idle one.
+	MaxRequests          int // answered at once, beyond which 503 is; 512
+	MaxClientRequests    int // of one client, beyond which 429 is; 128
+	MaxConnections       int // open at once; 1024. 64 more may ask for health and metrics alone
+	MaxClientConnections int // of one client; 512
+
+	HeaderTimeout   time.Duration // for the header of a request; 5 s
 	ReadTimeout     time.Duration // for a whole request; 10 s
+	IdleTimeout     time.Duration // between two requests; 1 min
 	WriteTimeout    time.Duration // for a client to take another piece of an answer, see piece; 1 min
 	DrainDelay      time.Duration // from /readyz saying 503 to refusing connections; none
 	ShutdownTimeout time.Duration // for requests to end; 20 s
+
+	CheckRate  int64         // bytes a second that are read to find what is damaged before somebody asks for it; none
+	CheckPause time.Duration // from all of it being read to the next time; 1 min
 }
 
 func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.DiscardHandler
 	}
-	if o.Rescan <= 0 {
-		o.Rescan = 2 * time.Second
+	for _, d := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{&o.Rescan, 2 * time.Second},
+		{&o.HeaderTimeout, 5 * time.Second},
+		{&o.ReadTimeout, 10 * time.Second},
+		{&o.IdleTimeout, time.Minute},
+		{&o.WriteTimeout, time.Minute},
+		{&o.ShutdownTimeout, 20 * time.Second},
+		{&o.CheckPause, time.Minute},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.standard
+		}
 	}
-	if o.MaxRequests <= 0 {
-		o.MaxRequests = 256
-	}
-	if o.MaxConnections <= 0 {
-		o.MaxConnections = 1024
-	}
-	if o.ReadTimeout <= 0 {
-		o.ReadTimeout = 10 * time.Second
-	}
-	if o.WriteTimeout <= 0 {
-		o.WriteTimeout = time.Minute
-	}
-	if o.ShutdownTimeout <= 0 {
-		o.ShutdownTimeout = 20 * time.Second
+	for _, n := range []struct {
+		value    *int
+		standard int
+	}{{&o.MaxRequests, 512}, {&o.MaxClientRequests, 128}, {&o.MaxConnections, 1024}, {&o.MaxClientConnections, 512}} {
+		if *n.value <= 0 {
+			*n.value = n.standard
+		}
 	}
 	return o
 }
@@ -71,6 +92,7 @@ type Server struct {
 	log      *slog.Logger
 	library  *library
 	metrics  *metrics
+	gate     *gate         // nil until Run
 	slots    chan struct{} // one for each request that may be answered at once
 	draining atomic.Bool
 }
@@ -78,10 +100,11 @@ type Server struct {
 // New returns a server. It reads nothing yet: the first request or Run does.
 func New(o Options) *Server {
 	o = o.withDefaults()
+	log := slog.New(o.Log)
 	return &Server{
 		options: o,
-		log:     slog.New(o.Log),
-		library: &library{root: o.Root, every: o.Rescan},
+		log:     log,
+		library: &library{root: o.Root, every: o.Rescan, log: log, hashing: make(chan struct{}, runtime.GOMAXPROCS(0))},
 		metrics: newMetrics(o.Version, o.Commit),
 		slots:   make(chan struct{}, o.MaxRequests),
 	}
@@ -94,18 +117,28 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
 // DrainDelay, and what is being answered is given ShutdownTimeout to end. A request that is cut off after that makes a
 // fault.Transient; a clean end is nil.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	s.gate = newGate(ln, s.options)
 	server := &http.Server{
 		Handler:           s.Handler(),
-		ReadHeaderTimeout: s.options.ReadTimeout / 2,
+		ReadHeaderTimeout: s.options.HeaderTimeout,
 		ReadTimeout:       s.options.ReadTimeout,
 		WriteTimeout:      s.options.WriteTimeout, // which the response moves on as the client reads
-		IdleTimeout:       time.Minute,
+		IdleTimeout:       s.options.IdleTimeout,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         s.gate.state,
+		ConnContext:       withConn,
 		ErrorLog:          slog.NewLogLogger(s.options.Log, slog.LevelWarn),
 	}
-	s.library.current()
+	s.library.look()
+	patrol, ended := context.WithCancel(ctx)
+	var g sync.WaitGroup
+	defer g.Wait()
+	defer ended()
+	if s.options.CheckRate > 0 {
+		g.Go(func() { s.patrol(patrol) })
+	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(limit(ln, s.options.MaxConnections)) }()
+	go func() { served <- server.Serve(s.gate) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving: %w", err)

@@ -3,10 +3,13 @@ package serve_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"html"
 	"io"
+	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,6 +24,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/serve"
+	"github.com/slipway-build/slipway/pipeline/trust/ledger"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -67,10 +71,20 @@ func get(h http.Handler, target string, header ...string) *httptest.ResponseReco
 }
 
 func do(h http.Handler, method, target string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, http.NoBody)
+	r := newRequest(target, header...)
+	r.Method = method
+	return record(h, r)
+}
+
+func newRequest(target string, header ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, target, http.NoBody)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
+	return r
+}
+
+func record(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
@@ -341,12 +355,18 @@ func TestDamage(t *testing.T) {
 			must(t, os.Rename(filepath.Dir(file), filepath.Join(outside, "archives")))
 			must(t, os.Symlink(filepath.Join(outside, "archives"), filepath.Dir(file)))
 		}, 500},
+		{"other bytes", func(t *testing.T, _, file string) {
+			info, err := os.Stat(file)
+			must(t, err)
+			flip(t, file, 5)
+			must(t, os.Chtimes(file, info.ModTime(), info.ModTime()))
+		}, 500},
 		{"the release replaced", func(t *testing.T, root, _ string) {
 			write(t, root+".new", verifytest.Options{Payload: []byte("27 other bytes are in this.")})
 			must(t, os.Rename(root, root+".old"))
 			must(t, os.Rename(root+".new", root))
-		}, 503},
-		{"the release gone", func(t *testing.T, root, _ string) { must(t, os.RemoveAll(root)) }, 503},
+		}, 200},
+		{"the release gone", func(t *testing.T, root, _ string) { must(t, os.RemoveAll(root)) }, 404},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := t.TempDir()
@@ -354,21 +374,188 @@ func TestDamage(t *testing.T) {
 			write(t, dist, verifytest.Options{})
 			h := serving(t, root, serve.Options{Rescan: time.Hour})
 			target := "/releases/hello/1.2.3/files/" + archive
-			if w := get(h, target); w.Code != http.StatusOK {
+			w := get(h, target)
+			if w.Code != http.StatusOK {
 				t.Fatalf("before the damage: %d", w.Code)
 			}
+			tag := w.Header().Get("ETag")
 			tt.damage(t, dist, filepath.Join(dist, filepath.FromSlash(archive)))
-			w := get(h, target)
-			if w.Code != tt.want || w.Header().Get("ETag") != "" {
-				t.Errorf("%d %q with ETag %q, want %d", w.Code, w.Body, w.Header().Get("ETag"), tt.want)
+			for _, header := range [][]string{nil, {"Range", "bytes=0-9"}, {"If-None-Match", `"x"`}} {
+				w = get(h, target, header...)
+				if tt.want == http.StatusOK {
+					if w.Header().Get("ETag") == tag || header == nil && w.Body.String() != "27 other bytes are in this." {
+						t.Errorf("%d %q with ETag %q", w.Code, w.Body, tag)
+					}
+				} else if w.Code != tt.want || w.Header().Get("ETag") != "" {
+					t.Errorf("%q: %d %q with ETag %q, want %d", header, w.Code, w.Body, w.Header().Get("ETag"), tt.want)
+				}
 			}
-			if tt.want == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
-				t.Error("no Retry-After")
+			damaged := 0
+			if tt.want == http.StatusInternalServerError {
+				damaged = 1
+				if body := get(h, "/releases/hello/1.2.3/").Body.String(); !strings.Contains(body, "damaged") {
+					t.Error("the page says nothing of it")
+				}
 			}
-			if tt.name == "the release replaced" { // and is found without waiting for the hour to end
-				eventually(t, "the new release", func() bool { return get(h, target).Body.String() == "27 other bytes are in this." })
+			if text := get(h, "/metrics").Body.String(); !strings.Contains(text, fmt.Sprintf("slipway_damaged_files %d\n", damaged)) {
+				t.Errorf("want %d damaged files in:\n%s", damaged, text)
 			}
 		})
+	}
+}
+
+// flip turns over a bit of a file.
+func flip(t testing.TB, name string, bit int64) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	must(t, err)
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, bit/8)
+	must(t, err)
+	b[0] ^= 1 << (bit % 8)
+	_, err = f.WriteAt(b, bit/8)
+	must(t, errors.Join(err, f.Close()))
+}
+
+// TestBitFlips turns over a bit here and there in a folder that is served. Whatever is sent is what it is said to be.
+func TestBitFlips(t *testing.T) {
+	root := t.TempDir()
+	r := write(t, root, verifytest.Options{Payload: bytes.Repeat([]byte("more than is sent from memory"), 3000)})
+	h := serving(t, root, serve.Options{Rescan: time.Hour})
+	chance := rand.New(rand.NewPCG(1, 2)) // the same each time
+	sent, refused := 0, 0
+	ask := func(f artifact.File) {
+		w := get(h, "/releases/hello/1.2.3/files/"+f.Path)
+		switch {
+		case w.Code == http.StatusOK && artifact.Sum(w.Body.Bytes()) == f.Digest && w.Header().Get("ETag") == `"`+string(f.Digest)+`"`:
+			sent++
+		case w.Code == http.StatusInternalServerError && w.Header().Get("ETag") == "":
+			refused++
+		default:
+			t.Fatalf("%s: %d with ETag %s has the digest %s", f.Path, w.Code, w.Header().Get("ETag"), artifact.Sum(w.Body.Bytes()))
+		}
+	}
+	const flips = 1000
+	for range flips {
+		f := r.Files[chance.IntN(len(r.Files))]
+		name, bit := filepath.Join(root, filepath.FromSlash(f.Path)), chance.Int64N(f.Size*8)
+		flip(t, name, bit)
+		ask(f)
+		ask(r.Files[chance.IntN(len(r.Files))])
+		flip(t, name, bit)
+		ask(f)
+	}
+	if refused < flips || sent < flips {
+		t.Errorf("%d were sent and %d refused", sent, refused)
+	}
+}
+
+// A file that has settled is read once. What changes it afterwards is seen all the same.
+func TestSettled(t *testing.T) {
+	defer serve.Grain(50 * time.Millisecond)()
+	root := t.TempDir()
+	r := write(t, root, verifytest.Options{Payload: bytes.Repeat([]byte("more than is sent from memory"), 3000)})
+	s := serve.New(serve.Options{Root: root, Rescan: time.Hour, CheckRate: 1 << 40, CheckPause: time.Hour})
+	h := s.Handler()
+	for _, f := range []artifact.File{
+		r.Files[slices.IndexFunc(r.Files, func(f artifact.File) bool { return f.Size > 80_000 })],
+		r.Files[slices.IndexFunc(r.Files, func(f artifact.File) bool { return f.Size < 1000 })],
+	} {
+		name, target := filepath.Join(root, filepath.FromSlash(f.Path)), "/releases/hello/1.2.3/files/"+f.Path
+		ask := func(when string, want int) {
+			t.Helper()
+			for range 2 {
+				w := get(h, target)
+				if w.Code != want || want == http.StatusOK && artifact.Sum(w.Body.Bytes()) != f.Digest {
+					t.Errorf("%s, %s: %d with %d bytes, want %d", f.Path, when, w.Code, w.Body.Len(), want)
+				}
+			}
+		}
+		settle := func() { time.Sleep(60 * time.Millisecond) }
+		settle()
+		ask("at first", http.StatusOK)
+		flip(t, name, 9)
+		ask("damaged", http.StatusInternalServerError)
+		settle()
+		ask("damaged for a while", http.StatusInternalServerError)
+		flip(t, name, 9)
+		ask("repaired", http.StatusOK)
+		settle()
+		ask("repaired for a while", http.StatusOK)
+
+		// A disk that loses a bit changes no time. Whoever reads everything finds it.
+		flip(t, name, 9)
+		settle()
+		must(t, s.Trust("hello/1.2.3", f.Path))
+		s.Patrol(t.Context())
+		ask("lost and found", http.StatusInternalServerError)
+		flip(t, name, 9)
+		settle()
+		s.Patrol(t.Context())
+		ask("repaired at last", http.StatusOK)
+	}
+	if text := get(h, "/metrics").Body.String(); !strings.Contains(text, "slipway_damaged_files 0\n") || strings.Contains(text, "slipway_check_bytes_total 0\n") {
+		t.Errorf("after the repair:\n%s", text)
+	}
+}
+
+// A file that changes while it is sent is cut off, so that nobody takes it for whole.
+func TestChangedWhileSent(t *testing.T) {
+	r, payload := run(t, serve.Options{})
+	_, body := r.request(t)
+	flip(t, filepath.Join(r.root, "archives", "hello_1.2.3_linux_amd64.tar.gz"), int64(len(payload)*8-1))
+	n, err := io.CopyN(io.Discard, body, int64(len(payload)))
+	if err == nil {
+		t.Errorf("all %d bytes were sent", n)
+	}
+}
+
+// Everything is read in the background as fast as is allowed.
+func TestCheckRate(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, verifytest.Options{Payload: make([]byte, 300_000)})
+	var out lines
+	flip(t, filepath.Join(root, "charts", "hello-1.2.3.tgz"), 100)
+	s := serve.New(serve.Options{Root: root, Log: slog.NewJSONHandler(&out, nil), CheckRate: 2_000_000, CheckPause: time.Hour})
+	start := time.Now()
+	s.Patrol(t.Context())
+	if took := time.Since(start); took < 150*time.Millisecond {
+		t.Errorf("300,000 bytes at 2,000,000 a second took %s", took)
+	}
+	s.Patrol(t.Context())
+	if n := strings.Count(out.b.String(), `"path":"charts/hello-1.2.3.tgz"`); n != 1 {
+		t.Errorf("the damage is told of %d times:\n%s", n, out.b.String())
+	}
+	if text := get(s.Handler(), "/metrics").Body.String(); !strings.Contains(text, "slipway_damaged_files 1\n") || !strings.Contains(text, "slipway_check_rounds_total 2\n") {
+		t.Errorf("the metrics are\n%s", text)
+	}
+}
+
+// Who comes first after a quiet time sees what is there.
+func TestFirstVisitor(t *testing.T) {
+	for _, dir := range []string{"", "hello"} {
+		root := t.TempDir()
+		at := func(version string) string { return filepath.Join(root, dir, version) }
+		write(t, at("1.0.0"), verifytest.Options{Version: "1.0.0"})
+		h := serving(t, root, serve.Options{Rescan: time.Hour})
+		quiet := func() { time.Sleep(30 * time.Millisecond) }
+		quiet()
+		write(t, at(".new"), verifytest.Options{Version: "1.1.0"})
+		quiet()
+		must(t, os.Rename(at(".new"), at("1.1.0")))
+		if body := get(h, "/").Body.String(); !strings.Contains(body, "1.1.0") || !strings.Contains(body, "1.0.0") {
+			t.Errorf("%q: what was added is not there:\n%s", dir, body)
+		}
+		quiet()
+		must(t, os.RemoveAll(at("1.0.0")))
+		if got := list(t, h).Releases; len(got) != 1 || got[0].Version != "1.1.0" {
+			t.Errorf("%q: what was taken away is there: %+v", dir, got)
+		}
+		quiet()
+		tell(t, root, verdict(t, at("1.1.0"), "hello", "1.1.0", ledger.Pass, ""))
+		if body := get(h, "/releases/hello/1.1.0/").Body.String(); !strings.Contains(body, "PASS: rebuilt") {
+			t.Errorf("%q: what was found out is not there", dir)
+		}
 	}
 }
 

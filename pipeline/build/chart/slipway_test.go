@@ -233,7 +233,7 @@ func TestSlipwayObjects(t *testing.T) {
 			t.Errorf("%s: mount %v", name, m)
 		}
 		test := r.test.Spec.Containers[0].Args
-		if want := fmt.Sprintf("http://%s:%d", r.service.Name, r.service.Spec.Ports[0].Port); !slices.Equal(test, []string{"serve", "--check", want}) {
+		if want := fmt.Sprintf("http://%s:%d", r.service.Name, r.service.Spec.Ports[0].Port); !slices.Equal(test, []string{"serve", "--ready", want}) {
 			t.Errorf("%s: helm test runs %q, want a check of %s", name, test, want)
 		}
 		if r.test.Annotations["helm.sh/hook"] != "test" || r.test.Spec.RestartPolicy != "Never" {
