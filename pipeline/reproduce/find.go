@@ -403,12 +403,16 @@ func onGitHub(ctx context.Context, page *url.URL, getenv func(string) string) ([
 	if token := getenv("GITHUB_TOKEN"); token != "" && own {
 		ask.authorization = "Bearer " + token
 	}
-	client, err := github.New(github.Options{HTTP: ask, API: api, MaxAnswer: maxManifest, Fault: func(err error) error {
-		if isStatus(err, http.StatusNotFound) {
-			return err
-		}
-		return fault.Or(err, fault.Transient)
-	}})
+	client, err := github.New(github.Options{
+		HTTP: ask, API: api, MaxAnswer: maxManifest, Fault: func(err error) error { return fault.Or(err, fault.Transient) },
+		Expect: func(res *http.Response, want ...int) error {
+			if slices.Contains(want, res.StatusCode) {
+				return nil
+			}
+			res.Body.Close()
+			return statusError{at: res.Request.URL.String(), code: res.StatusCode}.coded()
+		},
+	})
 	if err != nil {
 		return nil, fault.New(fault.Usage, err)
 	}
@@ -447,17 +451,20 @@ type asker struct {
 	authorization string
 }
 
-// Do returns an answer with status 200, whose body is in memory; any other is an error.
+// Do returns an answer, whose body is in memory: of one that is not 200 its first words.
 func (a asker) Do(req *http.Request) (*http.Response, error) {
 	header := req.Header.Clone()
 	if a.authorization != "" {
 		header.Set("Authorization", a.authorization)
 	}
 	b, answer, err := getWith(req.Context(), req.URL.String(), a.limit, header)
-	if err != nil {
+	status := http.StatusOK
+	if s, ok := errors.AsType[statusError](err); ok {
+		b, answer, status = s.said, s.header, s.code
+	} else if err != nil {
 		return nil, err
 	}
-	return &http.Response{StatusCode: http.StatusOK, Header: answer, Body: io.NopCloser(bytes.NewReader(b)), Request: req}, nil
+	return &http.Response{StatusCode: status, Header: answer, Body: io.NopCloser(bytes.NewReader(b)), Request: req}, nil
 }
 
 // client follows what a fetch of a release follows.
@@ -465,15 +472,26 @@ var client = verify.NewClient()
 
 // statusError is an answer that is not what was asked for.
 type statusError struct {
-	at   string
-	code int
+	at     string
+	code   int
+	header http.Header
+	said   []byte // the first words
 }
 
 func (e statusError) Error() string { return fmt.Sprintf("%s: the server says %d", e.at, e.code) }
 
+// coded is the error with its exit code: what is not there can be named wrongly, and every other answer is the server's matter.
+func (e statusError) coded() error {
+	code := fault.OfStatus(e.code)
+	if code != fault.Credentials && e.code != http.StatusNotFound {
+		code = fault.Transient
+	}
+	return fault.New(code, e)
+}
+
 func isStatus(err error, code int) bool {
-	var s statusError
-	return errors.As(err, &s) && s.code == code
+	s, ok := errors.AsType[statusError](err)
+	return ok && s.code == code
 }
 
 // get reads a small document, and asks again where that may help. The header goes to no other host.
@@ -482,26 +500,26 @@ func get(ctx context.Context, at string, limit int64, header http.Header) ([]byt
 	return b, err
 }
 
+// maxWait is how long a server may ask to wait.
+const maxWait = 30 * time.Second
+
 func getWith(ctx context.Context, at string, limit int64, header http.Header) ([]byte, http.Header, error) {
 	pause := 500 * time.Millisecond
 	for n := 1; ; n++ {
 		b, answer, wait, err := try(ctx, at, limit, header)
-		var s statusError
-		final := errors.As(err, &s) && s.code != http.StatusTooManyRequests && s.code < 500
+		s, refused := errors.AsType[statusError](err)
 		switch {
 		case err == nil:
 			return b, answer, nil
 		case ctx.Err() != nil:
 			return nil, nil, ctx.Err()
-		case final && fault.OfStatus(s.code) == fault.Credentials:
-			return nil, answer, fault.New(fault.Credentials, err)
-		case final:
-			return nil, answer, err
-		case n == tries:
+		case refused && (n == tries || s.code != http.StatusTooManyRequests && s.code < 500):
+			return nil, s.header, s.coded()
+		case n == tries || bounded.IsTooLarge(err):
 			return nil, nil, fault.New(fault.Transient, err)
 		}
 		select {
-		case <-time.After(min(max(pause, wait), 30*time.Second)):
+		case <-time.After(min(max(pause, wait), maxWait)):
 			pause *= 2
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
@@ -514,7 +532,7 @@ func try(ctx context.Context, at string, limit int64, header http.Header) (b []b
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, http.NoBody)
 	if err != nil {
-		return nil, nil, 0, statusError{at, http.StatusBadRequest}
+		return nil, nil, 0, fault.New(fault.Usage, err)
 	}
 	req.Header = header.Clone()
 	if req.Header == nil {
@@ -528,11 +546,10 @@ func try(ctx context.Context, at string, limit int64, header http.Header) (b []b
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-		return nil, resp.Header, time.Duration(min(max(seconds, 0), 3600)) * time.Second, statusError{at, resp.StatusCode}
+		said, _ := bounded.Head(resp.Body, 64<<10)
+		return nil, nil, time.Duration(min(max(seconds, 0), 3600)) * time.Second, statusError{at, resp.StatusCode, resp.Header, said}
 	}
-	if b, err = bounded.Body(resp, limit); bounded.IsTooLarge(err) {
-		return nil, nil, 0, statusError{at + " (more than " + strconv.FormatInt(limit, 10) + " bytes)", http.StatusRequestEntityTooLarge}
-	} else if err != nil {
+	if b, err = bounded.Body(resp, limit); err != nil {
 		return nil, nil, 0, fmt.Errorf("reading %s: %w", at, err)
 	}
 	return b, resp.Header, 0, nil

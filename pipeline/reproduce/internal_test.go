@@ -181,6 +181,38 @@ func TestGitHubReleases(t *testing.T) {
 	}
 }
 
+// TestGitHubRateLimit: what GitHub refuses for a while is no matter of credentials, however it says so.
+func TestGitHubRateLimit(t *testing.T) {
+	for name, refuse := range map[string]func(http.ResponseWriter){
+		"in its header": func(w http.ResponseWriter) {
+			w.Header().Set("X-RateLimit-Remaining", "0")
+			w.Header().Set("X-RateLimit-Reset", "1700003600")
+			w.WriteHeader(http.StatusForbidden)
+		},
+		"in words": func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte(`{"message":"API rate limit exceeded for 192.0.2.1."}`))
+		},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/api/v3/repos/owner/tool/releases" {
+				http.NotFound(w, r)
+				return
+			}
+			refuse(w)
+		}))
+		env := func(name string) string {
+			return map[string]string{"GITHUB_SERVER_URL": server.URL, "GITHUB_API_URL": server.URL + "/api/v3"}[name]
+		}
+		_, err := Releases(t.Context(), server.URL+"/owner/tool", env)
+		server.Close()
+		if fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "GITHUB_TOKEN") ||
+			strings.Contains(err.Error(), "2023-11-14 23:13:20 UTC") != (name == "in its header") {
+			t.Errorf("%s: exit %d, %v", name, fault.CodeOf(err), err)
+		}
+	}
+}
+
 // TestTries asks again where that may help, and nowhere else.
 func TestTries(t *testing.T) {
 	answers := []int{}
@@ -202,7 +234,9 @@ func TestTries(t *testing.T) {
 		{[]int{500, 503, 200}, 3, fault.OK},
 		{[]int{502}, 3, fault.Transient},
 		{[]int{403}, 1, fault.Credentials},
-		{[]int{404}, 1, fault.Unclassified},
+		{[]int{404}, 1, fault.Usage},
+		{[]int{413}, 1, fault.Transient},
+		{[]int{429}, 3, fault.Transient},
 	} {
 		answers, asked = tt.answers, 0
 		start := time.Now()
@@ -212,7 +246,7 @@ func TestTries(t *testing.T) {
 		}
 	}
 	answers = []int{200}
-	if _, err := get(t.Context(), server.URL, 3, nil); !isStatus(err, http.StatusRequestEntityTooLarge) {
+	if _, err := get(t.Context(), server.URL, 3, nil); fault.CodeOf(err) != fault.Transient || strings.Contains(err.Error(), "server says") {
 		t.Errorf("more than was to be read: %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/format/compare"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -274,7 +275,7 @@ func (b *registryBlobs) Open(d artifact.Digest) (compare.Source, func() error, e
 // blob streams a blob to a file.
 func (b *registryBlobs) blob(d artifact.Digest, name string) error {
 	// A byte of it is asked for first: that gets the token, and tells what keeps the rest from coming.
-	if _, err := b.get("blobs/"+string(d), 0, false); err != nil && !isStatus(err, http.StatusRequestEntityTooLarge) {
+	if _, err := b.get("blobs/"+string(d), 0, false); err != nil && !bounded.IsTooLarge(err) {
 		if isStatus(err, http.StatusNotFound) {
 			return fmt.Errorf("%s/%s: %s: %w", b.host, b.path, d, fs.ErrNotExist)
 		}
@@ -292,6 +293,9 @@ func (b *registryBlobs) blob(d artifact.Digest, name string) error {
 		return fault.New(fault.Transient, err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return statusError{at: req.URL.String(), code: resp.StatusCode}.coded()
+	}
 	f, err := os.CreateTemp(b.dir, ".fetch-*")
 	if err != nil {
 		return err

@@ -114,11 +114,16 @@ func (c *Client) NewRequest(ctx context.Context, method, at string, in any) (*ht
 	return req, nil
 }
 
-// Do makes a request whose answer has one of the statuses. The caller closes its body.
+// Do makes a request whose answer has one of the statuses. The caller closes its body. A rate limit is a RateLimitError,
+// whichever statuses are wanted.
 func (c *Client) Do(req *http.Request, want ...int) (*http.Response, error) {
 	res, err := c.o.HTTP.Do(req)
 	if err != nil {
 		return nil, c.o.Fault(err)
+	}
+	if limit := RateLimited(res); limit != nil {
+		res.Body.Close()
+		return nil, c.o.Fault(limit)
 	}
 	if err := c.o.Expect(res, want...); err != nil {
 		return nil, err
@@ -252,7 +257,7 @@ func (c *Client) Repository(ctx context.Context, r Repo) (Repository, error) {
 // the repository. It alone may ask what it is installed in
 // (https://docs.github.com/rest/apps/installations#list-repositories-accessible-to-the-app-installation).
 func (c *Client) IsApp(ctx context.Context) (bool, error) {
-	req, err := c.NewRequest(ctx, http.MethodHead, "/installation/repositories?per_page=1", nil)
+	req, err := c.NewRequest(ctx, http.MethodGet, "/installation/repositories?per_page=1", nil)
 	if err != nil {
 		return false, err
 	}

@@ -40,6 +40,7 @@ type rig struct {
 	dry    []string // what a dry run tells
 	slept  []time.Duration
 	sleep  func() // called where the transport waits
+	base   http.RoundTripper
 }
 
 func newRig(t *testing.T, rel publish.Release) *rig {
@@ -107,7 +108,7 @@ func (r *rig) destination(dry bool) *githubrelease.Destination {
 		}}
 	}
 	w := wire.Options{
-		Destination: "github", Backoff: time.Millisecond, Credentials: []wire.Credential{show(r.hosts.API), show(r.hosts.Uploads)},
+		Destination: "github", Base: r.base, Backoff: time.Millisecond, Credentials: []wire.Credential{show(r.hosts.API), show(r.hosts.Uploads)},
 		Simulate: githubrelease.Simulate, Now: func() time.Time { return time.Unix(1_700_000_000, 0) },
 		Sleep: func(ctx context.Context, d time.Duration) error {
 			mu.Lock()
@@ -627,7 +628,8 @@ func TestLimits(t *testing.T) {
 	}
 	r = newRig(t, rel)
 	r.hub.Quota(10, 1_700_003_600)
-	if _, err := r.publish(t.Context(), false); fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "asks to wait for 1h") {
+	if _, err := r.publish(t.Context(), false); fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "until 2023-11-14 23:13:20 UTC") ||
+		!strings.Contains(err.Error(), "GITHUB_TOKEN") {
 		t.Error(err)
 	}
 	r.hub.NoQuota()

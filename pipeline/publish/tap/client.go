@@ -279,11 +279,14 @@ func (c client) sync(ctx context.Context, r github.Repo, branch string) error {
 		Branch string `json:"branch"`
 	}{branch}
 	err := c.Call(wire.Repeating(ctx), http.MethodPost, "/repos/"+r.String()+"/merge-upstream", in, nil, http.StatusOK)
-	switch wire.StatusOf(err) {
-	case http.StatusConflict, http.StatusUnprocessableEntity:
-		return fault.Errorf(fault.Usage, "branch %s of %s cannot be brought up to date; sync the fork by hand, on its page: %w", branch, r, err)
-	}
-	if err != nil {
+	status := wire.StatusOf(err)
+	switch {
+	case status == http.StatusUnprocessableEntity && strings.Contains(wire.Refusal(err), "workflow"):
+		// Upstream has workflows, and who writes those needs a permission of its own.
+		return fault.Errorf(fault.Credentials, "the token may not bring branch %s of %s up to date: give it the scope workflow, or sync the fork by hand, on its page: %w", branch, r, err)
+	case status == http.StatusConflict, status == http.StatusUnprocessableEntity:
+		return fault.Errorf(fault.Transient, "branch %s of %s cannot be brought up to date; sync the fork by hand, on its page, and run the same command again: %w", branch, r, err)
+	case err != nil:
 		return fmt.Errorf("bringing %s up to date: %w", r, err)
 	}
 	return nil

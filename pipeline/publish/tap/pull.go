@@ -163,18 +163,12 @@ func (d *Destination) branchOff(ctx context.Context, v view, changes []file) err
 			return err
 		}
 	}
-	made, err := d.write(ctx, v.head, changes)
-	if err != nil {
-		return err
-	}
-	refused := d.api.create(ctx, d.repo, d.proposal, made)
-	unknown := wire.StatusOf(refused) == http.StatusNotFound ||
-		wire.StatusOf(refused) == http.StatusUnprocessableEntity && strings.Contains(wire.Refusal(refused), "does not exist")
-	if !synced && unknown {
+	made, refused := d.begin(ctx, v.head, changes)
+	if !synced && lacks(refused) {
 		if err := sync(); err != nil {
 			return err
 		}
-		refused = d.api.create(ctx, d.repo, d.proposal, made)
+		made, refused = d.begin(ctx, v.head, changes)
 	}
 	if status := wire.StatusOf(refused); status == http.StatusUnprocessableEntity || status == http.StatusConflict {
 		// An earlier request may have been obeyed after all.
@@ -182,7 +176,7 @@ func (d *Destination) branchOff(ctx context.Context, v view, changes []file) err
 		switch {
 		case err != nil:
 			return err
-		case now == made:
+		case now != "" && now == made:
 			return nil
 		case now != "":
 			return fault.Errorf(fault.Transient, "%s: branch %s was created by somebody else, at %.12s and not at %.12s", d.repo, d.proposal, now, made)
@@ -190,5 +184,25 @@ func (d *Destination) branchOff(ctx context.Context, v view, changes []file) err
 			return fault.Errorf(fault.Policy, "the rules of %s forbid branch %s; let the token pass them: %w", d.repo, d.proposal, refused)
 		}
 	}
+	if d.forks() && lacks(refused) {
+		return fault.Errorf(fault.Transient, "%s does not have the commits of %s yet; run the same command again, and sync the fork by hand, on its page, if that does not help: %w",
+			d.repo, d.upstream, refused)
+	}
 	return refused
+}
+
+// begin makes the commit and creates the branch at it.
+func (d *Destination) begin(ctx context.Context, head string, changes []file) (made string, err error) {
+	if made, err = d.write(ctx, head, changes); err != nil {
+		return "", err
+	}
+	return made, d.api.create(ctx, d.repo, d.proposal, made)
+}
+
+// lacks reports whether a refusal can come from a fork that lacks commits of upstream: of what is missing GitHub says that it
+// is not there, does not exist, or cannot be referred to.
+func lacks(err error) bool {
+	status := wire.StatusOf(err)
+	said := wire.Refusal(err)
+	return status == http.StatusNotFound || status == http.StatusUnprocessableEntity && !strings.Contains(said, "already exists") && !protected.MatchString(said)
 }

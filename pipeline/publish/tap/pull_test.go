@@ -225,8 +225,21 @@ func TestSync(t *testing.T) {
 	r := forked(t)
 	r.o.Owner = "stale"
 	r.refuse("POST", "/merge-upstream", 409, `{"message":"There are merge conflicts"}`, -1)
-	if _, err := r.publish(t.Context(), false); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "sync the fork by hand") {
+	if _, err := r.publish(t.Context(), false); fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "sync the fork by hand") {
 		t.Error(err)
+	}
+	r = forked(t)
+	r.o.Owner = "stale"
+	r.refuse("POST", "/merge-upstream", 422, `{"message":"refusing to allow a Personal Access Token to create or update workflow without workflow scope"}`, -1)
+	if _, err := r.publish(t.Context(), false); fault.CodeOf(err) != fault.Credentials || !strings.Contains(err.Error(), "scope workflow") {
+		t.Error(err)
+	}
+	// Whatever the fork lacks is said at the first request that needs it.
+	for _, request := range []string{"/git/trees", "/git/commits", "/git/refs"} {
+		r := forked(t)
+		r.refuse("POST", request, 422, `{"message":"Reference update failed"}`, 1)
+		r.run()
+		r.holds(fork, branch, wingetFiles)
 	}
 }
 
@@ -236,7 +249,7 @@ func TestBranchRefused(t *testing.T) {
 		body   string
 		code   fault.Code
 	}{
-		{422, `{"message":"Reference update failed"}`, fault.Usage},
+		{422, `{"message":"Reference update failed"}`, fault.Transient},
 		{422, `{"message":"Repository rule violations found"}`, fault.Policy},
 		{403, `{"message":"Resource not accessible by personal access token"}`, fault.Credentials},
 	} {

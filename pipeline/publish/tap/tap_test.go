@@ -42,6 +42,7 @@ type rig struct {
 	token  string
 	o      tap.Options
 	dry    []string // what a dry run tells
+	base   http.RoundTripper
 }
 
 // newRig has a tap, a bucket, and winget's repository with a fork, each with a commit.
@@ -62,7 +63,7 @@ func newRig(t *testing.T, o tap.Options) *rig {
 func (r *rig) destination(dry bool) *tap.Destination {
 	r.t.Helper()
 	w := wire.Options{
-		Destination: "tap", Backoff: time.Millisecond,
+		Destination: "tap", Base: r.base, Backoff: time.Millisecond,
 		Sleep:       func(context.Context, time.Duration) error { return nil },
 		Credentials: []wire.Credential{{Host: strings.TrimPrefix(r.url, "http://"), Value: func() string { return "Bearer " + r.token }}},
 		Simulate:    tap.Simulate,
@@ -766,6 +767,25 @@ func TestAnswers(t *testing.T) {
 		}
 		if err := d.Flip(t.Context()); fault.CodeOf(err) != test.code || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+// A rate limit is no matter of credentials, at whichever request it comes.
+func TestRateLimit(t *testing.T) {
+	for _, at := range []string{"/repos/example/homebrew-tap", "/installation/repositories", "/git/ref/heads/main", "/git/refs/heads/main"} {
+		r := newRig(t, tap.Options{Release: releasetest.Open(t, verifytest.Options{})})
+		r.token = githubtest.App
+		r.hub.Instead(func(w http.ResponseWriter, req *http.Request) bool {
+			if !strings.HasSuffix(req.URL.Path, at) {
+				return false
+			}
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"message":"API rate limit exceeded for installation ID 1."}`)
+			return true
+		})
+		if _, err := r.publish(t.Context(), false); fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "GITHUB_TOKEN") {
+			t.Errorf("%s: exit %d, %v", at, fault.CodeOf(err), err)
 		}
 	}
 }

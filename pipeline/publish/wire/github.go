@@ -14,19 +14,18 @@ import (
 // GitHub returns a client of the API of GitHub whose requests the transport makes, and whose errors have exit codes. It
 // reads answers of at most limit bytes. An API at a place that no token is to be shown to is a Usage error.
 func (t *Transport) GitHub(api, uploads string, limit int64) (*github.Client, error) {
-	c, err := github.New(github.Options{HTTP: t.Client(), API: api, Uploads: uploads, MaxAnswer: limit, Expect: expectGitHub, Fault: Fault})
+	c, err := github.New(github.Options{HTTP: patient{t.Client()}, API: api, Uploads: uploads, MaxAnswer: limit, Expect: Expect, Fault: Fault})
 	return c, fault.New(fault.Usage, err)
 }
 
-// expectGitHub is Expect, where too many requests are mended by waiting: GitHub says it with the status of what is
-// forbidden (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit).
-func expectGitHub(res *http.Response, want ...int) error {
-	err := Expect(res, want...)
-	if StatusOf(err) == http.StatusForbidden && strings.Contains(Refusal(err), "rate limit") {
-		return fault.New(fault.Transient, err)
-	}
-	return err
+// patient makes requests whose caller tells itself what an answer says that asks for a longer wait than is right.
+type patient struct{ *http.Client }
+
+func (p patient) Do(req *http.Request) (*http.Response, error) {
+	return p.Client.Do(req.WithContext(context.WithValue(req.Context(), patientKey{}, true)))
 }
+
+type patientKey struct{}
 
 // Refusal is what a remote said where it refused, in lower case; "" where it did not.
 func Refusal(err error) string {

@@ -210,6 +210,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			wait = min(t.o.Backoff<<(attempt-1), maxBackoff)
 		}
 		if wait > t.o.MaxWait {
+			if told, _ := req.Context().Value(patientKey{}).(bool); told {
+				return res, err
+			}
 			drain(res)
 			return nil, fault.Errorf(fault.Transient, "%s asks to wait for %s; run the same command again then", req.URL.Host, wait.Round(time.Second))
 		}
