@@ -23,7 +23,7 @@ const module = "github.com/slipway-build/slipway/"
 // goes down only. One that is here and not in the code is removed here, so that this table is the picture of the code.
 var districts = map[string]string{
 	"ci": "cli", "images": "release", "cmd": "config present release reproduce scaffold serve trust verify",
-	"cli":       "build config images internal plan present publish release reproduce scaffold source trust verify",
+	"cli":       "build config format images internal plan present publish release reproduce scaffold source trust verify",
 	"build":     "format images internal plan present release trust verify",
 	"plan":      "config format images internal release source",
 	"reproduce": "format internal release source trust verify",
@@ -60,7 +60,7 @@ var rooms = map[string]string{
 	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
 	"build/sbom/osdb":     "",
 
-	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config images internal/bounded " +
+	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config format images internal/bounded " +
 		"internal/canonjson internal/github internal/gocommand internal/words plan present/cmdline present/progress present/report publish publish/announce publish/bucket " +
 		"publish/chartrepo publish/folder publish/githubrelease publish/nuget publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
@@ -68,7 +68,7 @@ var rooms = map[string]string{
 
 	"config": "format images internal/canonjson internal/web internal/yamldoc release/artifact trust/signature",
 
-	"fixture":              "",
+	"fixture":              "release/fault",
 	"fixture/buckettest":   "",
 	"fixture/canarytest":   "",
 	"fixture/earlier":      "",

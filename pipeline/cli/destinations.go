@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/internal/github"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/publish"
@@ -54,6 +55,9 @@ type shipment struct {
 	where   []string // every place that it goes to, for the policies
 	list    []publish.Target
 	missing []string // environment variables with secrets that are not there
+
+	ways     []string       // commands by which people get what was published
+	requests map[string]int // that a dry run tells of, by destination
 }
 
 // meter counts the bytes that were sent to a destination.
@@ -159,6 +163,7 @@ func (s *shipment) toRegistries() error {
 		}
 		s.add(host, host, publish.Registries, d, m)
 	}
+	s.pulls()
 	return nil
 }
 
@@ -221,6 +226,9 @@ func (s *shipment) toBucket() error {
 		return err
 	}
 	s.add("bucket", endpoint, publish.Registries, d, m)
+	if c.URL != "" {
+		s.way("slipway verify %s/%s/", strings.TrimSuffix(c.URL, "/"), s.rel.Manifest.Version)
+	}
 	return nil
 }
 
@@ -243,6 +251,7 @@ func (s *shipment) toGitHub() error {
 		return err
 	}
 	s.add("github", api, publish.Releases, d, m)
+	s.downloads(strings.TrimSuffix(address, ".git"))
 	return nil
 }
 
@@ -277,6 +286,11 @@ func (s *shipment) toChartRepository() error {
 		return err
 	}
 	s.add(name, where, publish.Indexes, d, m)
+	for _, chart := range s.rel.Manifest.Charts {
+		if c.URL != "" {
+			s.way("helm install %s %s --repo %s --version %s", chart.Name, chart.Name, c.URL, chart.Version)
+		}
+	}
 	return nil
 }
 
@@ -314,6 +328,7 @@ func toTap(kind tap.Kind) func(*shipment) error {
 			}
 			s.add(title, api, publish.Managers, d, m)
 		}
+		s.installs(kind, strings.TrimSuffix(c.Repository, ".git"), repo.Owner, repo.Name, o.PullRequest)
 		return nil
 	}
 }
@@ -394,6 +409,14 @@ func (s *shipment) toChocolatey() error {
 		return err
 	}
 	s.add("chocolatey", c.Push, publish.Managers, d, m)
+	_, recipes := format.Going(s.rel.Manifest, "chocolatey")
+	for _, r := range recipes {
+		source := ""
+		if hostOf(c.Push) != "push.chocolatey.org" {
+			source = " --source " + cmp.Or(c.Feed, c.Push)
+		}
+		s.way("choco install %s --version %s%s", r.Name, r.Version, source)
+	}
 	return nil
 }
 
@@ -416,6 +439,10 @@ func (s *shipment) toSnapStore() error {
 		return err
 	}
 	s.add("snap store", cmp.Or(c.API, "https://dashboard.snapcraft.io"), publish.Managers, d, m)
+	packages, _ := format.Going(s.rel.Manifest, "snap")
+	for _, p := range packages {
+		s.way("snap install %s --channel %s", p.Name, channels[0])
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -37,7 +38,7 @@ type publishChoices struct {
 	trustedRoot        string
 	dryRun             bool
 	status, deep       bool
-	json               bool
+	json, verbose      bool
 	announce           bool
 	allowUnpublishable bool
 }
@@ -71,7 +72,8 @@ done is recorded in dist/publish.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&c.dryRun, "dry-run", false, "print every request that would change something, and change nothing")
+	flags.BoolVar(&c.dryRun, "dry-run", false, "print what would be changed where and what is there already, and change nothing")
+	flags.BoolVar(&c.verbose, "verbose", false, "with --dry-run: print every request that would change something as well")
 	flags.BoolVar(&c.status, "status", false, "print how the release stands everywhere, as the destinations have it now")
 	flags.BoolVar(&c.deep, "deep", false, "with --status: fetch every byte and compare")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
@@ -86,6 +88,9 @@ done is recorded in dist/publish.`,
 func (a *app) publish(ctx context.Context, f finished, c publishChoices) (err error) {
 	if c.dryRun && c.status {
 		return fault.Errorf(fault.Usage, "--dry-run and --status cannot be used together: one shows what would be done, the other what was")
+	}
+	if c.verbose && !c.dryRun {
+		return fault.Errorf(fault.Usage, "--verbose is for --dry-run; what a publishing asked for is in dist/%s", publish.JournalName)
 	}
 	if c.deep && !c.status {
 		return fault.Errorf(fault.Usage, "--deep is for --status; publish reads back what it stages anyway")
@@ -159,8 +164,11 @@ func (s *shipment) run(ctx context.Context) error {
 		return err
 	}
 	if s.choices.dryRun {
+		var mu sync.Mutex // destinations are side by side
 		s.tell = func(r wire.Request) {
-			fmt.Fprintf(s.app.stdout, "%s: %s\n", words.Line(r.Destination), words.Line(r.String()))
+			mu.Lock()
+			defer mu.Unlock()
+			s.told(r)
 		}
 	}
 	targets, err := s.targets()
@@ -172,7 +180,16 @@ func (s *shipment) run(ctx context.Context) error {
 	}
 	result, err := publish.Run(ctx, targets, publish.Options{Journal: s.journal, Tracker: s.tracker, DryRun: s.choices.dryRun})
 	if s.choices.dryRun {
-		return err
+		if err != nil {
+			return err
+		}
+		if closing := s.display.Close(); closing != nil {
+			return closing
+		}
+		if s.choices.json {
+			return s.printStatus(result, true)
+		}
+		return s.printPlanned(result)
 	}
 	// Receipts say how everything stands, also after a run that did not get to its end.
 	if written := publish.NewReceipts(s.rel, s.choices.to, result).Write(s.rel.Dir); written != nil && err == nil {
@@ -211,6 +228,7 @@ func (s *shipment) printResult(r publish.Result) error {
 		verb = "published already, nothing to do"
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s %s: %s (%s)\n", s.rel.Manifest.Name, s.rel.Manifest.Version, verb, count(len(r.Outcomes), "destination", "destinations"))
+	s.printWays()
 	return err
 }
 

@@ -271,12 +271,20 @@ func TestPublish(t *testing.T) {
 	releaseOf(t, dist, "1.2.3", nil)
 	w := newWorld(t, dist)
 	empty := w.state()
-	if out := w.must("--dry-run"); w.state() != empty || !strings.Contains(out, "charts: GIT PUSH ") || !strings.Contains(out, "github: POST ") {
+	if out := w.must("--dry-run", "--verbose"); w.state() != empty || !strings.Contains(out, "charts: GIT PUSH ") || !strings.Contains(out, "github: POST ") {
 		t.Fatalf("a dry run changed something, or told of nothing:\n%s", out)
 	}
+	planned := w.must("--dry-run")
+	for _, want := range []string{"hello 1.2.3: a dry run, which changed nothing", "0 of ", "publish  hello 1.2.3", "publish  release v1.2.3"} {
+		if !strings.Contains(planned, want) || strings.Contains(planned, "PUSH") {
+			t.Errorf("a dry run ends with no %q:\n%s", want, planned)
+		}
+	}
 	out := w.must()
-	if !strings.Contains(out, "hello 1.2.3: published (12 destinations)") {
-		t.Errorf("it says\n%s", out)
+	for _, want := range []string{"hello 1.2.3: published (12 destinations)", "\n  docker pull ", "\n  helm install hello oci://", "\n  brew install ", "\n  snap install hello --channel "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %q in\n%s", want, out)
+		}
 	}
 	state := w.state()
 	for _, want := range []string{
