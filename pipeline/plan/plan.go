@@ -122,7 +122,7 @@ type Image struct {
 	Repository   string            `json:"repository"`
 	Distro       string            `json:"distro"`
 	Tags         []string          `json:"tags"`
-	Floating     []string          `json:"floating,omitempty"` // names that a publisher moves here if version.Moves says so
+	Floating     []string          `json:"floating,omitempty"` // names that a publisher moves here if version.Holder says so
 	Base         Base              `json:"base"`
 	Platforms    []ImagePlatform   `json:"platforms"`
 	Path         string            `json:"path"`                   // of the binary in the image

@@ -451,19 +451,22 @@ type actionsWorkflow struct {
 	}
 	Permissions map[string]string
 	Env         map[string]string
-	Concurrency struct {
-		Group  string
-		Cancel string `yaml:"cancel-in-progress"`
-	}
-	Jobs map[string]struct {
+	Concurrency concurrency
+	Jobs        map[string]struct {
 		If          string
 		RunsOn      string `yaml:"runs-on"`
 		Permissions map[string]string
 		Timeout     int `yaml:"timeout-minutes"`
 		Needs       any
 		Environment string
+		Concurrency concurrency
 		Steps       []step
 	}
+}
+
+type concurrency struct {
+	Group  string
+	Cancel string `yaml:"cancel-in-progress"`
 }
 
 func parseWorkflow(t *testing.T, text string) actionsWorkflow {
@@ -492,8 +495,11 @@ func TestWorkflow(t *testing.T) {
 		if w.Permissions == nil || len(w.Permissions) > 0 || w.Env["GOWORK"] != "off" {
 			t.Errorf("permissions %v, env %v", w.Permissions, w.Env)
 		}
-		// Of one tag there is one run at a time, and none is ended by another.
-		if c := w.Concurrency; c.Group != "release-${{ github.ref }}" || c.Cancel != "${{ github.event_name == 'pull_request' }}" {
+		// One release of a repository is published at a time, whatever its tag, and no run of a tag is ended by another.
+		if c := w.Jobs["publish"].Concurrency; c != (concurrency{"publish", "false"}) {
+			t.Errorf("concurrency of publishing %v", c)
+		}
+		if c := w.Concurrency; c != (concurrency{"release-${{ github.head_ref || github.run_id }}", "true"}) {
 			t.Errorf("concurrency %v", c)
 		}
 		for _, tag := range w.On.Push.Tags {
@@ -580,8 +586,8 @@ func TestOwnWorkflow(t *testing.T) {
 			want.Jobs[name] = job
 		}
 	}
-	if !reflect.DeepEqual(got.Jobs, want.Jobs) || !reflect.DeepEqual(got.On.Push, want.On.Push) || got.Concurrency.Group != want.Concurrency.Group ||
-		got.Concurrency.Cancel != "false" || got.Permissions == nil || len(got.Permissions) > 0 {
+	if !reflect.DeepEqual(got.Jobs, want.Jobs) || !reflect.DeepEqual(got.On.Push, want.On.Push) || got.Concurrency != (concurrency{}) ||
+		got.Permissions == nil || len(got.Permissions) > 0 {
 		t.Errorf(".github/workflows/release.yml is\n%+v\nand init writes\n%+v", got, want)
 	}
 }

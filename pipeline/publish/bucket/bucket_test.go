@@ -62,6 +62,7 @@ type setting struct {
 	private  bool // read back through the API
 	change   func(*bucket.Options)
 	facts    bucket.Facts
+	base     http.RoundTripper
 }
 
 func (s *stand) destination(t testing.TB, rel publish.Release, o setting) *bucket.Destination {
@@ -71,7 +72,7 @@ func (s *stand) destination(t testing.TB, rel publish.Release, o setting) *bucke
 		AccessKey: func() string { return accessKey }, SecretKey: func() string { return secretKey }, SessionToken: func() string { return session },
 		PublicURL: s.url + "/bucket/hello",
 		Transport: wire.New(wire.Options{
-			Destination: "bucket", Backoff: time.Millisecond, DryRun: o.dryRun, Simulate: bucket.Simulate, Recorder: o.recorder,
+			Destination: "bucket", Backoff: time.Millisecond, DryRun: o.dryRun, Simulate: bucket.Simulate, Recorder: o.recorder, Base: o.base,
 			Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 		}),
 	}

@@ -122,6 +122,20 @@ func (c client) release(ctx context.Context, at, tag string) (*release, error) {
 	return &r, nil
 }
 
+// latest is the tag of the release that GitHub calls the latest; "" for none
+// (https://docs.github.com/rest/releases/releases#get-the-latest-release).
+func (c client) latest(ctx context.Context) (string, error) {
+	var r release
+	err := c.Get(ctx, c.at("/releases/latest"), &r)
+	if wire.StatusOf(err) == http.StatusNotFound {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("asking for the latest release: %w", err)
+	}
+	return r.Tag, nil
+}
+
 // releases are all that the token sees.
 func (c client) releases(ctx context.Context) ([]release, error) {
 	return pages[release](ctx, c, "/releases", "releases")

@@ -85,6 +85,7 @@ type view struct {
 	assets  map[string]asset
 	spare   []release         // further drafts of this package's, which are empty
 	stable  []version.Version // that are public; known where the release is not
+	newer   string            // tag of the release that should be called the latest where this one wrongly is
 }
 
 func (v *view) public() bool { return v.release != nil && !v.release.Draft }
@@ -111,6 +112,14 @@ func (d *Destination) view(ctx context.Context) (*view, error) {
 	if !v.public() {
 		if err := d.drafts(ctx, v); err != nil {
 			return nil, err
+		}
+	} else if d.o.Release.Manifest.Version.IsStable() {
+		names, _, err := d.standing(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if names.At == names.Mine && names.Highest != names.Mine {
+			v.newer = names.Highest
 		}
 	}
 	if v.release != nil {
@@ -144,13 +153,10 @@ func (d *Destination) drafts(ctx context.Context, v *view) error {
 	tag := d.o.Release.Manifest.Tag
 	var drafts []release
 	for _, r := range all {
-		switch {
-		case r.Draft && r.Tag == tag && r.ID > 0:
+		if r.Draft && r.Tag == tag && r.ID > 0 {
 			drafts = append(drafts, r)
-		case !r.Draft && !r.Prerelease:
-			if other, ok := d.version(r.Tag); ok && other.IsStable() {
-				v.stable = append(v.stable, other)
-			}
+		} else if other, ok := d.stable(r); ok {
+			v.stable = append(v.stable, other)
 		}
 	}
 	if len(drafts) == 0 && d.made != 0 {
@@ -199,6 +205,55 @@ func (d *Destination) version(tag string) (version.Version, bool) {
 	}
 	v, err := version.Parse(text)
 	return v, err == nil
+}
+
+// stable is the version of a release that may be called the latest.
+func (d *Destination) stable(r release) (version.Version, bool) {
+	v, ok := d.version(r.Tag)
+	return v, ok && !r.Draft && !r.Prerelease && v.IsStable()
+}
+
+// standing tells which release GitHub calls the latest, by tags, and the numbers of those that may be. Of the highest version
+// nobody asks: it became the latest when it became public, and what is called so since then was by a person or is mended by
+// whoever was late.
+func (d *Destination) standing(ctx context.Context) (publish.Moving[string], map[string]int64, error) {
+	tag, best := d.o.Release.Manifest.Tag, d.o.Release.Manifest.Version
+	m, ids := publish.Moving[string]{At: tag, Mine: tag, Highest: tag}, map[string]int64{}
+	all, err := d.client.releases(ctx)
+	for _, r := range all {
+		if v, ok := d.stable(r); ok {
+			if ids[r.Tag] = r.ID; v.Compare(best) > 0 {
+				best, m.Highest = v, r.Tag
+			}
+		}
+	}
+	if err == nil && m.Highest != m.Mine {
+		m.At, err = d.client.latest(ctx)
+	}
+	return m, ids, err
+}
+
+// forward has GitHub call the newest release the latest.
+func (d *Destination) forward(ctx context.Context) error {
+	var ids map[string]int64
+	return publish.Names[string]{
+		Look: func(ctx context.Context) ([]publish.Moving[string], error) {
+			m, all, err := d.standing(ctx)
+			ids = all
+			return []publish.Moving[string]{m}, err
+		},
+		Move: func(ctx context.Context, to map[int]string) error {
+			err := d.client.edit(ctx, ids[to[0]], &gh.RepositoryRelease{MakeLatest: new("true")})
+			if wire.StatusOf(err) == http.StatusNotFound {
+				err = fault.New(fault.Transient, err) // another look tells what is there
+			}
+			if err != nil {
+				return fmt.Errorf("making %s the latest release: %w", to[0], err)
+			}
+			return nil
+		},
+		DryRun: d.o.Transport.DryRun(),
+	}.Forward(ctx)
 }
 
 // Versions are those of the project that are public, prereleases among them.
@@ -270,6 +325,8 @@ func (d *Destination) items(ctx context.Context, v *view, depth publish.Depth) (
 		URL: strings.TrimRight(v.repo.Page, "/") + "/releases/tag/" + github.Escape(m.Tag),
 	}
 	switch {
+	case v.newer != "":
+		last.State, last.Detail = publish.Movable, "GitHub calls it the latest, and "+v.newer+" is newer"
 	case v.public():
 		last.State = publish.Same
 	case v.release != nil:
@@ -442,8 +499,8 @@ func (d *Destination) put(ctx context.Context, id int64, a Asset, left asset) er
 }
 
 // Flip makes the draft public, after a look at whether it has everything: the next moment it may be immutable. It becomes
-// the latest release where no higher stable version is public. What a release lacks that a person made public is
-// uploaded.
+// the latest release where no higher stable version is public, also where one becomes public at the same time. What a release
+// lacks that a person made public is uploaded.
 func (d *Destination) Flip(ctx context.Context) error {
 	v, err := d.view(ctx)
 	if err != nil {
@@ -454,7 +511,10 @@ func (d *Destination) Flip(ctx context.Context) error {
 			return fault.Errorf(fault.Conflict, "the public release of %s is immutable and has no %s; release another version",
 				v.release.Tag, d.lacks(v))
 		}
-		return d.fill(ctx, v)
+		if err := d.fill(ctx, v); err != nil || v.newer == "" {
+			return err
+		}
+		return d.forward(ctx)
 	}
 	if err := d.tidy(ctx, v); err != nil {
 		return err
@@ -466,7 +526,10 @@ func (d *Destination) Flip(ctx context.Context) error {
 	} else if err := d.whole(ctx, v); err != nil {
 		return err
 	}
-	return d.publish(ctx, v)
+	if err := d.publish(ctx, v); err != nil || !d.o.Release.Manifest.Version.IsStable() || d.o.Transport.DryRun() {
+		return err
+	}
+	return d.forward(ctx)
 }
 
 // lacks is the name of an asset that the release has not; "" for none.

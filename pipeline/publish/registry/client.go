@@ -132,11 +132,43 @@ func (c *client) digest(ctx context.Context, repo, reference string) (artifact.D
 
 // manifest reads a manifest; nil where there is none.
 func (c *client) manifest(ctx context.Context, repo, reference string) ([]byte, error) {
+	d, err := c.document(ctx, repo, reference)
+	if err != nil || d == nil {
+		return nil, err
+	}
+	return d.bytes, nil
+}
+
+// document reads a manifest by itself; nil where there is none.
+func (c *client) document(ctx context.Context, repo, reference string) (*document, error) {
 	res, err := c.found(ctx, http.MethodGet, c.url("%s/manifests/%s", repo, reference), "Accept", accepted)
 	if err != nil || res == nil {
 		return nil, err
 	}
-	return wire.ReadAll(res, maxManifest)
+	b, err := wire.ReadAll(res, maxManifest)
+	if err != nil {
+		return nil, err
+	}
+	mediaType, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+	return &document{content: inMemory(b), MediaType: strings.TrimSpace(mediaType)}, nil
+}
+
+// metadata is the digest of Artifact Hub's metadata that are attached to a chart; "" for none.
+func (c *client) metadata(ctx context.Context, repo string, chart artifact.Digest) (artifact.Digest, error) {
+	list, _, err := c.referrers(ctx, repo, chart)
+	if err != nil {
+		return "", err
+	}
+	for _, m := range list.Manifests {
+		if m.ArtifactType != hubConfigType {
+			continue
+		}
+		if _, err := artifact.ParseDigest(string(m.Digest)); err != nil {
+			return "", fault.Errorf(fault.Transient, "%s/%s: %w", c.base.Host, repo, err)
+		}
+		return m.Digest, nil
+	}
+	return "", nil
 }
 
 // hasBlob reports whether the repository has the blob.

@@ -96,8 +96,7 @@ type repository struct {
 	Attached []document // signatures, bills of materials and provenance, by what they are attached to
 	Signed   []signed   // cosign's classic signatures
 	Tags     []tag      // names of the version
-	Floating []tag
-	Hub      *document // Artifact Hub's metadata
+	Floating []tag      // names that move
 	Chart    bool
 	Version  version.Version // of the chart
 	Own      bool            // the chart has versions of its own, which are not those of releases
@@ -268,8 +267,13 @@ func (g gatherer) charts() error {
 		r.Chart, r.Own = true, c.Version != g.rel.Manifest.Version.String()
 		r.root(d)
 		r.Tags = append(r.Tags, tag{Name: c.Tag(), Digest: c.Digest, Size: c.Size})
-		if r.Hub, err = g.hub(); err != nil {
+		hub, err := g.hub(d)
+		if err != nil {
 			return err
+		}
+		if hub != nil {
+			r.Attached = append(r.Attached, *hub)
+			r.Floating = append(r.Floating, tag{Name: hubTag, Digest: hub.Digest, Size: hub.total()})
 		}
 	}
 	return nil
@@ -278,8 +282,9 @@ func (g gatherer) charts() error {
 // hubFile is Artifact Hub's metadata in a release.
 const hubFile = "charts/artifacthub-repo.yml"
 
-// hub is Artifact Hub's metadata as it is pushed beside a chart; nil where the release has none.
-func (g gatherer) hub() (*document, error) {
+// hub is Artifact Hub's metadata as it is pushed beside a chart; nil where the release has none. It is attached to the chart,
+// so that the metadata of a version are found when its name does not stand for them.
+func (g gatherer) hub(chart document) (*document, error) {
 	f, ok := g.rel.File(hubFile)
 	if !ok {
 		return nil, nil
@@ -289,8 +294,8 @@ func (g gatherer) hub() (*document, error) {
 		return nil, err
 	}
 	d, err := attach(attachment{
-		config: inMemory(nil), configType: hubConfigType, layer: inMemory(b), layerType: hubLayerType,
-		layerNotes: map[string]string{"org.opencontainers.image.title": path.Base(hubFile)},
+		artifact: hubConfigType, config: inMemory(nil), configType: hubConfigType, layer: inMemory(b), layerType: hubLayerType,
+		layerNotes: map[string]string{"org.opencontainers.image.title": path.Base(hubFile)}, subject: descriptor(chart),
 	})
 	return &d, err
 }

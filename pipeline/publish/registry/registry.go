@@ -45,6 +45,7 @@ type Destination struct {
 	mu     sync.Mutex
 	client *client                  // with what may be pushed
 	broken map[artifact.Digest]bool // documents that were read back and were not whole
+	moved  map[string]string        // versions of others that this process gave names to, by the digests that stand for them
 }
 
 // New reads from the release what goes to the registry.
@@ -63,7 +64,7 @@ func New(o Options) (*Destination, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Destination{o: o, repos: repos, broken: map[artifact.Digest]bool{}}, nil
+	return &Destination{o: o, repos: repos, broken: map[artifact.Digest]bool{}, moved: map[string]string{}}, nil
 }
 
 func (d *Destination) dial(ctx context.Context) (*client, error) {
@@ -110,7 +111,6 @@ const (
 	kindSigned               // a signature under the name that cosign looks for
 	kindName                 // of the version
 	kindFloating             // a name that moves
-	kindHub                  // Artifact Hub's metadata
 )
 
 // job is an item with what it is made of.
@@ -130,10 +130,6 @@ func (r repository) work(host string) []*job {
 		it := publish.Item{Name: full + "@" + string(doc.Digest), Phase: publish.Stage, State: s, Digest: doc.Digest, Size: doc.total()}
 		jobs = append(jobs, &job{kind: k, item: it, document: doc, reference: string(doc.Digest)})
 	}
-	byTag := func(k kind, phase publish.Phase, doc document, reference string) {
-		it := publish.Item{Name: full + ":" + reference, Phase: phase, Digest: doc.Digest, Size: doc.total()}
-		jobs = append(jobs, &job{kind: k, item: it, document: doc, reference: reference})
-	}
 	named := func(k kind, t tag) {
 		it := publish.Item{Name: full + ":" + t.Name, Phase: publish.Flip, Digest: t.Digest, Size: t.Size}
 		jobs = append(jobs, &job{kind: k, item: it, reference: t.Name, tag: t})
@@ -145,16 +141,14 @@ func (r repository) work(host string) []*job {
 		byDigest(kindAttached, doc, publish.Missing)
 	}
 	for _, s := range r.Signed {
-		byTag(kindSigned, publish.Stage, s.document, s.Tag)
+		it := publish.Item{Name: full + ":" + s.Tag, Phase: publish.Stage, Digest: s.Digest, Size: s.total()}
+		jobs = append(jobs, &job{kind: kindSigned, item: it, document: s.document, reference: s.Tag})
 	}
 	for _, t := range r.Tags {
 		named(kindName, t)
 	}
 	for _, t := range r.Floating {
 		named(kindFloating, t)
-	}
-	if r.Hub != nil {
-		byTag(kindHub, publish.Flip, *r.Hub, hubTag)
 	}
 	return jobs
 }
@@ -189,7 +183,7 @@ func (d *Destination) look(ctx context.Context, g *errgroup.Group, c *client, r 
 			})
 		case kindAttached:
 			bySubject[j.document.Subject] = append(bySubject[j.document.Subject], j)
-		case kindFloating, kindHub:
+		case kindFloating:
 			moving = append(moving, j)
 		}
 	}
@@ -212,23 +206,21 @@ func (d *Destination) attached(ctx context.Context, c *client, r repository, sub
 	return err
 }
 
-// moving fills in the names that move, and Artifact Hub's metadata, by the versions that the repository has.
+// moving fills in the names that move.
 func (d *Destination) moving(ctx context.Context, c *client, r repository, jobs []*job) error {
-	names, err := c.tags(ctx, r.Name)
+	all, err := d.standing(ctx, c, r)
 	if err != nil {
 		return err
 	}
-	for _, j := range jobs {
-		if j.kind == kindFloating {
-			err = d.floats(ctx, c, r, j.tag, names, &j.item)
-		} else if err = d.stateOf(ctx, c, r, j.reference, &j.item); j.item.State == publish.Different {
-			j.item.State = publish.Movable
-			if newer := newer(names, "", r.Version); newer != "" {
-				j.item.State, j.item.Detail = publish.Kept, "it is that of "+newer
-			}
-		}
-		if err != nil {
-			return err
+	for i, m := range all { // the jobs are in the order of the names
+		it := &jobs[i].item
+		switch it.State = m.State(); {
+		case it.State == publish.Kept:
+			it.Detail = "it belongs to " + m.Highest
+		case it.State == publish.Movable && m.Highest != m.Mine:
+			it.Detail = "it went back to " + m.Mine + " and belongs to " + m.Highest
+		case it.State == publish.Movable:
+			it.Detail = "it is " + m.At
 		}
 	}
 	return nil
@@ -269,23 +261,70 @@ func (d *Destination) stateOf(ctx context.Context, c *client, r repository, refe
 	return nil
 }
 
-// floats reports whether the release may have a name that moves.
-func (d *Destination) floats(ctx context.Context, c *client, r repository, t tag, names []string, it *publish.Item) error {
-	if err := d.stateOf(ctx, c, r, t.Name, it); err != nil {
-		return err
+// standing tells how the names of a repository that move stand, by their versions; what stands for none that is known here
+// is told by its digest.
+func (d *Destination) standing(ctx context.Context, c *client, r repository) ([]publish.Moving[string], error) {
+	names, err := c.tags(ctx, r.Name)
+	if err != nil {
+		return nil, err
 	}
-	if it.State == publish.Same {
-		return nil
+	var all []publish.Moving[string]
+	for _, t := range r.Floating {
+		there, err := c.digest(ctx, r.Name, t.Name)
+		if err != nil {
+			return nil, fmt.Errorf("%s/%s: %w", d.o.Host, r.Name, err)
+		}
+		m := publish.Moving[string]{At: d.versionOf(there), Mine: d.mine(r, t)}
+		if released := versions(names, t.Distro); t.Name == hubTag {
+			m.Highest = newest(released, r.Version).String()
+		} else {
+			m.Highest = version.Holder(t.Name, d.o.Release.Manifest.Version, released, t.Distro, t.Default).String()
+		}
+		if there == t.Digest {
+			m.At = m.Mine
+		}
+		if t.Name == hubTag && m.At == m.Mine && m.Highest != m.Mine {
+			// Not every version of a chart has metadata.
+			switch doc, err := d.held(ctx, c, r, t, m.Highest); {
+			case err != nil:
+				return nil, err
+			case doc == nil:
+				m.Highest = m.Mine
+			}
+		}
+		all = append(all, m)
 	}
-	released := versions(names, t.Distro)
-	if !slices.Contains(version.Moves(d.o.Release.Manifest.Version, released, t.Distro, t.Default), t.Name) {
-		it.State, it.Detail = publish.Kept, "it belongs to "+newer(names, t.Distro, d.o.Release.Manifest.Version)
-		return nil
+	return all, nil
+}
+
+// versionOf is the version of another release that this process gave a name to, by its digest, which it is otherwise.
+func (d *Destination) versionOf(there artifact.Digest) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return cmp.Or(d.moved[string(there)], string(there))
+}
+
+// held is what another version gives a name that moves; nil where it gives it nothing.
+func (d *Destination) held(ctx context.Context, c *client, r repository, t tag, v string) (*document, error) {
+	reference := strings.ReplaceAll(v, "+", "_")
+	if t.Distro != "" {
+		reference += "-" + t.Distro
 	}
-	if it.State == publish.Different {
-		it.State = publish.Movable
+	want, err := c.digest(ctx, r.Name, reference)
+	if err == nil && want != "" && t.Name == hubTag {
+		want, err = c.metadata(ctx, r.Name, want)
 	}
-	return nil
+	if err != nil || want == "" {
+		return nil, err
+	}
+	doc, err := c.document(ctx, r.Name, string(want))
+	if err != nil || doc == nil {
+		return nil, err
+	}
+	if doc.Digest != want || !slices.Contains(strings.Split(accepted, ", "), doc.MediaType) {
+		return nil, fault.Errorf(fault.Transient, "%s/%s gives other bytes for %s", d.o.Host, r.Name, want)
+	}
+	return doc, nil
 }
 
 // Versions are those that the registry has of the project already, by the names of its images and charts.
@@ -336,19 +375,14 @@ func versions(names []string, distro string) []version.Version {
 	return out
 }
 
-// newer is the highest version among the names that is above mine, for a person; "" for none. A prerelease is not above
-// anything that is stable.
-func newer(names []string, distro string, mine version.Version) string {
-	best := mine
-	for _, v := range versions(names, distro) {
-		if v.IsStable() && (v.Compare(best) > 0 || !best.IsStable()) {
-			best = v
+// newest is the version of a chart that is the newest: any that is stable before any that is not.
+func newest(released []version.Version, mine version.Version) version.Version {
+	for _, v := range released {
+		if v.IsStable() == mine.IsStable() && v.Compare(mine) > 0 || v.IsStable() && !mine.IsStable() {
+			mine = v
 		}
 	}
-	if best == mine {
-		return ""
-	}
-	return best.String()
+	return mine
 }
 
 // lack is what a repository does not have yet, and what would not be visible.
@@ -620,7 +654,7 @@ func (d *Destination) public(ctx context.Context, c *client, r repository) *clie
 	return anonymous
 }
 
-// Flip gives the images and charts their names: those of the version, then those that move, then Artifact Hub's.
+// Flip gives the images and charts their names: those of the version, by which others know of it, then those that move.
 func (d *Destination) Flip(ctx context.Context) error {
 	c, err := d.dial(ctx)
 	if err != nil {
@@ -630,57 +664,101 @@ func (d *Destination) Flip(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var named, moving []func(context.Context) error
+	moves := false
+	for _, j := range slices.Concat(jobs...) {
+		if j.kind == kindName && j.item.State == publish.Different {
+			return fault.Errorf(fault.Conflict, "%s was taken meanwhile: %s", j.item.Name, j.item.Detail)
+		}
+		moves = moves || j.kind == kindFloating && !j.item.State.Done()
+	}
+	g, named := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
 	for i, r := range d.repos {
 		for _, j := range jobs[i] {
-			switch s := j.item.State; {
-			case j.kind == kindName && s == publish.Different:
-				return fault.Errorf(fault.Conflict, "%s was taken meanwhile: %s", j.item.Name, j.item.Detail)
-			case j.kind == kindName && s == publish.Missing:
-				named = append(named, d.name(c, r, j.tag))
-			case j.kind == kindFloating && (s == publish.Missing || s == publish.Movable):
-				moving = append(moving, d.name(c, r, j.tag))
-			case j.kind == kindHub && !s.Done():
-				moving = append(moving, d.hub(c, r))
+			if j.kind == kindName && j.item.State == publish.Missing {
+				g.Go(func() error { return d.name(named, c, r, j.tag) })
 			}
 		}
 	}
-	for _, wave := range [][]func(context.Context) error{named, moving} {
-		g, ctx := errgroup.WithContext(ctx)
-		g.SetLimit(parallel)
-		for _, f := range wave {
-			g.Go(func() error { return f(ctx) })
-		}
-		if err := g.Wait(); err != nil {
-			return err
+	if err := g.Wait(); err != nil || !moves {
+		return err
+	}
+	return d.forward(ctx, c)
+}
+
+// forward moves the names that move.
+func (d *Destination) forward(ctx context.Context, c *client) error {
+	var repos []repository // of each name
+	var tags []tag
+	for _, r := range d.repos {
+		for _, t := range r.Floating {
+			repos, tags = append(repos, r), append(tags, t)
 		}
 	}
+	names := publish.Names[string]{DryRun: d.o.Transport.DryRun()}
+	names.Look = func(ctx context.Context) ([]publish.Moving[string], error) {
+		all := make([][]publish.Moving[string], len(d.repos))
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(parallel)
+		for i, r := range d.repos {
+			if len(r.Floating) > 0 {
+				g.Go(func() (err error) {
+					all[i], err = d.standing(ctx, c, r)
+					return err
+				})
+			}
+		}
+		err := g.Wait()
+		return slices.Concat(all...), err
+	}
+	names.Move = func(ctx context.Context, to map[int]string) error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(parallel)
+		for i, v := range to {
+			g.Go(func() error {
+				if v == d.mine(repos[i], tags[i]) {
+					return d.name(ctx, c, repos[i], tags[i])
+				}
+				return d.giveBack(ctx, c, repos[i], tags[i], v)
+			})
+		}
+		return g.Wait()
+	}
+	return names.Forward(ctx)
+}
+
+// mine is the version of this release that a name may stand for.
+func (d *Destination) mine(r repository, t tag) string {
+	if t.Name == hubTag {
+		return r.Version.String()
+	}
+	return d.o.Release.Manifest.Version.String()
+}
+
+// giveBack gives a name that moves to a version of another release, which was published meanwhile.
+func (d *Destination) giveBack(ctx context.Context, c *client, r repository, t tag, v string) error {
+	doc, err := d.held(ctx, c, r, t, v)
+	if err == nil && doc == nil {
+		err = fault.Errorf(fault.Transient, "the registry lists %s and does not have it", v)
+	}
+	if err == nil {
+		err = c.put(ctx, r.Name, t.Name, *doc)
+	}
+	if err != nil {
+		return fmt.Errorf("%s/%s:%s: %w", d.o.Host, r.Name, t.Name, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.moved[string(doc.Digest)] = v
 	return nil
 }
 
 // name gives what the repository has by digest a name.
-func (d *Destination) name(c *client, r repository, t tag) func(context.Context) error {
-	return func(ctx context.Context) error {
-		i := slices.IndexFunc(r.Roots, func(doc document) bool { return doc.Digest == t.Digest })
-		if err := c.put(ctx, r.Name, t.Name, r.Roots[i]); err != nil {
-			return fmt.Errorf("%s/%s:%s: %w", d.o.Host, r.Name, t.Name, err)
-		}
-		return nil
+func (d *Destination) name(ctx context.Context, c *client, r repository, t tag) error {
+	docs := slices.Concat(r.Roots, r.Attached)
+	i := slices.IndexFunc(docs, func(doc document) bool { return doc.Digest == t.Digest })
+	if err := c.put(ctx, r.Name, t.Name, docs[i]); err != nil {
+		return fmt.Errorf("%s/%s:%s: %w", d.o.Host, r.Name, t.Name, err)
 	}
-}
-
-// hub puts Artifact Hub's metadata.
-func (d *Destination) hub(c *client, r repository) func(context.Context) error {
-	return func(ctx context.Context) error {
-		for _, b := range r.Hub.Blobs {
-			there, err := c.hasBlob(ctx, r.Name, b.Digest)
-			if err == nil && !there {
-				err = c.push(ctx, r.Name, b, "")
-			}
-			if err != nil {
-				return fmt.Errorf("%s/%s: %w", d.o.Host, r.Name, err)
-			}
-		}
-		return d.put(ctx, c, r.Name, put{*r.Hub, hubTag})
-	}
+	return nil
 }

@@ -40,7 +40,7 @@ func newStand(t testing.TB, o registrytest.Options) *stand {
 // open writes a release of the version, signed, and opens it. Its two repositories share a layer.
 func open(t testing.TB, version string) publish.Release {
 	t.Helper()
-	return releasetest.Signed(t, verifytest.Options{Version: version, EditManifest: func(r *manifest.Release) {
+	return releasetest.Signed(t, verifytest.Options{Version: version, Edit: hub(version), EditManifest: func(r *manifest.Release) {
 		im := r.Images[0]
 		if r.Version.IsStable() {
 			r.Images[0].Floating = []string{"latest-alpine", "latest", major(version), minor(version)}
@@ -56,6 +56,7 @@ func minor(v string) string { return strings.Join(strings.SplitN(v, ".", 3)[:2],
 type setting struct {
 	auth   authn.Authenticator
 	dryRun func(wire.Request)
+	base   http.RoundTripper
 }
 
 func (s *stand) destination(t testing.TB, rel publish.Release, o setting) *registry.Destination {
@@ -63,7 +64,7 @@ func (s *stand) destination(t testing.TB, rel publish.Release, o setting) *regis
 	d, err := registry.New(registry.Options{
 		Release: rel, Host: s.host, Auth: o.auth,
 		Transport: wire.New(wire.Options{
-			Destination: s.host, Backoff: time.Millisecond, DryRun: o.dryRun, Simulate: registry.Simulate,
+			Destination: s.host, Backoff: time.Millisecond, DryRun: o.dryRun, Simulate: registry.Simulate, Base: o.base,
 			Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 		}),
 		Repositories: func(repository string) []string { return []string{strings.Replace(repository, "ghcr.io", s.host, 1)} },

@@ -101,6 +101,7 @@ type mapped struct {
 type view struct {
 	revisions []revision
 	channels  []mapped
+	history   []mapped // what was released to channels, the newest first
 }
 
 // revision is the one of the number; one with the number alone where the store does not tell of it.
@@ -117,6 +118,7 @@ func (v *view) revision(n int64) revision {
 // (https://dashboard.snapcraft.io/docs/reference/v2/en/snaps.html#snap-releases).
 type page struct {
 	Revisions []revision `json:"revisions"`
+	Releases  []mapped   `json:"releases"`
 	Links     struct {
 		Next json.RawMessage `json:"next"`
 	} `json:"_links"`
@@ -161,6 +163,7 @@ func (d *Destination) view(ctx context.Context, name string) (*view, error) {
 			return nil, err
 		}
 		add(p.Revisions)
+		v.history = append(v.history, p.Releases...)
 		if at = p.next(); at != "" && !strings.HasPrefix(at, root+"/releases?") {
 			return nil, fault.Errorf(fault.Transient, "the store says that its next page is elsewhere")
 		}

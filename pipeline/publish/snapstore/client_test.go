@@ -95,10 +95,15 @@ func TestProgressive(t *testing.T) {
 		for _, n := range tt.has {
 			v.channels = append(v.channels, mapped{"latest/stable", "amd64", n})
 		}
-		if it := v.released(s, "stable", mine); it.State != tt.want {
+		if it := to(mine).released(v, s)[0]; it.State != tt.want {
 			t.Errorf("%v: %+v", tt.has, it)
 		}
 	}
+}
+
+// to is a store that a version goes to.
+func to(v version.Version) *Destination {
+	return &Destination{o: Options{Release: publish.Release{Manifest: manifest.Release{Version: v}}, Channels: []string{"stable"}}}
 }
 
 func FuzzView(f *testing.F) {
@@ -120,7 +125,7 @@ func FuzzView(f *testing.F) {
 		}
 		_ = p.next()
 		v.revisions = p.Revisions
-		staged, released := v.staged(s), v.released(s, "stable", mine)
+		staged, released := v.staged(s), to(mine).released(&v, s)[0]
 		switch staged.State {
 		case publish.Same:
 			if v.find(s).ours == nil {

@@ -16,6 +16,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -81,6 +82,14 @@ type Destination struct {
 	api   *http.Client // follows nothing, since what it carries is for one host
 	login *login       // nil until it is needed
 	snaps []*snap
+	// before are the lengths that the histories of channels had before this process released anything to them.
+	before map[place]int
+}
+
+// place is a channel for the architecture of a snap.
+type place struct {
+	*snap
+	channel string
 }
 
 // snap is a snap of the release.
@@ -128,7 +137,7 @@ func New(o Options) (*Destination, error) {
 	if o.Sleep == nil {
 		o.Sleep = wire.Sleep
 	}
-	d := &Destination{o: o, api: &http.Client{
+	d := &Destination{o: o, before: map[place]int{}, api: &http.Client{
 		Transport:     o.Transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -241,39 +250,66 @@ func (v *view) staged(s *snap) publish.Item {
 	return it
 }
 
-// released is the item of a channel. No channel goes back to an older version.
-func (v *view) released(s *snap, channel string, mine version.Version) publish.Item {
-	it := publish.Item{
-		Name: s.Name + " " + full(channel) + " " + s.Architecture, Phase: publish.Flip, State: publish.Missing,
-		Digest: s.file.Digest, Size: s.file.Size, URL: "https://snapcraft.io/" + s.Name,
+// unknown is the number of a revision that the store does not have yet. None is 0.
+const unknown number = -1
+
+// standing tells how a channel stands, by revisions. Of what it had once, only what it had since this process began to release
+// counts: from what was there before, somebody may have gone back on purpose.
+func (d *Destination) standing(v *view, p place) publish.Moving[number] {
+	ours := revision{Revision: unknown, Version: d.o.Release.Manifest.Version.String()}
+	if f := v.find(p.snap); f.ours != nil {
+		ours.Revision = f.ours.Revision
 	}
-	ours := v.find(s).ours
-	for _, m := range v.channels {
-		if full(m.Channel) != full(channel) || m.Architecture != s.Architecture || m.Revision == 0 {
-			continue
-		}
-		if ours != nil && m.Revision == ours.Revision {
-			it.State, it.Detail = publish.Same, ""
-			return it
-		}
-		held := v.revision(int64(m.Revision))
-		if it.State == publish.Kept {
-			continue
-		}
-		it.State, it.Detail = publish.Movable, fmt.Sprintf("it has %.60s, revision %d", cmp.Or(held.Version, "another"), m.Revision)
-		if ahead(held, ours, mine) {
-			it.State = publish.Kept
+	best := ours
+	consider := func(n number) {
+		if r := v.revision(int64(n)); ahead(r, best) {
+			best = r
 		}
 	}
-	return it
+	m := publish.Moving[number]{Mine: ours.Revision}
+	for _, c := range v.channels { // two of one channel where a release is progressive
+		if c.of(p) && m.At != m.Mine {
+			m.At = c.Revision
+			consider(m.At)
+		}
+	}
+	if m.At == m.Mine {
+		best = ours
+	}
+	history := v.past(p)
+	if before, began := d.before[p]; began {
+		for _, c := range history[:len(history)-min(before, len(history))] {
+			consider(c.Revision)
+		}
+	}
+	m.Highest = best.Revision
+	return m
 }
 
-// ahead reports whether what a channel has is newer. Of a version that is not SemVer the number of the revision tells.
-func ahead(held revision, ours *revision, mine version.Version) bool {
-	if v, err := version.Parse(held.Version); err == nil {
-		return v.Compare(mine) > 0
+// past is the history of a channel, the newest first.
+func (v *view) past(p place) []mapped {
+	var out []mapped
+	for _, c := range v.history {
+		if c.of(p) {
+			out = append(out, c)
+		}
 	}
-	return ours != nil && held.Revision > ours.Revision
+	return out
+}
+
+// of reports whether it is a revision of the channel.
+func (c mapped) of(p place) bool {
+	return full(c.Channel) == full(p.channel) && c.Architecture == p.Architecture && c.Revision != 0
+}
+
+// ahead reports whether a revision is newer than another. Of a version that is not SemVer the number of the revision tells.
+func ahead(r, other revision) bool {
+	v, err := version.Parse(r.Version)
+	w, errOther := version.Parse(other.Version)
+	if err == nil && errOther == nil {
+		return v.Compare(w) > 0
+	}
+	return other.Revision > 0 && r.Revision > other.Revision
 }
 
 // Look tells of the revision of every snap, then of every channel.
@@ -304,11 +340,19 @@ func (d *Destination) Look(ctx context.Context, depth publish.Depth) ([]publish.
 	return append(staged, released...), nil
 }
 
-// released are the items of the channels of a snap.
+// released are the items of the channels of a snap. No channel goes back to an older version.
 func (d *Destination) released(v *view, s *snap) []publish.Item {
 	var items []publish.Item
 	for _, c := range d.o.Channels {
-		items = append(items, v.released(s, c, d.o.Release.Manifest.Version))
+		m := d.standing(v, place{s, c})
+		it := publish.Item{
+			Name: s.Name + " " + full(c) + " " + s.Architecture, Phase: publish.Flip, State: m.State(),
+			Digest: s.file.Digest, Size: s.file.Size, URL: "https://snapcraft.io/" + s.Name,
+		}
+		if it.State == publish.Movable || it.State == publish.Kept {
+			it.Detail = fmt.Sprintf("it has %.60s, revision %d", cmp.Or(v.revision(int64(m.At)).Version, "another"), m.At)
+		}
+		items = append(items, it)
 	}
 	return items
 }
@@ -395,36 +439,62 @@ func (d *Destination) upload(ctx context.Context, s *snap) error {
 
 // Flip releases the revisions to the channels that do not have them, all channels of a snap in one request.
 func (d *Destination) Flip(ctx context.Context) error {
-	views, err := d.views(ctx)
-	if err != nil {
-		return err
-	}
+	var places []place
 	for _, s := range d.snaps {
-		v := views[s.Name]
-		var todo []string
-		for i, it := range d.released(v, s) {
-			if it.State == publish.Missing || it.State == publish.Movable {
-				todo = append(todo, d.o.Channels[i])
+		for _, c := range d.o.Channels {
+			places = append(places, place{s, c})
+		}
+	}
+	var views map[string]*view
+	return publish.Names[number]{
+		Look: func(ctx context.Context) (all []publish.Moving[number], err error) {
+			views, err = d.views(ctx)
+			if err != nil {
+				return nil, err
 			}
-		}
-		if len(todo) == 0 {
-			continue
-		}
-		var number int64
-		switch f := v.find(s); {
-		case f.ours != nil && f.ours.rejected():
-			return fault.Errorf(fault.Conflict, "%s cannot be released: %s", s, v.staged(s).Detail)
-		case f.ours != nil && f.ours.inReview():
-			return fault.Errorf(fault.Transient, "%s is revision %d, which waits for the store's review; run the same command again when it passed",
-				s, f.ours.Revision)
-		case f.ours != nil:
-			number = int64(f.ours.Revision)
-		case !d.o.Transport.DryRun(): // where nothing was staged
-			return fault.Errorf(fault.Transient, "%s is not a revision of the store yet; run the same command again", s)
-		}
-		if err := d.release(ctx, s.Name, number, todo); err != nil {
-			return fmt.Errorf("releasing %s to %s: %w", s, strings.Join(todo, ", "), err)
-		}
+			for _, p := range places {
+				if _, seen := d.before[p]; !seen {
+					d.before[p] = len(views[p.Name].past(p))
+				}
+				all = append(all, d.standing(views[p.Name], p))
+			}
+			return all, nil
+		},
+		Move: func(ctx context.Context, to map[int]number) error {
+			for _, s := range d.snaps {
+				channels := map[number][]string{}
+				for i, p := range places {
+					if n, ok := to[i]; ok && p.snap == s {
+						channels[n] = append(channels[n], p.channel)
+					}
+				}
+				for _, n := range slices.Sorted(maps.Keys(channels)) {
+					if err := d.give(ctx, views[s.Name], s, n, channels[n]); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+		DryRun: d.o.Transport.DryRun(),
+	}.Forward(ctx)
+}
+
+// give releases a revision to channels: that of a snap of the release, or one that was in them meanwhile and is newer.
+func (d *Destination) give(ctx context.Context, v *view, s *snap, n number, channels []string) error {
+	switch ours := v.find(s).ours; {
+	case n == unknown && !d.o.Transport.DryRun(): // where nothing was staged
+		return fault.Errorf(fault.Transient, "%s is not a revision of the store yet; run the same command again", s)
+	case n == unknown:
+		n = 0
+	case ours == nil || n != ours.Revision:
+	case ours.rejected():
+		return fault.Errorf(fault.Conflict, "%s cannot be released: %s", s, v.staged(s).Detail)
+	case ours.inReview():
+		return fault.Errorf(fault.Transient, "%s is revision %d, which waits for the store's review; run the same command again when it passed", s, n)
+	}
+	if err := d.release(ctx, s.Name, int64(n), channels); err != nil {
+		return fmt.Errorf("releasing %s to %s: %w", s, strings.Join(channels, ", "), err)
 	}
 	return nil
 }

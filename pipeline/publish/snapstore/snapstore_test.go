@@ -32,6 +32,7 @@ type rig struct {
 	options     snapstore.Options
 	dry         []string // what a dry run tells
 	slept       time.Duration
+	base        http.RoundTripper
 }
 
 func newRig(t *testing.T, rel publish.Release) *rig {
@@ -52,7 +53,7 @@ func newRig(t *testing.T, rel publish.Release) *rig {
 func (r *rig) destination(dry bool) *snapstore.Destination {
 	r.t.Helper()
 	w := wire.Options{
-		Destination: "snap", Backoff: time.Millisecond, Sleep: func(context.Context, time.Duration) error { return nil }, Simulate: snapstore.Simulate,
+		Destination: "snap", Base: r.base, Backoff: time.Millisecond, Sleep: func(context.Context, time.Duration) error { return nil }, Simulate: snapstore.Simulate,
 	}
 	if dry {
 		w.DryRun = func(req wire.Request) { r.dry = append(r.dry, req.Method+" "+req.URL) }

@@ -102,7 +102,7 @@ type Image struct {
 	Repository string          `json:"repository"`
 	Distro     string          `json:"distro"`
 	Tags       []string        `json:"tags"`
-	Floating   []string        `json:"floating,omitempty"` // names that a publisher may move to this image; see version.Moves
+	Floating   []string        `json:"floating,omitempty"` // names that a publisher may move to this image; see version.Holder
 	Digest     artifact.Digest `json:"digest"`             // of the index
 	Size       int64           `json:"size"`               // of the index, in bytes
 	Platforms  []ImagePlatform `json:"platforms"`

@@ -1,52 +1,34 @@
 package version
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // Floating lists the names that a stable version may move: latest-<distro>, and for the default distro also latest,
-// <major> and <major>.<minor>. A prerelease has none. Which of them v really moves depends on what else is released;
-// Moves knows.
+// <major> and <major>.<minor>. A prerelease has none. Which version each of them stands for depends on what else is
+// released; Holder knows.
 func Floating(v Version, distro string, isDefault bool) []string {
-	return floating(v, distro, isDefault, func(scope) bool { return true })
-}
-
-// Moves lists the names of Floating that v moves, given every released version (v among them or not; prereleases do
-// not count). A name moves only to the highest stable version that it speaks of: latest and latest-<distro> to the
-// highest of all, <major> to the highest of that major, <major>.<minor> to the highest of that minor. So the backport
-// 1.2.9 after 1.3.0 and 2.0.0 moves 1.2 alone.
-func Moves(v Version, released []Version, distro string, isDefault bool) []string {
-	return floating(v, distro, isDefault, func(in scope) bool {
-		for _, r := range released {
-			if r.IsStable() && in(r) && r.Compare(v) > 0 {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// scope reports whether a released version belongs to what a floating name speaks of.
-type scope func(Version) bool
-
-func floating(v Version, distro string, isDefault bool, moves func(scope) bool) []string {
 	if !v.IsStable() {
 		return nil
 	}
-	all := func(Version) bool { return true }
-	sameMajor := func(r Version) bool { return r.Major() == v.Major() }
-	sameMinor := func(r Version) bool { return sameMajor(r) && r.Minor() == v.Minor() }
-	major := strconv.FormatUint(v.Major(), 10)
-
-	var names []string
-	add := func(name string, in scope) {
-		if moves(in) {
-			names = append(names, name)
-		}
-	}
-	add("latest-"+distro, all)
+	names := []string{"latest-" + distro}
 	if isDefault {
-		add("latest", all)
-		add(major, sameMajor)
-		add(major+"."+strconv.FormatUint(v.Minor(), 10), sameMinor)
+		major := strconv.FormatUint(v.Major(), 10)
+		names = append(names, "latest", major, major+"."+strconv.FormatUint(v.Minor(), 10))
 	}
 	return names
+}
+
+// Holder is the version that a name of v's Floating stands for, given every released version (v among them or not;
+// prereleases do not count): the highest stable one that the name speaks of. latest and latest-<distro> stand for the
+// highest of all, <major> for the highest of that major, <major>.<minor> for the highest of that minor. So the backport
+// 1.2.9 after 1.3.0 and 2.0.0 holds 1.2 alone.
+func Holder(name string, v Version, released []Version, distro string, isDefault bool) Version {
+	for _, r := range released {
+		if r.Compare(v) > 0 && slices.Contains(Floating(r, distro, isDefault), name) {
+			v = r
+		}
+	}
+	return v
 }

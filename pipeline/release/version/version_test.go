@@ -199,7 +199,7 @@ func TestFloating(t *testing.T) {
 	}
 }
 
-func TestMoves(t *testing.T) {
+func TestHolder(t *testing.T) {
 	for _, tt := range []struct{ name, v, released, want string }{
 		{"first", "1.2.3", "", "latest-alpine latest 1 1.2"},
 		{"itself among the released", "1.2.3", "1.2.3 1.2.2", "latest-alpine latest 1 1.2"},
@@ -212,14 +212,23 @@ func TestMoves(t *testing.T) {
 		{"metadata wins the tie", "1.2.3+b", "1.2.3+a 1.2.3", "latest-alpine latest 1 1.2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := version.Moves(parse(t, tt.v), parseAll(t, tt.released), "alpine", true)
+			v := parse(t, tt.v)
+			var got []string
+			for _, name := range version.Floating(v, "alpine", true) {
+				if version.Holder(name, v, parseAll(t, tt.released), "alpine", true) == v {
+					got = append(got, name)
+				}
+			}
 			if strings.Join(got, " ") != tt.want {
-				t.Errorf("Moves = %q, want %q", got, tt.want)
+				t.Errorf("it holds %q, want %q", got, tt.want)
 			}
 		})
 	}
-	if got := version.Moves(parse(t, "1.2.9"), parseAll(t, "2.0.0"), "alpine", false); got != nil {
-		t.Errorf("a distro that is not the default moves %v", got)
+	released := parseAll(t, "1.2.8 1.3.0 1.4.0-rc.1 2.0.0 2.1.0-rc.1")
+	for name, want := range map[string]string{"latest": "2.0.0", "latest-alpine": "2.0.0", "1": "1.3.0", "1.2": "1.2.9"} {
+		if got := version.Holder(name, parse(t, "1.2.9"), released, "alpine", true); got.String() != want {
+			t.Errorf("%s stands for %s, want %s", name, got, want)
+		}
 	}
 }
 
