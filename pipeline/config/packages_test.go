@@ -43,6 +43,7 @@ func TestPackageErrors(t *testing.T) {
 		{"no day", "trust: [{key: a.pub, until: '2026-02-30'}]", `f:4:29: trust[0].until: "2026-02-30" is not a day such as 2006-01-02`},
 		{"until before from", "trust: [{key: a.pub, from: 2026-02-01, until: 2026-01-31}]", `f:4:47: trust[0].until: it is before from`},
 		{"revoked without a reason", "trust: [{key: a.pub, revoked: 2026-02-01}]", `f:4:31: trust[0].revoked: say why under reason`},
+		{"revoked on no day", "trust: [{key: a.pub, revoked: }]", `f:4:31: trust[0].revoked is empty: Day on which the key was no longer trusted`},
 		{"a reason without a day", "trust: [{key: a.pub, reason: lost}]", `f:4:30: trust[0].reason: it is the reason of a revocation; say since when under revoked`},
 		{"a reason of two lines", "trust: [{key: a.pub, revoked: 2026-02-01, reason: \"a\\nb\"}]", `f:4:51: trust[0].reason: "a\nb" has more than one line`},
 		{"issuer of nobody", "signing: {issuer: 'https://example.com'}", `f:4:19: signing.issuer: it vouches for an identity, and none is named`},

@@ -13,9 +13,9 @@ import (
 // TrustedKey is a key with the days for which it counts.
 type TrustedKey struct {
 	Key     string `yaml:"key" required:"true" doc:"Public key as PEM, a path in the repository. What is said here is said of each key in the file." example:"keys/2025.pub"`
-	From    string `yaml:"from" doc:"First day, in UTC. Releases whose commit is older do not count. Default: no bound." example:"2026-01-31"`
-	Until   string `yaml:"until" doc:"Last day, in UTC, of a key that another has followed. Releases whose commit is later do not count. Default: no bound." example:"2026-12-31"`
-	Revoked string `yaml:"revoked" doc:"Day on which the key was no longer trusted. No signature of it counts, whatever day the release is of." example:"2026-03-01"`
+	From    string `yaml:"from" empty:"false" doc:"First day, in UTC. Releases whose commit is older do not count. Default: no bound." example:"2026-01-31"`
+	Until   string `yaml:"until" empty:"false" doc:"Last day, in UTC, of a key that another has followed. Releases whose commit is later do not count. Default: no bound." example:"2026-12-31"`
+	Revoked string `yaml:"revoked" empty:"false" doc:"Day on which the key was no longer trusted. No signature of it counts, whatever day the release is of." example:"2026-03-01"`
 	Reason  string `yaml:"reason" doc:"Why it was revoked. Whoever verifies a release that was signed with it reads this." example:"the laptop with the key was stolen"`
 }
 

@@ -3,8 +3,9 @@
 // and a second document are refused; a document that would cost far more than its size is, too.
 //
 // A field of the struct has the key in the tag yaml. required:"true" refuses a value that is absent or empty, with the first
-// sentence of the tag doc for a reason; enum:"a,b" lists the values that there are. A type with an UnmarshalText method reads
-// itself. Of the other types string, int, structs, slices of them and maps from strings to them may be used.
+// sentence of the tag doc for a reason, and empty:"false" one that is there and empty; enum:"a,b" lists the values that there
+// are. A type with an UnmarshalText method reads itself. Of the other types string, int, structs, slices of them and maps from
+// strings to them may be used.
 package yamldoc
 
 import (
@@ -300,12 +301,14 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, key string) {
 	}
 	for i := range t.NumField() {
 		f := t.Field(i)
-		if f.Tag.Get("required") != "true" {
+		required := f.Tag.Get("required") == "true"
+		if !required && f.Tag.Get("empty") != "false" {
 			continue
 		}
 		name := f.Tag.Get("yaml")
 		doc, _, _ := strings.Cut(f.Tag.Get("doc"), ".")
 		switch val := resolve(given[name]); {
+		case val == nil && !required:
 		case val == nil:
 			d.report(n, "%s is missing: %s", join(key, name), doc)
 		case isNull(val), val.Kind == yaml.ScalarNode && val.Value == "", val.Kind == yaml.SequenceNode && len(val.Content) == 0:
