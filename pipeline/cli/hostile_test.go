@@ -330,3 +330,70 @@ func TestOddNames(t *testing.T) {
 		}
 	}
 }
+
+// TestFilters has the filter of a clone's own configuration run where slipway.yaml names it, and is that of Git LFS.
+func TestFilters(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the programs are scripts")
+	}
+	const text = "version: 1\nproject: {name: tool}\nbinaries: [{name: tool, main: ., targets: [linux/amd64]}]\n"
+	c := newClone(t, map[string]string{
+		"go.mod": "module example.com/tool\n\ngo 1.26\n", "main.go": "package main\n\nfunc main() {}\n", "LICENSE": "x\n",
+		"data.bin": "pointer\n", ".gitattributes": "*.bin filter=lfs\n", "slipway.yaml": text,
+		"slipway.lock": "version: 1\ngo: {version: " + strings.TrimPrefix(runtime.Version(), "go") + "}\n",
+	})
+	c.prog = ciProgram(t)
+	bin := t.TempDir()
+	for name, script := range map[string]string{"git-lfs": "echo pointer", "evil": "echo pointer; : >'" + bin + "/ran'"} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.env = append(c.env, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	c.write("data.bin", "smudged\n") // as long as what is committed: git takes another length for a change without asking the filter
+	for _, tt := range []struct {
+		clean, config string
+		exit          int
+		says          string
+	}{
+		{"git-lfs clean -- %f", text, 3, "uncommitted changes (data.bin)"},
+		{"git-lfs clean -- %f", text, 3, "name Git LFS in slipway.yaml, filters: [lfs]"},
+		{"git-lfs clean -- %f", text + "filters: [lfs]\n", 0, ""},
+		{"evil", text + "filters: [lfs]\n", 3, "filter.lfs.clean"},
+		{"git-lfs clean -- %f", text + "filters: [evil]\n", 2, `filters[0]: "evil"`},
+	} {
+		c.git("config", "filter.lfs.clean", tt.clean)
+		c.write("slipway.yaml", tt.config)
+		c.git("-c", "filter.lfs.clean=cat", "add", "slipway.yaml")
+		c.git("-c", "filter.lfs.clean=cat", "commit", "--quiet", "--allow-empty", "--message", "another")
+		if _, stderr := c.run(tt.exit, "plan"); !strings.Contains(stderr, tt.says) {
+			t.Errorf("%s with %q: %s", tt.clean, tt.config, stderr)
+		}
+		if _, err := os.Stat(filepath.Join(bin, "ran")); err == nil {
+			t.Errorf("%s ran", tt.clean)
+		}
+	}
+}
+
+// TestNoFiles refuses what a clone has in the place of a file and what has no end.
+func TestNoFiles(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no such devices")
+	}
+	for _, name := range []string{"slipway.yaml", "slipway.lock", "go.mod"} {
+		c := newClone(t, map[string]string{
+			"go.mod": "module example.com/tool\n\ngo 1.26\n", "main.go": "package main\n\nfunc main() {}\n",
+			"slipway.yaml": "version: 1\nproject: {name: tool}\nbinaries: [{name: tool, main: ., targets: [linux/amd64]}]\n", "slipway.lock": "version: 1\n",
+		})
+		c.prog = ciProgram(t)
+		c.env = append(c.env, "PATH="+os.Getenv("PATH"))
+		for _, err := range []error{os.Remove(filepath.Join(c.dir, name)), os.Symlink("/dev/zero", filepath.Join(c.dir, name))} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, stderr := c.run(2, "lock", "go"); !strings.Contains(stderr, name+" is not a file") {
+			t.Errorf("%s: %s", name, stderr)
+		}
+	}
+}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 )
 
 // State is what happened to a step.
@@ -143,7 +145,8 @@ func Open(f *os.File, env func(string) string, choice string, interrupted <-chan
 	}
 	o := Options{W: f, Interrupted: interrupted}
 	switch kind {
-	case KindJSON:
+	case KindJSON: // which holds outside text as it is, and may be read at a terminal all the same
+		o.W = words.Writer(f)
 		return NewJSON(o), nil
 	case KindGitHub:
 		o.Summary = env("GITHUB_STEP_SUMMARY")
