@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -22,6 +24,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
 )
 
 func TestMain(m *testing.M) {
@@ -127,6 +130,92 @@ func TestServe(t *testing.T) {
 	}
 	if code, out := check(); code != int(fault.Transient) || !strings.HasPrefix(out, "slipway: asking "+address+"/readyz: ") {
 		t.Errorf("after the end: %d %s", code, out)
+	}
+}
+
+// registryOf answers as a registry that has the images and the signatures of a release, and that wants a token of everybody.
+func registryOf(t *testing.T, dist string) *httptest.Server {
+	t.Helper()
+	tags := map[string]string{}
+	for _, layout := range []string{"images", "signatures"} {
+		b, err := os.ReadFile(filepath.Join(dist, layout, "index.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var index struct {
+			Manifests []struct {
+				Digest      string
+				Annotations map[string]string
+			}
+		}
+		if err := json.Unmarshal(b, &index); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range index.Manifests {
+			tags[m.Annotations["org.opencontainers.image.ref.name"]] = m.Digest
+		}
+	}
+	var server *httptest.Server
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			fmt.Fprint(w, `{"token":"anybody"}`)
+			return
+		}
+		if r.Header.Get("Authorization") != "Bearer anybody" {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="`+server.URL+`/token",service="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		dir, at := path.Split(strings.TrimPrefix(r.URL.Path, "/v2/"))
+		name, kind := path.Split(strings.TrimSuffix(dir, "/"))
+		digest := at
+		if kind == "manifests" && !strings.Contains(at, ":") {
+			digest = tags["ghcr.io/"+strings.TrimSuffix(name, "/")+":"+at]
+		}
+		for _, layout := range []string{"images", "signatures"} {
+			if b, err := os.ReadFile(filepath.Join(dist, layout, "blobs", "sha256", strings.TrimPrefix(digest, "sha256:"))); err == nil && digest != "" {
+				_, _ = w.Write(b)
+				return
+			}
+		}
+		http.NotFound(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// TestVerifyImage verifies an image and a chart by their addresses in a registry.
+func TestVerifyImage(t *testing.T) {
+	dist := filepath.Join(t.TempDir(), "dist")
+	if _, err := verifytest.Write(dist, verifytest.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	key, err := sign.Generate(sign.ECDSA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sign.Release(t.Context(), dist, sign.Options{Signer: key}); err != nil {
+		t.Fatal(err)
+	}
+	public := filepath.Join(t.TempDir(), "key.pub")
+	if err := os.WriteFile(public, key.Public().PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := "oci://" + strings.TrimPrefix(registryOf(t, dist).URL, "http://") + "/example/"
+	for _, tt := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{at + "hello:1.2.3-alpine", 0, "as key " + string(key.Public().Fingerprint()) + " signed it, and this is a copy of it"},
+		{at + "charts/hello:1.2.3", 0, "is ghcr.io/example/charts/hello 1.2.3"},
+		{"--want 1.2.4 " + at + "hello:1.2.3-alpine", 5, "1.2.4 is asked for"},
+		{at + "hello:9.9.9", 2, "has nothing of this name"},
+	} {
+		var out strings.Builder
+		if code := run(append([]string{"verify", "--key", public}, strings.Fields(tt.args)...), &out, &out); code != tt.code || !strings.Contains(out.String(), tt.want) {
+			t.Errorf("%s: exit %d, want %d and %q\n%s", tt.args, code, tt.code, tt.want, out.String())
+		}
 	}
 }
 

@@ -218,6 +218,10 @@ func TestFilesAt(t *testing.T) {
 	if err != nil || !strings.Contains(failuresAnd(report), "linux/arm64") {
 		t.Errorf("a program: %v\n%s", err, failuresAnd(report))
 	}
+	// What an image consists of is no download.
+	if _, err := verify.Files(t.Context(), []string{filepath.Join(dist, "images", "blobs", "sha256", f.rel.Images[0].Digest.Hex())}, o); fault.CodeOf(err) != fault.Mismatch {
+		t.Errorf("a blob of an image: %v", err)
+	}
 	flip(t, dist, "binaries/hello_linux_arm64/hello")
 	if _, err := verify.Files(t.Context(), []string{program}, o); fault.CodeOf(err) != fault.Mismatch {
 		t.Errorf("a changed program: %v", err)
@@ -486,6 +490,10 @@ func TestImage(t *testing.T) {
 		{"another version than is asked for", nil, image + ":1.2.3-alpine", want(o, "1.2.4"), 5, "1.2.4 is asked for"},
 		{"a chart in the place of the image", put("hello:1.2.3-alpine", "charts/hello:1.2.3"), image + ":1.2.3-alpine", o, 5, "missing: the registry has no signature of it"},
 		{"under another name", aside, "oci://ghcr.io/example/other:1.2.3-alpine", o, 5, `it is signed as "ghcr.io/example/hello", and this is ghcr.io/example/other`},
+		{"the signature of another image", func(r *registry) {
+			put("hello:"+signature.ClassicTag(f.rel.Images[0].Digest), "hello:"+signature.ClassicTag(signed(t, "1.2.2").rel.Images[0].Digest))(r)
+			r.tags["ghcr.io/example/hello:1.2.2-alpine"] = f.rel.Images[0].Digest
+		}, image + ":1.2.2-alpine", o, 5, "the signature is over "},
 		{"the key of somebody else", nil, image + ":1.2.3-alpine", keys(theirs()), 5, "was not made by key"},
 		{"no signature", func(r *registry) {
 			delete(r.tags, "ghcr.io/example/hello:"+signature.ClassicTag(f.rel.Images[0].Digest))
