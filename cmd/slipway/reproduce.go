@@ -81,7 +81,7 @@ It exits with 5 unless everything passed; what could not be compared is skipped,
 	flags.StringSliceVar(&o.Pass, "pass", nil, "`names` of environment variables that the build is to see, such as credentials for its private modules, and git when it goes to a remote")
 	flags.StringVar(&o.Work, "work", "", "`folder` to fetch and build in (default one in the user's cache)")
 	flags.BoolVar(&o.Keep, "keep", false, "keep what was fetched and built")
-	flags.StringArrayVar(&r.keys, "key", nil, "public key in a PEM `file` that the release must be signed with; if several are given, here or in one file, one is enough")
+	flags.StringArrayVar(&r.keys, "key", nil, "public key in a PEM `file` that the release must be signed with; if several are given, one is enough")
 	flags.StringVar(&r.trust, "trust", "", trustUsage)
 	flags.StringVar(&r.identity.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything")
 	flags.StringVar(&r.identity.Issuer, "issuer", verify.GitHubIssuer, "`URL` of the issuer that vouches for the workflow")

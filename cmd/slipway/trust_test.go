@@ -13,7 +13,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
 )
 
-// TestTrust takes keys from the slipway.yaml of a project, each for its days, and several from one file.
+// TestTrust takes keys from the slipway.yaml of a project, each for its days.
 func TestTrust(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
@@ -34,7 +34,6 @@ func TestTrust(t *testing.T) {
 	}
 	write("old.pub", string(old.Public().PEM()))
 	write("current.pub", string(current.Public().PEM()))
-	both := write("both.pub", "ours\n"+string(current.Public().PEM())+string(old.Public().PEM()))
 	dist := filepath.Join(dir, "dist")
 	if _, err := verifytest.Write(dist, verifytest.Options{Signing: &manifest.Signing{Key: old.Public().Fingerprint()}}); err != nil {
 		t.Fatal(err)
@@ -49,7 +48,6 @@ func TestTrust(t *testing.T) {
 		code fault.Code
 		says string
 	}{
-		{"several in one file", []string{"--key", both}, fault.OK, "PASS: hello 1.2.3"},
 		{"the key that signs", trust("signing: {key: old.pub}"), fault.OK, "PASS: hello 1.2.3"},
 		{"the key before", trust("signing: {key: current.pub}\ntrust: [{key: old.pub, until: 2999-12-31}]"), fault.OK, "PASS: hello 1.2.3"},
 		{"of another time", trust("signing: {key: current.pub}\ntrust: [{key: old.pub, until: 1999-12-31}]"), fault.Mismatch, "counted until 1999-12-31, and the release is of "},

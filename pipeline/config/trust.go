@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"time"
@@ -12,7 +11,7 @@ import (
 
 // TrustedKey is a key with the days for which it counts.
 type TrustedKey struct {
-	Key     string `yaml:"key" required:"true" doc:"Public key as PEM, a path in the repository. What is said here is said of each key in the file." example:"keys/2025.pub"`
+	Key     string `yaml:"key" required:"true" doc:"Public key as PEM, a path in the repository." example:"keys/2025.pub"`
 	From    string `yaml:"from" empty:"false" doc:"First day, in UTC. Releases whose commit is older do not count. Default: no bound." example:"2026-01-31"`
 	Until   string `yaml:"until" empty:"false" doc:"Last day, in UTC, of a key that another has followed. Releases whose commit is later do not count. Default: no bound." example:"2026-12-31"`
 	Revoked string `yaml:"revoked" empty:"false" doc:"Day on which the key was no longer trusted. No signature of it counts, whatever day the release is of." example:"2026-03-01"`
@@ -54,20 +53,17 @@ func (v *validator) day(key, value string) {
 // their fingerprints. Read returns a file of the repository.
 func (c Config) Keys(read func(name string) ([]byte, error)) ([]signature.PublicKey, map[artifact.Digest]signature.Term, error) {
 	var keys []signature.PublicKey
-	parse := func(key, name string) ([]signature.PublicKey, error) {
+	parse := func(key, name string) (artifact.Digest, error) {
 		b, err := read(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", c.At(key), key, err)
+			return "", fmt.Errorf("%s: %s: %w", c.At(key), key, err)
 		}
-		all, err := signature.ParsePublicKeys(b)
-		if err == nil && key == "signing.key" && len(all) > 1 {
-			err = errors.New("more than one key; name the others under trust")
-		}
+		k, err := signature.ParsePublicKey(b)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %s: %w", c.At(key), key, name, err)
+			return "", fmt.Errorf("%s: %s: %s: %w", c.At(key), key, name, err)
 		}
-		keys = append(keys, all...)
-		return all, nil
+		keys = append(keys, k)
+		return k.Fingerprint(), nil
 	}
 	if c.Signing.Key != "" {
 		if _, err := parse("signing.key", c.Signing.Key); err != nil {
@@ -77,19 +73,15 @@ func (c Config) Keys(read func(name string) ([]byte, error)) ([]signature.Public
 	terms := map[artifact.Digest]signature.Term{}
 	for i, k := range c.Trust {
 		key := fmt.Sprintf("trust[%d].key", i)
-		all, err := parse(key, k.Key)
+		fingerprint, err := parse(key, k.Key)
 		if err != nil {
 			return nil, nil, err
 		}
-		term, err := signature.ParseTerm(k.From, k.Until, k.Revoked, k.Reason)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", c.At(key), err)
+		if _, ok := terms[fingerprint]; ok {
+			return nil, nil, fmt.Errorf("%s: %s: key %s stands under trust twice", c.At(key), key, fingerprint)
 		}
-		for _, one := range all {
-			if _, ok := terms[one.Fingerprint()]; ok {
-				return nil, nil, fmt.Errorf("%s: %s: key %s stands under trust twice", c.At(key), key, one.Fingerprint())
-			}
-			terms[one.Fingerprint()] = term
+		if terms[fingerprint], err = signature.ParseTerm(k.From, k.Until, k.Revoked, k.Reason); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", c.At(key), err)
 		}
 	}
 	return keys, terms, nil

@@ -28,7 +28,7 @@ type flagSet interface {
 func (f *Flags) Register(flags flagSet, key, identity string) {
 	flags.BoolVar(&f.JSON, "json", false, "print JSON")
 	flags.BoolVar(&f.Verbose, "verbose", false, "print every check and not only those that did not pass")
-	flags.StringArrayVar(&f.KeyFiles, "key", nil, "public key in a PEM `file` that the release must be signed with; if several are given, here or in one file, one is enough"+key)
+	flags.StringArrayVar(&f.KeyFiles, "key", nil, "public key in a PEM `file` that the release must be signed with; if several are given, one is enough"+key)
 	flags.StringVar(&f.By.Identity, "identity", "", "URL of the `workflow` that must have signed the release, in which * stands for anything"+identity)
 	flags.StringVar(&f.By.Issuer, "issuer", GitHubIssuer, "`URL` of the issuer that vouches for the workflow")
 	flags.StringVar(&f.By.Root, "trusted-root", "", "`file` with the keys of Sigstore's services, as cosign trusted-root create writes it")

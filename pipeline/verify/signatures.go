@@ -56,8 +56,7 @@ func (h holder) Image(manifest []byte, fetch signature.Fetch, im signature.Image
 	return signature.VerifyClassic(manifest, fetch, im, h.key)
 }
 
-// ReadKeys reads the public keys in PEM files, one or several in each, for Options.Keys. An error is a fault.Usage that
-// names the file.
+// ReadKeys reads the public keys in PEM files, for Options.Keys. An error is a fault.Usage that names the file.
 func ReadKeys(files []string) ([]signature.PublicKey, error) {
 	const maxKey = 64 << 10
 	var keys []signature.PublicKey
@@ -66,11 +65,11 @@ func ReadKeys(files []string) ([]signature.PublicKey, error) {
 		if err != nil {
 			return nil, fault.New(fault.Usage, fmt.Errorf("reading public key: %w", err))
 		}
-		parsed, err := signature.ParsePublicKeys(b)
+		key, err := signature.ParsePublicKey(b)
 		if err != nil {
 			return nil, fault.New(fault.Usage, fmt.Errorf("%s: %w", name, err))
 		}
-		keys = append(keys, parsed...)
+		keys = append(keys, key)
 	}
 	return keys, nil
 }

@@ -63,57 +63,29 @@ func NewPublicKey(key crypto.PublicKey) (PublicKey, error) {
 // ParsePublicKey reads a PEM file with one PUBLIC KEY block, which cosign and openssl write. Text around the block is
 // passed over; a second block, another kind of block or a key that NewPublicKey refuses is an error.
 func ParsePublicKey(b []byte) (PublicKey, error) {
-	keys, err := ParsePublicKeys(b)
-	if err == nil && len(keys) > 1 {
-		err = errors.New("reading public key: more than one PEM block; name a file with one key")
-	}
-	if err != nil {
-		return PublicKey{}, err
-	}
-	return keys[0], nil
-}
-
-// ParsePublicKeys reads a PEM file as ParsePublicKey does, with one block or several.
-func ParsePublicKeys(b []byte) ([]PublicKey, error) {
 	if len(b) > maxKeyFile {
-		return nil, fmt.Errorf("reading public key: more than %d bytes", maxKeyFile)
+		return PublicKey{}, fmt.Errorf("reading public key: more than %d bytes", maxKeyFile)
 	}
-	begun := bytes.Count(b, []byte("-----BEGIN "))
-	var keys []PublicKey
-	for {
-		block, rest := pem.Decode(b)
-		if block == nil {
-			break
-		}
-		key, err := parseBlock(block)
-		if err != nil {
-			return nil, fmt.Errorf("reading public key: %w", err)
-		}
-		keys, b = append(keys, key), rest
+	block, rest := pem.Decode(b)
+	if block == nil {
+		return PublicKey{}, fmt.Errorf("reading public key: no PEM block; want one that begins with -----BEGIN %s-----", pemPublicKey)
 	}
-	switch len(keys) {
-	case 0:
-		return nil, fmt.Errorf("reading public key: no PEM block; want one that begins with -----BEGIN %s-----", pemPublicKey)
-	case begun:
-		return keys, nil
-	}
-	return nil, fmt.Errorf("reading public key: %d PEM blocks begin and %d can be read", begun, len(keys))
-}
-
-func parseBlock(block *pem.Block) (PublicKey, error) {
 	if block.Type != pemPublicKey {
-		return PublicKey{}, fmt.Errorf("a block of type %.40q instead of %q", block.Type, pemPublicKey)
+		return PublicKey{}, fmt.Errorf("reading public key: a block of type %.40q instead of %q", block.Type, pemPublicKey)
+	}
+	if next, _ := pem.Decode(rest); next != nil {
+		return PublicKey{}, errors.New("reading public key: more than one PEM block; name a file with one key")
 	}
 	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
-		return PublicKey{}, err
+		return PublicKey{}, fmt.Errorf("reading public key: %w", err)
 	}
 	key, err := NewPublicKey(parsed)
 	if err != nil {
-		return PublicKey{}, err
+		return PublicKey{}, fmt.Errorf("reading public key: %w", err)
 	}
 	if !bytes.Equal(key.der, block.Bytes) {
-		return PublicKey{}, errors.New("it is not in the one encoding that DER allows; rewrite it with openssl pkey -pubin")
+		return PublicKey{}, errors.New("reading public key: it is not in the one encoding that DER allows; rewrite it with openssl pkey -pubin")
 	}
 	return key, nil
 }
