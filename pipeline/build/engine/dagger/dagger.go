@@ -66,7 +66,7 @@ type Engine struct {
 // New connects to the engine that the SDK's own environment names, else to the one it starts in the container runtime.
 // End it with Close.
 func New(ctx context.Context, o Options) (*Engine, error) {
-	client, err := dagger.Connect(ctx, append(hide(o.Environ), dagger.WithLogOutput(o.Log))...)
+	client, err := dagger.Connect(ctx, append(hide(os.Environ()), dagger.WithLogOutput(o.Log))...)
 	if err != nil {
 		return nil, fault.Errorf(fault.Transient, "connecting to the Dagger engine: %w; start one, or use --engine host", err)
 	}
@@ -81,8 +81,8 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 }
 
 // own begin the names of the variables that the SDK's program reads besides those of a container runtime's client: where its
-// engine is, and where its traces go.
-var own = []string{"DAGGER_", "_EXPERIMENTAL_DAGGER_", "OTEL_", "TRACEPARENT", "KUBECONFIG", "XDG_"}
+// engine is, where its traces go, and that nothing about its use may be sent to its makers.
+var own = []string{"DAGGER_", "_EXPERIMENTAL_DAGGER_", "OTEL_", "TRACEPARENT", "KUBECONFIG", "XDG_", "DO_NOT_TRACK"}
 
 // hide takes every other variable from that program, which the SDK starts with the whole environment of this process.
 func hide(environ []string) []dagger.ClientOpt {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,53 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
+
+// TestMain lets the program of this test stand in for the SDK's: it notes what it sees, and ends.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "session" {
+		if err := os.WriteFile(os.Getenv("DAGGER_SEEN"), []byte(strings.Join(os.Environ(), "\n")), 0o600); err != nil {
+			panic(err)
+		}
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// TestEnvironment starts the SDK's program: it sees where its engine is and what its user wishes, and no secret, also where the
+// caller names a smaller environment than the process has.
+func TestEnvironment(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := filepath.Join(t.TempDir(), "seen")
+	shown := map[string]string{
+		"DAGGER_SEEN": seen, "DOCKER_HOST": "tcp://127.0.0.1:1", "DO_NOT_TRACK": "1", "_EXPERIMENTAL_DAGGER_RUNNER_HOST": "tcp://127.0.0.1:1",
+	}
+	for name, value := range shown {
+		t.Setenv(name, value)
+	}
+	t.Setenv("_EXPERIMENTAL_DAGGER_CLI_BIN", self)
+	for _, name := range []string{"GITHUB_TOKEN", "SLIPWAY_KEY", "AWS_SECRET_ACCESS_KEY"} {
+		t.Setenv(name, "canary")
+	}
+	if _, err := dagger.New(t.Context(), dagger.Options{Log: io.Discard}); fault.CodeOf(err) != fault.Transient {
+		t.Fatalf("an engine that cannot be started: %v", err)
+	}
+	b, err := os.ReadFile(seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(b), "canary") {
+		t.Errorf("the SDK's program sees a secret:\n%s", b)
+	}
+	lines := strings.Split(string(b), "\n")
+	for name, value := range shown {
+		if !slices.Contains(lines, name+"="+value) {
+			t.Errorf("the SDK's program does not see %s=%s", name, value)
+		}
+	}
+}
 
 var program = map[string]string{
 	"go.mod":       "module example.com/tool\n\ngo 1.26\n",
