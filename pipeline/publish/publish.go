@@ -324,7 +324,7 @@ func (r *run) failure() error {
 }
 
 // flip makes the release visible, wave after wave. Each wave is looked at again before the next one begins, which
-// points at it.
+// points at it, and put again where something is missing.
 func (r *run) flip(ctx context.Context) error {
 	for _, wave := range []Wave{Registries, Releases, Indexes, Managers, Announcements} {
 		todo := func(i int) bool { return r.targets[i].Wave == wave && r.errs[i] == nil && r.left(i, Flip) }
@@ -335,7 +335,19 @@ func (r *run) flip(ctx context.Context) error {
 		r.each(todo, func(i int) { r.errs[i] = r.rounds(ctx, i, "publish", r.targets[i].Flip) })
 		if !r.DryRun {
 			r.each(func(i int) bool { return flipped[i] && r.errs[i] == nil }, func(i int) {
-				r.errs[i] = r.until(ctx, i, "confirm", Listed, r.visible)
+				looked := false
+				r.errs[i] = r.again(ctx, func() error {
+					if looked { // it shows late what it took, or others publish at the same time
+						if err := r.targets[i].Flip(ctx); err != nil {
+							return named(r.targets[i].Name, err)
+						}
+					}
+					looked = true
+					if err := r.one(ctx, i, "confirm", Listed); err != nil {
+						return err
+					}
+					return r.visible(i)
+				})
 			})
 		}
 		if err := r.failure(); err != nil {

@@ -21,6 +21,7 @@ type shelf struct {
 	staged, flipped bool
 	taken           bool // the name has other bytes
 	loses           bool // what is staged is not there when it is read back
+	forgets         int  // how many flips somebody else undoes
 
 	look, stage, flip []error // of the calls that are to come; nil succeeds
 }
@@ -74,7 +75,8 @@ func (s *shelf) Stage(context.Context) error {
 func (s *shelf) Flip(context.Context) error {
 	s.log.add("flip %s", s.name)
 	err := next(&s.flip)
-	s.flipped = s.flipped || err == nil
+	s.flipped = s.flipped || err == nil && s.forgets == 0
+	s.forgets = max(s.forgets-1, 0)
 	return err
 }
 
@@ -95,6 +97,20 @@ func run(t *testing.T, targets []publish.Target, o publish.Options) (publish.Res
 	t.Helper()
 	o.Pause = func(ctx context.Context, _ int) error { return ctx.Err() }
 	return publish.Run(t.Context(), targets, o)
+}
+
+// What is not seen after it was made visible is made visible again, some times, before anything points at it.
+func TestFlipAgain(t *testing.T) {
+	l, shelves, targets := world()
+	shelves[0].forgets = 2
+	if _, err := run(t, targets, publish.Options{}); err != nil || l.index("flip release") < l.index("flip registry")+4 {
+		t.Errorf("%v, %q", err, l.lines)
+	}
+	l, shelves, targets = world()
+	shelves[0].forgets = 3
+	if _, err := run(t, targets, publish.Options{}); fault.CodeOf(err) != fault.Transient || l.index("flip release") >= 0 {
+		t.Errorf("%v, %q", err, l.lines)
+	}
 }
 
 func TestOrder(t *testing.T) {
