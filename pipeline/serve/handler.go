@@ -229,10 +229,15 @@ func (s *Server) show(w *response, r *http.Request, shelf *shelf, name route, pa
 	case routeIndex:
 		return shelf.index.serve(w, r)
 	case routeChart:
-		if c, ok := shelf.charts[parts[0]]; ok {
-			return s.file(w, r, c)
+		c, ok := shelf.charts[parts[0]]
+		if !ok {
+			return errNotFound
 		}
-		return errNotFound
+		head, err := headingOf(c.file)
+		if err != nil {
+			return err
+		}
+		return s.file(w, r, c, head)
 	}
 	return s.showRelease(w, r, shelf, name, parts)
 }
@@ -265,10 +270,15 @@ func (s *Server) showRelease(w *response, r *http.Request, shelf *shelf, name ro
 	if name == routeDownload {
 		p = opened.flat[p]
 	}
-	if f, ok := opened.files[p]; ok {
-		return s.file(w, r, item{found, f})
+	f, ok := opened.files[p]
+	if !ok {
+		return errNotFound
 	}
-	return errNotFound
+	head, err := opened.heading(f)
+	if err != nil {
+		return err
+	}
+	return s.file(w, r, item{found, f}, head)
 }
 
 // home shows a page of the list of releases.
@@ -393,31 +403,54 @@ var (
 	immutable = []string{"public, max-age=31536000, immutable"}
 )
 
-// file sends a file of a release, if it is the one that the release lists.
-func (s *Server) file(w *response, r *http.Request, i item) error {
-	sum, err := hex.DecodeString(i.file.Digest.Hex())
+// heading is what goes before a file whatever is asked of it.
+type heading struct {
+	etag, digest, kind, disposition []string
+}
+
+func headingOf(f artifact.File) (*heading, error) {
+	sum, err := hex.DecodeString(f.Digest.Hex())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	b := &body{} // who has the bytes gets none
-	tag := etag(i.file.Digest)
-	if !unchanged(r, tag) {
+	return &heading{
+		etag:        []string{etag(f.Digest)},
+		digest:      []string{"sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":"}, // https://www.rfc-editor.org/rfc/rfc9530#section-3
+		kind:        []string{mediaType(f.Path)},
+		disposition: []string{mime.FormatMediaType("attachment", map[string]string{"filename": path.Base(f.Path)})},
+	}, nil
+}
+
+// heading is made once for each file that is asked for.
+func (o *opened) heading(f artifact.File) (*heading, error) {
+	if kept, ok := o.headings.Load(f.Path); ok {
+		return kept.(*heading), nil
+	}
+	head, err := headingOf(f)
+	if err == nil {
+		o.headings.Store(f.Path, head)
+	}
+	return head, err
+}
+
+// file sends a file of a release, if it is the one that the release lists.
+func (s *Server) file(w *response, r *http.Request, i item, head *heading) error {
+	b := &body{}
+	if !unchanged(r, head.etag[0]) { // else who asks has the bytes, and gets none
+		var err error
 		if b, err = s.library.body(r.Context(), i); err != nil {
 			return err
 		}
 		defer b.close()
+		if b.file != nil {
+			w.still = b.still
+		}
 	}
 	h := w.Header()
-	h["Content-Type"] = []string{mediaType(i.file.Path)}
-	h["Content-Disposition"] = []string{mime.FormatMediaType("attachment", map[string]string{"filename": path.Base(i.file.Path)})}
-	h["Etag"] = []string{tag}
-	h["Repr-Digest"] = []string{"sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":"} // https://www.rfc-editor.org/rfc/rfc9530#section-3
+	h["Content-Type"], h["Content-Disposition"], h["Etag"], h["Repr-Digest"] = head.kind, head.disposition, head.etag, head.digest
 	h["Cache-Control"] = immutable
 	if len(i.release.Unpublishable) > 0 {
 		h["Cache-Control"] = noCache // its version does not stand for these bytes alone
-	}
-	if b.file != nil {
-		w.still = b.still
 	}
 	return send(w, r, i.release.Time, b, i.file.Size)
 }

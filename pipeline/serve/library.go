@@ -235,6 +235,7 @@ type opened struct {
 	flat     map[string]string        // paths by the last part, for who knows no folders; those that only one file has
 	size     int64                    // bytes of release.json and SHA256SUMS, and of what texts are read from
 	texts    texts
+	headings sync.Map // *heading by path, of those that were asked for
 }
 
 // broken is a folder that looks like a release and cannot be served.
@@ -480,6 +481,9 @@ func (l *library) fetch(r *release) (*opened, error) {
 func (l *library) recent(r *release) *opened {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if n := len(l.open); n > 0 && l.open[n-1].release == r {
+		return l.open[n-1]
+	}
 	i := slices.IndexFunc(l.open, func(o *opened) bool { return o.release == r })
 	if i < 0 {
 		return nil

@@ -9,8 +9,12 @@ import (
 
 // piece is how much of an answer is sent under one deadline, in bytes. A system takes more from a program only when a
 // part of its buffer is free again (a third on Linux, at most 1.4 MB), so that a client must read as much in each
-// WriteTimeout: 22 KiB a second at the worst. One that is cut off goes on with a range.
-const piece = 64 << 10
+// WriteTimeout: 27 KiB a second at the worst. One that is cut off goes on with a range.
+const piece = 256 << 10
+
+// tail is how many of the last bytes of a file are kept back until it is known that all before them was right: an answer that
+// is cut off is not taken for whole.
+const tail = 4 << 10
 
 // response counts what is sent, and gives a client as long as it needs while it keeps reading: each piece of the
 // answer has a deadline of its own. A file goes from the disk to the network without passing through the program where
@@ -77,27 +81,20 @@ func (w *response) Write(b []byte) (int, error) {
 	return written, nil
 }
 
-// piece sends the next n bytes of r. The last of them are sent when it is known that all before them was right: an answer that
-// is cut off is not taken for whole.
+// piece sends the next n bytes of r, which are the last ones or not.
 func (w *response) piece(r io.Reader, n int64, last bool) (int64, error) {
-	if w.still == nil {
-		return io.Copy(w.ResponseWriter, &io.LimitedReader{R: r, N: n})
-	}
-	if !last {
+	if w.still != nil && last {
+		b := make([]byte, n)
+		if _, err := io.ReadFull(r, b); err != nil {
+			return 0, err
+		}
 		if err := w.still(); err != nil {
 			return 0, err
 		}
-		return io.Copy(w.ResponseWriter, &io.LimitedReader{R: r, N: n})
+		sent, err := w.ResponseWriter.Write(b)
+		return int64(sent), err
 	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return 0, err
-	}
-	if err := w.still(); err != nil {
-		return 0, err
-	}
-	sent, err := w.ResponseWriter.Write(b)
-	return int64(sent), err
+	return io.Copy(w.ResponseWriter, &io.LimitedReader{R: r, N: n})
 }
 
 // ReadFrom sends all of r, piece by piece.
@@ -112,6 +109,9 @@ func (w *response) ReadFrom(r io.Reader) (int64, error) {
 		n := int64(piece)
 		if left > 0 {
 			n = min(n, left)
+		}
+		if w.still != nil && n == left && n > tail {
+			n -= tail
 		}
 		if err := w.extend(); err != nil {
 			return written, err

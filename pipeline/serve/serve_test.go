@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -355,12 +356,7 @@ func TestDamage(t *testing.T) {
 			must(t, os.Rename(filepath.Dir(file), filepath.Join(outside, "archives")))
 			must(t, os.Symlink(filepath.Join(outside, "archives"), filepath.Dir(file)))
 		}, 500},
-		{"other bytes", func(t *testing.T, _, file string) {
-			info, err := os.Stat(file)
-			must(t, err)
-			flip(t, file, 5)
-			must(t, os.Chtimes(file, info.ModTime(), info.ModTime()))
-		}, 500},
+		{"other bytes", func(t *testing.T, _, file string) { flip(t, file, 5) }, 500},
 		{"the release replaced", func(t *testing.T, root, _ string) {
 			write(t, root+".new", verifytest.Options{Payload: []byte("27 other bytes are in this.")})
 			must(t, os.Rename(root, root+".old"))
@@ -404,9 +400,11 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// flip turns over a bit of a file.
+// flip turns over a bit of a file, whose time of modification stays.
 func flip(t testing.TB, name string, bit int64) {
 	t.Helper()
+	info, err := os.Stat(name)
+	must(t, err)
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	must(t, err)
 	b := make([]byte, 1)
@@ -414,7 +412,7 @@ func flip(t testing.TB, name string, bit int64) {
 	must(t, err)
 	b[0] ^= 1 << (bit % 8)
 	_, err = f.WriteAt(b, bit/8)
-	must(t, errors.Join(err, f.Close()))
+	must(t, errors.Join(err, f.Close(), os.Chtimes(name, info.ModTime(), info.ModTime())))
 }
 
 // TestBitFlips turns over a bit here and there in a folder that is served. Whatever is sent is what it is said to be.
@@ -452,6 +450,9 @@ func TestBitFlips(t *testing.T) {
 
 // A file that has settled is read once. What changes it afterwards is seen all the same.
 func TestSettled(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no time of a file is out of the reach of programs here")
+	}
 	defer serve.Grain(50 * time.Millisecond)()
 	root := t.TempDir()
 	r := write(t, root, verifytest.Options{Payload: bytes.Repeat([]byte("more than is sent from memory"), 3000)})

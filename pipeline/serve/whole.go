@@ -12,6 +12,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -149,7 +150,8 @@ func (l *library) known(i item) *body {
 		return nil
 	}
 	if kept, ok := l.small.get(i.file.Digest); ok {
-		info, err := root.Lstat(path.Join(i.release.dir, i.file.Path))
+		// Nothing is read from there, so that it does not matter by which way.
+		info, err := os.Lstat(filepath.Join(l.root, i.release.dir, i.file.Path))
 		if err != nil {
 			return nil
 		}
