@@ -24,7 +24,7 @@ import (
 // Bounds of documents that are read whole, in bytes.
 const (
 	maxText      = 4 << 20
-	maxStatement = 24 << 20
+	maxStatement = 12 << 20
 	maxBills     = 64 << 20
 )
 

@@ -120,7 +120,7 @@ const (
 	maxName  = 1024     // bytes of a name or of a link
 	maxDepth = 64       // folders in one another, nesting of a document
 	maxText  = 1 << 20  // bytes of a document whose parsed form is many times its size: YAML and XML
-	maxWords = 64 << 20 // bytes of names, links and fields that are kept
+	maxWords = 16 << 20 // bytes of names, links and fields that are kept
 	maxDict  = 64 << 20 // bytes that a decompressor may look back
 )
 

@@ -44,7 +44,7 @@ const (
 )
 
 // maxStatement bounds a statement from outside, in bytes.
-const maxStatement = 24 << 20
+const maxStatement = 12 << 20
 
 // Facts are what a release was made of, and what it consists of.
 type Facts struct {
