@@ -18,7 +18,7 @@ import (
 )
 
 // maxBundle bounds a bundle, in bytes: a statement grows by a third in it.
-const maxBundle = 16 << 20
+const maxBundle = 18 << 20
 
 // Authority is a possible signer of a release: the holder of a key, or the identity that a certificate names. An error of a method
 // says why a signature is not one of theirs.

@@ -241,7 +241,7 @@ func TestParseRefuses(t *testing.T) {
 		"truncated":       {good[:len(good)/2], "unexpected EOF"},
 		"no newline":      {strings.TrimSuffix(good, "\n"), "canonical"},
 		"two":             {good + good, "something after the JSON document"},
-		"huge":            {strings.Repeat(" ", 25<<20), "more than 25165824 bytes"},
+		"huge":            {strings.Repeat(" ", 13<<20), "more than 12582912 bytes"},
 		"unknown key":     {replace(`"config"`, `"secret": "x", "config"`), `key "secret" is unknown`},
 		"same key":        {replace(`"config"`, `"config": "x", "config"`), `key "config" comes twice`},
 		"letter case":     {replace(`"predicateType"`, `"PredicateType"`), `has to be spelled "predicateType"`},

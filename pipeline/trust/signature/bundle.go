@@ -27,7 +27,7 @@ const HashSHA256 = "SHA2_256"
 
 // Bounds of a bundle from outside.
 const (
-	maxBundle     = 16 << 20 // bytes
+	maxBundle     = 18 << 20 // bytes
 	maxEntries    = 32       // of the transparency logs
 	maxHashes     = 64       // of an inclusion proof: a log cannot hold more than 2^63 entries
 	maxTimestamps = 32

@@ -543,7 +543,7 @@ func TestParseBundleRefuses(t *testing.T) {
 		"wrong type":      {strings.Replace(good, `"SHA2_256"`, `{"a":[1]}`, 1), "cannot unmarshal object"},
 		"not base64":      {strings.Replace(good, `"digest":"`, `"digest":"*`, 1), "illegal base64"},
 		"deep":            {`{"dsseEnvelope":` + strings.Repeat("[", 1000), "nested more than 32 deep"},
-		"huge":            {strings.Repeat(" ", 33<<20), "more than 33554432 bytes"},
+		"huge":            {strings.Repeat(" ", 19<<20), "more than 18874368 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := signature.ParseBundle([]byte(tt.in))
