@@ -37,6 +37,7 @@ func TestPackageErrors(t *testing.T) {
 		{"hub", "artifactHub: {repositoryID: x, owners: [{name: a, email: b}]}", "f:4:29: artifactHub.repositoryID: \"x\" is not an identifier such as 8f2c4a2e-3c5e-4f6f-9b59-0f7d1c2b3a4d\nf:4:58: artifactHub.owners[0].email: \"b\" is not an address"},
 		{"key and identity", "signing: {key: a.pub, identity: 'https://github.com/a/b/.github/workflows/c.yml@refs/tags/*'}", `f:4:33: signing.identity: a release is signed with a key or with an identity; remove one of the two`},
 		{"trust", "trust: [{key: a.pub, from: 2026-01-01, until: 2026-01-01}, {key: b.pub, revoked: 2026-03-01, reason: lost}]", ""},
+		{"trust in many", "trust: [" + strings.Repeat("{key: a.pub}, ", 101) + "]", "f:4:8: trust: 101 keys; at most 100 are read"},
 		{"trust without a key", "trust: [{until: 2026-01-01}]", `f:4:9: trust[0].key is missing: Public key as PEM, a path in the repository`},
 		{"trust outside", "trust: [{key: ../a.pub}]", `f:4:15: trust[0].key: path "../a.pub" leaves its folder`},
 		{"trust twice", "trust: [{key: a.pub}, {key: ./a.pub}]", `f:4:29: trust[1].key: "./a.pub" is that of trust[0] too`},

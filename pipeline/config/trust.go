@@ -18,7 +18,14 @@ type TrustedKey struct {
 	Reason  string `yaml:"reason" doc:"Why it was revoked. Whoever verifies a release that was signed with it reads this." example:"the laptop with the key was stolen"`
 }
 
+// maxTrusted bounds the keys under trust, each of which is a file to read and a key to try.
+const maxTrusted = 100
+
 func (v *validator) trust(all []TrustedKey) {
+	if len(all) > maxTrusted {
+		v.At("trust", "%d keys; at most %d are read", len(all), maxTrusted)
+		return
+	}
 	seen := map[string]int{}
 	for i, k := range all {
 		key := fmt.Sprintf("trust[%d]", i)
