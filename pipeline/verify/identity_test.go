@@ -12,6 +12,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/trust/ephemeral"
 	"github.com/slipway-build/slipway/pipeline/trust/keyless"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
@@ -70,6 +71,17 @@ func TestIdentity(t *testing.T) {
 	other.Identity = &keyless.Verifier{Root: elsewhere, Policy: policy}
 	f.failed(other, "SHA256SUMS.sigstore.json", "")
 	f.failed(keys(ours()), "hello 1.2.3", "the release is to be signed by")
+
+	// A bundle with an entry of Rekor v2 and the timestamp of an authority is one as well.
+	s.Bend(keylesstest.Rules{V2: true})
+	v2 := certified(t, s, w, by)
+	for _, name := range []string{manifest.ChecksumsName, manifest.FileName} {
+		b, err := s.SignBlob(s.Token(w), v2.files[name]).Encode()
+		must(t, err)
+		v2.files[name+signature.Suffix] = b
+	}
+	s.Bend(keylesstest.Rules{})
+	v2.passed(o)
 
 	// A project that signed with a key before has both: each release is held to whom it names.
 	both := keys(ours())
