@@ -153,10 +153,16 @@ func (s *Server) releasePage(r *http.Request, shelf *shelf, o *opened) (document
 	s.library.describe(ctx, o)
 	newer, older, before := shelf.neighbours(o.release)
 	var differ []difference
+	same := "Sizes and images are the same."
 	if before != nil {
-		if b, err := s.library.contents(before); err == nil {
+		if b, err := s.library.contents(before); err != nil {
+			before = nil
+		} else {
 			s.library.describe(ctx, b)
 			differ = differences(b, o)
+			if b.texts.modules != nil && o.texts.modules != nil {
+				same = "Modules, sizes and images are the same."
+			}
 		}
 	}
 	in := installer{o, ""}
@@ -175,6 +181,7 @@ func (s *Server) releasePage(r *http.Request, shelf *shelf, o *opened) (document
 		"Older":       older,
 		"Before":      before,
 		"Differences": differ,
+		"Same":        same,
 		"Ways":        ways,
 		"Notes":       o.texts.notes,
 		"Signed":      signed,
