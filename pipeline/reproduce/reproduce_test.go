@@ -111,6 +111,7 @@ func writeRelease(args []string) int {
 	}
 	o.Version, o.Time = strings.TrimPrefix(*tag, "v"), time.Unix(sec, 0).UTC()
 	o.EditManifest = func(r *manifest.Release) { r.Since = *since }
+	o.Downloads = true
 	switch text {
 	case "base is gone":
 		fmt.Fprintln(os.Stderr, "slipway: base docker.io/library/alpine:3.22@sha256:5291 is nowhere to be had; tried\nslipway: cache: not there")
@@ -352,7 +353,10 @@ func onGitHub(t *testing.T, dist, repo, tag string) http.Handler {
 	t.Helper()
 	m, err := manifest.Load(filepath.Join(dist, manifest.FileName))
 	must(t, err)
-	assets := map[string]string{manifest.FileName: manifest.FileName, manifest.ChecksumsName: manifest.ChecksumsName}
+	assets := map[string]string{manifest.FileName: manifest.FileName}
+	for _, name := range m.ListNames() {
+		assets[name] = name
+	}
 	for _, f := range m.Files {
 		if format.Offered(m, f) {
 			assets[path.Base(f.Path)] = f.Path
@@ -570,7 +574,9 @@ func reforge(t *testing.T, dir string, change func(files map[string][]byte, m *m
 	raw, err := m.Encode()
 	must(t, err)
 	files[manifest.FileName] = raw
-	files[manifest.ChecksumsName] = manifest.Checksums(append(slices.Clone(m.Files), artifact.File{Path: manifest.FileName, Digest: artifact.Sum(raw)}))
+	for _, l := range m.Lists(artifact.Sum(raw)) {
+		files[l.Name] = l.Content
+	}
 	for name, b := range files {
 		name = filepath.Join(dir, filepath.FromSlash(name))
 		must(t, os.MkdirAll(filepath.Dir(name), 0o755))
