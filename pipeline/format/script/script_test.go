@@ -653,9 +653,9 @@ func TestEndless(t *testing.T) {
 	p := publish(t, "", "linux/amd64")
 	script := install(t, p.recipe, format.Signatures{})
 	for name, shell := range everyInterpreter(t) {
-		m := newMachine(t, shell)
+		m := newMachine(t, shell, "head")
 		m.uname("Linux", "x86_64")
-		m.fake("curl", `while [ "$1" != --output ]; do shift; done; exec head -c 300000000 /dev/zero >"$2"`) // more than any file here, and less than fills a disk
+		m.fake("curl", `while [ "$1" != --output ]; do shift; done; exec head -c 30000000 /dev/zero >"$2"`) // more than any file here, and less than fills a disk
 		code, said := m.run(script, "--dir", m.root+"/to")
 		if left := m.left("to"); code != 4 || len(left) > 0 {
 			t.Errorf("%s: exit code %d, left %q\n%s", name, code, left, said)
