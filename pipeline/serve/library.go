@@ -525,7 +525,7 @@ func stamp(dir *os.Root) ([]state, error) {
 }
 
 // load reads the release in a folder below the root. Its manifest and its checksums must agree, or none of it is served; a
-// chart that cannot be read only keeps itself out of the Helm repository. Charts are read if that is asked for.
+// chart that cannot be read only keeps itself out of the Helm repository, and a list of checksums beside SHA256SUMS only itself. Charts are read if that is asked for.
 func load(root *os.Root, at string, seen []state, withCharts bool) (*opened, error) {
 	dir, err := root.OpenRoot(at)
 	if err != nil {
@@ -544,17 +544,23 @@ func load(root *os.Root, at string, seen []state, withCharts bool) (*opened, err
 		return nil, fmt.Errorf("release name %q cannot stand in a path", m.Name)
 	}
 	self := artifact.File{Path: manifest.FileName, Kind: "manifest", Size: int64(len(raw)), Digest: artifact.Sum(raw)}
-	lists := m.Lists(self.Digest)
+	var lists []manifest.List
+	var problems []string
 	size := int64(len(raw))
-	for _, l := range lists {
+	for _, l := range m.Lists(self.Digest) {
 		got, err := read(dir, l.Name, maxManifest)
-		if err != nil {
+		if err == nil && !bytes.Equal(got, l.Content) {
+			err = fmt.Errorf("%s does not say what %s says; `slipway verify` shows where", l.Name, manifest.FileName)
+		}
+		switch {
+		case err == nil:
+			lists = append(lists, l)
+			size += int64(len(got))
+		case l.Name == manifest.ChecksumsName:
 			return nil, err
+		default: // it repeats what the other says
+			problems = append(problems, fmt.Sprintf("%s is not served: %v", l.Name, err))
 		}
-		if !bytes.Equal(got, l.Content) {
-			return nil, fmt.Errorf("%s does not say what %s says; `slipway verify` shows where", l.Name, manifest.FileName)
-		}
-		size += int64(len(got))
 	}
 	r := &opened{
 		release: &release{
@@ -563,6 +569,7 @@ func load(root *os.Root, at string, seen []state, withCharts bool) (*opened, err
 		},
 		manifest: m, files: make(map[string]artifact.File, len(m.Files)+2), flat: map[string]string{}, size: size,
 	}
+	r.problems = problems
 	for _, f := range m.Files {
 		r.files[f.Path] = f
 	}

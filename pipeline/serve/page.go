@@ -245,7 +245,7 @@ func (o *opened) sections() (first, others []section) {
 		}
 	}
 	files = append(files, lineOf(manifest.ChecksumsName, "what sha256sum --check reads", manifest.ChecksumsName))
-	if flat := o.manifest.Downloads; flat != "" {
+	if flat := o.manifest.Downloads; o.files[flat].Path != "" {
 		files = append(files, lineOf(flat, "the same by file names alone, for what was downloaded into one folder", flat))
 	}
 	files = append(files, lineOf(manifest.FileName, "the manifest: everything in this release, by digest", manifest.FileName))

@@ -591,6 +591,34 @@ func list(t testing.TB, h http.Handler) listing {
 	return l
 }
 
+// TestSecondList has a release whose second list of checksums is not that of its manifest: it keeps only itself out.
+func TestSecondList(t *testing.T) {
+	for name, plant := range map[string]func(file string) error{
+		"missing": os.Remove,
+		"other":   func(file string) error { return os.WriteFile(file, []byte("x"), 0o644) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			write(t, root, verifytest.Options{Downloads: true})
+			if w := get(serving(t, root, serve.Options{}), "/releases/hello/1.2.3/files/"+manifest.DownloadsName); w.Code != http.StatusOK {
+				t.Fatalf("as it is: %d", w.Code)
+			}
+			must(t, plant(filepath.Join(root, manifest.DownloadsName)))
+			h := serving(t, root, serve.Options{})
+			l := list(t, h)
+			if len(l.Releases) != 1 || len(l.Releases[0].Problems) != 1 || !strings.Contains(l.Releases[0].Problems[0], "checksums.txt is not served") {
+				t.Errorf("want a release with a problem: %+v", l)
+			}
+			if w := get(h, "/releases/hello/1.2.3/files/"+manifest.DownloadsName); w.Code != http.StatusNotFound {
+				t.Errorf("the list: %d", w.Code)
+			}
+			if w := get(h, "/releases/hello/1.2.3/"); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "files/"+manifest.DownloadsName) {
+				t.Errorf("the page leads to it: %d", w.Code)
+			}
+		})
+	}
+}
+
 func TestBroken(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
