@@ -52,11 +52,11 @@ var rooms = map[string]string{
 		"internal/bounded plan present/progress present/report release/artifact release/fault release/manifest " +
 		"release/provenance trust/signature verify",
 	"build/certs":         "",
-	"build/chart":         "format/archive internal/bounded internal/canonjson release/artifact release/fault",
+	"build/chart":         "format/archive internal/bounded internal/canonjson internal/web release/artifact release/fault",
 	"build/engine":        "internal/gocommand plan release/fault",
 	"build/engine/dagger": "build/certs build/engine internal/gocommand plan release/fault",
 	"build/engine/host":   "build/engine internal/gocommand plan release/fault",
-	"build/oci":           "build/certs format/archive images internal/bounded internal/canonjson plan release/artifact release/fault",
+	"build/oci":           "build/certs format/archive images internal/bounded internal/canonjson internal/web plan release/artifact release/fault",
 	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
 	"build/sbom/osdb":     "",
 

@@ -21,6 +21,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -40,10 +41,12 @@ var layerTypes = []string{"application/vnd.cncf.helm.chart.content.v1.tar+gzip",
 type source struct{ client *http.Client }
 
 func newSource(client *http.Client) source {
-	if client == nil {
-		client = http.DefaultClient
+	var kept http.Client
+	if client != nil {
+		kept = *client
 	}
-	return source{client}
+	kept.Transport = web.Kept(kept.Transport)
+	return source{&kept}
 }
 
 // get returns the body of an answer of at most limit bytes.
@@ -54,7 +57,7 @@ func (s source) get(ctx context.Context, address string, limit int64) ([]byte, e
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return nil, fault.New(fault.Transient, err)
+		return nil, registryError(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -148,11 +151,7 @@ func (s source) registry(ctx context.Context, d *Dependency, repository string, 
 	if err != nil {
 		return nil, fault.New(fault.Usage, err)
 	}
-	rt := s.client.Transport
-	if rt == nil {
-		rt = http.DefaultTransport
-	}
-	opts := []remote.Option{remote.WithContext(ctx), remote.WithTransport(newRationed(rt))}
+	opts := []remote.Option{remote.WithContext(ctx), remote.WithTransport(newRationed(s.client.Transport))}
 
 	digest := d.Digest
 	if digest == "" {
@@ -233,8 +232,11 @@ func registryError(err error) error {
 	if te := (*transport.Error)(nil); errors.As(err, &te) {
 		return fault.New(fault.OfStatus(te.StatusCode), err)
 	}
-	if errors.Is(err, errBound) {
+	switch {
+	case errors.Is(err, errBound):
 		return fault.New(fault.Usage, err)
+	case errors.Is(err, web.ErrDowngrade):
+		return fault.New(fault.Mismatch, err)
 	}
 	return fault.New(fault.Transient, err)
 }

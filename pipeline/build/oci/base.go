@@ -22,6 +22,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -283,10 +284,11 @@ func (s *Store) places(image string) ([]name.Repository, error) {
 
 func (s *Store) options(ctx context.Context) []remote.Option {
 	o := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithUserAgent("slipway")}
-	if s.Client != nil {
-		o = append(o, remote.WithTransport(s.Client))
+	client := s.Client
+	if client == nil {
+		client = remote.DefaultTransport
 	}
-	return o
+	return append(o, remote.WithTransport(web.Kept(client)))
 }
 
 // fetch downloads a content into the cache: to a temporary file, and only what has the digest is kept.

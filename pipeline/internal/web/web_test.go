@@ -1,6 +1,10 @@
 package web_test
 
 import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"testing"
 
@@ -31,4 +35,32 @@ func TestPrivate(t *testing.T) {
 			t.Errorf("%q is private: %v", address, !want)
 		}
 	}
+}
+
+// TestKept follows a redirect from http to http, and none from https to http.
+func TestKept(t *testing.T) {
+	end := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "here") }))
+	defer end.Close()
+	hop := http.RedirectHandler(end.URL, http.StatusFound)
+	plain, secure := httptest.NewServer(hop), httptest.NewTLSServer(hop)
+	defer plain.Close()
+	defer secure.Close()
+	twice := httptest.NewTLSServer(http.RedirectHandler(secure.URL, http.StatusFound))
+	defer twice.Close()
+	for _, s := range []*httptest.Server{plain, secure, twice} {
+		client := secure.Client() // both have the same certificate
+		client.Transport = web.Kept(client.Transport)
+		res, err := client.Get(s.URL)
+		if refused := errors.Is(err, web.ErrDowngrade); refused != (s != plain) || err != nil && !refused {
+			t.Errorf("%s: %v", s.URL, err)
+		}
+		if err == nil {
+			res.Body.Close()
+		}
+	}
+	res, err := (&http.Client{Transport: web.Kept(nil)}).Get(plain.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
 }
