@@ -36,19 +36,20 @@ var Modules = []string{"GOPROXY", "GONOPROXY", "GOPRIVATE", "GOSUMDB", "GONOSUMD
 var places = []string{"GOENV", "GOPATH", "GOMODCACHE", "GOCACHE", "GOTMPDIR", "XDG_CACHE_HOME"}
 
 // Environ is what a compile, a test and a step that generates code see of an environment.
-func Environ(environ []string) []string { return only(environ, system) }
+func Environ(environ []string) []string { return Only(environ, system) }
 
 // OfUser is what the Go command sees where it reads the user's settings or fetches what the user may have.
 func OfUser(environ []string) []string {
-	return append(only(environ, system, Modules, places), "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=")
+	return append(Only(environ, system, Modules, places), "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=")
 }
 
 // Runtime is what the client of a container runtime sees where it is asked whether its server answers.
 func Runtime(environ []string) []string {
-	return only(environ, system, []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "CONTAINER_HOST", "CONTAINERD_ADDRESS", "XDG_RUNTIME_DIR"})
+	return Only(environ, system, []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "CONTAINER_HOST", "CONTAINERD_ADDRESS", "XDG_RUNTIME_DIR"})
 }
 
-func only(environ []string, names ...[]string) []string {
+// Only is what an environment has of the variables with these names, which on Windows have no letter case.
+func Only(environ []string, names ...[]string) []string {
 	allowed := slices.Concat(names...)
 	var out []string
 	for _, kv := range environ {

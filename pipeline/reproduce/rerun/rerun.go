@@ -303,15 +303,12 @@ func (o Options) environ(name string) string {
 
 // ofMachine are the variables of the environment that the build sees as they are.
 func (o Options) ofMachine() []string {
-	names := slices.Concat(passed, o.Pass)
-	var env []string
+	env := gocommand.Only(o.Environ, passed, o.Pass)
+	if o.Engine == "host" {
+		return env
+	}
 	for _, kv := range o.Environ {
-		name, _, _ := strings.Cut(kv, "=")
-		keep := slices.ContainsFunc(names, func(n string) bool { return n == name || runtime.GOOS == "windows" && strings.EqualFold(n, name) })
-		if !keep && o.Engine != "host" {
-			keep = slices.ContainsFunc(engineEnv, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
-		}
-		if keep {
+		if slices.ContainsFunc(engineEnv, func(prefix string) bool { return strings.HasPrefix(kv, prefix) }) {
 			env = append(env, kv)
 		}
 	}
