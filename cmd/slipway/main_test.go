@@ -303,7 +303,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// A verdict that nobody can be shown is a verdict all the same.
+// A verdict that cannot be written anywhere still decides the exit code.
 func TestFullOutput(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := verifytest.Write(dir, verifytest.Options{}); err != nil {

@@ -382,12 +382,12 @@ func (d *dist) file(want artifact.File, looks []look, buf []byte) (string, error
 
 // contents is file for one that is open.
 func (d *dist) contents(f fs.File, want artifact.File, looks []look, buf []byte) (string, error) {
-	meter := artifact.NewMeter(io.Discard)
 	// One byte more than promised is enough to know that the file grew while it was read.
-	if _, err := io.CopyBuffer(meter, io.LimitReader(reader{d.ctx, f}, want.Size+1), buf); err != nil {
-		return "", fmt.Errorf("reading: %w", err)
+	got, err := sum(d.ctx, io.LimitReader(f, want.Size+1), buf)
+	if err != nil {
+		return "", err
 	}
-	if got := meter.Digest(); got != want.Digest {
+	if got != want.Digest {
 		return "", fmt.Errorf("%s, want %s", got, want.Digest)
 	}
 	switch {

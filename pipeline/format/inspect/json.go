@@ -137,6 +137,7 @@ func nothing(string) error { return nil }
 // spdx reads a bill of materials of version 2 (https://spdx.github.io/spdx-spec/v2.3/). Its subject is what it
 // describes; that is not counted as a component.
 func (j *job) spdx() error {
+	// What it describes may be named behind the packages, of which only names are kept; so the document is read twice.
 	doc, info, described, err := j.spdxDocument()
 	if err != nil {
 		return err
