@@ -234,6 +234,22 @@ func TestClone(t *testing.T) {
 	if one.Head() != "" {
 		t.Error("a commit that was not pushed is the head")
 	}
+	if got, want := do(t, one.Dir, "cat-file", "commit", first), fmt.Sprintf("tree %s\nauthor Example <example@example.com> %[2]d +0000\ncommitter Example <example@example.com> %[2]d +0000\n\nm\n",
+		strings.TrimSpace(do(t, one.Dir, "rev-parse", first+"^{tree}")), at.Unix()); strings.TrimSpace(got) != strings.TrimSpace(want) {
+		t.Errorf("the commit is\n%s\nand should be\n%s", got, want)
+	}
+	odd := map[string][]byte{"with space": []byte("1\n"), `quote"and\slash`: []byte("a\x00b"), "ünï": []byte("mark :1\n"), "new\nline": nil}
+	strange := open("strange")
+	strange.Author, strange.Email = "\"Example\n<inc>.\"", "<example@example.com>"
+	id := commit(strange, odd)
+	for name, content := range odd {
+		if got := do(t, strange.Dir, "cat-file", "blob", id+":"+name); strings.TrimSpace(got) != strings.TrimSpace(string(content)) {
+			t.Errorf("%q has %q", name, got)
+		}
+	}
+	if got := do(t, strange.Dir, "log", "-1", "--format=%an <%ae>", id); strings.TrimSpace(got) != "Exampleinc <example@example.com>" {
+		t.Errorf("the author is %q", got)
+	}
 	for _, dry := range []bool{true, false} {
 		if behind, err := one.Push(t.Context(), first, dry); behind || err != nil {
 			t.Fatal(behind, err)
