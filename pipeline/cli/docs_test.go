@@ -7,8 +7,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/slipway-build/slipway/pipeline/config"
+	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/present/cmdline"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/version"
+	"github.com/slipway-build/slipway/pipeline/source"
 )
 
 // shown finds the commands of this program in the shell blocks of a page.
@@ -60,6 +66,55 @@ func TestDocs(t *testing.T) {
 	}
 	if found < 20 {
 		t.Errorf("only %d commands were found", found)
+	}
+}
+
+// TestInstall holds every file and every image that docs/install.md names to the plan of a version of this repository.
+func TestInstall(t *testing.T) {
+	read := func(name string) []byte {
+		t.Helper()
+		b, err := os.ReadFile(filepath.Join("../..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	cfg, err := config.Parse("slipway.yaml", read("slipway.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := config.ParseLock("slipway.lock", read("slipway.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, name := range plan.Reads(cfg) {
+		files[name] = read(name)
+	}
+	v, err := version.Parse("1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := plan.New(source.Source{Commit: strings.Repeat("1", 40), Tree: strings.Repeat("2", 40), Time: time.Unix(1700000000, 0).UTC(), Version: v, Tag: "v1.2.3"}, cfg, lock, plan.Options{Files: files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	planned, err := p.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("${version}", "1.2.3", "$version", "1.2.3").Replace(string(read("docs/install.md")))
+	found := 0
+	for _, named := range regexp.MustCompile(`\$release/([A-Za-z0-9_.-]+)|ghcr\.io/slipway-build/([a-z]+)(?:/[a-z]+)?(?::(1\.2\.3[-a-z]*))?`).FindAllStringSubmatch(text, -1) {
+		found++
+		for _, name := range named[1:] {
+			if name != "" && name != manifest.DownloadsName && !regexp.MustCompile(`[/"]`+regexp.QuoteMeta(name)+`"`).Match(planned) {
+				t.Errorf("docs/install.md names %s, which no version has", name)
+			}
+		}
+	}
+	if found < 12 {
+		t.Errorf("only %d names were found", found)
 	}
 }
 
