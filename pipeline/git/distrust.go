@@ -48,7 +48,7 @@ func (g Git) Distrust(ctx context.Context) (Git, error) {
 	if err != nil {
 		return Git{}, err
 	}
-	if more, err := g.hasWorktreeConfig(ctx); err != nil {
+	if more, err := g.hasWorktreeConfig(ctx, own); err != nil {
 		return Git{}, err
 	} else if more {
 		settings, err := g.own(ctx, "--worktree")
@@ -94,8 +94,12 @@ func (g Git) allows(own []Setting, key string) bool {
 
 // hasWorktreeConfig reports whether git reads a file with the configuration of this work tree alone. The extension says that there
 // may be one (https://git-scm.com/docs/git-worktree#_configuration_file), in any of the words that git takes for true.
-func (g Git) hasWorktreeConfig(ctx context.Context) (bool, error) {
-	out, err := g.Run(ctx, nil, "config", "--local", "--no-includes", "--type=bool", "--get", "extensions.worktreeconfig")
+func (g Git) hasWorktreeConfig(ctx context.Context, own []Setting) (bool, error) {
+	const key = "extensions.worktreeconfig"
+	if !slices.ContainsFunc(own, func(s Setting) bool { return s.Key == key }) {
+		return false, nil // and no file that is included counts for extensions
+	}
+	out, err := g.Run(ctx, nil, "config", "--local", "--no-includes", "--type=bool", "--get", key)
 	if No(err) {
 		return false, nil
 	}
