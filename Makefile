@@ -32,17 +32,17 @@ build: ## Build this commit's release for this machine, with Go and git alone: 1
 test: ## Run the tests: 3 min with nothing compiled on two cores, 2 min compiled, seconds where nothing changed
 	$(TEST) $(TESTED)
 
-# Of the packages whose tests are the same in both runs, none runs again.
-FULL = $(addprefix ./,$(shell grep -rlE 'fixture\.(Full|Stride|Interleave)|^//go:build full|^\[!?full\]' pipeline | xargs -n1 dirname | sed 's,/testdata$$,,' | sort -u))
-
-test-full: ## Run the tests with all of their cases, and Helm's client against ours: 3 min after make test
-	$(TEST) -tags full $(FULL)
+test-full: ## Run the tests that have more cases with all of them, and Helm's client against ours: 2 min after make test
+	bash .ci/full $(TEST)
 
 test-short: ## Run the tests that take no time: 1 min compiled
 	$(TEST) -short $(TESTED)
 
-race: ## Run the short tests with the race detector: 4 min with nothing compiled for it
-	CGO_ENABLED=1 $(TEST) -race -short $(TESTED)
+# Of the packages in which anything runs at the same time as something else, in the code or in its tests.
+RACED = $(addprefix ./,$(shell git grep -lE 'go func|errgroup|sync\.|atomic\.|httptest\.|fixture\.Interleave' -- pipeline cmd | xargs -n1 dirname | sort -u))
+
+race: ## Run the short tests with the race detector: 3 min with nothing compiled for it
+	CGO_ENABLED=1 $(TEST) -race -short $(RACED)
 
 lint: ## Check format, vet, staticcheck and the workflows: 2 min with nothing compiled, 1 min compiled
 	@unformatted=$$($(GO) run $(GOFUMPT) -l $$(git ls-files '*.go')); \

@@ -43,6 +43,17 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// condition is what scripts ask for in brackets.
+func condition(name string) (bool, error) {
+	switch name {
+	case "dagger":
+		return os.Getenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST") != "", nil
+	case "full":
+		return fixture.Full, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
 // TestScripts runs the command line against real git, the real Go command and a real registry in this process.
 func TestScripts(t *testing.T) {
 	fixture.SkipRace(t)
@@ -52,15 +63,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
-		Condition: func(cond string) (bool, error) {
-			switch cond {
-			case "dagger":
-				return os.Getenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST") != "", nil
-			case "full":
-				return fixture.Full, nil
-			}
-			return false, fmt.Errorf("unknown condition %q", cond)
-		},
+		Condition:           condition,
 		Setup: func(env *testscript.Env) error {
 			reg := httptest.NewServer(registry.New(registry.Logger(discard)))
 			env.Defer(reg.Close)
