@@ -368,6 +368,9 @@ func (b *registryBlobs) login(asked string) error {
 	if !strings.EqualFold(scheme, "Bearer") || err != nil || realm.Host == "" {
 		return fault.Errorf(fault.Credentials, "%s/%s cannot be read without credentials; fetch the release and name its folder", b.host, b.path)
 	}
+	if !web.Private(realm) {
+		return fault.Errorf(fault.Credentials, "%s gives tokens out at %.200s, which is not https", b.host, realm.Redacted())
+	}
 	realm.RawQuery = url.Values{"service": {fields["service"]}, "scope": {"repository:" + b.path + ":pull"}}.Encode()
 	raw, err := get(b.ctx, realm.String(), 1<<20, nil)
 	if err != nil {

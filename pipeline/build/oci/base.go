@@ -373,6 +373,9 @@ func (s *Store) Resolve(ctx context.Context, image string) (artifact.Digest, []a
 func codeOf(tried []error) fault.Code {
 	for _, err := range tried {
 		var refused *transport.Error
+		if errors.Is(err, web.ErrClear) {
+			continue
+		}
 		if !errors.As(err, &refused) || fault.OfStatus(refused.StatusCode) != fault.Credentials {
 			return fault.Transient
 		}

@@ -4,9 +4,11 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -27,8 +29,39 @@ func Loopback(host string) bool {
 // ErrDowngrade says that a server sends on from https to plain http.
 var ErrDowngrade = errors.New("it redirects from https to http, which is not followed")
 
+// ErrClear says that credentials would go where anybody on the way can read them.
+var ErrClear = errors.New("credentials are sent to https alone")
+
+// Covered refuses, with ErrClear, a request with credentials that is not Private: with a header for them, or with the form that a token is
+// exchanged for.
+func Covered(r *http.Request) error {
+	if Private(r.URL) || r.Header.Get("Authorization") == "" && r.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", r.URL.Host, ErrClear)
+}
+
+// realm is the place, in plain http, to which credentials are to be sent in exchange for a token
+// (https://distribution.github.io/distribution/spec/auth/token/).
+var realm = regexp.MustCompile(`(?i)\bbearer .*?\brealm="(http://[^"]*)"`)
+
+// Challenge refuses, with ErrClear, an answer that asks for a token from a place that is not https. Which host that is is for the
+// server to say, as long as nobody on the way could have said it instead.
+func Challenge(r *http.Request, res *http.Response) error {
+	for _, asked := range res.Header.Values("WWW-Authenticate") {
+		m := realm.FindStringSubmatch(asked)
+		if m == nil {
+			continue
+		}
+		if u, err := url.Parse(m[1]); err != nil || r.URL.Scheme == "https" || !Private(u) {
+			return fmt.Errorf("%s asks for credentials at %.200s: %w", r.URL.Host, m[1], ErrClear)
+		}
+	}
+	return nil
+}
+
 // Kept makes requests by next, nil for http.DefaultTransport, and refuses with ErrDowngrade those that a redirect sends from https to
-// plain http, where anybody on the way may change or watch what comes.
+// plain http, where anybody on the way may change or watch what comes, and with ErrClear those that would show credentials there.
 func Kept(next http.RoundTripper) http.RoundTripper {
 	if next == nil {
 		next = http.DefaultTransport
@@ -42,5 +75,16 @@ func (k kept) RoundTrip(r *http.Request) (*http.Response, error) {
 	if from := r.Response; from != nil && from.Request != nil && from.Request.URL.Scheme == "https" && r.URL.Scheme != "https" {
 		return nil, ErrDowngrade
 	}
-	return k.next.RoundTrip(r)
+	if err := Covered(r); err != nil {
+		return nil, err
+	}
+	res, err := k.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := Challenge(r, res); err != nil {
+		res.Body.Close()
+		return nil, err
+	}
+	return res, nil
 }

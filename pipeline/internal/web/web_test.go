@@ -64,3 +64,42 @@ func TestKept(t *testing.T) {
 	}
 	res.Body.Close()
 }
+
+// TestClear shows no credentials to anybody on the way, and follows nobody who asks for them there.
+func TestClear(t *testing.T) {
+	form := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	key := http.Header{"Authorization": {"Basic eDp5"}}
+	for _, tt := range []struct {
+		address string
+		header  http.Header
+		realm   string
+		refused string
+	}{
+		{"http://registry.example.com/v2/", nil, `Bearer realm="https://auth.example.com/token",service="x"`, ""},
+		{"http://registry.example.com/v2/", nil, `Basic realm="http://anything"`, ""},
+		{"http://10.0.0.1:5000/v2/", key, "", "10.0.0.1:5000: credentials are sent to https alone"},
+		{"http://registry.example.com/token", form, "", "registry.example.com: credentials are sent to https alone"},
+		{"http://127.0.0.1:5000/v2/", key, `Bearer realm="http://127.0.0.1:5000/token"`, ""},
+		{"http://127.0.0.1:5000/v2/", nil, `Bearer realm="http://10.0.0.1/token"`, "127.0.0.1:5000 asks for credentials at http://10.0.0.1/token: credentials are sent to https alone"},
+		{"https://registry.example.com/v2/", key, `Bearer realm="https://auth.example.org/token"`, ""},
+		{"https://registry.example.com/v2/", key, `Bearer service="x", realm="http://auth.example.com/token"`, "registry.example.com asks for credentials at http://auth.example.com/token: credentials are sent to https alone"},
+		{"https://registry.example.com/v2/", nil, `bearer realm="http://127.0.0.1/token"`, "registry.example.com asks for credentials at http://127.0.0.1/token: credentials are sent to https alone"},
+	} {
+		rt := web.Kept(roundTripper(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {tt.realm}}, Body: http.NoBody}, nil
+		}))
+		req := httptest.NewRequest("POST", tt.address, nil)
+		req.Header = tt.header
+		res, err := rt.RoundTrip(req)
+		if (err != nil) != (tt.refused != "") || err != nil && (err.Error() != tt.refused || !errors.Is(err, web.ErrClear)) {
+			t.Errorf("%s that asks for %s: %v", tt.address, tt.realm, err)
+		}
+		if err == nil {
+			res.Body.Close()
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

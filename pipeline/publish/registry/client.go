@@ -68,6 +68,9 @@ func refusal(err error) error {
 		}
 		return fault.New(code, err)
 	}
+	if errors.Is(err, web.ErrClear) { // of two that were tried
+		return fault.New(fault.Credentials, err)
+	}
 	return wire.Fault(err)
 }
 

@@ -263,9 +263,23 @@ func (t *Transport) once(req *http.Request) (*http.Response, error) {
 			out.Header.Set(header, v)
 		}
 	}
+	if err := web.Covered(out); err != nil {
+		if out.Body != nil {
+			out.Body.Close()
+		}
+		return nil, fault.New(fault.Credentials, err)
+	}
 	if reads(out) {
 		t.requests.Add(1)
-		return t.o.Base.RoundTrip(out)
+		res, err := t.o.Base.RoundTrip(out)
+		if err != nil {
+			return nil, err
+		}
+		if err := web.Challenge(out, res); err != nil {
+			res.Body.Close()
+			return nil, fault.New(fault.Credentials, err)
+		}
+		return res, nil
 	}
 	record := Request{Destination: t.o.Destination, Method: out.Method, URL: Redact(out.URL), Size: max(out.ContentLength, 0)}
 	if t.o.DryRun != nil {
