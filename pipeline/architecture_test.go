@@ -49,12 +49,12 @@ var rooms = map[string]string{
 	"images":      "release/artifact",
 
 	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
-		"internal/bounded plan present/progress present/report release/artifact release/fault release/manifest " +
+		"internal/bounded internal/words plan present/progress present/report release/artifact release/fault release/manifest " +
 		"release/provenance trust/signature verify",
 	"build/certs":         "",
 	"build/chart":         "format/archive internal/bounded internal/canonjson internal/web release/artifact release/fault",
 	"build/engine":        "internal/gocommand plan release/fault",
-	"build/engine/dagger": "build/certs build/engine internal/gocommand plan release/fault",
+	"build/engine/dagger": "build/certs build/engine internal/gocommand internal/process plan release/fault",
 	"build/engine/host":   "build/engine internal/gocommand plan release/fault",
 	"build/oci":           "build/certs format/archive images internal/bounded internal/canonjson internal/web plan release/artifact release/fault",
 	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
@@ -75,6 +75,7 @@ var rooms = map[string]string{
 	"fixture/githubtest":   "",
 	"fixture/gittest":      "",
 	"fixture/memorytest":   "fixture",
+	"fixture/moduletest":   "",
 	"fixture/keylesstest":  "trust/signature",
 	"fixture/nugettest":    "",
 	"fixture/oidctest":     "",
@@ -110,6 +111,7 @@ var rooms = map[string]string{
 	"internal/filelock":  "",
 	"internal/gocommand": "",
 	"internal/github":    "internal/bounded internal/canonjson internal/web",
+	"internal/process":   "",
 	"internal/web":       "",
 	"internal/words":     "",
 	"internal/yamldoc":   "",
@@ -154,7 +156,7 @@ var rooms = map[string]string{
 		"release/artifact release/fault release/manifest release/provenance release/version reproduce/rerun source " +
 		"trust/signature verify",
 
-	"reproduce/rerun": "internal/bounded internal/gocommand release/fault",
+	"reproduce/rerun": "internal/bounded internal/gocommand internal/process release/fault",
 	"scaffold":        "config format git images internal/bounded internal/words internal/yamldoc release/artifact release/fault",
 
 	"serve": "internal/bounded internal/canonjson internal/words release/artifact release/fault release/manifest release/provenance " +

@@ -22,6 +22,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/build/certs"
 	"github.com/slipway-build/slipway/pipeline/build/engine"
 	"github.com/slipway-build/slipway/pipeline/build/oci"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/present/report"
@@ -113,7 +114,7 @@ type builder struct {
 	Options
 	stage  *stage
 	digest artifact.Digest
-	log    *syncWriter
+	log    io.Writer
 	tree   string // the exported tree
 	root   *os.Root
 	engine engine.Engine
@@ -142,7 +143,7 @@ func (b *builder) run(ctx context.Context) (manifest.Release, error) {
 	if _, err := io.WriteString(logFile, stamp(b.Tool, b.digest)); err != nil {
 		return fail(err)
 	}
-	b.log = &syncWriter{w: logFile}
+	b.log = words.Writer(logFile) // somebody prints it at a terminal
 
 	b.tree = filepath.Join(b.stage.dir, "tree")
 	err = b.Tracker.Run("export "+b.Plan.Commit[:min(12, len(b.Plan.Commit))], "source", func() (string, error) {
@@ -413,16 +414,4 @@ func (b *builder) describe(r manifest.Release) error {
 		return err
 	}
 	return os.WriteFile(b.stage.path(ReportName), page.Bytes(), 0o644)
-}
-
-// syncWriter lets several steps write to one log.
-type syncWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (s *syncWriter) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.w.Write(p)
 }

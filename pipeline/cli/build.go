@@ -436,7 +436,7 @@ func (a *app) openEngine(ctx context.Context, c *choices, tc plan.Toolchain, log
 		if err != nil {
 			return nil, nil, errors.Join(err, end())
 		}
-		return e, end, nil
+		return e, func() error { return errors.Join(e.Close(), end()) }, nil
 	case "dagger":
 		e, err := dagger.New(ctx, dagger.Options{
 			Toolchain: tc, Environ: a.environ, Cache: filepath.Join(cache, "toolchains"),

@@ -180,7 +180,7 @@ func (a *app) examineTool(ctx context.Context, name, wayOut string, code fault.C
 		return finding{name, broken, "not on PATH", wayOut, code}
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = gocommand.OfUser(a.environ)
+	cmd.Env = append(gocommand.Environ(a.environ), "GOTOOLCHAIN=local")
 	out, err := cmd.Output()
 	if err != nil {
 		return finding{name, broken, firstLine(err), wayOut, code}

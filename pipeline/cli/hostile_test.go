@@ -19,6 +19,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/fixture/canarytest"
+	"github.com/slipway-build/slipway/pipeline/fixture/moduletest"
 	"github.com/slipway-build/slipway/pipeline/internal/words"
 )
 
@@ -118,7 +119,8 @@ func main() {
 
 // TestCanary runs every command in a clone whose own configuration names programs, with secrets in the environment. Not one of the
 // programs runs, and no child sees a secret: not git, not the Go command and with it compilers and tests, not the pipeline
-// of another commit, and not the program of the Dagger SDK.
+// of another commit, and not the program of the Dagger SDK. Of an agent, a netrc and the home of the user no child sees more than it
+// is entitled to: where the Go command fetches a module it sees all, and where it compiles or tests nothing.
 func TestCanary(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it compiles")
@@ -127,9 +129,10 @@ func TestCanary(t *testing.T) {
 	canary := canarytest.New(t)
 	version := strings.TrimPrefix(runtime.Version(), "go")
 	sum := "h1:" + strings.Repeat("A", 43) + "="
+	proxy := t.TempDir()
 	c := newClone(t, map[string]string{
-		"go.mod":  "module example.com/tool\n\ngo 1.26\n",
-		"main.go": "package main\n\nfunc main() {}\n",
+		"go.mod": "module example.com/tool\n\ngo 1.26\n" + moduletest.Require, "go.sum": moduletest.Proxy(t, proxy),
+		"main.go": moduletest.Use,
 		"main_test.go": `package main
 
 import (
@@ -143,6 +146,9 @@ func TestEnvironment(t *testing.T) {
 		if strings.Contains(kv, "canary-") {
 			t.Errorf("a test sees %s", kv)
 		}
+	}
+	if home := os.Getenv("HOME"); !strings.Contains(home, "slipway-home-") {
+		t.Errorf("a test has the home %s", home)
 	}
 }
 `,
@@ -162,7 +168,7 @@ func TestEnvironment(t *testing.T) {
 		c.env = append(c.env, name+"="+value)
 	}
 	dist := filepath.Join(c.dir, "dist")
-	c.env = append(canary.Environ(c.env), "PUBLISHED="+dist, "GOSUMDB=off", "_EXPERIMENTAL_DAGGER_CLI_BIN=dagger")
+	c.env = append(canary.Environ(c.env), "PUBLISHED="+dist, "GOSUMDB=off", "GOPROXY=file://"+proxy+",off", "GOMODCACHE="+moduletest.Cache(t), "_EXPERIMENTAL_DAGGER_CLI_BIN=dagger")
 	sources := []string{"go.mod", "main.go", "notes.md", "notes.txt", "data.bin", "LICENSE", "slipway.yaml"}
 	if n := canary.Poison(c.dir, sources...); n < 20 {
 		t.Fatalf("the clone names %d programs", n)
@@ -173,7 +179,7 @@ func TestEnvironment(t *testing.T) {
 	naive.Dir, naive.Env = c.dir, c.env
 	_ = naive.Run()
 	ran := canary.Ran()
-	if leaks, _ := canary.Saw(); !slices.Contains(ran, "filter.evil.clean") || !slices.Contains(leaks, "git: GITHUB_TOKEN") {
+	if leaks, _ := canary.Saw(); !slices.Contains(ran, "filter.evil.clean") || !slices.Contains(leaks, "git status: GITHUB_TOKEN") {
 		t.Fatalf("nothing is seen: %q ran, and there are the leaks %q", ran, leaks)
 	}
 

@@ -1,6 +1,9 @@
 // Package engine is how the pipeline runs programs: the compiler and the project's tests. Everything else that it does
 // is a pure function written in Go.
 //
+// What it runs is other people's code, so no credential is near it: modules are fetched in a step of its own, by the Go command alone,
+// and compilers and tests see neither the home of the user nor the network's secrets.
+//
 // There are two engines with one result. Dagger runs the pinned toolchain in a container, the host engine runs it in a
 // scrubbed environment on this machine; a test holds the binaries of the two against each other.
 package engine
@@ -9,7 +12,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -52,8 +58,26 @@ func (f *Failure) Unwrap() error { return f.Err }
 // and of the network below it. A checksum that does not match, or a proxy's answer that there is no such module, is
 // final and not among them.
 var unreachable = regexp.MustCompile(`(?m)dial tcp|TLS handshake timeout|no such host|server misbehaving|network is unreachable|` +
-	`module lookup disabled by GOPROXY=off|` +
+	offline + `|` +
 	`(?:Get "|reading https?://|read tcp|lookup )[^\n]*(?:unexpected EOF|EOF$|i/o timeout|connection re(?:fused|set)|: 5[0-9][0-9] |: 429 )`)
+
+// offline is what the Go command says of a module that it may not fetch.
+const offline = "module lookup disabled by GOPROXY=off"
+
+// LacksModule reports whether a compile, which fetches nothing, found a module missing.
+func LacksModule(output string) bool { return strings.Contains(output, offline) }
+
+// Fetch are the arguments with which the Go command fetches the modules of a binary: it looks for its packages and runs nothing
+// of them, so it may see what opens a private module.
+func Fetch(b plan.Binary) []string {
+	return append(append([]string{"list", "-deps", `-f={{""}}`}, b.Flags...), b.Package)
+}
+
+// IsVendored reports whether the tests of a tree have their modules in it.
+func IsVendored(tree string) bool {
+	_, err := os.Stat(filepath.Join(tree, "vendor", "modules.txt"))
+	return err == nil
+}
 
 // final recognises the answers that no retry changes, whatever else is in the output.
 var final = regexp.MustCompile(`(?m)SECURITY ERROR|checksum mismatch|missing go\.sum entry`)

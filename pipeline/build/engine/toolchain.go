@@ -39,7 +39,7 @@ func FetchToolchain(ctx context.Context, s ToolchainSource) (Toolchain, error) {
 	var got struct{ Dir, Sum, Error string }
 	cmd := exec.CommandContext(ctx, s.GoCommand, "mod", "download", "-json", module)
 	cmd.Dir = os.TempDir()
-	cmd.Env = append(gocommand.OfUser(s.Environ), "GO111MODULE=on")
+	cmd.Env = append(gocommand.Fetching(s.Environ), "GO111MODULE=on")
 	out, err := cmd.Output()
 	if jsonErr := json.Unmarshal(out, &got); jsonErr != nil || got.Error != "" || err != nil {
 		why := strings.TrimSpace(got.Error)

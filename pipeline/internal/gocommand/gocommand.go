@@ -1,6 +1,6 @@
 // Package gocommand says what the Go command may see of an environment, and asks it for the user's settings. Whoever runs the
-// pipeline has tokens and keys in the environment; what the Go command starts, which is compilers, tests and git, needs none of
-// them.
+// pipeline has tokens and keys in the environment, and a home full of them. Fetching a module may take some of these; a compiler
+// and a test take none, and what they run is other people's code.
 package gocommand
 
 import (
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,15 +19,19 @@ import (
 
 // system are the variables of the environment that the Go command always sees, with the reason. None of them reaches a binary.
 var system = []string{
-	"PATH",                                            // git, for modules outside of a proxy
-	"HOME", "USERPROFILE", "NETRC", "XDG_CONFIG_HOME", // credentials for private modules
-	"SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKPASS",
+	"PATH",
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", // the way out of this network
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO",
 	"TMPDIR", "TMP", "TEMP", // where there is room
-	"SYSTEMROOT", "APPDATA", "LOCALAPPDATA", "PATHEXT", // Windows cannot start a program without them
+	"SYSTEMROOT", "PATHEXT", // Windows cannot start a program without them
 	"GOMAXPROCS",
 }
+
+// home are where the user's settings lie, and with them credentials: .netrc, .ssh, .config/gh, .docker.
+var home = []string{"HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "XDG_CONFIG_HOME"}
+
+// credentials lead to what opens a private proxy or repository.
+var credentials = []string{"NETRC", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKPASS", "SSH_ASKPASS"}
 
 // Modules is how modules are fetched: by the settings of the person who runs the pipeline, since they name private proxies and
 // repositories. What is fetched is held to go.sum, so none of this changes a byte.
@@ -35,17 +40,40 @@ var Modules = []string{"GOPROXY", "GONOPROXY", "GOPRIVATE", "GOSUMDB", "GONOSUMD
 // places are where the user's Go command finds its settings, keeps what it made and writes what is temporary.
 var places = []string{"GOENV", "GOPATH", "GOMODCACHE", "GOCACHE", "GOTMPDIR", "XDG_CACHE_HOME"}
 
-// Environ is what a compile, a test and a step that generates code see of an environment.
-func Environ(environ []string) []string { return Only(environ, system) }
-
-// OfUser is what the Go command sees where it reads the user's settings or fetches what the user may have.
-func OfUser(environ []string) []string {
-	return append(Only(environ, system, Modules, places), "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=")
+// Environ is what a compile and a test see of an environment: no home but that of Home, and no proxy that has a password.
+func Environ(environ []string) []string {
+	return slices.DeleteFunc(Only(environ, system), func(kv string) bool {
+		name, value, _ := strings.Cut(kv, "=")
+		return strings.HasSuffix(strings.ToUpper(name), "_PROXY") && IsSecret(name, value)
+	})
 }
 
-// Runtime is what the client of a container runtime sees where it is asked whether its server answers.
+// Home is the environment of an empty home in dir, to go with Environ: programs that want one do without what lies in the user's.
+func Home(dir string) []string {
+	return []string{
+		"HOME=" + dir, "GOPATH=" + filepath.Join(dir, "go"),
+		"USERPROFILE=" + dir, "APPDATA=" + filepath.Join(dir, "AppData", "Roaming"), "LOCALAPPDATA=" + filepath.Join(dir, "AppData", "Local"),
+	}
+}
+
+// IsSecret reports whether a setting of Modules, or the address of a proxy, can be a password or leads to one.
+func IsSecret(name, value string) bool { return name == "GOAUTH" || strings.Contains(value, "@") }
+
+// OfUser is what the Go command sees where it reads the user's settings.
+func OfUser(environ []string) []string {
+	return append(Only(environ, system, home, Modules, places), "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=")
+}
+
+// Fetching is what the Go command sees where it fetches modules, and with it git. It runs nothing that it has fetched.
+func Fetching(environ []string) []string {
+	return append(Only(environ, credentials), OfUser(environ)...)
+}
+
+// Runtime is what the client of a container runtime sees, whose server may be reached by SSH.
 func Runtime(environ []string) []string {
-	return Only(environ, system, []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "CONTAINER_HOST", "CONTAINERD_ADDRESS", "XDG_RUNTIME_DIR"})
+	return Only(environ, system, home, []string{
+		"SSH_AUTH_SOCK", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "CONTAINER_HOST", "CONTAINERD_ADDRESS", "XDG_RUNTIME_DIR",
+	})
 }
 
 // Only is what an environment has of the variables with these names, which on Windows have no letter case.

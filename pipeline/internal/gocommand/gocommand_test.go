@@ -3,7 +3,6 @@ package gocommand_test
 import (
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -14,19 +13,21 @@ func TestEnviron(t *testing.T) {
 	environ := []string{
 		"PATH=/bin", "HOME=/home/u", "GOPROXY=https://proxy.example", "GOFLAGS=-mod=mod", "GOCACHE=/c", "DOCKER_HOST=unix:///d",
 		"GITHUB_TOKEN=t", "SLIPWAY_KEY=k", "AWS_SECRET_ACCESS_KEY=s", "SLIPWAY_REGISTRY_DOCKER_IO=u:p", "path=x", "PATHS=x", "DOCKER_PASSWORD=p",
+		"NETRC=/n", "SSH_AUTH_SOCK=/a", "GIT_ASKPASS=/g", "SSH_ASKPASS=/s", "http_proxy=http://u:p@proxy.example", "HTTPS_PROXY=http://proxy.example",
 	}
-	for _, c := range []struct {
-		name      string
-		got, want []string
+	const proxies = "http_proxy=http://u:p@proxy.example HTTPS_PROXY=http://proxy.example"
+	const user = "PATH=/bin HOME=/home/u GOPROXY=https://proxy.example GOCACHE=/c " + proxies + " GOTOOLCHAIN=local GOWORK=off GOFLAGS="
+	for name, c := range map[string]struct {
+		got  []string
+		want string
 	}{
-		{"compile", gocommand.Environ(environ), []string{"PATH=/bin", "HOME=/home/u"}},
-		{"user", gocommand.OfUser(environ), []string{
-			"PATH=/bin", "HOME=/home/u", "GOPROXY=https://proxy.example", "GOCACHE=/c", "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=",
-		}},
-		{"runtime", gocommand.Runtime(environ), []string{"PATH=/bin", "HOME=/home/u", "DOCKER_HOST=unix:///d"}},
+		"compile": {gocommand.Environ(environ), "PATH=/bin HTTPS_PROXY=http://proxy.example"},
+		"user":    {gocommand.OfUser(environ), user},
+		"fetch":   {gocommand.Fetching(environ), "NETRC=/n SSH_AUTH_SOCK=/a GIT_ASKPASS=/g SSH_ASKPASS=/s " + user},
+		"runtime": {gocommand.Runtime(environ), "PATH=/bin HOME=/home/u DOCKER_HOST=unix:///d SSH_AUTH_SOCK=/a " + proxies},
 	} {
-		if !slices.Equal(c.got, c.want) {
-			t.Errorf("%s sees %q and not %q", c.name, c.got, c.want)
+		if got := strings.Join(c.got, " "); got != c.want {
+			t.Errorf("%s sees %s and not %s", name, got, c.want)
 		}
 	}
 }

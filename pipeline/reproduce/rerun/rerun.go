@@ -26,6 +26,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
+	"github.com/slipway-build/slipway/pipeline/internal/process"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -80,6 +81,12 @@ var passed = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO",
 	"SLIPWAY_MIRROR",                                              // where bases are when they are gone elsewhere
 	"SYSTEMROOT", "PATHEXT", "APPDATA", "LOCALAPPDATA", "COMSPEC", // Windows cannot start a program without them
+}
+
+// compiled are the variables besides the system's that decide how the pipeline is compiled, or where; some of them where they are passed.
+var compiled = []string{
+	"GOTOOLCHAIN", "GOWORK", "GOFLAGS", "GOENV", "GOCACHE", "GOMODCACHE", "TZ", "LC_ALL", "CGO_ENABLED", "CC", "CXX", "PKG_CONFIG", "PKG_CONFIG_PATH",
+	"CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS", "CGO_LDFLAGS",
 }
 
 // engineEnv is how the SDK of Dagger finds its engine.
@@ -160,6 +167,12 @@ func (p *pipeline) in(dir string, more ...string) child {
 	return child{dir: dir, env: slices.Concat(p.env, more), log: p.o.Log}
 }
 
+// compiling runs programs in the folder that the pipeline is compiled in, with what a compiler may see: nothing that opens anything.
+func (p *pipeline) compiling(more ...string) child {
+	env := append(gocommand.Home(p.o.Place.Home), "GOPROXY=off")
+	return child{dir: p.dir, env: slices.Concat(gocommand.Environ(p.env), gocommand.Only(p.env, compiled), env, more), log: p.o.Log}
+}
+
 // toolchain is the release of Go that the commit pins its pipeline to, which is used from here on.
 func (p *pipeline) toolchain(ctx context.Context) (string, error) {
 	name, err := p.pinned(ctx)
@@ -191,14 +204,14 @@ func (p *pipeline) compile(ctx context.Context) (tool string, err error) {
 		tool += ".exe"
 	}
 	// Without the paths in it what is compiled for one run serves another, where the cache is not to be an empty one.
-	build := []string{"build", "-buildvcs=false", "-trimpath", "-o", tool}
+	flags := []string{"-buildvcs=false", "-trimpath"}
 	if p.o.Overlay != nil {
 		file, err := p.o.Overlay(release.GOROOT)
 		if err != nil {
 			return "", err
 		}
 		if file != "" {
-			build = append(build, "-overlay", file)
+			flags = append(flags, "-overlay", file)
 		}
 	}
 	// Without cgo the pipeline shares the compiled standard library of most programs that it builds.
@@ -207,7 +220,12 @@ func (p *pipeline) compile(ctx context.Context) (tool string, err error) {
 		env = []string{"CGO_ENABLED=0"}
 	}
 	p.o.Step("compiling the pipeline of the commit")
-	if err := p.in(p.dir, env...).run(ctx, p.o.Place.Umask, p.goCommand, append(build, p.pkg)...); err != nil {
+	// Modules are fetched with what opens private ones, and by nothing that runs any of them.
+	_, err = p.in(p.dir, env...).output(ctx, p.goCommand, slices.Concat([]string{"list", "-deps"}, flags, []string{p.pkg})...)
+	if err == nil {
+		err = p.compiling(env...).run(ctx, p.o.Place.Umask, p.goCommand, slices.Concat([]string{"build"}, flags, []string{"-o", tool, p.pkg})...)
+	}
+	if err != nil {
 		return "", fmt.Errorf("compiling the pipeline of the commit: %w", err)
 	}
 	return tool, nil
@@ -231,7 +249,7 @@ func Download(ctx context.Context, o Options, modules ...string) error {
 // lock, whose release compiles everything else, else by the go line.
 func (p *pipeline) pinned(ctx context.Context) (string, error) {
 	// Reading go.mod takes no release in particular, and the one that is here may be too old for the pipeline.
-	out, err := p.in(p.dir, "GOTOOLCHAIN=local").output(ctx, p.goCommand, "mod", "edit", "-json")
+	out, err := p.compiling("GOTOOLCHAIN=local").output(ctx, p.goCommand, "mod", "edit", "-json")
 	if err != nil {
 		return "", fmt.Errorf("reading go.mod of the pipeline: %w", err)
 	}
@@ -403,7 +421,7 @@ func (c child) run(ctx context.Context, umask, name string, args ...string) erro
 	cmd := c.command(ctx, name, args...)
 	w := io.MultiWriter(c.log, last)
 	cmd.Stdout, cmd.Stderr = w, w
-	defer endGroup(cmd)
+	defer process.End(cmd) // what a build leaves running could change what is compared, and would be in the way of the next
 	// What a program leaves running behind it is not a failure of its own.
 	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return childError{err, last.words()}
@@ -427,8 +445,7 @@ func (c child) command(ctx context.Context, name string, args ...string) *exec.C
 	cmd.Dir = c.dir
 	cmd.Env = append(slices.Clone(c.env), "PWD="+c.dir)
 	// A pipeline that is interrupted ends its engine; one that is killed leaves it.
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	ownGroup(cmd)
+	process.Group(cmd)
 	cmd.WaitDelay = 20 * time.Second
 	return cmd
 }

@@ -17,9 +17,9 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"dagger.io/dagger"
 
@@ -48,6 +48,7 @@ type Options struct {
 	Cold      bool     // new cache volumes, so that nothing compiled earlier is used
 	Jobs      int      // compiles at once; 0 for as many as this machine has cores
 	Log       io.Writer
+	Wait      time.Duration // for the engine to answer; 0 is a minute for an address, and five where its image is fetched first
 }
 
 // Engine is a session with a Dagger engine.
@@ -55,9 +56,11 @@ type Engine struct {
 	client   *dagger.Client
 	platform string
 	o        Options
-	base     *dagger.Container // everything but the tree and the platform's environment
-	roots    string            // CA certificates as PEM
-	run      string            // makes the steps of a cold build its own
+	base     *dagger.Container         // everything but the tree, the platform's environment and what only fetching may see
+	secrets  map[string]*dagger.Secret // settings of modules with a password
+	netrc    *dagger.Secret            // nil where there is none
+	roots    string                    // CA certificates as PEM
+	run      string                    // makes the steps of a cold build its own
 
 	mu    sync.Mutex
 	trees map[string]*dagger.Directory
@@ -66,9 +69,13 @@ type Engine struct {
 // New connects to the engine that the SDK's own environment names, else to the one it starts in the container runtime.
 // End it with Close.
 func New(ctx context.Context, o Options) (*Engine, error) {
-	client, err := dagger.Connect(ctx, append(hide(os.Environ()), dagger.WithLogOutput(o.Log))...)
+	conn, err := open(ctx, o)
 	if err != nil {
 		return nil, fault.Errorf(fault.Transient, "connecting to the Dagger engine: %w; start one, or use --engine host", err)
+	}
+	client, err := dagger.Connect(ctx, dagger.WithConn(conn))
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
 	e := &Engine{client: client, o: o, trees: map[string]*dagger.Directory{}}
 	if e.o.Jobs <= 0 {
@@ -78,23 +85,6 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	return e, nil
-}
-
-// own begin the names of the variables that the SDK's program reads besides those of a container runtime's client: where its
-// engine is, where its traces go, and that nothing about its use may be sent to its makers.
-var own = []string{"DAGGER_", "_EXPERIMENTAL_DAGGER_", "OTEL_", "TRACEPARENT", "KUBECONFIG", "XDG_", "DO_NOT_TRACK"}
-
-// hide takes every other variable from that program, which the SDK starts with the whole environment of this process.
-func hide(environ []string) []dagger.ClientOpt {
-	seen := gocommand.Runtime(environ)
-	var out []dagger.ClientOpt
-	for _, kv := range environ {
-		name, _, _ := strings.Cut(kv, "=")
-		if !slices.Contains(seen, kv) && !slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
-			out = append(out, dagger.WithEnvironmentVariable(name, ""))
-		}
-	}
-	return out
 }
 
 // Close ends the session.
@@ -164,17 +154,19 @@ func (e *Engine) prepare(ctx context.Context) error {
 		name, value, _ := strings.Cut(kv, "=")
 		base = base.WithEnvVariable(name, value)
 	}
+	e.secrets = map[string]*dagger.Secret{}
 	for _, name := range gocommand.Modules {
 		switch value := settings[name]; {
-		case strings.Contains(value, "@"): // a password in the address of a proxy
-			base = base.WithSecretVariable(name, e.client.SetSecret("slipway-"+strings.ToLower(name), value))
-		case value != "":
+		case value == "" || name == "GOAUTH": // of what that may name a container has the netrc alone, which is meant where nothing is said
+		case gocommand.IsSecret(name, value):
+			e.secrets[name] = e.client.SetSecret("slipway-"+strings.ToLower(name), value)
+			base = base.WithEnvVariable(name, "off")
+		default:
 			base = base.WithEnvVariable(name, value)
 		}
 	}
 	if b, err := os.ReadFile(netrcPath(e.o.Environ)); err == nil {
-		base = base.WithMountedSecret(netrcFile, e.client.SetSecret("slipway-netrc", string(b))).
-			WithEnvVariable("NETRC", netrcFile)
+		e.netrc = e.client.SetSecret("slipway-netrc", string(b))
 	}
 	e.base, e.roots = base, roots(e.o.Environ)
 	return nil
@@ -238,7 +230,7 @@ func (e *Engine) builder(ctx context.Context, dir, image, workdir string, env []
 	}
 	c := e.base
 	if image != "" {
-		// The image brings a C toolchain; Go, the settings, the caches and the secrets stay the same.
+		// The image brings a C toolchain; Go, the settings and the caches stay the same.
 		c = c.WithRootfs(e.client.Container().From(image).Rootfs())
 	}
 	c = c.WithNewFile(caBundle, e.roots).WithMountedDirectory(sourceDir, tree).WithWorkdir(path.Join(sourceDir, workdir))
@@ -252,6 +244,20 @@ func (e *Engine) builder(ctx context.Context, dir, image, workdir string, env []
 	return c, nil
 }
 
+// fetch has the Go command fetch modules, as the only program that gets what opens private ones.
+func (e *Engine) fetch(ctx context.Context, c *dagger.Container, args ...string) error {
+	for name, secret := range e.secrets {
+		c = c.WithSecretVariable(name, secret)
+	}
+	if e.netrc != nil {
+		c = c.WithMountedSecret(netrcFile, e.netrc).WithEnvVariable("NETRC", netrcFile)
+	}
+	// Where modules go is a volume, and may be empty again where the engine remembers that the step was run.
+	c = c.WithEnvVariable("SLIPWAY_FETCH", rand.Text())
+	_, err := c.WithExec(append([]string{goRoot + "/bin/go"}, args...)).Sync(ctx)
+	return err
+}
+
 // Compile builds one binary; see engine.Engine.
 func (e *Engine) Compile(ctx context.Context, tree string, b plan.Binary, out string) error {
 	step := "compile " + b.Name + " " + b.Platform.String()
@@ -261,11 +267,17 @@ func (e *Engine) Compile(ctx context.Context, tree string, b plan.Binary, out st
 	}
 	built := path.Join(outDir, path.Base(b.Path))
 	args := append([]string{goRoot + "/bin/go", "build"}, b.Flags...)
-	c, err = c.WithExec(append(args, "-o", built, b.Package)).Sync(ctx)
+	offline := c.WithEnvVariable("GOPROXY", "off").WithExec(append(args, "-o", built, b.Package))
+	compiled, err := offline.Sync(ctx)
+	if said := (*dagger.ExecError)(nil); errors.As(err, &said) && engine.LacksModule(said.Stderr) {
+		if err = e.fetch(ctx, c, engine.Fetch(b)...); err == nil {
+			compiled, err = offline.Sync(ctx)
+		}
+	}
 	if err != nil {
 		return e.failure(ctx, step, err)
 	}
-	if _, err := c.File(built).Export(ctx, out); err != nil {
+	if _, err := compiled.File(built).Export(ctx, out); err != nil {
 		return fault.Errorf(fault.Transient, "%s: bringing the binary back from the Dagger engine: %w", step, err)
 	}
 	return nil
@@ -277,8 +289,10 @@ func (e *Engine) Test(ctx context.Context, tree string, t plan.Test, w io.Writer
 	if err != nil {
 		return err
 	}
-	if c, err = c.WithExec([]string{goRoot + "/bin/go", "mod", "download"}).Sync(ctx); err != nil {
-		return e.failure(ctx, "modules of the tests", err)
+	if !engine.IsVendored(tree) {
+		if err := e.fetch(ctx, c, "mod", "download"); err != nil {
+			return e.failure(ctx, "modules of the tests", err)
+		}
 	}
 	args := append([]string{goRoot + "/bin/go", "test"}, t.Flags...)
 	stdout, err := c.WithExec(append(args, t.Packages...)).Stdout(ctx)

@@ -1,16 +1,21 @@
 package dagger_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/slipway-build/slipway/pipeline/build/engine"
 	"github.com/slipway-build/slipway/pipeline/build/engine/dagger"
@@ -20,36 +25,52 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
-// TestMain lets the program of this test stand in for the SDK's: it notes what it sees, and ends.
+// TestMain lets the program of this test stand in for the SDK's. It notes what it sees and ends; or it has another program listen at an
+// address, notes that, and obeys nothing, as the SDK's does while it looks for an engine.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "session" {
-		if err := os.WriteFile(os.Getenv("DAGGER_SEEN"), []byte(strings.Join(os.Environ(), "\n")), 0o600); err != nil {
+	note := func(text string) {
+		if err := os.WriteFile(os.Getenv("DAGGER_SEEN"), []byte(text), 0o600); err != nil {
 			panic(err)
 		}
-		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == "session" && os.Getenv("DAGGER_HANGS") != "":
+		signal.Ignore(os.Interrupt)
+		_ = exec.Command(os.Args[0], "listen").Run()
+	case len(os.Args) == 2 && os.Args[1] == "session":
+		note(strings.Join(os.Environ(), "\n"))
+		fmt.Fprintln(os.Stderr, "no engine of that kind")
+		os.Exit(1)
+	case len(os.Args) == 2 && os.Args[1] == "listen":
+		signal.Ignore(os.Interrupt)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			panic(err)
+		}
+		note(l.Addr().String())
+		time.Sleep(time.Minute)
+	default:
+		os.Exit(m.Run())
+	}
 }
 
-// TestEnvironment starts the SDK's program: it sees where its engine is and what its user wishes, and no secret, also where the
-// caller names a smaller environment than the process has.
-func TestEnvironment(t *testing.T) {
+// standIn lets this program stand in, and returns the file that it notes something in and an environment.
+func standIn(t *testing.T, more ...string) (seen string, environ []string) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := filepath.Join(t.TempDir(), "seen")
-	shown := map[string]string{
-		"DAGGER_SEEN": seen, "DOCKER_HOST": "tcp://127.0.0.1:1", "DO_NOT_TRACK": "1", "_EXPERIMENTAL_DAGGER_RUNNER_HOST": "tcp://127.0.0.1:1",
-	}
-	for name, value := range shown {
-		t.Setenv(name, value)
-	}
-	t.Setenv("_EXPERIMENTAL_DAGGER_CLI_BIN", self)
-	for _, name := range []string{"GITHUB_TOKEN", "SLIPWAY_KEY", "AWS_SECRET_ACCESS_KEY"} {
-		t.Setenv(name, "canary")
-	}
-	if _, err := dagger.New(t.Context(), dagger.Options{Log: io.Discard}); fault.CodeOf(err) != fault.Transient {
+	seen = filepath.Join(t.TempDir(), "seen")
+	return seen, append(os.Environ(), append(more, "DAGGER_SEEN="+seen, "_EXPERIMENTAL_DAGGER_CLI_BIN="+self)...)
+}
+
+// TestEnvironment starts the SDK's program: it sees where its engine is and what its user wishes, and no secret.
+func TestEnvironment(t *testing.T) {
+	shown := []string{"DOCKER_HOST=tcp://127.0.0.1:1", "DO_NOT_TRACK=1", "_EXPERIMENTAL_DAGGER_RUNNER_HOST=tcp://127.0.0.1:1"}
+	seen, environ := standIn(t, append(shown, "GITHUB_TOKEN=canary", "SLIPWAY_KEY=canary", "AWS_SECRET_ACCESS_KEY=canary", "NETRC=canary")...)
+	_, err := dagger.New(t.Context(), dagger.Options{Environ: environ, Log: io.Discard})
+	if fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "tcp://127.0.0.1:1, which _EXPERIMENTAL_DAGGER_RUNNER_HOST names: no engine of that kind") {
 		t.Fatalf("an engine that cannot be started: %v", err)
 	}
 	b, err := os.ReadFile(seen)
@@ -60,17 +81,64 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("the SDK's program sees a secret:\n%s", b)
 	}
 	lines := strings.Split(string(b), "\n")
-	for name, value := range shown {
-		if !slices.Contains(lines, name+"="+value) {
-			t.Errorf("the SDK's program does not see %s=%s", name, value)
+	for _, kv := range shown {
+		if !slices.Contains(lines, kv) {
+			t.Errorf("the SDK's program does not see %s", kv)
+		}
+	}
+}
+
+// TestNoAnswer waits for an engine that never answers: until the time is over, or until it is interrupted. Neither leaves anything running.
+func TestNoAnswer(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no groups of processes")
+	}
+	for _, wait := range []time.Duration{3 * time.Second, time.Hour} {
+		seen, environ := standIn(t, "DAGGER_HANGS=1", "_EXPERIMENTAL_DAGGER_RUNNER_HOST=tcp://127.0.0.1:1")
+		ctx, interrupt := context.WithCancel(t.Context())
+		defer interrupt()
+		listens := make(chan string, 1)
+		go func() {
+			for ctx.Err() == nil {
+				if b, err := os.ReadFile(seen); err == nil && len(b) > 0 {
+					listens <- string(b)
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			if wait == time.Hour {
+				interrupt()
+			}
+		}()
+		_, err := dagger.New(ctx, dagger.Options{Environ: environ, Log: io.Discard, Wait: wait})
+		if wait == time.Hour && !errors.Is(err, context.Canceled) ||
+			wait < time.Hour && (fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "tcp://127.0.0.1:1, which _EXPERIMENTAL_DAGGER_RUNNER_HOST names: it did not answer within 3s")) {
+			t.Errorf("after %v: %v", wait, err)
+		}
+		select {
+		case at := <-listens:
+			for until := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // for which the machine has time
+				conn, err := net.DialTimeout("tcp", at, time.Second)
+				if err != nil {
+					break
+				}
+				conn.Close()
+				if time.Now().After(until) {
+					t.Fatalf("after %v: what the program started runs on, at %s", wait, at)
+				}
+			}
+		default:
+			t.Errorf("after %v: the program started nothing", wait)
 		}
 	}
 }
 
 var program = map[string]string{
-	"go.mod":       "module example.com/tool\n\ngo 1.26\n",
-	"main.go":      "package main\n\nimport \"os\"\n\nvar version string\n\nfunc main() { os.Stdout.WriteString(version) }\n",
-	"main_test.go": "package main\n\nimport \"testing\"\n\nfunc TestIt(t *testing.T) {}\n",
+	"go.mod":  "module example.com/tool\n\ngo 1.26\n",
+	"main.go": "package main\n\nimport \"os\"\n\nvar version string\n\nfunc main() { os.Stdout.WriteString(version) }\n",
+	// The netrc of whoever runs the pipeline is where it is fetched with, and nowhere else.
+	"main_test.go": "package main\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestIt(t *testing.T) {\n" +
+		"\tif _, err := os.Stat(\"/run/secrets/netrc\"); err == nil || os.Getenv(\"NETRC\") != \"\" {\n\t\tt.Error(\"a test sees the netrc\")\n\t}\n}\n",
 }
 
 func tree(t *testing.T, files map[string]string) string {
@@ -122,10 +190,16 @@ func TestSameBytes(t *testing.T) {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
 	defer d.Close()
+	defer func() {
+		if strings.Contains(log.String(), canary) {
+			t.Error("the log has the password of the netrc")
+		}
+	}()
 	h, err := host.New(ctx, host.Options{Go: release, Environ: os.Environ(), Log: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer h.Close()
 	source := tree(t, program)
 	for _, pl := range []artifact.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm", Variant: "v7"}, {OS: "windows", Arch: "386"}} {
 		b := plan.Binary{
@@ -147,10 +221,6 @@ func TestSameBytes(t *testing.T) {
 		if sums[0] != sums[1] {
 			t.Errorf("%s: dagger gives %s and host %s", pl, sums[0], sums[1])
 		}
-	}
-
-	if strings.Contains(log.String(), canary) {
-		t.Error("the log has the password of the netrc")
 	}
 
 	var said strings.Builder

@@ -32,12 +32,14 @@ type Options struct {
 // Engine is the host engine.
 type Engine struct {
 	goCommand string
-	env       []string
+	fetching  []string // what the Go command sees where it fetches modules
+	env       []string // what compilers and tests see
+	home      string   // the empty home of these
 	o         Options
 }
 
 // New finds the Go command, has it become the pinned release (the Go command fetches it and checks it against the
-// checksum database where it is another one) and returns an engine.
+// checksum database where it is another one) and returns an engine. End it with Close.
 func New(ctx context.Context, o Options) (*Engine, error) {
 	path, err := exec.LookPath("go")
 	if err != nil {
@@ -48,20 +50,25 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.env = gocommand.Environ(o.Environ)
-	for _, name := range gocommand.Modules {
-		e.env = append(e.env, name+"="+settings[name])
-	}
 	cache := settings["GOCACHE"]
 	if o.Cache != "" {
 		cache = o.Cache
 	}
-	e.env = append(e.env, "GOMODCACHE="+settings["GOMODCACHE"], "GOCACHE="+cache, "GOTOOLCHAIN=go"+o.Go)
-	e.env = append(e.env, engine.FixedEnv()...)
+	fixed := append(engine.FixedEnv(), "GOMODCACHE="+settings["GOMODCACHE"], "GOCACHE="+cache, "GOTOOLCHAIN=go"+o.Go)
+	e.fetching, e.env = gocommand.Fetching(o.Environ), gocommand.Environ(o.Environ)
+	for _, name := range gocommand.Modules {
+		value := settings[name]
+		e.fetching = append(e.fetching, name+"="+value)
+		if gocommand.IsSecret(name, value) {
+			value = "off"
+		}
+		e.env = append(e.env, name+"="+value)
+	}
+	e.fetching = append(e.fetching, fixed...)
 
 	// A release that is fetched first is reported on standard error.
 	var out, said bytes.Buffer
-	cmd := e.command(ctx, os.TempDir(), nil, "env", "GOVERSION")
+	cmd := e.command(ctx, e.fetching, os.TempDir(), "env", "GOVERSION")
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
 		return nil, engine.NewFailure("finding Go "+o.Go, said.String(), fmt.Errorf("getting Go %s: %w", o.Go, err))
@@ -69,8 +76,15 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if got := strings.TrimSpace(out.String()); got != "go"+o.Go {
 		return nil, fault.Errorf(fault.Build, "the Go command calls itself %s where go%s is locked; install the unmodified release", got, o.Go)
 	}
+	if e.home, err = os.MkdirTemp("", "slipway-home-*"); err != nil {
+		return nil, err
+	}
+	e.env = slices.Concat(e.env, gocommand.Home(e.home), fixed)
 	return e, nil
 }
+
+// Close removes what compilers and tests had for a home.
+func (e *Engine) Close() error { return os.RemoveAll(e.home) }
 
 // Info describes the engine.
 func (e *Engine) Info() engine.Info {
@@ -85,7 +99,16 @@ func (e *Engine) Compile(ctx context.Context, tree string, b plan.Binary, out st
 	}
 	args := append([]string{"build"}, b.Flags...)
 	args = append(args, "-o", out, b.Package)
-	output, err := e.run(ctx, filepath.Join(tree, filepath.FromSlash(b.Dir)), b.Env, args...)
+	dir := filepath.Join(tree, filepath.FromSlash(b.Dir))
+	compile := func() (string, error) {
+		return e.run(ctx, slices.Concat(e.env, b.Env, []string{"GOPROXY=off"}), dir, args...)
+	}
+	output, err := compile()
+	if err != nil && engine.LacksModule(output) {
+		if output, err = e.run(ctx, slices.Concat(e.fetching, b.Env), dir, engine.Fetch(b)...); err == nil {
+			output, err = compile()
+		}
+	}
 	fmt.Fprintf(e.o.Log, "== %s\n%s", step, output)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -101,10 +124,13 @@ func (e *Engine) Test(ctx context.Context, tree string, t plan.Test, w io.Writer
 	if t.Builder != "" {
 		return fault.Errorf(fault.Build, "the tests need a builder image, and only the Dagger engine runs it; use --engine dagger")
 	}
-	if output, err := e.run(ctx, tree, nil, "mod", "download"); err != nil {
-		return engine.NewFailure("modules of the tests", output, err)
+	if !engine.IsVendored(tree) {
+		if output, err := e.run(ctx, e.fetching, tree, "mod", "download"); err != nil {
+			return engine.NewFailure("modules of the tests", output, err)
+		}
 	}
-	cmd := e.command(ctx, tree, engine.TestEnv(t), append(append([]string{"test"}, t.Flags...), t.Packages...)...)
+	env := slices.Concat(e.env, engine.TestEnv(t))
+	cmd := e.command(ctx, env, tree, append(append([]string{"test"}, t.Flags...), t.Packages...)...)
 	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
@@ -115,19 +141,19 @@ func (e *Engine) Test(ctx context.Context, tree string, t plan.Test, w io.Writer
 	return nil
 }
 
-func (e *Engine) command(ctx context.Context, dir string, env []string, args ...string) *exec.Cmd {
+func (e *Engine) command(ctx context.Context, env []string, dir string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, e.goCommand, args...)
 	cmd.Dir = dir
-	cmd.Env = slices.Concat(e.env, env, []string{"PWD=" + dir})
+	cmd.Env = append(slices.Clip(env), "PWD="+dir)
 	// An interrupted Go command removes its work folder; a killed one leaves it.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
 
-func (e *Engine) run(ctx context.Context, dir string, env []string, args ...string) (string, error) {
+func (e *Engine) run(ctx context.Context, env []string, dir string, args ...string) (string, error) {
 	var out bytes.Buffer
-	cmd := e.command(ctx, dir, env, args...)
+	cmd := e.command(ctx, env, dir, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
 	return out.String(), err

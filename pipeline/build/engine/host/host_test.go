@@ -1,8 +1,11 @@
 package host_test
 
 import (
+	"encoding/pem"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +15,8 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/build/engine"
 	"github.com/slipway-build/slipway/pipeline/build/engine/host"
+	"github.com/slipway-build/slipway/pipeline/fixture/canarytest"
+	"github.com/slipway-build/slipway/pipeline/fixture/moduletest"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -52,7 +57,15 @@ func newEngine(t *testing.T, more ...string) *host.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { must(t, e.Close()) })
 	return e
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestScrubbed compiles in the most different surroundings that a user can have, and gets the same bytes.
@@ -135,4 +148,95 @@ func TestFetched(t *testing.T) {
 	if _, err := host.New(t.Context(), host.Options{Go: "1.26.6", Environ: os.Environ(), Log: io.Discard}); fault.CodeOf(err) != fault.Build {
 		t.Errorf("another release than the one that was asked for: %v", err)
 	}
+}
+
+// TestPrivateModule needs a module from a proxy that asks for a password. The Go command alone has it, where it fetches: no compiler and no test sees
+// where it lies, an agent, or the home of the user.
+func TestPrivateModule(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it compiles")
+	}
+	canary := canarytest.New(t)
+	dir := t.TempDir()
+	sums := moduletest.Proxy(t, dir)
+	proxy := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "me" || password != "canary-password" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		http.FileServer(http.Dir(dir)).ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	roots, netrc := filepath.Join(dir, "roots.pem"), filepath.Join(dir, "canary-netrc")
+	must(t, os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: proxy.Certificate().Raw}), 0o644))
+	must(t, os.WriteFile(netrc, []byte("machine "+proxy.Listener.Addr().String()+" login me password canary-password\n"), 0o600))
+	source := tree(t, map[string]string{
+		"go.mod": program["go.mod"] + moduletest.Require, "go.sum": sums, "main.go": moduletest.Use,
+		"main_test.go": `package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestEnvironment(t *testing.T) {
+	for _, kv := range os.Environ() {
+		if strings.Contains(kv, "canary-") {
+			t.Errorf("a test sees %s", kv)
+		}
+	}
+	home, err := os.UserHomeDir()
+	if _, statErr := os.Stat(home); err != nil || statErr != nil || !strings.Contains(home, "slipway-home-") {
+		t.Errorf("a test has the home %s: %v, %v", home, err, statErr)
+	}
+}
+`,
+	})
+	cache := goCache(t)
+	environ := canary.Environ(os.Environ())
+	for _, kv := range environ {
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
+			t.Setenv("PATH", path) // in which the Go command is looked up
+		}
+	}
+	for _, way := range []string{"compile", "test"} {
+		more := []string{
+			"NETRC=" + netrc, "SSL_CERT_FILE=" + roots, "GOPROXY=" + proxy.URL, "GOSUMDB=off", "GOTOOLCHAIN=local", "GOMODCACHE=" + moduletest.Cache(t), "GOCACHE=" + cache,
+		}
+		e, err := host.New(t.Context(), host.Options{Go: strings.TrimPrefix(runtime.Version(), "go"), Environ: append(environ, more...), Log: io.Discard})
+		must(t, err)
+		var said strings.Builder
+		if way == "compile" {
+			err = e.Compile(t.Context(), source, binary(artifact.Platform{OS: "linux", Arch: "amd64"}), filepath.Join(t.TempDir(), "tool"))
+		} else {
+			err = e.Test(t.Context(), source, plan.Test{Packages: []string{"./..."}}, &said)
+		}
+		if f := (*engine.Failure)(nil); errors.As(err, &f) {
+			said.WriteString(f.Output())
+		}
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", way, err, said.String())
+		}
+		canary.Check(way)
+		must(t, e.Close())
+	}
+	e, err := host.New(t.Context(), host.Options{
+		Go: strings.TrimPrefix(runtime.Version(), "go"), Log: io.Discard,
+		Environ: append(environ, "NETRC="+os.DevNull, "SSL_CERT_FILE="+roots, "GOPROXY="+proxy.URL, "GOSUMDB=off", "GOTOOLCHAIN=local", "GOMODCACHE="+moduletest.Cache(t), "GOCACHE="+cache),
+	})
+	must(t, err)
+	defer e.Close()
+	err = e.Compile(t.Context(), source, binary(artifact.Platform{OS: "linux", Arch: "amd64"}), filepath.Join(t.TempDir(), "tool"))
+	if f := (*engine.Failure)(nil); !errors.As(err, &f) || fault.CodeOf(err) != fault.Build || !strings.Contains(f.Output(), "401 Unauthorized") {
+		t.Errorf("without the password: %v", err)
+	}
+}
+
+// goCache is the build cache of this test.
+func goCache(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOCACHE").Output()
+	must(t, err)
+	return strings.TrimSpace(string(out))
 }
