@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -99,35 +100,47 @@ func loadChart(dir *os.Root, c manifest.Chart, f artifact.File) (chart, error) {
 // readChart reads the Chart.yaml of a packed chart, which stands in the folder that is named as the chart, and has size
 // bytes.
 func readChart(r io.Reader, name string) (m metadata, size int, err error) {
+	b, err := readMember(r, name+"/Chart.yaml", maxChartYAML)
+	if err != nil {
+		return metadata{}, 0, err
+	}
+	if err := yaml.Unmarshal(b, &m); err != nil {
+		return metadata{}, 0, fmt.Errorf("reading Chart.yaml: %w", err)
+	}
+	return m, len(b), nil
+}
+
+// errNoMember is a packed chart without a file.
+var errNoMember = errors.New("it has no")
+
+// readMember reads a file of a packed chart, of at most limit bytes.
+func readMember(r io.Reader, name string, limit int64) ([]byte, error) {
 	zr, err := gzip.NewReader(r)
 	if err != nil {
-		return metadata{}, 0, fmt.Errorf("unpacking: %w", err)
+		return nil, fmt.Errorf("unpacking: %w", err)
 	}
 	tr := tar.NewReader(io.LimitReader(zr, maxUnpacked))
 	for range maxEntries {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			return metadata{}, 0, fmt.Errorf("it has no %s/Chart.yaml", name)
+			return nil, fmt.Errorf("%w %s", errNoMember, name)
 		}
 		if err != nil {
-			return metadata{}, 0, fmt.Errorf("unpacking: %w", err)
+			return nil, fmt.Errorf("unpacking: %w", err)
 		}
-		if h.Name != name+"/Chart.yaml" || h.Typeflag != tar.TypeReg {
+		if h.Name != name || h.Typeflag != tar.TypeReg {
 			continue
 		}
-		if h.Size > maxChartYAML {
-			return metadata{}, 0, fmt.Errorf("its Chart.yaml has %d bytes; at most %d are read", h.Size, maxChartYAML)
+		if h.Size > limit {
+			return nil, fmt.Errorf("its %s has %d bytes; at most %d are read", path.Base(name), h.Size, limit)
 		}
 		b, err := io.ReadAll(tr)
 		if err != nil {
-			return metadata{}, 0, fmt.Errorf("unpacking: %w", err)
+			return nil, fmt.Errorf("unpacking: %w", err)
 		}
-		if err := yaml.Unmarshal(b, &m); err != nil {
-			return metadata{}, 0, fmt.Errorf("reading Chart.yaml: %w", err)
-		}
-		return m, len(b), nil
+		return b, nil
 	}
-	return metadata{}, 0, fmt.Errorf("it has more than %d files", maxEntries)
+	return nil, fmt.Errorf("it has more than %d files", maxEntries)
 }
 
 // fileName is the name of a packed chart, which Helm and its repositories agree on.

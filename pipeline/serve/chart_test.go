@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
@@ -208,4 +209,57 @@ func FuzzChartYAML(f *testing.F) {
 			t.Errorf("%q: %q became %q", content, m.Description, again.Description)
 		}
 	})
+}
+
+// The page of a release names each value of a chart that another release has by default.
+func TestChartValues(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	for _, tt := range []struct {
+		name, before, after string
+		want, none          []string
+	}{
+		{"nothing", "a: 1 # one\n", "# two\na:  1\n", []string{"The same in both:", "values of the chart hello"}, []string{"Values of the chart hello"}},
+		{
+			"changed, new and gone", "image: {tag: '1', pull: Always}\nports: [80]\n", "image: {tag: 1, pull: Always}\nports: [80, 443]\nnew:\n",
+			[]string{"Values of the chart hello: 3 differences", "<div>image.tag</div>", "&#34;1&#34; → 1", "<div>ports[1]</div>", "new: 443", "new: null"},
+			[]string{"image.pull", "ports[0]"},
+		},
+		{"gone", "a: {b: {}}\n", "a: {c: []}\n", []string{"<div>a.b</div>", "gone; it was {}", "<div>a.c</div>", "new: []"}, nil},
+		{"a key with a dot", "a.b: 1\n", "a: {b: 1}\n", []string{`<div>a\.b</div>`, "<div>a.b</div>"}, nil},
+		{"styles", "a: 'x'\nb: |\n  y\n", "a: \"x\"\nb: \"y\\n\"\n", nil, []string{"Values of the chart hello"}},
+		{"long values", "a: " + long + "1" + long + "\n", "a: " + long + "2" + long + "\n", []string{"x1x", "x2x", "…"}, []string{strings.Repeat("x", 300)}},
+		{"markup", "a: 1\n", "a: <script>\n", []string{"&lt;script&gt;"}, []string{"<script>"}},
+		{"an alias bomb", "a: 1\n", "a: &a [1]\nb: &b [*a, *a]\nc: [*b, *b]\n", []string{"<div>c[1]</div>", "new: *b"}, nil},
+		{"no YAML", "a: 1\n", "a: [\n", nil, []string{"alues of the chart"}},
+		{"too deep", "a: 1\n", strings.Repeat("[", 100) + strings.Repeat("]", 100), nil, []string{"alues of the chart"}},
+		{"too many", "a: 1\n", long + ":\n" + strings.Repeat("- 1\n", 1000), nil, []string{"alues of the chart"}},
+		{"none", "", "a: 1\n", []string{"new: 1"}, nil},
+		{"a list of all", "a: 1\n", "b: {" + func() string {
+			var b strings.Builder
+			for i := range 500 {
+				fmt.Fprintf(&b, "k%d: 1, ", i)
+			}
+			return b.String()
+		}() + "}\n", []string{"200 differences and 301 more"}, nil},
+	} {
+		root := t.TempDir()
+		for v, values := range map[string]string{"1.0.0": tt.before, "1.1.0": tt.after} {
+			files := map[string]string{"hello/Chart.yaml": "apiVersion: v2\nname: hello\nversion: " + v + "\n"}
+			if values != "" {
+				files["hello/values.yaml"] = values
+			}
+			write(t, filepath.Join(root, v), verifytest.Options{Version: v, Chart: packed(t, files)})
+		}
+		page := get(serving(t, root, serve.Options{}), "/releases/hello/1.1.0/").Body.String()
+		for _, want := range tt.want {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: the page has no %s", tt.name, want)
+			}
+		}
+		for _, none := range tt.none {
+			if strings.Contains(page, none) {
+				t.Errorf("%s: the page has %s", tt.name, none)
+			}
+		}
+	}
 }

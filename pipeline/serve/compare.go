@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -29,8 +30,9 @@ type texts struct {
 	mu      sync.Mutex
 	whole   bool
 	notes   template.HTML
-	modules map[string]string // versions by path; nil where nothing tells
-	mains   []string          // paths of the main packages
+	modules map[string]string      // versions by path; nil where nothing tells
+	mains   []string               // paths of the main packages
+	values  map[string]chartValues // by the name of the chart; those that can be read
 }
 
 // describe reads the texts of a release.
@@ -60,6 +62,15 @@ func (l *library) describe(ctx context.Context, o *opened) {
 			if ok && strings.HasPrefix(r.URI, "pkg:golang/") && !strings.Contains(path, ":") {
 				t.modules[path] = version
 			}
+		}
+	}
+	t.values = map[string]chartValues{}
+	left := maxValues
+	for _, c := range o.manifest.Charts[:min(len(o.manifest.Charts), maxPrograms)] {
+		v, size, err := readValues(bytes.NewReader(text(c.Path, maxChart)), c.Name, left)
+		if err == nil {
+			t.values[c.Name] = v
+			left -= size
 		}
 	}
 	bills := billsOf(o.manifest)
@@ -97,23 +108,35 @@ type difference struct {
 	More  int // that are not listed
 }
 
-// differences are what is other in a release than in the one before, in the order in which people ask for it.
-func differences(before, after *opened) []difference {
-	all := []difference{
-		{Title: "Modules", Rows: rows(before.texts.modules, after.texts.modules)},
-		{Title: "What it is made with", Rows: rows(inputs(before.manifest), inputs(after.manifest))},
-		{Title: "Sizes", Rows: rows(sizes(before.manifest), sizes(after.manifest))},
-		{Title: "Images", Rows: rows(images(before.manifest), images(after.manifest))},
-	}
-	if before.texts.modules == nil || after.texts.modules == nil {
-		all[0].Rows = nil
-	}
-	for i, d := range all {
+// differences are what is other in a release than in the one before, in the order in which people ask for it, and what else
+// was compared.
+func differences(before, after *opened) (all []difference, same []string) {
+	add := func(title string, before, after map[string]string) {
+		d := difference{Title: title, Rows: rows(before, after)}
+		if len(d.Rows) == 0 {
+			same = append(same, strings.ToLower(title[:1])+title[1:])
+			return
+		}
 		if len(d.Rows) > maxRows {
-			all[i].Rows, all[i].More = d.Rows[:maxRows], len(d.Rows)-maxRows
+			d.Rows, d.More = d.Rows[:maxRows], len(d.Rows)-maxRows
+		}
+		for i, r := range d.Rows {
+			d.Rows[i] = r.shorten()
+		}
+		all = append(all, d)
+	}
+	if before.texts.modules != nil && after.texts.modules != nil {
+		add("Modules", before.texts.modules, after.texts.modules)
+	}
+	add("What it is made with", inputs(before.manifest), inputs(after.manifest))
+	for _, name := range slices.Sorted(maps.Keys(after.texts.values)) {
+		if old, ok := before.texts.values[name]; ok { // of another chart all values are new
+			add("Values of the chart "+name, old, after.texts.values[name])
 		}
 	}
-	return slices.DeleteFunc(all, func(d difference) bool { return len(d.Rows) == 0 })
+	add("Sizes", sizes(before.manifest), sizes(after.manifest))
+	add("Images", images(before.manifest), images(after.manifest))
+	return all, same
 }
 
 // rows are the keys whose values differ, in order.

@@ -83,3 +83,12 @@ func Entries(n int) func() {
 	maxFolders = n
 	return func() { maxFolders = was }
 }
+
+// Plain is how many requests were answered without net/http.
+func (s *Server) Plain() int64 { return s.metrics.plain.Load() }
+
+// ReadValues is tested by itself.
+func ReadValues(r io.Reader, name string) (map[string]string, error) {
+	v, _, err := readValues(r, name, maxValues)
+	return v, err
+}

@@ -205,6 +205,17 @@ type conn struct {
 	isIdle *list.Element // in client.idle; nil while it asks, or in the lane
 	inLane *list.Element // in gate.lane
 	gone   bool
+	ahead  []byte // what was read before net/http had it
+}
+
+// Read reads what was read ahead first.
+func (c *conn) Read(b []byte) (int, error) {
+	if len(c.ahead) == 0 {
+		return c.Conn.Read(b)
+	}
+	n := copy(b, c.ahead)
+	c.ahead = c.ahead[n:]
+	return n, nil
 }
 
 // ReadFrom keeps the method by which net/http has the kernel copy a file to the network.

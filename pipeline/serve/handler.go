@@ -125,13 +125,17 @@ func (s *Server) serveHTTP(rw http.ResponseWriter, r *http.Request) {
 		s.metrics.inFlight.Add(-1)
 		took := time.Since(start)
 		s.metrics.observe(name, w.code(), w.bytes, took)
-		s.access(r, name, w, took)
+		level := slog.LevelInfo
+		if name.probe() {
+			level = slog.LevelDebug
+		}
+		if ctx := context.WithoutCancel(r.Context()); s.log.Enabled(ctx, level) {
+			s.access(ctx, level, r.Method, name, r.URL.EscapedPath(), w.code(), w.bytes, took, r.RemoteAddr, r.UserAgent())
+		}
 	}()
 
 	h := w.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Content-Security-Policy", contentSecurityPolicy)
+	always(h)
 	if err := s.answer(w, r, name, parts); err != nil {
 		var answer status
 		if !errors.As(err, &answer) {
@@ -143,6 +147,13 @@ func (s *Server) serveHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 		http.Error(w, answer.text, answer.code)
 	}
+}
+
+// always sets what goes with every answer.
+func always(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", contentSecurityPolicy)
 }
 
 func (s *Server) answer(w *response, r *http.Request, name route, parts []string) error {
@@ -219,52 +230,62 @@ func (s *Server) show(w *response, r *http.Request, shelf *shelf, name route, pa
 		return home(w, r, shelf)
 	case routeLatest:
 		return latest(w, r, shelf, parts[0], parts[1])
-	case routeListing:
-		return shelf.listing.serve(w, r)
-	case routeLedger:
-		if h := shelf.history; h != nil && h.document.kind != "" {
-			return h.document.serve(w, r)
-		}
-		return errNotFound
-	case routeIndex:
-		return shelf.index.serve(w, r)
-	case routeChart:
-		c, ok := shelf.charts[parts[0]]
-		if !ok {
-			return errNotFound
-		}
-		head, err := headingOf(c.file)
+	case routeRelease:
+		return s.showRelease(w, r, shelf, parts)
+	case routeListing, routeLedger, routeIndex:
+		d, err := shelf.document(name, 0)
 		if err != nil {
 			return err
 		}
-		return s.file(w, r, c, head)
+		return d.serve(w, r)
 	}
-	return s.showRelease(w, r, shelf, name, parts)
-}
-
-// showRelease answers with the page of a release or with one of its files.
-func (s *Server) showRelease(w *response, r *http.Request, shelf *shelf, name route, parts []string) error {
-	found, ok := shelf.byPath[parts[0]+"/"+parts[1]]
-	if !ok {
-		return errNotFound
-	}
-	if name == routeRelease && len(parts) == 2 {
-		redirect(w, http.StatusPermanentRedirect, url.PathEscape(parts[1])+"/")
-		return nil
-	}
-	opened, err := s.library.contents(found)
+	i, head, err := s.item(shelf, name, parts)
 	if err != nil {
 		return err
 	}
-	if name == routeRelease {
-		page, err := s.releasePage(r, shelf, opened)
-		if err != nil {
-			return err
+	return s.file(w, r, i, head)
+}
+
+// document is what is written once for everybody. A page is one of the list.
+func (s *shelf) document(name route, page int) (document, error) {
+	switch name {
+	case routeListing:
+		return s.listing, nil
+	case routeIndex:
+		return s.index, nil
+	case routeLedger:
+		if s.history == nil || s.history.document.kind == "" {
+			return document{}, errNotFound
 		}
-		if s.options.URL == "" {
-			w.Header().Set("Vary", "X-Forwarded-Proto")
+		return s.history.document, nil
+	}
+	if kept, ok := s.pages.Load(page); ok {
+		return kept.(document), nil
+	}
+	d, err := homePage(s, "", page)
+	if err == nil {
+		s.pages.Store(page, d)
+	}
+	return d, err
+}
+
+// item is the file that is asked for, with what goes before it.
+func (s *Server) item(shelf *shelf, name route, parts []string) (item, *heading, error) {
+	if name == routeChart {
+		c, ok := shelf.charts[parts[0]]
+		if !ok {
+			return item{}, nil, errNotFound
 		}
-		return page.serve(w, r)
+		head, err := headingOf(c.file)
+		return c, head, err
+	}
+	found, ok := shelf.byPath[parts[0]+"/"+parts[1]]
+	if !ok {
+		return item{}, nil, errNotFound
+	}
+	opened, err := s.library.contents(found)
+	if err != nil {
+		return item{}, nil, err
 	}
 	p := parts[2]
 	if name == routeDownload {
@@ -272,13 +293,34 @@ func (s *Server) showRelease(w *response, r *http.Request, shelf *shelf, name ro
 	}
 	f, ok := opened.files[p]
 	if !ok {
-		return errNotFound
+		return item{}, nil, errNotFound
 	}
 	head, err := opened.heading(f)
+	return item{found, f}, head, err
+}
+
+// showRelease answers with the page of a release.
+func (s *Server) showRelease(w *response, r *http.Request, shelf *shelf, parts []string) error {
+	found, ok := shelf.byPath[parts[0]+"/"+parts[1]]
+	if !ok {
+		return errNotFound
+	}
+	if len(parts) == 2 {
+		redirect(w, http.StatusPermanentRedirect, url.PathEscape(parts[1])+"/")
+		return nil
+	}
+	opened, err := s.library.contents(found)
 	if err != nil {
 		return err
 	}
-	return s.file(w, r, item{found, f}, head)
+	page, err := s.releasePage(r, shelf, opened)
+	if err != nil {
+		return err
+	}
+	if s.options.URL == "" {
+		w.Header().Set("Vary", "X-Forwarded-Proto")
+	}
+	return page.serve(w, r)
 }
 
 // home shows a page of the list of releases.
@@ -291,15 +333,13 @@ func home(w *response, r *http.Request, shelf *shelf) error {
 		}
 	}
 	text := strings.TrimSpace(q.Get("q"))
-	if kept, ok := shelf.pages.Load(page); ok && text == "" {
-		return kept.(document).serve(w, r)
+	show := func() (document, error) { return shelf.document(routeHome, page) }
+	if text != "" {
+		show = func() (document, error) { return homePage(shelf, text, page) }
 	}
-	d, err := homePage(shelf, text, page)
+	d, err := show()
 	if err != nil {
 		return err
-	}
-	if text == "" {
-		shelf.pages.Store(page, d)
 	}
 	return d.serve(w, r)
 }
@@ -512,19 +552,11 @@ func mediaType(name string) string {
 }
 
 // access writes the record of a request.
-func (s *Server) access(r *http.Request, name route, w *response, took time.Duration) {
-	level := slog.LevelInfo
-	if name.probe() {
-		level = slog.LevelDebug
-	}
-	ctx := context.WithoutCancel(r.Context())
-	if !s.log.Enabled(ctx, level) {
-		return
-	}
+func (s *Server) access(ctx context.Context, level slog.Level, method string, name route, path string, code int, sent int64, took time.Duration, remote, agent string) {
 	s.log.LogAttrs(ctx, level, "request",
-		slog.String("method", clip(r.Method)), slog.String("route", string(name)), slog.String("path", clip(r.URL.EscapedPath())),
-		slog.Int("status", w.code()), slog.Int64("bytes", w.bytes), slog.Duration("took", took),
-		slog.String("remote", r.RemoteAddr), slog.String("agent", clip(r.UserAgent())))
+		slog.String("method", clip(method)), slog.String("route", string(name)), slog.String("path", clip(path)),
+		slog.Int("status", code), slog.Int64("bytes", sent), slog.Duration("took", took),
+		slog.String("remote", remote), slog.String("agent", clip(agent)))
 }
 
 // clip shortens what a client may make long.

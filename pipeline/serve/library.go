@@ -206,6 +206,7 @@ type shelf struct {
 	index    document // of the Helm repository
 	listing  document // for programs
 	pages    sync.Map // for people, by number: those that were asked for
+	answers  answers
 }
 
 // release is what is kept in memory of each release: enough to list it.
@@ -319,6 +320,10 @@ func (s *scanner) fail(dir, format string, args ...any) {
 
 // folder takes dir for a release if it has a manifest, and else looks into its folders. An error is one of the root.
 func (s *scanner) folder(dir string, depth int) error {
+	if known, ok := s.known[dir]; ok && s.unchanged(known) {
+		s.found = append(s.found, known)
+		return nil
+	}
 	switch _, err := s.root.Lstat(path.Join(dir, manifest.FileName)); {
 	case err == nil:
 		s.release(dir)
@@ -390,6 +395,22 @@ func (s *scanner) release(dir string) {
 	}
 	s.fresh = append(s.fresh, len(s.found))
 	s.found = append(s.found, &release{dir: dir, seen: seen})
+}
+
+// unchanged reports whether a release is as it was. Nothing is read from there, so that it does not matter by which way.
+func (s *scanner) unchanged(known *release) bool {
+	dir, seen := filepath.Join(s.name, known.dir), 0
+	for _, name := range stamped {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		if seen == len(known.seen) || stateOf(info) != known.seen[seen] {
+			return false
+		}
+		seen++
+	}
+	return seen == len(known.seen)
 }
 
 // loadAll reads the releases that are not known, as many at a time as there are processors.
@@ -507,19 +528,21 @@ func (l *library) keep(o *opened) {
 	}
 }
 
+// stamped are the files by whose states a release is recognised, of which the last one may be missing: a release may be signed
+// while it is served, and that is the last file that a signing writes.
+var stamped = [...]string{manifest.FileName, manifest.ChecksumsName, signature.ManifestBundle}
+
 // stamp is what a folder's release is recognised by.
 func stamp(dir *os.Root) ([]state, error) {
-	states := make([]state, 0, 3)
-	for _, name := range []string{manifest.FileName, manifest.ChecksumsName} {
+	states := make([]state, 0, len(stamped))
+	for i, name := range stamped {
 		info, err := dir.Lstat(name)
-		if err != nil {
+		if err != nil && i < len(stamped)-1 {
 			return nil, err
 		}
-		states = append(states, stateOf(info))
-	}
-	// A release may be signed while it is served; this is the last file that a signing writes.
-	if info, err := dir.Lstat(signature.ManifestBundle); err == nil {
-		states = append(states, stateOf(info))
+		if err == nil {
+			states = append(states, stateOf(info))
+		}
 	}
 	return states, nil
 }
@@ -581,6 +604,9 @@ func load(root *os.Root, at string, seen []state, withCharts bool) (*opened, err
 		r.problems = append(r.problems, fmt.Sprintf("its signatures are not served: %v", err))
 	}
 	r.size += 2*min(r.files[m.Notes].Size, maxNotes) + min(r.files[m.Provenance].Size, maxProvenance)
+	if len(m.Charts) > 0 {
+		r.size += maxValues
+	}
 	for p := range r.files {
 		if _, taken := r.flat[path.Base(p)]; taken {
 			r.flat[path.Base(p)] = ""

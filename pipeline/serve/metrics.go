@@ -21,6 +21,7 @@ var buckets = []float64{0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 30, 120}
 type metrics struct {
 	version, commit string
 	inFlight        atomic.Int64
+	plain           atomic.Int64 // requests that net/http did not see
 	checked         atomic.Int64 // bytes that were read to find what is damaged
 	rounds          atomic.Int64
 
@@ -63,6 +64,9 @@ func (m *metrics) write(b *bytes.Buffer) {
 	fmt.Fprintf(b, "slipway_build_info{version=%s,commit=%s,goversion=%s} 1\n", label(m.version), label(m.commit), label(runtime.Version()))
 	family(b, "slipway_http_requests_in_flight", "gauge", "Requests that are being answered.")
 	fmt.Fprintf(b, "slipway_http_requests_in_flight %d\n", m.inFlight.Load())
+
+	family(b, "slipway_http_plain_requests_total", "counter", "Requests that were answered by what lies ready, without net/http.")
+	fmt.Fprintf(b, "slipway_http_plain_requests_total %d\n", m.plain.Load())
 
 	family(b, "slipway_check_bytes_total", "counter", "Bytes that were read in the background to find what is damaged.")
 	fmt.Fprintf(b, "slipway_check_bytes_total %d\n", m.checked.Load())

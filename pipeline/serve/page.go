@@ -153,16 +153,13 @@ func (s *Server) releasePage(r *http.Request, shelf *shelf, o *opened) (document
 	s.library.describe(ctx, o)
 	newer, older, before := shelf.neighbours(o.release)
 	var differ []difference
-	same := "Sizes and images are the same."
+	var same []string
 	if before != nil {
 		if b, err := s.library.contents(before); err != nil {
 			before = nil
 		} else {
 			s.library.describe(ctx, b)
-			differ = differences(b, o)
-			if b.texts.modules != nil && o.texts.modules != nil {
-				same = "Modules, sizes and images are the same."
-			}
+			differ, same = differences(b, o)
 		}
 	}
 	in := installer{o, ""}

@@ -138,7 +138,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		g.Go(func() { s.patrol(patrol) })
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(s.gate) }()
+	front := newFront(s, s.gate)
+	go func() { served <- server.Serve(front) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving: %w", err)
@@ -149,11 +150,13 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	time.Sleep(s.options.DrainDelay)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.ShutdownTimeout)
 	defer cancel()
+	front.end()
 	err := server.Shutdown(drain)
-	if err == nil {
+	if waited := front.wait(drain); err == nil && waited == nil {
 		return nil
 	}
 	n := len(s.slots)
+	front.cut()
 	if err := server.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("closing: %w", err)
 	}
