@@ -74,8 +74,10 @@ func TestScripts(t *testing.T) {
 			for k, v := range map[string]string{"FULCIO": sigstore.FulcioURL, "REKOR": sigstore.RekorURL, "ISSUER": sigstore.IssuerURL} {
 				env.Setenv(k, v)
 			}
-			if err := os.WriteFile(filepath.Join(env.WorkDir, "trusted_root.json"), sigstore.TrustedRoot(), 0o644); err != nil {
-				return err
+			for name, b := range map[string][]byte{"trusted_root.json": sigstore.TrustedRoot(), "signing_config.json": sigstore.SigningConfig(2)} {
+				if err := os.WriteFile(filepath.Join(env.WorkDir, name), b, 0o644); err != nil {
+					return err
+				}
 			}
 			home := filepath.Join(env.WorkDir, ".home")
 			if err := os.Mkdir(home, 0o755); err != nil {

@@ -153,6 +153,7 @@ func (a *app) ask(question string) ([]byte, error) {
 type signChoices struct {
 	key, passphraseFile string
 	fulcio, rekor       string
+	signingConfig       string
 	trustedRoot         string
 	allowUnpublishable  bool
 }
@@ -182,8 +183,9 @@ or SIGSTORE_ID_TOKEN. cosign verifies what is written, and so does the verify co
 	}
 	cmd.Flags().StringVar(&c.key, "key", "", "private `key`: a PEM file, or env:NAME (default env:SLIPWAY_KEY)")
 	cmd.Flags().StringVar(&c.passphraseFile, "passphrase-file", "", "`file` with the key's passphrase (default $SLIPWAY_KEY_PASSPHRASE, else it is asked for)")
-	cmd.Flags().StringVar(&c.fulcio, "fulcio", ephemeral.PublicFulcio, "`URL` of the certificate authority, without a key")
-	cmd.Flags().StringVar(&c.rekor, "rekor", ephemeral.PublicRekor, "`URL` of the log, without a key")
+	cmd.Flags().StringVar(&c.fulcio, "fulcio", "", "`URL` of the certificate authority, without a key (default "+ephemeral.PublicFulcio+")")
+	cmd.Flags().StringVar(&c.rekor, "rekor", "", "`URL` of the log, a Rekor v1, without a key (default "+ephemeral.PublicRekor+")")
+	cmd.Flags().StringVar(&c.signingConfig, "signing-config", "", "`file` that names all services, as Sigstore distributes it (signing_config.v0.2.json), without a key")
 	cmd.Flags().StringVar(&c.trustedRoot, "trusted-root", "", "`file` with the services' keys: each signature is verified with it before it is kept")
 	cmd.Flags().BoolVar(&c.allowUnpublishable, "allow-unpublishable", false, "sign a release that is marked as not for publishing, to try it")
 	return cmd
@@ -234,6 +236,13 @@ func (a *app) signer(f finished, c signChoices) (sign.Options, error) {
 	}
 	if c.key == "" && ephemeral.Available(a.lookupEnv) {
 		o := ephemeral.Options{Fulcio: c.fulcio, Rekor: c.rekor, LookupEnv: a.lookupEnv}
+		if c.signingConfig != "" {
+			config, err := readSigningConfig(c.signingConfig)
+			if err != nil {
+				return sign.Options{}, err
+			}
+			o.Config = &config
+		}
 		if c.trustedRoot != "" {
 			root, err := verify.ReadTrustedRoot(c.trustedRoot)
 			if err != nil {
@@ -263,6 +272,19 @@ func (a *app) signer(f finished, c signChoices) (sign.Options, error) {
 		LookupEnv: a.lookupEnv,
 	}.Open()
 	return sign.Options{Signer: key}, err
+}
+
+func readSigningConfig(name string) (ephemeral.SigningConfig, error) {
+	const maxConfig = 2 << 20
+	b, err := bounded.File(name, maxConfig)
+	if err != nil {
+		return ephemeral.SigningConfig{}, fault.New(fault.Usage, fmt.Errorf("reading signing configuration: %w", err))
+	}
+	config, err := ephemeral.ParseSigningConfig(b)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return config, err
 }
 
 // ranFor refuses an identity that no verifier would accept for this release, before the log keeps for good that it signed.

@@ -1,8 +1,11 @@
 package verify_test
 
 import (
+	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,20 +15,29 @@ import (
 	"github.com/slipway-build/slipway/pipeline/trust/ephemeral"
 	"github.com/slipway-build/slipway/pipeline/trust/keyless"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
-	"github.com/slipway-build/slipway/pipeline/trust/signature"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 // certified is the release of a workflow's run, signed by the identity of the workflow.
 func certified(t *testing.T, s *keylesstest.Sigstore, w keylesstest.Workflow, edit func(*manifest.Release)) *forgery {
 	t.Helper()
+	return certifiedBy(t, ephemeral.Options{Fulcio: s.FulcioURL, Rekor: s.RekorURL, LookupEnv: s.GitHub(w)}, edit)
+}
+
+// certified2 is certified with a Rekor v2 and a timestamp authority.
+func certified2(t *testing.T, s *keylesstest.Sigstore, w keylesstest.Workflow, edit func(*manifest.Release)) *forgery {
+	t.Helper()
+	config, err := ephemeral.ParseSigningConfig(s.SigningConfig(2))
+	must(t, err)
+	return certifiedBy(t, ephemeral.Options{Config: &config, LookupEnv: s.GitHub(w)}, edit)
+}
+
+func certifiedBy(t *testing.T, o ephemeral.Options, edit func(*manifest.Release)) *forgery {
+	t.Helper()
 	dir := t.TempDir()
 	_, err := verifytest.Write(dir, verifytest.Options{EditManifest: edit})
 	must(t, err)
-	env := s.GitHub(w)
-	signer, err := ephemeral.New(ephemeral.Options{
-		Fulcio: s.FulcioURL, Rekor: s.RekorURL, LookupEnv: env,
-	})
+	signer, err := ephemeral.New(o)
 	must(t, err)
 	_, err = sign.Release(newContext(), dir, sign.Options{Identity: signer})
 	must(t, err)
@@ -42,6 +54,22 @@ func certified(t *testing.T, s *keylesstest.Sigstore, w keylesstest.Workflow, ed
 	}))
 	f.load()
 	return f
+}
+
+// without is the release without the signature of its chart in one form, whose name has it behind the repository.
+func (f *forgery) without(form string) *forgery {
+	out := *f
+	out.files = maps.Clone(f.files)
+	var doc map[string]any
+	must(f.t, json.Unmarshal(f.files["signatures/index.json"], &doc))
+	doc["manifests"] = slices.DeleteFunc(doc["manifests"].([]any), func(m any) bool {
+		name := m.(map[string]any)["annotations"].(map[string]any)["org.opencontainers.image.ref.name"].(string)
+		return strings.HasPrefix(name, "ghcr.io/example/charts/hello"+form)
+	})
+	b, err := json.Marshal(doc)
+	must(f.t, err)
+	out.files["signatures/index.json"] = b
+	return &out
 }
 
 // TestIdentity holds a release to the identity that must have signed it, with services that do the whole of the
@@ -72,16 +100,11 @@ func TestIdentity(t *testing.T) {
 	f.failed(other, "SHA256SUMS.sigstore.json", "")
 	f.failed(keys(ours()), "hello 1.2.3", "the release is to be signed by")
 
-	// A bundle with an entry of Rekor v2 and the timestamp of an authority is one as well.
-	s.Bend(keylesstest.Rules{V2: true})
-	v2 := certified(t, s, w, by)
-	for _, name := range []string{manifest.ChecksumsName, manifest.FileName} {
-		b, err := s.SignBlob(s.Token(w), v2.files[name]).Encode()
-		must(t, err)
-		v2.files[name+signature.Suffix] = b
-	}
-	s.Bend(keylesstest.Rules{})
+	// With a Rekor v2 and a timestamp authority images are signed in the newer form alone, and have to be.
+	v2 := certified2(t, s, w, by)
 	v2.passed(o)
+	v2.without("@").failed(o, "ghcr.io/example/charts/hello@", "there is no bundle that refers to it")
+	f.without(":").failed(o, "ghcr.io/example/charts/hello:", "there is no such signature")
 
 	// A project that signed with a key before has both: each release is held to whom it names.
 	both := keys(ours())

@@ -2,6 +2,7 @@ package ephemeral
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,6 +61,7 @@ type request struct {
 	method, url   string
 	authorization secret
 	body          []byte
+	media, accept string // types of the body and of the answer; "" is JSON
 	secrets       []string
 }
 
@@ -111,9 +113,10 @@ func (c client) try(ctx context.Context, r request) (response, time.Duration, er
 	if err != nil {
 		return response{}, never, errors.New("its URL cannot be read")
 	}
-	req.Header.Set("Accept", "application/json")
+	const inJSON = "application/json"
+	req.Header.Set("Accept", cmp.Or(r.accept, inJSON))
 	if r.body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", cmp.Or(r.media, inJSON))
 	}
 	if r.authorization != nil {
 		req.Header.Set("Authorization", r.authorization())

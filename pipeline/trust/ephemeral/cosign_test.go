@@ -239,23 +239,6 @@ func TestCosignVerifiesImages(t *testing.T) {
 	}
 }
 
-// signingConfig is the file that tells where the services are
-// (https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto).
-func signingConfig(t *testing.T, s *keylesstest.Sigstore) []byte {
-	t.Helper()
-	service := func(url string) any {
-		return []any{map[string]any{"url": url, "majorApiVersion": 1, "validFor": map[string]any{"start": "2020-01-01T00:00:00Z"}, "operator": "example.org"}}
-	}
-	b, err := json.Marshal(map[string]any{
-		"mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json", "caUrls": service(s.FulcioURL), "oidcUrls": service(s.IssuerURL),
-		"rekorTlogUrls": service(s.RekorURL), "rekorTlogConfig": map[string]any{"selector": "ANY"}, "tsaConfig": map[string]any{"selector": "ANY"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // TestCosignSigns reads what cosign signs with the same services.
 func TestCosignSigns(t *testing.T) {
 	for _, path := range cosigns(t) {
@@ -272,7 +255,7 @@ func TestCosignSigns(t *testing.T) {
 			ways := [][]string{services}
 			if c.major == "v3" {
 				// With such a file it speaks to the services through the library of Sigstore.
-				ways = append(ways, []string{"--yes", "--identity-token", token, "--trusted-root", c.root, "--signing-config", c.write(t, "signing.json", signingConfig(t, s))})
+				ways = append(ways, []string{"--yes", "--identity-token", token, "--trusted-root", c.root, "--signing-config", c.write(t, "signing.json", s.SigningConfig(1))})
 			}
 			for _, way := range ways {
 				if out, err := c.run(t, append(append([]string{"sign-blob", "--new-bundle-format", "--bundle", blob + ".json"}, way...), blob)...); err != nil {

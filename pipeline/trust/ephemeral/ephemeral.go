@@ -1,7 +1,7 @@
 // Package ephemeral signs with keys that live for minutes: who signs is the workflow that runs, which a certificate
 // authority certifies and a public log records, as Sigstore has it (https://docs.sigstore.dev/about/security/).
 //
-// Sigstore's own library would bring 650 packages, as many as the whole pipeline has, and the SDKs of clouds; three
+// Sigstore's own library would bring 650 packages, as many as the whole pipeline has, and the SDKs of clouds; four
 // requests are all there is to it, so they are made here, with the standard library alone, and checked against cosign.
 //
 // No error and no bundle carries the token of the workflow. Whatever is signed is public at once, and for good: the log
@@ -9,6 +9,7 @@
 package ephemeral
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -40,7 +41,9 @@ const (
 // Options say who signs and with which services.
 type Options struct {
 	Fulcio string // URL of the certificate authority; "" is PublicFulcio
-	Rekor  string // URL of the log; "" is PublicRekor
+	Rekor  string // URL of the log, a Rekor v1; "" is PublicRekor
+	// Config names the services in the place of the two, timestamp authorities and logs of Rekor v2 among them.
+	Config *SigningConfig
 	// LookupEnv reads the environment, in which the identity of the workflow is; nil is os.LookupEnv.
 	LookupEnv func(string) (string, bool)
 	// Policy is what the signatures will be verified by. A workflow that it does not accept signs nothing. The zero value
@@ -57,9 +60,10 @@ type Options struct {
 
 // Signer signs as the workflow that runs. Its methods may be called at the same time.
 type Signer struct {
-	o      Options
-	client client
-	tokens *tokens
+	o        Options
+	services services
+	client   client
+	tokens   *tokens
 
 	mu   sync.Mutex
 	cred *credential
@@ -89,17 +93,9 @@ func (c *credential) Sign(message []byte) ([]byte, error) {
 // New makes no request. Without the identity of a workflow the error is a fault.Credentials that says how a job gets
 // one.
 func New(o Options) (*Signer, error) {
-	if o.Fulcio == "" {
-		o.Fulcio = PublicFulcio
-	}
-	if o.Rekor == "" {
-		o.Rekor = PublicRekor
-	}
-	for _, u := range []*string{&o.Fulcio, &o.Rekor} {
-		if err := checkURL(*u); err != nil {
-			return nil, fault.New(fault.Usage, fmt.Errorf("signing without a key: %w", err))
-		}
-		*u = strings.TrimRight(*u, "/")
+	chosen, err := o.services(time.Now())
+	if err != nil {
+		return nil, fault.New(fault.Usage, fmt.Errorf("signing without a key: %w", err))
 	}
 	if o.Policy != (keyless.Policy{}) {
 		if err := o.Policy.Check(); err != nil {
@@ -111,7 +107,26 @@ func New(o Options) (*Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Signer{o: o, client: c, tokens: t}, nil
+	return &Signer{o: o, services: chosen, client: c, tokens: t}, nil
+}
+
+// services are those that the options name.
+func (o Options) services(now time.Time) (services, error) {
+	if o.Config != nil {
+		if o.Fulcio != "" || o.Rekor != "" {
+			return services{}, errors.New("the services are named twice: by their URLs and in a signing configuration")
+		}
+		chosen, err := o.Config.file.choose(now)
+		if err != nil {
+			err = fmt.Errorf("signing configuration: %w", err)
+		}
+		return chosen, err
+	}
+	out := services{
+		authority: service{URL: cmp.Or(o.Fulcio, PublicFulcio), Version: 1},
+		logs:      []service{{URL: cmp.Or(o.Rekor, PublicRekor), Version: 1}},
+	}
+	return out, cmp.Or(checkURL(out.authority.URL), checkURL(out.logs[0].URL))
 }
 
 // Claims are what the certificate says of who signs. The first call asks for one.
@@ -149,7 +164,8 @@ func (s *Signer) SignStatement(ctx context.Context, statement []byte) (signature
 	return b, nil
 }
 
-// SignImage signs the image in both forms that cosign reads, the classic one first.
+// SignImage signs the image in both forms that cosign reads, the classic one first. That one has a place for the promise of a Rekor v1,
+// and none for the proof of a Rekor v2, whose signatures are in the newer form alone.
 func (s *Signer) SignImage(ctx context.Context, im signature.Image) ([]signature.Object, error) {
 	objects, err := s.image(ctx, im)
 	if err != nil {
@@ -159,43 +175,52 @@ func (s *Signer) SignImage(ctx context.Context, im signature.Image) ([]signature
 }
 
 func (s *Signer) image(ctx context.Context, im signature.Image) ([]signature.Object, error) {
-	payload, err := im.Payload()
-	if err != nil {
-		return nil, err
+	var objects []signature.Object
+	if s.services.version() == 1 {
+		classic, err := s.classic(ctx, im)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, classic)
 	}
 	statement, err := im.Statement()
 	if err != nil {
 		return nil, err
 	}
-	// The classic form has the parts of a bundle in annotations.
-	b, chain, err := s.sign(ctx, func(c *credential) (signature.Bundle, error) { return signature.SignBlob(c, payload) })
-	if err == nil && s.o.Root != nil {
-		_, err = s.verifier(b).Blob(b, payload)
-		err = distrusted(err)
-	}
+	b, err := s.SignStatement(ctx, statement)
 	if err != nil {
-		return nil, err
-	}
-	entry, err := keyless.EncodeLogEntry(b.Material.Entries[0])
-	if err != nil {
-		return nil, err
-	}
-	classic, err := signature.ClassicObject(im, b.Message.Signature, map[string]string{
-		keyless.CertificateAnnotation: keyless.EncodeCertificates(b.Material.Certificate.RawBytes),
-		keyless.ChainAnnotation:       keyless.EncodeCertificates(chain...),
-		keyless.BundleAnnotation:      entry,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if b, err = s.SignStatement(ctx, statement); err != nil {
 		return nil, err
 	}
 	referrer, err := signature.ReferrerObject(im, b)
 	if err != nil {
 		return nil, err
 	}
-	return []signature.Object{classic, referrer}, nil
+	return append(objects, referrer), nil
+}
+
+// classic is the classic form of the image's signature, which has the parts of a bundle in annotations.
+func (s *Signer) classic(ctx context.Context, im signature.Image) (signature.Object, error) {
+	payload, err := im.Payload()
+	if err != nil {
+		return signature.Object{}, err
+	}
+	b, chain, err := s.sign(ctx, func(c *credential) (signature.Bundle, error) { return signature.SignBlob(c, payload) })
+	if err == nil && s.o.Root != nil {
+		_, err = s.verifier(b).Blob(b, payload)
+		err = distrusted(err)
+	}
+	if err != nil {
+		return signature.Object{}, err
+	}
+	entry, err := keyless.EncodeLogEntry(b.Material.Entries[0])
+	if err != nil {
+		return signature.Object{}, err
+	}
+	return signature.ClassicObject(im, b.Message.Signature, map[string]string{
+		keyless.CertificateAnnotation: keyless.EncodeCertificates(b.Material.Certificate.RawBytes),
+		keyless.ChainAnnotation:       keyless.EncodeCertificates(chain...),
+		keyless.BundleAnnotation:      entry,
+	})
 }
 
 // verifier accepts who signed b.
@@ -214,9 +239,11 @@ func distrusted(err error) error {
 	return fault.New(fault.Mismatch, fmt.Errorf("what the services answered does not hold with the trusted root: %w", err))
 }
 
-// sign signs with a certificate that was valid when the log took the entry, and returns who issued it.
+// sign signs with a certificate that was valid when the logs took the entry and the authorities saw the signature, and returns who
+// issued it.
 func (s *Signer) sign(ctx context.Context, make func(*credential) (signature.Bundle, error)) (signature.Bundle, [][]byte, error) {
 	var spent *credential
+	recorded := false
 	for range 2 {
 		c, err := s.credential(ctx, spent)
 		if err != nil {
@@ -226,19 +253,51 @@ func (s *Signer) sign(ctx context.Context, make func(*credential) (signature.Bun
 		if err != nil {
 			return signature.Bundle{}, nil, err
 		}
-		entry, err := s.record(ctx, c, b)
+		b.Material = signature.VerificationMaterial{Certificate: &signature.Certificate{RawBytes: c.cert.Raw}}
+		inTime, err := s.witness(ctx, c, &b)
+		if recorded = errors.Is(err, errRecorded); recorded {
+			continue // another signature is another entry
+		}
 		if err != nil {
 			return signature.Bundle{}, nil, err
 		}
-		b.Material = signature.VerificationMaterial{
-			Certificate: &signature.Certificate{RawBytes: c.cert.Raw}, Entries: []signature.LogEntry{entry},
-		}
-		if at := time.Unix(entry.IntegratedTime, 0); !at.Before(c.cert.NotBefore) && !at.After(c.cert.NotAfter) {
+		if inTime {
 			return b, c.chain, nil
 		}
 		spent = c
 	}
-	return signature.Bundle{}, nil, fault.Errorf(fault.Transient, "the log's clock and that of the certificate authority are so far apart that no certificate was valid when the log took the signature; try again later")
+	if recorded {
+		return signature.Bundle{}, nil, fault.Errorf(fault.Transient, "the answers of the transparency log are lost on their way; try again later")
+	}
+	return signature.Bundle{}, nil, fault.Errorf(fault.Transient, "the clock of the certificate authority and that of the log or of a timestamp authority are so far apart that no certificate was valid when the log took the signature; try again later")
+}
+
+// witness adds what the authorities and the logs say about the signature in b, and reports whether the certificate was valid at all
+// of their times. The logs are public, so they are asked last.
+func (s *Signer) witness(ctx context.Context, c *credential, b *signature.Bundle) (bool, error) {
+	inTime := func(at time.Time) bool { return !at.Before(c.cert.NotBefore) && !at.After(c.cert.NotAfter) }
+	for _, authority := range s.services.stampers {
+		t, at, err := s.stamp(ctx, authority, signed(*b))
+		if err != nil || !inTime(at) {
+			return false, err
+		}
+		if b.Material.Timestamps == nil {
+			b.Material.Timestamps = &signature.TimestampData{}
+		}
+		b.Material.Timestamps.RFC3161 = append(b.Material.Timestamps.RFC3161, t)
+	}
+	for _, log := range s.services.logs {
+		record := s.record2
+		if log.Version == 1 {
+			record = s.record1
+		}
+		entry, err := record(ctx, log, c, *b)
+		if err != nil || log.Version == 1 && !inTime(time.Unix(entry.IntegratedTime, 0)) {
+			return false, err
+		}
+		b.Material.Entries = append(b.Material.Entries, entry)
+	}
+	return true, nil
 }
 
 // credential returns one that will be valid for some time. It is not spent, which somebody found to be too old.
@@ -307,7 +366,7 @@ func (s *Signer) certify(ctx context.Context) (*credential, error) {
 	}
 	begun := time.Now()
 	res, err := s.client.do(ctx, request{
-		service: "certificate authority", method: http.MethodPost, url: s.o.Fulcio + "/api/v2/signingCert", body: body, secrets: []string{token.raw()},
+		service: "certificate authority", method: http.MethodPost, url: s.services.authority.at("/api/v2/signingCert"), body: body, secrets: []string{token.raw()},
 	})
 	if err != nil {
 		return nil, err

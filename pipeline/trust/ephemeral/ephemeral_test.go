@@ -3,15 +3,21 @@ package ephemeral_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/fixture/keylesstest"
@@ -36,6 +42,18 @@ func options(s *keylesstest.Sigstore) ephemeral.Options {
 		Fulcio: s.FulcioURL, Rekor: s.RekorURL + "/", LookupEnv: s.GitHub(keylesstest.Release()),
 		Timeout: 5 * time.Second, Backoff: time.Millisecond,
 	}
+}
+
+// configured signs with a Rekor v2 and a timestamp authority. The edits change the signing configuration, two by two.
+func configured(t testing.TB, s *keylesstest.Sigstore, edits ...string) ephemeral.Options {
+	t.Helper()
+	c, err := ephemeral.ParseSigningConfig([]byte(strings.NewReplacer(edits...).Replace(string(s.SigningConfig(2)))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(s)
+	o.Fulcio, o.Rekor, o.Config = "", "", &c
+	return o
 }
 
 func newSigner(t testing.TB, o ephemeral.Options) *ephemeral.Signer {
@@ -117,6 +135,226 @@ func TestSign(t *testing.T) {
 	if n := s.Entries(); n != 8 {
 		t.Errorf("%d entries for 8 signatures", n)
 	}
+}
+
+// TestConfig signs with the services that a signing configuration names.
+func TestConfig(t *testing.T) {
+	im := signature.Image{
+		Repository: "ghcr.io/example/tool", Digest: artifact.Sum(nil), MediaType: signature.ManifestMediaType, Size: 9, Version: "1.2.3", Tags: []string{"1.2.3"},
+	}
+	for _, tt := range []struct {
+		name       string
+		edits      []string
+		version    string // of the entries of a file
+		timestamps int
+		forms      int // of an image's signature
+	}{
+		{"Rekor v2", nil, "0.0.2", 1, 1},
+		{"Rekor v1 and timestamps", []string{`"majorApiVersion": 2`, `"majorApiVersion": 3`}, "0.0.1", 1, 2},
+		{"Rekor v1 alone", nil, "0.0.1", 0, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := keylesstest.New(t)
+			v := verifier(t, s)
+			o := configured(t, s, tt.edits...)
+			o.Policy = v.Policy
+			if tt.timestamps == 0 {
+				c, err := ephemeral.ParseSigningConfig(s.SigningConfig(1))
+				if err != nil {
+					t.Fatal(err)
+				}
+				o.Config = &c
+			}
+			for _, root := range []*keyless.TrustedRoot{nil, &v.Root} {
+				o.Root = root
+				signer := newSigner(t, o)
+				for i := range 3 {
+					more := append(bytes.Clone(content), byte('0'+i))
+					b, err := signer.SignBlob(t.Context(), more)
+					if err != nil {
+						t.Fatal(err)
+					}
+					raw, err := b.Encode()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if b, err = signature.ParseBundle(raw); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := v.Blob(b, more); err != nil {
+						t.Error(err)
+					}
+					e := b.Material.Entries
+					if len(e) != 1 || e[0].KindVersion != (signature.KindVersion{Kind: "hashedrekord", Version: tt.version}) {
+						t.Errorf("got %+v", e)
+					}
+					if v2 := tt.version == "0.0.2"; v2 != (e[0].IntegratedTime == 0) || v2 != (e[0].InclusionPromise == nil) {
+						t.Errorf("a time of the log: %d, %v", e[0].IntegratedTime, e[0].InclusionPromise)
+					}
+					if n := stamps(b); n != tt.timestamps {
+						t.Errorf("%d timestamps, want %d", n, tt.timestamps)
+					}
+				}
+				att, err := signer.SignStatement(t.Context(), []byte(statement))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, _, err := v.Statement(att); err != nil || string(got) != statement || stamps(att) != tt.timestamps {
+					t.Errorf("got %s, %v", got, err)
+				}
+				objects, err := signer.SignImage(t.Context(), im)
+				if err != nil || len(objects) != tt.forms {
+					t.Fatalf("got %d objects, %v", len(objects), err)
+				}
+				fetch := func(d artifact.Digest, _ int64) ([]byte, error) {
+					for _, o := range objects {
+						for _, b := range o.Blobs {
+							if artifact.Sum(b) == d {
+								return b, nil
+							}
+						}
+					}
+					return nil, fmt.Errorf("no blob %s", d)
+				}
+				if _, err := v.Referrer(objects[tt.forms-1].Manifest, fetch, im); err != nil {
+					t.Error(err)
+				}
+				if tt.forms == 2 {
+					if _, err := v.Classic(objects[0].Manifest, fetch, im); err != nil {
+						t.Error(err)
+					}
+				}
+				files, err := signature.Layout(objects)
+				if err != nil {
+					t.Fatal(err)
+				}
+				fsys := fstest.MapFS{}
+				for name, b := range files {
+					fsys[name] = &fstest.MapFile{Data: b}
+				}
+				form := func(verify func([]byte, signature.Fetch, signature.Image) (keyless.Claims, error)) func([]byte, signature.Fetch, signature.Image) error {
+					return func(m []byte, fetch signature.Fetch, im signature.Image) error {
+						_, err := verify(m, fetch, im)
+						return err
+					}
+				}
+				checks, err := signature.VerifyLayout(fsys, []signature.Image{im}, signature.Forms{Classic: form(v.Classic), Referrer: form(v.Referrer)})
+				if err != nil || len(checks) != tt.forms || slices.ContainsFunc(checks, func(c signature.Check) bool { return c.Err != nil }) {
+					t.Errorf("got %v, %v", checks, err)
+				}
+			}
+		})
+	}
+}
+
+// stamps is the number of timestamps in b.
+func stamps(b signature.Bundle) int {
+	if b.Material.Timestamps == nil {
+		return 0
+	}
+	return len(b.Material.Timestamps.RFC3161)
+}
+
+// TestWrongAnswers has a log and an authority answer about something else. Nothing of it gets into a bundle, with a trusted root or
+// without, and of what an authority answers wrongly the log learns nothing.
+func TestWrongAnswers(t *testing.T) {
+	s, other := keylesstest.New(t), keylesstest.New(t)
+	v := verifier(t, s)
+	before, err := newSigner(t, configured(t, s)).SignBlob(t.Context(), []byte("before"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stamp := func(edit func(*keylesstest.Stamp)) keylesstest.Rules { return keylesstest.Rules{Stamp: edit} }
+	log := func(edit func(*signature.LogEntry)) keylesstest.Rules { return keylesstest.Rules{Answer: edit} }
+	proof := func(edit func(*signature.InclusionProof)) keylesstest.Rules {
+		return log(func(e *signature.LogEntry) { edit(e.InclusionProof) })
+	}
+	was := before.Material.Entries[0]
+	for _, tt := range []struct {
+		name, service string
+		rules         keylesstest.Rules
+		says          string
+	}{
+		{"another hash", keylesstest.TSA, stamp(func(p *keylesstest.Stamp) { p.Imprint = make([]byte, 32) }), "the timestamp is of another signature"},
+		{"another algorithm", keylesstest.TSA, stamp(func(p *keylesstest.Stamp) { p.Hash, p.Imprint = keylesstest.OIDSHA1, make([]byte, 20) }), "is not SHA-256"},
+		{"another nonce", keylesstest.TSA, stamp(func(p *keylesstest.Stamp) { p.Nonce = big.NewInt(1) }), "its nonce is another"},
+		{"no nonce", keylesstest.TSA, stamp(func(p *keylesstest.Stamp) { p.Nonce = nil }), "its nonce is another"},
+		{"two nonces", keylesstest.TSA, stamp(func(p *keylesstest.Stamp) { p.Behind = []byte{2, 1, 1} }), "it is damaged"},
+		{"another signature", keylesstest.TSA, stamp(func(p *keylesstest.Stamp) { p.Digest = make([]byte, 32) }), "its signature is over other content"},
+		{"another key", keylesstest.TSA, stamp(func(p *keylesstest.Stamp) { p.Key = otherKey(t) }), "not signed by the authority that it names"},
+		{"no certificate", keylesstest.TSA, stamp(func(p *keylesstest.Stamp) { p.Carried = 0 }), "it does not carry the certificate"},
+		{"refused", keylesstest.TSA, stamp(func(p *keylesstest.Stamp) { p.Status = 2 }), "refused it (status 2)"},
+		{"an extension", keylesstest.TSA, stamp(func(p *keylesstest.Stamp) { p.Behind = []byte{0xa1, 0} }), "it has extensions"},
+		{"huge", keylesstest.TSA, stamp(func(p *keylesstest.Stamp) { p.Behind = bytes.Repeat([]byte{0x30, 0}, 40_000) }), "more than 65536 bytes"},
+
+		{"another entry", keylesstest.Rekor2, log(func(e *signature.LogEntry) { *e = was }), "about other content"},
+		{"another kind", keylesstest.Rekor2, log(func(e *signature.LogEntry) { e.KindVersion.Version = "0.0.1" }), "is of kind"},
+		{"another body", keylesstest.Rekor2, log(func(e *signature.LogEntry) { e.CanonicalizedBody = append(e.CanonicalizedBody, ' ') }), "one canonical way"},
+		{"no log", keylesstest.Rekor2, log(func(e *signature.LogEntry) { e.LogID.KeyID = nil }), "which log has the entry"},
+		{"no proof", keylesstest.Rekor2, log(func(e *signature.LogEntry) { e.InclusionProof = nil }), "there is no proof"},
+		{"the proof of another", keylesstest.Rekor2, log(func(e *signature.LogEntry) { e.InclusionProof = was.InclusionProof }), "does not hold"},
+		{"another root", keylesstest.Rekor2, proof(func(p *signature.InclusionProof) { p.RootHash = make([]byte, 32) }), "leads to the root"},
+		{"another place", keylesstest.Rekor2, proof(func(p *signature.InclusionProof) { p.LogIndex = 0 }), "does not hold"},
+		{"another tree", keylesstest.Rekor2, proof(func(p *signature.InclusionProof) { p.Checkpoint = was.InclusionProof.Checkpoint }), "checkpoint is of another tree"},
+		{"no checkpoint", keylesstest.Rekor2, proof(func(p *signature.InclusionProof) { p.Checkpoint.Envelope = "x" }), "the log's checkpoint does not hold: it is not a signed note"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.Bend(tt.rules)
+			had := s.Entries()
+			_, err := newSigner(t, configured(t, s)).SignBlob(t.Context(), content)
+			want(t, err, fault.Mismatch, tt.says)
+			kind, url := "timestamp authority", s.TSAURL
+			if tt.service == keylesstest.Rekor2 {
+				kind, url = "transparency log", s.Rekor2URL
+			}
+			if host := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/api/v1/timestamp"); !strings.Contains(fmt.Sprint(err), kind+" at "+host) {
+				t.Errorf("it does not name the service: %v", err)
+			}
+			if n := s.Entries() - had; tt.service == keylesstest.TSA && n != 0 {
+				t.Errorf("%d entries", n)
+			}
+		})
+	}
+
+	// What only a trusted root tells.
+	for _, tt := range []struct {
+		name  string
+		rules keylesstest.Rules
+		says  string
+	}{
+		{"an authority of its own", stamp(func(p *keylesstest.Stamp) { p.Certificate, p.Key = other.Stamper() }), "signed with another certificate"},
+		{"a checkpoint that nobody signed", proof(func(p *signature.InclusionProof) {
+			text, _, _ := strings.Cut(p.Checkpoint.Envelope, "\n\n")
+			p.Checkpoint.Envelope = text + "\n\n— x AAAAAAAA\n"
+		}), "has not signed it"},
+		{"another log", log(func(e *signature.LogEntry) { e.LogID.KeyID = []byte("abcd") }), "which is not in the trusted root"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.Bend(tt.rules)
+			o := configured(t, s)
+			o.Root = &v.Root
+			_, err := newSigner(t, o).SignBlob(t.Context(), content)
+			want(t, err, fault.Mismatch, "what the services answered does not hold with the trusted root")
+			want(t, err, fault.Mismatch, tt.says)
+		})
+	}
+
+	// A time at which the certificate was not valid: another certificate is asked for, and nothing is recorded.
+	s.Bend(stamp(func(p *keylesstest.Stamp) { p.Time = "20200101000000Z" }))
+	had := s.Entries()
+	_, err = newSigner(t, configured(t, s)).SignBlob(t.Context(), content)
+	want(t, err, fault.Transient, "no certificate was valid")
+	if n := s.Entries() - had; n != 0 {
+		t.Errorf("%d entries", n)
+	}
+}
+
+func otherKey(t *testing.T) *ecdsa.PrivateKey {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
 
 func TestSignAtTheSameTime(t *testing.T) {
@@ -279,6 +517,8 @@ func TestOptions(t *testing.T) {
 		{ephemeral.Options{Rekor: "https://jo:secret@example.org"}, "has a password in it"},
 		{ephemeral.Options{Rekor: "rekor"}, "the URL of a service cannot be read"},
 		{ephemeral.Options{Policy: keyless.Policy{Identity: "*"}}, "want the identity"},
+		{ephemeral.Options{Rekor: "https://example.org", Config: &ephemeral.SigningConfig{}}, "the services are named twice"},
+		{ephemeral.Options{Config: &ephemeral.SigningConfig{}}, "there is no certificate authority"},
 	} {
 		tt.o.LookupEnv = token
 		_, err := ephemeral.New(tt.o)
@@ -306,12 +546,15 @@ func TestFaults(t *testing.T) {
 		{"slow", []keylesstest.Fault{{Delay: time.Minute}}},
 		{"answer lost", []keylesstest.Fault{{Lost: true}, f(502), {Lost: true}}},
 	} {
-		for _, service := range []string{keylesstest.Issuer, keylesstest.Fulcio, keylesstest.Rekor} {
+		for _, service := range []string{keylesstest.Issuer, keylesstest.Fulcio, keylesstest.Rekor, keylesstest.Rekor2, keylesstest.TSA} {
 			t.Run(tt.name+" "+service, func(t *testing.T) {
 				t.Parallel()
 				s := keylesstest.New(t)
 				v := verifier(t, s)
 				o := options(s)
+				if service == keylesstest.Rekor2 || service == keylesstest.TSA {
+					o = configured(t, s)
+				}
 				o.Timeout, o.Root = time.Second, &v.Root
 				s.Fail(service, tt.faults...)
 				b, err := newSigner(t, o).SignBlob(t.Context(), content)
@@ -321,8 +564,13 @@ func TestFaults(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if n := s.Entries(); n != 1 {
-					t.Errorf("%d entries of one signature", n)
+				// A Rekor v2 does not give the proof of an entry twice: where the answer was lost there is another signature.
+				most := 1
+				if service == keylesstest.Rekor2 && slices.ContainsFunc(tt.faults, func(f keylesstest.Fault) bool { return f.Lost }) {
+					most = 2
+				}
+				if n := s.Entries(); n != most {
+					t.Errorf("%d entries of one signature, want %d", n, most)
 				}
 			})
 		}

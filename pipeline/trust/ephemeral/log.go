@@ -65,8 +65,8 @@ type loggedEntry struct {
 // kindVersion is the version of the kinds of entries.
 const kindVersion = "0.0.1"
 
-// record has the log record the signature in b.
-func (s *Signer) record(ctx context.Context, c *credential, b signature.Bundle) (signature.LogEntry, error) {
+// record1 has a log of Rekor v1 record the signature in b.
+func (s *Signer) record1(ctx context.Context, log service, c *credential, b signature.Bundle) (signature.LogEntry, error) {
 	cert := []byte(keyless.EncodeCertificates(c.cert.Raw))
 	p := proposedEntry{APIVersion: kindVersion}
 	if b.Message != nil {
@@ -89,7 +89,7 @@ func (s *Signer) record(ctx context.Context, c *credential, b signature.Bundle) 
 	}
 	const entries = "/api/v1/log/entries"
 	// Sent twice it is recorded once: the log knows the second by its bytes and says where the first is.
-	res, err := s.client.do(ctx, request{service: "transparency log", method: http.MethodPost, url: s.o.Rekor + entries, body: body})
+	res, err := s.client.do(ctx, request{service: "transparency log", method: http.MethodPost, url: log.at(entries), body: body})
 	if err != nil {
 		return signature.LogEntry{}, err
 	}
@@ -98,7 +98,7 @@ func (s *Signer) record(ctx context.Context, c *credential, b signature.Bundle) 
 		if len(id) < 64 || len(id) > 80 || strings.Trim(id, "0123456789abcdef") != "" {
 			return signature.LogEntry{}, res.unreadable(errors.New("it has the entry and does not say where"))
 		}
-		if res, err = s.client.do(ctx, request{service: "transparency log", method: http.MethodGet, url: s.o.Rekor + entries + "/" + id}); err != nil {
+		if res, err = s.client.do(ctx, request{service: "transparency log", method: http.MethodGet, url: log.at(entries + "/" + id)}); err != nil {
 			return signature.LogEntry{}, err
 		}
 	}

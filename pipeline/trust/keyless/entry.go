@@ -306,21 +306,30 @@ func (l *transparencyLog) checkPromise(e signature.LogEntry) error {
 
 // checkProof says why the proof does not show that the log has the body.
 func (l *transparencyLog) checkProof(body []byte, p signature.InclusionProof) error {
-	root, err := inclusionRoot(body, p)
+	root, err := proven(body, p)
 	if err != nil {
-		return fmt.Errorf("the proof that the entry is in the log does not hold: %w", err)
+		return err
 	}
-	if !bytes.Equal(root, p.RootHash) {
-		return fmt.Errorf("the proof that the entry is in the log does not hold: it leads to the root %x and not to %.64x", root, p.RootHash)
+	c, err := parseCheckpoint(p.Checkpoint.Envelope)
+	if err == nil {
+		err = l.signed(c)
 	}
-	size, hash, err := l.checkpoint(p.Checkpoint.Envelope)
 	if err != nil {
 		return fmt.Errorf("the log's checkpoint does not hold: %w", err)
 	}
-	if size != p.TreeSize || !bytes.Equal(hash, root) {
-		return errors.New("the log's checkpoint is of another tree than the proof")
+	return c.of(root, p.TreeSize)
+}
+
+// proven is the root of the tree in which the proof shows the body.
+func proven(body []byte, p signature.InclusionProof) ([]byte, error) {
+	root, err := inclusionRoot(body, p)
+	if err != nil {
+		return nil, fmt.Errorf("the proof that the entry is in the log does not hold: %w", err)
 	}
-	return nil
+	if !bytes.Equal(root, p.RootHash) {
+		return nil, fmt.Errorf("the proof that the entry is in the log does not hold: it leads to the root %x and not to %.64x", root, p.RootHash)
+	}
+	return root, nil
 }
 
 // inclusionRoot is the root of the tree in which body is where the proof says
@@ -355,44 +364,63 @@ func inclusionRoot(body []byte, p signature.InclusionProof) ([]byte, error) {
 	return sum[:], nil
 }
 
-// checkpoint reads a signed note with the size and the root of a tree, which the log has signed
-// (https://github.com/C2SP/C2SP/blob/main/tlog-checkpoint.md). Others may have signed it too.
-func (l *transparencyLog) checkpoint(note string) (size int64, root []byte, err error) {
+// checkpoint is a signed note with the size and the root of a tree (https://github.com/C2SP/C2SP/blob/main/tlog-checkpoint.md).
+type checkpoint struct {
+	text       string // that is signed
+	size       int64
+	root       []byte
+	signatures [][]byte // each after the hint of its key; others than the log may have signed it too
+}
+
+// parseCheckpoint reads a checkpoint. Nothing is verified.
+func parseCheckpoint(note string) (checkpoint, error) {
 	if len(note) > maxCheckpoint {
-		return 0, nil, fmt.Errorf("it has more than %d bytes", maxCheckpoint)
+		return checkpoint{}, fmt.Errorf("it has more than %d bytes", maxCheckpoint)
 	}
 	end := strings.LastIndex(note, "\n\n")
 	if end < 0 || !strings.HasSuffix(note, "\n") {
-		return 0, nil, errors.New("it is not a signed note")
+		return checkpoint{}, errors.New("it is not a signed note")
 	}
-	text, signatures := note[:end+1], strings.Split(strings.TrimSuffix(note[end+2:], "\n"), "\n")
-	lines := strings.Split(text, "\n")
+	c := checkpoint{text: note[:end+1]}
+	lines := strings.Split(c.text, "\n")
 	if len(lines) < 4 || lines[0] == "" {
-		return 0, nil, errors.New("it does not have an origin, a size and a root")
+		return checkpoint{}, errors.New("it does not have an origin, a size and a root")
 	}
-	size, err = strconv.ParseInt(lines[1], 10, 64)
-	if err != nil || size < 0 || strconv.FormatInt(size, 10) != lines[1] {
-		return 0, nil, fmt.Errorf("%.40q is not the size of a tree", lines[1])
+	var err error
+	c.size, err = strconv.ParseInt(lines[1], 10, 64)
+	if err != nil || c.size < 0 || strconv.FormatInt(c.size, 10) != lines[1] {
+		return checkpoint{}, fmt.Errorf("%.40q is not the size of a tree", lines[1])
 	}
-	root, err = base64.StdEncoding.Strict().DecodeString(lines[2])
-	if err != nil || len(root) != sha256.Size {
-		return 0, nil, fmt.Errorf("%.60q is not the root of a tree", lines[2])
+	c.root, err = base64.StdEncoding.Strict().DecodeString(lines[2])
+	if err != nil || len(c.root) != sha256.Size {
+		return checkpoint{}, fmt.Errorf("%.60q is not the root of a tree", lines[2])
 	}
-	signed := false
-	for _, line := range signatures {
+	for line := range strings.SplitSeq(strings.TrimSuffix(note[end+2:], "\n"), "\n") {
 		sig, ok := strings.CutPrefix(line, "— ")
-		if !ok {
-			return 0, nil, errors.New("a line is not a signature")
-		}
 		_, sig, _ = strings.Cut(sig, " ")
 		raw, err := base64.StdEncoding.Strict().DecodeString(sig)
-		if err != nil || len(raw) < 5 {
-			return 0, nil, errors.New("a line is not a signature")
+		if !ok || err != nil || len(raw) < 5 {
+			return checkpoint{}, errors.New("a line is not a signature")
 		}
-		signed = signed || bytes.Equal(raw[:4], l.hint) && l.key.Verify([]byte(text), raw[4:]) == nil
+		c.signatures = append(c.signatures, raw)
 	}
-	if !signed {
-		return 0, nil, fmt.Errorf("log %x has not signed it", l.id)
+	return c, nil
+}
+
+// signed says why the log has not signed the checkpoint.
+func (l *transparencyLog) signed(c checkpoint) error {
+	for _, sig := range c.signatures {
+		if bytes.Equal(sig[:4], l.hint) && l.key.Verify([]byte(c.text), sig[4:]) == nil {
+			return nil
+		}
 	}
-	return size, root, nil
+	return fmt.Errorf("log %x has not signed it", l.id)
+}
+
+// of says why the checkpoint is not that of a tree.
+func (c checkpoint) of(root []byte, size int64) error {
+	if c.size != size || !bytes.Equal(c.root, root) {
+		return errors.New("the log's checkpoint is of another tree than the proof")
+	}
+	return nil
 }

@@ -132,7 +132,8 @@ type signingCertificate struct {
 type token struct {
 	at        time.Time // that it says
 	hash      crypto.Hash
-	imprint   []byte // hash of what it is of
+	imprint   []byte   // hash of what it is of
+	nonce     *big.Int // of the request; nil if it had none
 	embedded  []*x509.Certificate
 	signer    signerInfo
 	signed    []byte // the attributes, as they were signed
@@ -236,6 +237,16 @@ func (t *token) info(der []byte) error {
 	// An extension could change what it means.
 	if slices.ContainsFunc(fields, func(f asn1.RawValue) bool { return f.Class == asn1.ClassContextSpecific && f.Tag == 1 }) {
 		return errors.New("it has extensions, of which none are read")
+	}
+	for _, f := range fields[min(5, len(fields)):] { // the nonce is the only number behind the time
+		if f.Class == asn1.ClassUniversal && f.Tag == asn1.TagInteger {
+			if t.nonce != nil {
+				return errToken
+			}
+			if err := unmarshal(f.FullBytes, &t.nonce); err != nil {
+				return err
+			}
+		}
 	}
 	if t.hash, err = hashOf(i.Imprint.Algorithm); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
@@ -256,6 +257,12 @@ func (e Envelope) check() error {
 		return fmt.Errorf("the name of the key is longer than %d bytes", maxHint)
 	}
 	return nil
+}
+
+// unpromised reports whether the signature has no classic form: it was made without a key, and no log has promised its time, which
+// that form has in the place of a proof.
+func (m VerificationMaterial) unpromised() bool {
+	return m.Certificate != nil && !slices.ContainsFunc(m.Entries, func(e LogEntry) bool { return e.InclusionPromise != nil })
 }
 
 // CheckKey says why the bundle does not claim to be signed by key: it has a certificate, or names another key. That it

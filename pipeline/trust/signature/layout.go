@@ -121,8 +121,8 @@ func ByKey(key PublicKey) Forms {
 }
 
 // VerifyLayout holds the layout of a release's signatures to what must be signed: both forms over each image, as by says,
-// and nothing else. There is a check for everything that is or should be there; an error says that the layout could
-// not be read at all.
+// and nothing else. A signature that is in logs of Rekor v2 alone has no classic form. There is a check for everything that is
+// or should be there; an error says that the layout could not be read at all.
 func VerifyLayout(fsys fs.FS, images []Image, by Forms) ([]Check, error) {
 	entries, fetch, err := OpenLayout(fsys)
 	if err != nil {
@@ -134,7 +134,7 @@ func VerifyLayout(fsys fs.FS, images []Image, by Forms) ([]Check, error) {
 		return fetch(d, size)
 	}
 	var checks []Check
-	classic, referrer := map[string]bool{}, map[string]bool{}
+	classic, referrer := map[string]bool{}, map[string]VerificationMaterial{}
 	images = Merge(images)
 	for _, e := range entries {
 		used[blobPath(e.Digest)] = true
@@ -151,10 +151,11 @@ func VerifyLayout(fsys fs.FS, images []Image, by Forms) ([]Check, error) {
 		checks = append(checks, Check{Name: e.Name, Err: err})
 	}
 	for _, im := range images {
-		if !classic[im.String()] {
+		bundled, ok := referrer[im.String()]
+		if !classic[im.String()] && !(ok && bundled.unpromised()) {
 			checks = append(checks, Check{Name: im.Repository + ":" + ClassicTag(im.Digest), Err: errors.New("there is no such signature")})
 		}
-		if !referrer[im.String()] {
+		if !ok {
 			checks = append(checks, Check{Name: im.String(), Err: errors.New("there is no bundle that refers to it")})
 		}
 	}
@@ -171,11 +172,11 @@ func VerifyLayout(fsys fs.FS, images []Image, by Forms) ([]Check, error) {
 	return checks, err
 }
 
-func verifyEntry(e Entry, repository string, fetch Fetch, images []Image, seen map[string]bool, by Forms) error {
+func verifyEntry(e Entry, repository string, fetch Fetch, images []Image, seen map[string]VerificationMaterial, by Forms) error {
 	if e.Name != repository+"@"+string(e.Digest) || e.ArtifactType != BundleMediaType {
 		return fmt.Errorf("it is not named by its digest %s", e.Digest)
 	}
-	_, subject, err := ReadReferrer(e.Manifest, fetch)
+	bundle, subject, err := ReadReferrer(e.Manifest, fetch)
 	if err != nil {
 		return err
 	}
@@ -183,9 +184,9 @@ func verifyEntry(e Entry, repository string, fetch Fetch, images []Image, seen m
 	if i < 0 {
 		return fmt.Errorf("it is a signature of %s, which is not in the release under this name", subject.Digest)
 	}
-	if seen[images[i].String()] {
+	if _, twice := seen[images[i].String()]; twice {
 		return fmt.Errorf("it is a second signature of %s", subject.Digest)
 	}
-	seen[images[i].String()] = true
+	seen[images[i].String()] = bundle.Material
 	return by.Referrer(e.Manifest, fetch, images[i])
 }
