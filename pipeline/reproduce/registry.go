@@ -237,6 +237,16 @@ func (r repository) Blob(ctx context.Context, d artifact.Digest, size int64) ([]
 	return r.read(ctx, "blobs/"+string(d), size, false)
 }
 
+func (r repository) Referrers(ctx context.Context, d artifact.Digest, limit int64) ([]byte, error) {
+	b, err := r.read(ctx, "referrers/"+string(d)+"?artifactType="+url.QueryEscape(signature.BundleMediaType), limit, true)
+	for _, code := range []int{http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable} { // of a registry of OCI 1.0
+		if isStatus(err, code) {
+			err = fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+		}
+	}
+	return b, err
+}
+
 func (r repository) read(ctx context.Context, at string, limit int64, isManifest bool) ([]byte, error) {
 	b, err := newRegistry(ctx, r.host, r.path).get(at, limit, isManifest)
 	if isStatus(err, http.StatusNotFound) {

@@ -349,12 +349,8 @@ func TestFilesMutated(t *testing.T) {
 			steps = 100
 		}
 		mutations(files[name], steps, func(what string, changed []byte) {
-			if strings.HasSuffix(what, ".hint gone") {
-				return // which only says where to look for the key that is given here
-			}
-			was, err := signature.ParseBundle(files[name])
-			if now, e := signature.ParseBundle(changed); err == nil && e == nil && reflect.DeepEqual(was, now) {
-				return // the bits of base64 that stand for nothing
+			if strings.HasSuffix(name, signature.Suffix) && unsaid(what, files[name], changed) {
+				return
 			}
 			if seen++; seen%5 != 0 && !fixture.Full && name == manifest.FileName && strings.HasPrefix(what, ".") {
 				return
@@ -377,6 +373,7 @@ func TestFilesMutated(t *testing.T) {
 type registry struct {
 	tags  map[string]artifact.Digest
 	blobs map[artifact.Digest][]byte
+	lists map[artifact.Digest][]byte // of referrers, by what they refer to; nil if it keeps none
 	err   error
 }
 
@@ -400,6 +397,103 @@ func newRegistry(f *forgery) *registry {
 		}
 	}
 	return r
+}
+
+// The forms in which a registry has the signatures of images.
+const (
+	classic = "classic"
+	listed  = "listed" // referrers, of which the registry keeps the lists
+	tagged  = "tagged" // referrers, of which the lists are under tags
+)
+
+// newRegistryOf has the signatures in one form alone.
+func newRegistryOf(f *forgery, form string) *registry {
+	r := newRegistry(f)
+	if form == classic {
+		return r
+	}
+	lists := map[artifact.Digest]map[string]any{}
+	for name := range maps.Clone(r.tags) {
+		if strings.HasSuffix(name, ".sig") {
+			delete(r.tags, name)
+		}
+		_, digest, ok := strings.Cut(name, "@")
+		if !ok {
+			continue
+		}
+		b := r.blobs[artifact.Digest(digest)]
+		var m struct {
+			ArtifactType string
+			Subject      struct{ Digest artifact.Digest }
+		}
+		must(f.t, json.Unmarshal(b, &m))
+		lists[m.Subject.Digest] = map[string]any{
+			"schemaVersion": 2, "mediaType": signature.IndexMediaType,
+			"manifests": []any{map[string]any{"mediaType": signature.ManifestMediaType, "size": len(b), "digest": digest, "artifactType": m.ArtifactType}},
+		}
+	}
+	if form == listed {
+		r.lists = map[artifact.Digest][]byte{}
+	}
+	for of, list := range lists {
+		b, err := json.Marshal(list)
+		must(f.t, err)
+		r.blobs[artifact.Sum(b)] = b
+		if form == listed {
+			r.lists[of] = b
+			continue
+		}
+		for _, name := range []string{"hello", "charts/hello"} {
+			r.tags["ghcr.io/example/"+name+":"+signature.ReferrersTag(of)] = artifact.Sum(b)
+		}
+	}
+	return r
+}
+
+// change gives a document other bytes and, if whoever changes it goes on, puts it under their digest wherever the old one is named.
+func (r *registry) change(d artifact.Digest, to []byte, on bool) {
+	r.blobs[d] = to
+	for of, list := range r.lists {
+		if artifact.Sum(list) == d {
+			r.lists[of] = to
+		}
+	}
+	if !on {
+		return
+	}
+	now := artifact.Sum(to)
+	r.blobs[now] = to
+	for name, of := range maps.Clone(r.tags) {
+		if of == d {
+			of = now
+		}
+		r.tags[strings.Replace(name, d.Hex(), now.Hex(), 1)] = of
+	}
+	for of, list := range maps.Clone(r.lists) {
+		if of == d {
+			r.lists[now] = list
+		}
+	}
+	for parent, b := range maps.Clone(r.blobs) {
+		var doc map[string]any
+		if parent == d || parent == now || !bytes.Contains(b, []byte(d)) || json.Unmarshal(b, &doc) != nil {
+			continue
+		}
+		for _, key := range []string{"manifests", "layers", "config", "subject"} {
+			parts, ok := doc[key].([]any)
+			if !ok {
+				parts = []any{doc[key]}
+			}
+			for _, part := range parts {
+				if part, ok := part.(map[string]any); ok && part["digest"] == string(d) {
+					part["digest"], part["size"] = now, len(to)
+				}
+			}
+		}
+		if changed, err := json.Marshal(doc); err == nil && bytes.Contains(changed, []byte(now)) {
+			r.change(parent, changed, true)
+		}
+	}
 }
 
 // repository is one of the registry.
@@ -431,6 +525,18 @@ func (r repository) Blob(_ context.Context, d artifact.Digest, _ int64) ([]byte,
 		return nil, fs.ErrNotExist
 	}
 	return b, nil
+}
+
+func (r repository) Referrers(_ context.Context, d artifact.Digest, _ int64) ([]byte, error) {
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case r.lists == nil:
+		return nil, fs.ErrNotExist
+	case r.lists[d] == nil:
+		return []byte(`{"schemaVersion":2,"mediaType":"` + signature.IndexMediaType + `","manifests":[]}`), nil
+	}
+	return r.lists[d], nil
 }
 
 // image checks what a registry has. The host of a mirror is taken for that of the release.
@@ -530,43 +636,180 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// TestImageMutated changes every document that a verdict about an image follows from, under its digest and under one of its
-// own: none of it passes.
-func TestImageMutated(t *testing.T) {
+// TestReferrers checks images and charts whose signatures are bundles that refer to them, as the registry lists them or as a tag does.
+func TestReferrers(t *testing.T) {
 	f := signed(t, "1.2.3")
-	tried := 0
-	for name, of := range map[string]artifact.Digest{image + ":1.2.3-alpine": f.rel.Images[0].Digest, "oci://ghcr.io/example/charts/hello:1.2.3": f.rel.Charts[0].Digest} {
-		ref, _ := verify.ParseReference(name)
-		at := ref.Host + "/" + ref.Path
-		clean := newRegistry(f)
-		documents := []artifact.Digest{of, clean.tags[at+":"+signature.ClassicTag(of)]}
-		var signed struct {
-			Config struct{ Digest artifact.Digest }
-			Layers []struct{ Digest artifact.Digest }
+	of := f.rel.Images[0].Digest
+	o := keys(ours())
+	older := o
+	older.Version = "1.2.2"
+	// list edits the list of what refers to the image.
+	list := func(edit func(doc map[string]any)) func(*registry) {
+		return func(r *registry) {
+			b := r.lists[of]
+			if b == nil {
+				b = r.blobs[r.tags["ghcr.io/example/hello:"+signature.ReferrersTag(of)]]
+			}
+			var doc map[string]any
+			must(t, json.Unmarshal(b, &doc))
+			edit(doc)
+			changed, err := json.Marshal(doc)
+			must(t, err)
+			r.change(artifact.Sum(b), changed, true)
 		}
-		must(t, json.Unmarshal(clean.blobs[documents[1]], &signed))
-		documents = append(documents, signed.Config.Digest, signed.Layers[0].Digest)
-		for _, d := range documents {
-			mutations(clean.blobs[d], 100, func(what string, changed []byte) {
-				r := newRegistry(f)
-				r.blobs[d] = changed
-				for tag, to := range r.tags {
-					if to == d && tried%2 == 1 { // the registry has it under a digest of its own
-						r.tags[tag], r.blobs[artifact.Sum(changed)] = artifact.Sum(changed), changed
-					}
+	}
+	entry := func(edit func(m map[string]any)) func(*registry) {
+		return list(func(doc map[string]any) { edit(doc["manifests"].([]any)[0].(map[string]any)) })
+	}
+	for _, form := range []string{listed, tagged} {
+		for _, tt := range []struct {
+			name   string
+			change func(*registry)
+			image  string
+			o      verify.Options
+			code   fault.Code
+			want   string
+		}{
+			{"by its tag", nil, image + ":1.2.3-alpine", o, 0, "in a bundle that refers to it"},
+			{"by its digest", nil, image + "@" + string(of), o, 0, "release"},
+			{"a chart", nil, "oci://ghcr.io/example/charts/hello:1.2.3", o, 0, "chart "},
+			{"a copy elsewhere", nil, "oci://mirror.example.com/example/hello:1.2.3-alpine", o, 0, "this is a copy of it"},
+			{"both forms, of which one is somebody else's", func(r *registry) {
+				tag := "ghcr.io/example/hello:" + signature.ClassicTag(of)
+				r.tags[tag] = newRegistry(f).tags[tag]
+				var m struct {
+					Layers []struct{ Digest artifact.Digest }
 				}
-				tried++
-				report, err := r.image(t, name, keys(ours()))
-				if report.Verdict == verify.Pass || fault.CodeOf(err) != fault.Mismatch {
-					t.Errorf("%s of %s: %s changed: %s, %v", d, name, what, report.Verdict, err)
+				must(t, json.Unmarshal(r.blobs[r.tags[tag]], &m))
+				r.change(m.Layers[0].Digest, []byte("{}"), true)
+			}, image + ":1.2.3-alpine", o, 0, "in a bundle that refers to it"},
+			{"others before it", list(func(doc map[string]any) {
+				other := map[string]any{"mediaType": signature.ManifestMediaType, "size": 2, "digest": string(artifact.Sum(nil)), "artifactType": "application/spdx+json"}
+				said := maps.Clone(other)
+				said["artifactType"], said["annotations"] = signature.BundleMediaType, map[string]any{"dev.sigstore.bundle.predicateType": "https://slsa.dev/provenance/v1"}
+				gone := maps.Clone(other)
+				gone["artifactType"] = signature.BundleMediaType
+				doc["manifests"] = append([]any{other, said, gone}, doc["manifests"].([]any)...)
+			}), image + ":1.2.3-alpine", o, 0, "release"},
+
+			{"a key of another time", nil, image + ":1.2.3-alpine", termed(o, signature.Term{Until: day("1999-01-01")}), 5, "counted until 1999-01-01"},
+			{"the key of somebody else", nil, image + ":1.2.3-alpine", keys(theirs()), 5, "was signed with key"},
+			{"another version than is asked for", nil, image + ":1.2.3-alpine", older, 5, "1.2.2 is asked for"},
+			{"another tag", func(r *registry) { r.tags["ghcr.io/example/hello:1.2.2-alpine"] = of }, image + ":1.2.2-alpine", o, 5, "this is the tag 1.2.2-alpine"},
+			{"another name", func(r *registry) {
+				r.tags["ghcr.io/example/other:x"] = of
+				r.tags["ghcr.io/example/other:"+signature.ReferrersTag(of)] = r.tags["ghcr.io/example/hello:"+signature.ReferrersTag(of)]
+			}, "oci://ghcr.io/example/other:x", o, 5, `it is signed as "ghcr.io/example/hello"`},
+			{"the bundle of another image", func(r *registry) {
+				chart := f.rel.Charts[0].Digest
+				if r.lists != nil {
+					r.lists[of] = r.lists[chart]
+				}
+				r.tags["ghcr.io/example/hello:"+signature.ReferrersTag(of)] = r.tags["ghcr.io/example/hello:"+signature.ReferrersTag(chart)]
+			}, image + ":1.2.3-alpine", o, 5, "it is a referrer of "},
+			{"no signature", list(func(doc map[string]any) { doc["manifests"] = []any{} }), image + ":1.2.3-alpine", o, 5, "has no signature"},
+			{"of another type", entry(func(m map[string]any) { m["artifactType"] = "application/spdx+json" }), image + ":1.2.3-alpine", o, 5, "has no signature"},
+			{"called something else", entry(func(m map[string]any) {
+				m["annotations"] = map[string]any{"dev.sigstore.bundle.predicateType": "https://slsa.dev/provenance/v1"}
+			}), image + ":1.2.3-alpine", o, 5, "has no signature"},
+			{"not there", entry(func(m map[string]any) { m["digest"] = string(artifact.Sum(nil)) }), image + ":1.2.3-alpine", o, 5, "file does not exist"},
+			{"a digest that is none", entry(func(m map[string]any) { m["digest"] = "sha256:../x" }), image + ":1.2.3-alpine", o, 5, "reading referrers"},
+			{"no list", list(func(doc map[string]any) { doc["mediaType"] = signature.ManifestMediaType }), image + ":1.2.3-alpine", o, 5, "reading referrers: media type"},
+			{"very many", list(func(doc map[string]any) {
+				for range 32 {
+					doc["manifests"] = append(doc["manifests"].([]any), doc["manifests"].([]any)[0])
+				}
+			}), image + ":1.2.3-alpine", o, 5, "more than 32 signatures"},
+		} {
+			t.Run(form+"/"+tt.name, func(t *testing.T) {
+				r := newRegistryOf(f, form)
+				if tt.change != nil {
+					tt.change(r)
+				}
+				report, err := r.image(t, tt.image, tt.o)
+				said := failuresAnd(report)
+				if fault.CodeOf(err) != tt.code || (tt.code == 0) != (report.Verdict == verify.Pass) || !strings.Contains(said, tt.want) {
+					t.Errorf("exit %d, want %d and %q\n%v\n%s", fault.CodeOf(err), tt.code, tt.want, err, said)
+				}
+				var summary bytes.Buffer
+				must(t, report.WriteSummary(&summary))
+				if report.Verdict == verify.Pass && strings.Contains(summary.String(), "in a bundle") {
+					t.Errorf("the form is in the summary:\n%s", summary.String())
 				}
 			})
 		}
 	}
-	if tried < 420 {
-		t.Errorf("only %d changes were tried", tried)
+}
+
+// TestImageMutated changes every document that a verdict about an image follows from, under its digest and under one of its
+// own: none of it passes, in none of the forms of signatures.
+func TestImageMutated(t *testing.T) {
+	f := signed(t, "1.2.3")
+	for _, form := range []string{classic, listed, tagged} {
+		tried := 0
+		for name, of := range map[string]artifact.Digest{image + ":1.2.3-alpine": f.rel.Images[0].Digest, "oci://ghcr.io/example/charts/hello:1.2.3": f.rel.Charts[0].Digest} {
+			ref, _ := verify.ParseReference(name)
+			at := ref.Host + "/" + ref.Path
+			clean := newRegistryOf(f, form)
+			documents := []artifact.Digest{of}
+			manifest := clean.tags[at+":"+signature.ClassicTag(of)]
+			if form != classic {
+				list := clean.tags[at+":"+signature.ReferrersTag(of)]
+				if form == listed {
+					list = artifact.Sum(clean.lists[of])
+				}
+				var index struct {
+					Manifests []struct{ Digest artifact.Digest }
+				}
+				must(t, json.Unmarshal(clean.blobs[list], &index))
+				documents, manifest = append(documents, list), index.Manifests[0].Digest
+			}
+			var signed struct {
+				Config struct{ Digest artifact.Digest }
+				Layers []struct{ Digest artifact.Digest }
+			}
+			must(t, json.Unmarshal(clean.blobs[manifest], &signed))
+			documents = append(documents, manifest, signed.Config.Digest, signed.Layers[0].Digest)
+			for _, d := range documents {
+				mutations(clean.blobs[d], 100, func(what string, changed []byte) {
+					tried++
+					on := tried%2 == 1
+					if on && (form == classic && d == signed.Config.Digest || d != of && unsaid(what, clean.blobs[d], changed)) {
+						return // the config of the classic form says nothing about the image
+					}
+					r := newRegistryOf(f, form)
+					r.change(d, changed, on)
+					report, err := r.image(t, name, keys(ours()))
+					if report.Verdict == verify.Pass || fault.CodeOf(err) != fault.Mismatch {
+						t.Errorf("%s: %s of %s: %s changed: %s, %v", form, d, name, what, report.Verdict, err)
+					}
+				})
+			}
+		}
+		if tried < 420 {
+			t.Errorf("%s: only %d changes were tried", form, tried)
+		}
+		t.Logf("%s: %d changes", form, tried)
 	}
-	t.Logf("%d changes", tried)
+}
+
+// unsaid reports whether a change is one that nothing depends on: the annotations of a manifest, which nobody has signed and nobody
+// reads, the name of a key that is given, or bits of base64 that stand for nothing.
+func unsaid(what string, was, now []byte) bool {
+	if strings.HasSuffix(what, ".hint gone") {
+		return true
+	}
+	a, err := signature.ParseBundle(was)
+	if b, e := signature.ParseBundle(now); err == nil {
+		return e == nil && reflect.DeepEqual(a, b)
+	}
+	var c, d map[string]any
+	if json.Unmarshal(was, &c) != nil || json.Unmarshal(now, &d) != nil {
+		return false
+	}
+	delete(c, "annotations")
+	delete(d, "annotations")
+	return reflect.DeepEqual(c, d)
 }
 
 // TestIdentityOfOne holds a single file and an image to the identity that must have signed them.
@@ -590,10 +833,19 @@ func TestIdentityOfOne(t *testing.T) {
 	if report, err = newRegistry(f).image(t, image+":1.2.3-alpine", o); err != nil {
 		t.Errorf("%v\n%s", err, failures(report))
 	}
+	// With a Rekor v2 there is the newer form alone.
+	v2 := certified2(t, s, w, func(r *manifest.Release) { r.Commit, r.Tag = w.Commit, strings.TrimPrefix(w.Ref, "refs/tags/") })
+	for _, form := range []string{listed, tagged} {
+		if report, err = newRegistryOf(v2, form).image(t, image+":1.2.3-alpine", o); err != nil {
+			t.Errorf("%v\n%s", err, failures(report))
+		}
+	}
 	other := *o.Identity
 	other.Policy.Identity = strings.Replace(other.Policy.Identity, "release.yml", "other.yml", 1)
-	if report, err = newRegistry(f).image(t, image+":1.2.3-alpine", verify.Options{Identity: &other}); fault.CodeOf(err) != fault.Mismatch {
-		t.Errorf("an image that another workflow is to have signed: %v\n%s", err, failures(report))
+	for _, r := range []*registry{newRegistry(f), newRegistryOf(v2, listed)} {
+		if report, err = r.image(t, image+":1.2.3-alpine", verify.Options{Identity: &other}); fault.CodeOf(err) != fault.Mismatch {
+			t.Errorf("an image that another workflow is to have signed: %v\n%s", err, failures(report))
+		}
 	}
 }
 

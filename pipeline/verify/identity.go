@@ -2,7 +2,6 @@ package verify
 
 import (
 	"fmt"
-	"io/fs"
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -86,27 +85,18 @@ func (i Identity) Statement(b signature.Bundle) ([]byte, error) {
 	return statement, nil
 }
 
-// Layout holds the layout of the signatures of images to what the identity must have signed.
-func (i Identity) Layout(fsys fs.FS, images []signature.Image) ([]signature.Check, error) {
+// Forms hold a signature of an image to being one of the identity.
+func (i Identity) Forms() signature.Forms {
 	form := func(verify func([]byte, signature.Fetch, signature.Image) (keyless.Claims, error)) func([]byte, signature.Fetch, signature.Image) error {
 		return func(m []byte, fetch signature.Fetch, im signature.Image) error {
 			claims, err := verify(m, fetch, im)
-			if err != nil {
+			if err != nil || i.Release.Commit == "" { // a chart in a registry does not say of which commit it is
 				return err
 			}
 			return i.Accepts(claims)
 		}
 	}
-	return signature.VerifyLayout(fsys, images, signature.Forms{Classic: form(i.Verifier.Classic), Referrer: form(i.Verifier.Referrer)})
-}
-
-// Image holds a manifest under a signature.ClassicTag to having a signature of the identity over the image.
-func (i Identity) Image(manifest []byte, fetch signature.Fetch, im signature.Image) error {
-	claims, err := i.Verifier.Classic(manifest, fetch, im)
-	if err != nil || i.Release.Commit == "" { // a chart does not say of which commit it is
-		return err
-	}
-	return i.Accepts(claims)
+	return signature.Forms{Classic: form(i.Verifier.Classic), Referrer: form(i.Verifier.Referrer)}
 }
 
 // Accepts refuses a signature that was made in a run for something else.

@@ -37,6 +37,9 @@ type Repository interface {
 	Manifest(ctx context.Context, tagOrDigest string, limit int64) ([]byte, error)
 	// Blob is a blob of size bytes.
 	Blob(ctx context.Context, d artifact.Digest, size int64) ([]byte, error)
+	// Referrers is the index of the bundles that refer to a digest, of at most limit bytes; an fs.ErrNotExist is a registry that
+	// keeps no such indexes (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers).
+	Referrers(ctx context.Context, d artifact.Digest, limit int64) ([]byte, error)
 }
 
 // Reference is an image or a chart in a registry. Tag or Digest may be "".
@@ -141,58 +144,132 @@ func (i *image) check() error {
 	if err != nil {
 		return nil
 	}
-	tag := signature.ClassicTag(digest)
-	signed, err := i.repository.Manifest(i.ctx, tag, maxImage)
-	if errors.Is(err, fs.ErrNotExist) {
-		i.row(signatureKind, tag, "", errors.New("missing: the registry has no signature of it"))
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	of := manifest.Release{Commit: doc.Annotations[Revision]}
 	of.Time, _ = time.Parse(time.RFC3339, doc.Annotations[Created]) // zero where it is not said
-	i.signed(tag, signed, signature.Image{Digest: digest, MediaType: doc.MediaType, Size: int64(len(raw))}, of)
-	return nil
+	return i.signed(signature.Image{Digest: digest, MediaType: doc.MediaType, Size: int64(len(raw))}, of)
+}
+
+// candidate is what a registry has as a signature of the image.
+type candidate struct {
+	path  string // its tag, or the digest of the referrer
+	form  string // for people
+	says  signature.Image
+	holds func(by signature.Forms, im signature.Image) error
+	err   error // why it cannot be read
 }
 
 // signed finds a signature over what is there that is by one of those who may sign it, and holds its words to the name that was
-// asked for. Others than the project may have signed it too, and the project under another name, so one must pass.
-func (i *image) signed(tag string, signed []byte, what signature.Image, of manifest.Release) {
-	fetch := func(d artifact.Digest, size int64) ([]byte, error) { return i.repository.Blob(i.ctx, d, size) }
-	found, err := signature.ReadClassic(signed, fetch)
-	if err != nil {
-		i.row(signatureKind, tag, "", err)
-		return
-	}
+// asked for. Others than the project may have signed it too, and the project under another name, so one must pass. It looks for
+// referrers where no signature in the classic form passes.
+func (i *image) signed(what signature.Image, of manifest.Release) error {
+	var tried []candidate
 	var unsigned, misnamed []error
-	for _, s := range found {
-		im, err := signature.Claimed(s.Payload)
-		if err == nil {
-			im.Digest, im.MediaType, im.Size = what.Digest, what.MediaType, what.Size
-			var who Authority
-			if who, err = i.by(signed, fetch, im, of); err == nil {
-				if err = i.named(im); err != nil {
-					misnamed = append(misnamed, err)
-					continue
+	for _, find := range []func(artifact.Digest) ([]candidate, error){i.classic, i.referrers} {
+		found, err := find(what.Digest)
+		if err != nil {
+			return err
+		}
+		tried = append(tried, found...)
+		for _, c := range found {
+			err := c.err
+			if err == nil {
+				im := c.says
+				im.Digest, im.MediaType, im.Size = what.Digest, what.MediaType, what.Size
+				var who Authority
+				if who, err = i.by(c, im, of); err == nil {
+					if err = i.named(im); err != nil {
+						misnamed = append(misnamed, err)
+						continue
+					}
+					i.row(signatureKind, c.path, who.String()+", "+c.form, nil)
+					i.row("release", im.Repository+" "+im.Version, "tags "+strings.Join(im.Tags, " "), nil)
+					i.tell(im, who)
+					return nil
 				}
-				i.row(signatureKind, tag, who.String(), nil)
-				i.row("release", im.Repository+" "+im.Version, "tags "+strings.Join(im.Tags, " "), nil)
-				i.tell(im, who)
-				return
+			}
+			if !slices.ContainsFunc(unsigned, func(e error) bool { return e.Error() == err.Error() }) {
+				unsigned = append(unsigned, err)
 			}
 		}
-		unsigned = append(unsigned, err)
 	}
-	if len(misnamed) > 0 {
+	switch {
+	case len(tried) == 0:
+		i.row(signatureKind, signature.ClassicTag(what.Digest), "", errors.New("missing: the registry has no signature of it"))
+	case len(misnamed) > 0:
 		i.row("release", i.ref.Path, "", errors.Join(misnamed...))
-		return
+	default:
+		i.row(signatureKind, tried[0].path, "", errors.Join(unsigned...))
 	}
-	i.row(signatureKind, tag, "", errors.Join(unsigned...))
+	return nil
+}
+
+// classic are the signatures under the tag where cosign has always put them.
+func (i *image) classic(d artifact.Digest) ([]candidate, error) {
+	tag := signature.ClassicTag(d)
+	raw, err := i.repository.Manifest(i.ctx, tag, maxImage)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, err := signature.ReadClassic(raw, i.blob)
+	if err != nil {
+		return []candidate{{path: tag, err: err}}, nil
+	}
+	var out []candidate
+	for _, s := range found {
+		c := candidate{path: tag, form: "in the classic form", holds: func(by signature.Forms, im signature.Image) error { return by.Classic(raw, i.blob, im) }}
+		c.says, c.err = signature.Claimed(s.Payload)
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// referrers are the bundles that refer to the image, by the index that the registry keeps of them or by the one that whoever pushes
+// keeps under a tag (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema).
+func (i *image) referrers(d artifact.Digest) ([]candidate, error) {
+	tag := signature.ReferrersTag(d)
+	raw, err := i.repository.Referrers(i.ctx, d, maxImage)
+	if errors.Is(err, fs.ErrNotExist) {
+		raw, err = i.repository.Manifest(i.ctx, tag, maxImage)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	listed, err := signature.ReadReferrers(raw)
+	if err != nil {
+		return []candidate{{path: tag, err: err}}, nil
+	}
+	var out []candidate
+	for _, l := range listed {
+		raw, err := i.repository.Manifest(i.ctx, string(l.Digest), maxImage)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		c := candidate{path: string(l.Digest), form: "in a bundle that refers to it", holds: func(by signature.Forms, im signature.Image) error {
+			return by.Referrer(raw, i.blob, im)
+		}}
+		if err == nil {
+			err = l.Check(raw)
+		}
+		if c.err = err; err == nil {
+			c.says, c.err = signature.ClaimedByReferrer(raw, i.blob)
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func (i *image) blob(d artifact.Digest, size int64) ([]byte, error) {
+	return i.repository.Blob(i.ctx, d, size)
 }
 
 // by is who signed the image, one of those who may. An image does not say who should have.
-func (i *image) by(signed []byte, fetch signature.Fetch, im signature.Image, of manifest.Release) (Authority, error) {
+func (i *image) by(c candidate, im signature.Image, of manifest.Release) (Authority, error) {
 	var who []Authority
 	for _, k := range i.o.Keys {
 		who = append(who, holder{k})
@@ -202,7 +279,7 @@ func (i *image) by(signed []byte, fetch signature.Fetch, im signature.Image, of 
 	}
 	var errs []error
 	for _, a := range who {
-		err := a.Image(signed, fetch, im)
+		err := c.holds(a.Forms(), im)
 		if err == nil {
 			err = i.o.counts(a, of.Time)
 		}

@@ -29,10 +29,8 @@ type Authority interface {
 	Blob(b signature.Bundle, content []byte) error
 	// Statement returns the in-toto statement that is signed in b.
 	Statement(b signature.Bundle) ([]byte, error)
-	// Layout holds the layout of the signatures of images to what must be signed; see signature.VerifyLayout.
-	Layout(fsys fs.FS, images []signature.Image) ([]signature.Check, error)
-	// Image holds a manifest under a signature.ClassicTag to having a signature over the image.
-	Image(manifest []byte, fetch signature.Fetch, im signature.Image) error
+	// Forms hold a signature of an image, in either form, to being theirs.
+	Forms() signature.Forms
 }
 
 // holder is who has the private half of a key.
@@ -48,13 +46,7 @@ func (h holder) Statement(b signature.Bundle) ([]byte, error) {
 	return signature.VerifyStatement(b, h.key)
 }
 
-func (h holder) Layout(fsys fs.FS, images []signature.Image) ([]signature.Check, error) {
-	return signature.VerifyLayout(fsys, images, signature.ByKey(h.key))
-}
-
-func (h holder) Image(manifest []byte, fetch signature.Fetch, im signature.Image) error {
-	return signature.VerifyClassic(manifest, fetch, im, h.key)
-}
+func (h holder) Forms() signature.Forms { return signature.ByKey(h.key) }
 
 // ReadKeys reads the public keys in PEM files, for Options.Keys. An error is a fault.Usage that names the file.
 func ReadKeys(files []string) ([]signature.PublicKey, error) {
@@ -282,7 +274,7 @@ func (d *dist) by(a Authority) []Row {
 		}
 		return rows
 	}
-	checks, err := a.Layout(regular{d, signature.LayoutDir}, images)
+	checks, err := signature.VerifyLayout(regular{d, signature.LayoutDir}, images, a.Forms())
 	if err != nil {
 		row(signature.LayoutDir, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -368,6 +369,60 @@ func ReadReferrer(manifest []byte, fetch Fetch) (Bundle, Subject, error) {
 	return bundle, Subject{m.Subject.MediaType, m.Subject.Size, m.Subject.Digest}, err
 }
 
+// ReferrersTag is the tag of the index of what refers to the digest, where the registry does not keep one
+// (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema).
+func ReferrersTag(d artifact.Digest) string { return "sha256-" + d.Hex() }
+
+// Listed is a manifest that an index names.
+type Listed struct {
+	Digest artifact.Digest
+	Size   int64 // bytes
+}
+
+// Check says why the bytes are not the manifest.
+func (l Listed) Check(b []byte) error {
+	if got := artifact.Sum(b); got != l.Digest || int64(len(b)) != l.Size {
+		return fmt.Errorf("reading signature: %s has the digest %s and %d bytes instead of %d", l.Digest, got, len(b), l.Size)
+	}
+	return nil
+}
+
+// ReadReferrers are the manifests in an index of referrers that may be signatures: bundles that nobody calls something else. The
+// index is what the registry says, and proves nothing.
+func ReadReferrers(index []byte) ([]Listed, error) {
+	var x imageIndex
+	if len(index) > maxManifest {
+		return nil, fmt.Errorf("reading referrers: more than %d bytes", maxManifest)
+	}
+	if err := canonjson.DecodeOpen(index, &x); err != nil {
+		return nil, fmt.Errorf("reading referrers: %w", err)
+	}
+	if x.SchemaVersion != 2 || x.MediaType != IndexMediaType {
+		return nil, fmt.Errorf("reading referrers: media type %.80q instead of %s", x.MediaType, IndexMediaType)
+	}
+	var out []Listed
+	for _, d := range x.Manifests {
+		// Some registries say the type of the config in the place of that of the artifact.
+		isBundle := d.ArtifactType == BundleMediaType || d.ArtifactType == emptyMediaType
+		if said := d.Annotations[bundlePredicate]; !isBundle || said != "" && said != signPredicate {
+			continue
+		}
+		if _, err := artifact.ParseDigest(string(d.Digest)); err != nil {
+			return nil, fmt.Errorf("reading referrers: %w", err)
+		}
+		switch {
+		case d.MediaType != ManifestMediaType:
+			return nil, fmt.Errorf("reading referrers: a manifest of type %.80q instead of %s", d.MediaType, ManifestMediaType)
+		case d.Size <= 0 || d.Size > maxManifest:
+			return nil, fmt.Errorf("reading referrers: a manifest of %d bytes; at most %d are read", d.Size, maxManifest)
+		case len(out) == maxSignatures:
+			return nil, fmt.Errorf("reading referrers: more than %d signatures", maxSignatures)
+		}
+		out = append(out, Listed{d.Digest, d.Size})
+	}
+	return out, nil
+}
+
 func readManifest(b []byte) (imageManifest, error) {
 	var m imageManifest
 	if len(b) > maxManifest {
@@ -393,10 +448,7 @@ func fetched(fetch Fetch, d descriptor, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading signature: %w", err)
 	}
-	if got := artifact.Sum(b); got != d.Digest || int64(len(b)) != d.Size {
-		return nil, fmt.Errorf("reading signature: %s has the digest %s and %d bytes instead of %d", d.Digest, got, len(b), d.Size)
-	}
-	return b, nil
+	return b, Listed{d.Digest, d.Size}.Check(b)
 }
 
 // VerifyClassic says why none of the signatures under a ClassicTag is one with key over the image; nil means that one
@@ -464,26 +516,66 @@ func Claimed(b []byte) (Image, error) {
 	}, nil
 }
 
+// ClaimedByReferrer is what the statement in a referrer's bundle says that it is a signature of. Nothing is verified.
+func ClaimedByReferrer(manifest []byte, fetch Fetch) (Image, error) {
+	bundle, _, err := ReadReferrer(manifest, fetch)
+	if err != nil {
+		return Image{}, err
+	}
+	if bundle.Envelope == nil {
+		return Image{}, errors.New("it signs a file and not a statement")
+	}
+	s, err := readStatement(bundle.Envelope.Payload)
+	if err != nil {
+		return Image{}, err
+	}
+	repository, claims := s.claims()
+	return Image{
+		Repository: repository, Digest: artifact.Digest("sha256:" + s.Digest["sha256"]),
+		Version: claims["version"], Tags: strings.Fields(claims["tags"]),
+	}, nil
+}
+
 // CheckStatement says why a statement, whose signature holds, is about another image, name or version.
 func (im Image) CheckStatement(b []byte) error {
 	if err := im.Check(); err != nil {
 		return err
 	}
+	s, err := readStatement(b)
+	if err != nil {
+		return err
+	}
+	repository, claims := s.claims()
+	return im.checkClaims(repository, "sha256:"+s.Digest["sha256"], claims)
+}
+
+// readStatement is the one subject of a statement that it is signed.
+func readStatement(b []byte) (subject, error) {
 	var s statement
 	if err := canonjson.Decode(b, &s); err != nil {
-		return fmt.Errorf("reading signed statement: %w", err)
+		return subject{}, fmt.Errorf("reading signed statement: %w", err)
 	}
 	switch {
 	case s.Type != statementType:
-		return fmt.Errorf("the signed statement is of type %.80q instead of %s", s.Type, statementType)
+		return subject{}, fmt.Errorf("the signed statement is of type %.80q instead of %s", s.Type, statementType)
 	case s.PredicateType != signPredicate:
-		return fmt.Errorf("the signed statement says %.80q and not %s", s.PredicateType, signPredicate)
+		return subject{}, fmt.Errorf("the signed statement says %.80q and not %s", s.PredicateType, signPredicate)
 	case len(s.Subject) != 1:
-		return fmt.Errorf("the signed statement is about %d subjects instead of one", len(s.Subject))
+		return subject{}, fmt.Errorf("the signed statement is about %d subjects instead of one", len(s.Subject))
 	case len(s.Subject[0].Digest) != 1:
-		return errors.New("the signed statement does not have one digest of its subject")
+		return subject{}, errors.New("the signed statement does not have one digest of its subject")
 	}
-	return im.checkClaims(s.Subject[0].Name, "sha256:"+s.Subject[0].Digest["sha256"], s.Subject[0].Annotations)
+	return s.Subject[0], nil
+}
+
+// claims are the repository and what is said beside it. cosign leaves the name out; who signs with it says it in an annotation.
+func (s subject) claims() (repository string, claims map[string]string) {
+	if s.Name != "" {
+		return s.Name, s.Annotations
+	}
+	claims = maps.Clone(s.Annotations)
+	delete(claims, "repository")
+	return s.Annotations["repository"], claims
 }
 
 func (im Image) checkClaims(repository, digest string, claims map[string]string) error {

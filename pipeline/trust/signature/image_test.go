@@ -450,3 +450,58 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// TestUnnamed reads a statement of cosign, which leaves out the name of its subject: the repository is in an annotation.
+func TestUnnamed(t *testing.T) {
+	s := fixedECDSA(t)
+	im := image()
+	const said = `"repository":"ghcr.io/example/tool","tags":"1.2.3-alpine 1.2.3","version":"1.2.3"`
+	for annotations, says := range map[string]string{
+		said: "",
+		strings.Replace(said, "tool", "other", 1):                          `is for an image in "ghcr.io/example/other"`,
+		strings.Replace(said, `"repository"`, `"other"`, 1):                `is for an image in ""`,
+		strings.Replace(said, `"version":"1.2.3"`, `"version":"1.2.2"`, 1): `is for version "1.2.2"`,
+		said + `,"more":"x"`: "says more than",
+	} {
+		for _, name := range []string{"", `"name":"ghcr.io/example/tool",`} {
+			b, err := signature.SignStatement(s, []byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{`+name+`"digest":{"sha256":"`+im.Digest.Hex()+
+				`"},"annotations":{`+annotations+`}}],"predicateType":"https://sigstore.dev/cosign/sign/v1","predicate":{}}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := signature.ReferrerObject(im, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = signature.VerifyReferrer(o.Manifest, blobs(o), im, s.pub)
+			if name != "" { // two names are one too many
+				if err == nil {
+					t.Errorf("%s: accepted beside a name", annotations)
+				}
+				continue
+			}
+			want(t, err, says)
+			claimed, err := signature.ClaimedByReferrer(o.Manifest, blobs(o))
+			if err != nil || says == "" && (claimed.String() != im.String() || claimed.Version != im.Version || !slices.Equal(claimed.Tags, im.Tags)) {
+				t.Errorf("%s: got %+v, %v", annotations, claimed, err)
+			}
+		}
+	}
+}
+
+// FuzzReadReferrers reads any index: what it names is little and bounded.
+func FuzzReadReferrers(f *testing.F) {
+	f.Add([]byte(`{"schemaVersion":2,"mediaType":"` + signature.IndexMediaType + `","manifests":[{"mediaType":"` + signature.ManifestMediaType + `","size":5,"digest":"` +
+		string(artifact.Sum(nil)) + `","artifactType":"` + signature.BundleMediaType + `"}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		listed, err := signature.ReadReferrers(b)
+		if len(listed) > 32 || err != nil && len(listed) > 0 {
+			t.Errorf("%d manifests, %v", len(listed), err)
+		}
+		for _, l := range listed {
+			if _, err := artifact.ParseDigest(string(l.Digest)); err != nil || l.Size <= 0 {
+				t.Errorf("got %+v", l)
+			}
+		}
+	})
+}
