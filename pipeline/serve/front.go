@@ -235,20 +235,20 @@ func (a *answerer) answer(r plainRequest, start time.Time) outcome {
 		return forOthers
 	}
 	c.gate.state(c, http.StateActive)
-	leave, err := s.enter(c)
-	if err != nil {
+	if s.enter(c) != nil {
 		return forOthers // which says so
 	}
-	defer leave()
+	defer s.leave(c)
 	ready := s.answerTo(ctx, shelf, r.target)
 	if ready == nil || r.match != nil && string(r.match) != ready.etag {
 		return forOthers
 	}
 	code, head, content := http.StatusOK, &ready.whole, ready.body
+	var err error
 	if r.match != nil {
 		code, head, content = http.StatusNotModified, &ready.unchanged, &body{}
 	} else if content == nil {
-		if content, err = s.library.body(ctx, ready.item); err != nil {
+		if content, err = ready.look(ctx, s.library, shelf, start); err != nil {
 			return forOthers // which says so
 		}
 		defer content.close()
@@ -283,7 +283,7 @@ func (a *answerer) send(head []byte, content *body, size int64, now time.Time) (
 		return int64(max(0, n-len(head))), err
 	}
 	a.until = time.Time{}
-	to := wire{a.conn}
+	to := wire{a.conn, &a.quick}
 	w := response{ResponseWriter: to, control: http.NewResponseController(to), timeout: timeout}
 	if err := w.extend(); err != nil {
 		return 0, err
@@ -295,7 +295,7 @@ func (a *answerer) send(head []byte, content *body, size int64, now time.Time) (
 		_, err = w.Write(content.bytes)
 	default:
 		w.still = content.still
-		if _, err = w.ReadFrom(&io.LimitedReader{R: content.file, N: size}); err == nil && w.bytes < size {
+		if _, err = w.ReadFrom(&io.LimitedReader{R: content.ReadSeeker, N: size}); err == nil && w.bytes < size {
 			err = io.ErrUnexpectedEOF
 		}
 	}
@@ -303,7 +303,20 @@ func (a *answerer) send(head []byte, content *body, size int64, now time.Time) (
 }
 
 // wire is a connection over which a header was sent, as a response wants it.
-type wire struct{ *conn }
+type wire struct {
+	*conn
+	quick *quick
+}
+
+// ReadFrom has the kernel copy a file.
+func (w wire) ReadFrom(r io.Reader) (int64, error) {
+	if l, ok := r.(*io.LimitedReader); ok {
+		if f, ok := l.R.(*shared); ok {
+			return w.quick.send(f, l.N)
+		}
+	}
+	return w.conn.ReadFrom(r)
+}
 
 func (wire) Header() http.Header { return nil }
 func (wire) WriteHeader(int)     {}
@@ -315,8 +328,64 @@ type ready struct {
 	etag      string
 	whole     block // the header of all of it
 	unchanged block // the header for who has it
-	body      *body // nil for a file, which is looked at each time
+	body      *body // nil for a file, which is looked at
 	item      item
+	last      atomic.Pointer[looked]
+}
+
+// looked is a file that was found to be whole.
+type looked struct {
+	at   time.Time
+	body *body
+}
+
+// maxHeld is how many files are held open for those who ask next.
+const maxHeld = 64
+
+// look returns the file, as it was seen to be whole within a lookPause where its bytes are in memory, and at this moment where they
+// are sent from the disk. One that lies open is as it was if its own state is: it shows, too, that another one was put in its place.
+func (r *ready) look(ctx context.Context, l *library, shelf *shelf, now time.Time) (*body, error) {
+	if last := r.last.Load(); last != nil {
+		switch b := last.body; {
+		case b.file == nil && now.Sub(last.at) < lookPause:
+			return b, nil
+		case b.file != nil && b.still() == nil:
+			return b.share(), nil
+		}
+		r.last.Store(nil)
+	}
+	b, err := l.body(ctx, r.item)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case b.file == nil:
+		r.last.Store(&looked{now, b})
+	case canShare && shelf.answers.held.Add(1) <= maxHeld:
+		if held := *b; r.last.CompareAndSwap(nil, &looked{now, &held}) { // which is closed when nothing leads to it any more
+			return held.share(), nil
+		}
+		shelf.answers.held.Add(-1)
+	}
+	return b, nil
+}
+
+// shared is a file that several read at a time, each from its own place.
+type shared struct {
+	io.ReadSeeker
+	file *os.File
+	at   int64
+}
+
+func (s *shared) Read(b []byte) (int, error) {
+	n, err := s.file.ReadAt(b, s.at)
+	s.at += int64(n)
+	return n, err
+}
+
+// share is the content of a file for one who does not close it.
+func (b *body) share() *body {
+	return &body{ReadSeeker: &shared{file: b.file}, file: b.file, state: b.state, held: true}
 }
 
 // block is the header of an answer, which has the Date as net/http has it: at the end.
@@ -343,8 +412,9 @@ func (h *block) at(now time.Time) []byte {
 
 // answers are the answers that are ready, by what stands in the request.
 type answers struct {
-	mu  sync.RWMutex
-	all map[string]*ready
+	mu   sync.RWMutex
+	all  map[string]*ready
+	held atomic.Int64 // times that a file was to be held open
 }
 
 // maxAnswers is how many answers are ready at once. Each takes a kilobyte, since bodies are kept elsewhere.

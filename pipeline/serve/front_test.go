@@ -247,21 +247,40 @@ func FuzzFront(f *testing.F) {
 	})
 }
 
-// What is not as it was is not answered by what lies ready.
+// What is not as it was is not answered by what lies ready, in whatever way it changed.
 func TestFrontDamage(t *testing.T) {
-	w := newTwins(t, serve.Options{})
-	for target, name := range map[string]string{"/charts/hello-1.2.3.tgz": "charts/hello-1.2.3.tgz", largeFile: "archives/hello_1.2.3_linux_amd64.tar.gz"} {
-		request := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target)
-		if got := ask(t, w.here, request); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
-			t.Fatalf("%s: %.100s", target, got)
-		}
-		file := filepath.Join(w.root, name)
-		b, err := os.ReadFile(file)
-		must(t, err)
-		b[len(b)/2]++
-		must(t, os.WriteFile(file, b, 0o644))
-		if got := w.compare(t, target, request); strings.HasPrefix(got, "HTTP/1.1 200 ") {
-			t.Errorf("%s: a damaged file is sent", target)
+	for how, change := range map[string]func(file string, b []byte) error{
+		"written": func(file string, b []byte) error { return os.WriteFile(file, b, 0o644) },
+		"replaced": func(file string, b []byte) error {
+			info, err := os.Stat(file)
+			must(t, err)
+			must(t, os.WriteFile(file+".new", b, 0o644))
+			must(t, os.Chtimes(file+".new", info.ModTime(), info.ModTime()))
+			return os.Rename(file+".new", file)
+		},
+		"removed": func(file string, _ []byte) error { return os.Remove(file) },
+	} {
+		w := newTwins(t, serve.Options{})
+		for target, name := range map[string]string{"/charts/hello-1.2.3.tgz": "charts/hello-1.2.3.tgz", largeFile: "archives/hello_1.2.3_linux_amd64.tar.gz"} {
+			request := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target)
+			before := w.server.Plain()
+			for range 3 {
+				if got := ask(t, w.here, request); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+					t.Fatalf("%s: %.100s", target, got)
+				}
+			}
+			if n := w.server.Plain() - before; n != 3 {
+				t.Errorf("%s: %d of 3 requests were plain", target, n)
+			}
+			file := filepath.Join(w.root, name)
+			b, err := os.ReadFile(file)
+			must(t, err)
+			b[len(b)/2]++
+			must(t, change(file, b))
+			time.Sleep(20 * time.Millisecond) // longer than what is in memory is believed for
+			if got := w.compare(t, target, request); strings.HasPrefix(got, "HTTP/1.1 200 ") {
+				t.Errorf("%s was %s, and is sent", target, how)
+			}
 		}
 	}
 }

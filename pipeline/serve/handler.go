@@ -189,12 +189,11 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 	if shelf == nil {
 		return errStarting
 	}
-	leave, err := s.enter(c)
-	if err != nil {
+	if err := s.enter(c); err != nil {
 		return err
 	}
-	defer leave()
-	err = s.show(w, r, shelf, name, parts)
+	defer s.leave(c)
+	err := s.show(w, r, shelf, name, parts)
 	if errors.Is(err, errChanging) {
 		s.library.expire()
 		err = s.show(w, r, s.library.current(r.Context()), name, parts)
@@ -203,24 +202,26 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 }
 
 // enter takes one of the places for requests, which leave gives back.
-func (s *Server) enter(c *conn) (leave func(), err error) {
+func (s *Server) enter(c *conn) error {
 	if c != nil && !c.begin() {
-		return nil, errGreedy
+		return errGreedy
 	}
 	select {
 	case s.slots <- struct{}{}:
+		return nil
 	default:
-		if c != nil {
-			c.end()
-		}
-		return nil, errBusy
 	}
-	return func() {
-		<-s.slots
-		if c != nil {
-			c.end()
-		}
-	}, nil
+	if c != nil {
+		c.end()
+	}
+	return errBusy
+}
+
+func (s *Server) leave(c *conn) {
+	<-s.slots
+	if c != nil {
+		c.end()
+	}
 }
 
 // show answers from what is on the shelf. With errChanging nothing has been sent.

@@ -54,6 +54,7 @@ type library struct {
 
 	looking sync.Mutex
 	scanned time.Time     // when the last scan began
+	took    time.Duration // by the last scan
 	watched []watched     // what a change shows at
 	stale   bool          // something has changed, wherever it shows
 	running chan struct{} // closed at the end of the scan that is running; nil for none
@@ -87,6 +88,7 @@ const (
 	patience  = 2 * time.Second
 	lookPause = 10 * time.Millisecond
 	lookShare = 20
+	scanShare = 50 // the same of reading the folder where no change was seen
 )
 
 // current returns the releases as they are. Who asks first after a release was added or taken away waits until the folder has
@@ -135,7 +137,7 @@ func (l *library) look() <-chan struct{} {
 	if !changed {
 		l.next.Store(now.Add(max(lookPause, lookShare*time.Since(now))).UnixNano())
 	}
-	if l.running == nil && (changed || now.Sub(l.scanned) >= l.every) {
+	if l.running == nil && (changed || now.Sub(l.scanned) >= max(l.every, scanShare*l.took)) {
 		l.scanned, l.stale, l.awaited, l.running = now, false, changed, make(chan struct{})
 		go l.scan()
 	}
@@ -175,6 +177,7 @@ func (l *library) scan() {
 	if err == nil {
 		l.watched = found.watched
 	}
+	l.took = time.Since(l.scanned)
 	l.next.Store(next)
 	close(l.running)
 	l.running, l.awaited = nil, false

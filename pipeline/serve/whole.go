@@ -108,10 +108,11 @@ type body struct {
 	bytes []byte // of a small file, all of it
 	file  *os.File
 	state state
+	held  bool // for others too
 }
 
 func (b *body) close() {
-	if b.file != nil {
+	if b.file != nil && !b.held {
 		_ = b.file.Close() // nothing was written to it
 	}
 }
