@@ -284,6 +284,9 @@ func (c client) sync(ctx context.Context, r github.Repo, branch string) error {
 	case status == http.StatusUnprocessableEntity && strings.Contains(wire.Refusal(err), "workflow"):
 		// Upstream has workflows, and who writes those needs a permission of its own.
 		return fault.Errorf(fault.Credentials, "the token may not bring branch %s of %s up to date: give it the scope workflow, or sync the fork by hand, on its page: %w", branch, r, err)
+	case status == http.StatusNotFound:
+		// It was there when it was asked for; GitHub says this of what a token may not change.
+		return fault.Errorf(fault.Credentials, "the token may not write to %s: %w", r, err)
 	case status == http.StatusConflict, status == http.StatusUnprocessableEntity:
 		return fault.Errorf(fault.Transient, "branch %s of %s cannot be brought up to date; sync the fork by hand, on its page, and run the same command again: %w", branch, r, err)
 	case err != nil:

@@ -234,6 +234,12 @@ func TestSync(t *testing.T) {
 	if _, err := r.publish(t.Context(), false); fault.CodeOf(err) != fault.Credentials || !strings.Contains(err.Error(), "scope workflow") {
 		t.Error(err)
 	}
+	r = forked(t)
+	r.o.Owner = "stale"
+	r.refuse("POST", "/merge-upstream", 404, `{"message":"Not Found"}`, -1)
+	if _, err := r.publish(t.Context(), false); fault.CodeOf(err) != fault.Credentials || !strings.Contains(err.Error(), "the token may not write to "+stale) {
+		t.Error(err)
+	}
 	// Whatever the fork lacks is said at the first request that needs it.
 	for _, request := range []string{"/git/trees", "/git/commits", "/git/refs"} {
 		r := forked(t)
