@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -201,6 +202,9 @@ func (f *front) serve(c *conn) (whose outcome) {
 			}
 			partial = true
 		}
+		if !partial {
+			runtime.Gosched() // by when all others had their turn, the next request may be there
+		}
 		switch {
 		case partial && !a.partial:
 			until = now.Add(o.HeaderTimeout)
@@ -283,40 +287,37 @@ func (a *answerer) send(head []byte, content *body, size int64, now time.Time) (
 		return int64(max(0, n-len(head))), err
 	}
 	a.until = time.Time{}
-	to := wire{a.conn, &a.quick}
-	w := response{ResponseWriter: to, control: http.NewResponseController(to), timeout: timeout}
+	to := wire{a.conn}
+	w := response{ResponseWriter: to, control: http.NewResponseController(to), timeout: timeout, still: content.still}
 	if err := w.extend(); err != nil {
 		return 0, err
 	}
-	_, err := to.Write(head)
-	switch {
-	case err != nil:
-	case content.file == nil:
-		_, err = w.Write(content.bytes)
-	default:
-		w.still = content.still
-		if _, err = w.ReadFrom(&io.LimitedReader{R: content.ReadSeeker, N: size}); err == nil && w.bytes < size {
-			err = io.ErrUnexpectedEOF
+	if _, err := to.Write(head); err != nil {
+		return 0, err
+	}
+	if content.file == nil {
+		w.still = nil
+		_, err := w.Write(content.bytes)
+		return w.bytes, err
+	}
+	var err error
+	if f, ok := content.ReadSeeker.(*shared); ok {
+		if w.bytes, err = a.quick.send(f, size-tail, w.extend); err == nil && w.bytes == size-tail {
+			var n int64
+			n, err = w.piece(f, tail, true)
+			w.bytes += n
 		}
+	} else {
+		_, err = w.ReadFrom(&io.LimitedReader{R: content.file, N: size})
+	}
+	if err == nil && w.bytes < size {
+		err = io.ErrUnexpectedEOF
 	}
 	return w.bytes, err
 }
 
 // wire is a connection over which a header was sent, as a response wants it.
-type wire struct {
-	*conn
-	quick *quick
-}
-
-// ReadFrom has the kernel copy a file.
-func (w wire) ReadFrom(r io.Reader) (int64, error) {
-	if l, ok := r.(*io.LimitedReader); ok {
-		if f, ok := l.R.(*shared); ok {
-			return w.quick.send(f, l.N)
-		}
-	}
-	return w.conn.ReadFrom(r)
-}
+type wire struct{ *conn }
 
 func (wire) Header() http.Header { return nil }
 func (wire) WriteHeader(int)     {}

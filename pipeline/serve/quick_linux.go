@@ -108,19 +108,23 @@ func (q *quick) tryWrite(fd uintptr) bool {
 // canShare says that one file can be sent from several places at a time.
 const canShare = true
 
-// send sends n bytes of a file from its place on. The kernel may have to read them from a disk, so that the scheduler is told.
-func (q *quick) send(f *shared, n int64) (int64, error) {
+// send sends n bytes of a file from its place on, and has extend give the client more time whenever it took some. The kernel may
+// have to read them from a disk, so that the scheduler is told.
+func (q *quick) send(f *shared, n int64, extend func() error) (int64, error) {
 	if q.raw == nil {
 		return io.CopyN(q.conn, f, n)
 	}
-	from := f.at
+	from, waited := f.at, f.at
 	var failed error
 	err := q.raw.Write(func(fd uintptr) bool {
-		for left := n - (f.at - from); left > 0; left = n - (f.at - from) {
-			sent, err := syscall.Sendfile(int(fd), int(f.file.Fd()), &f.at, int(left))
+		for f.at-from < n {
+			sent, err := syscall.Sendfile(int(fd), int(f.file.Fd()), &f.at, int(n-(f.at-from)))
 			switch {
 			case err == syscall.EAGAIN:
-				return false
+				if f.at > waited {
+					waited, failed = f.at, extend()
+				}
+				return failed != nil
 			case err == syscall.EINTR:
 			case err != nil:
 				failed = err

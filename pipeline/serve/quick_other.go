@@ -21,4 +21,6 @@ func (q *quick) WriteBoth(first, second []byte) (int, error) {
 
 const canShare = false
 
-func (q *quick) send(f *shared, n int64) (int64, error) { return io.CopyN(q.Conn, f, n) }
+func (q *quick) send(f *shared, n int64, _ func() error) (int64, error) {
+	return io.CopyN(q.Conn, f, n)
+}
