@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 		}
 	}
 	switch {
+	case len(os.Args) == 2 && os.Args[1] == "session" && os.Getenv("DAGGER_PARAMS") != "":
+		fmt.Println(os.Getenv("DAGGER_PARAMS"))
+		_, _ = io.Copy(io.Discard, os.Stdin)
 	case len(os.Args) == 2 && os.Args[1] == "session" && os.Getenv("DAGGER_HANGS") != "":
 		signal.Ignore(os.Interrupt)
 		_ = exec.Command(os.Args[0], "listen").Run()
