@@ -263,3 +263,19 @@ func TestChartValues(t *testing.T) {
 		}
 	}
 }
+
+// FuzzChartValues has values stay within their bound, and be none where the file is none.
+func FuzzChartValues(f *testing.F) {
+	f.Add("a: {b: [1, ~, 'x', *c]}\nd: &c x\n<<: *c\n")
+	f.Add("? [a]\n: !!binary x\n--- x\n")
+	f.Fuzz(func(t *testing.T, content string) {
+		values, err := serve.ReadValues(bytes.NewReader(packed(t, map[string]string{"hello/values.yaml": content})), "hello")
+		size := 0
+		for at, v := range values {
+			size += len(at) + len(v)
+		}
+		if size > 256<<10 || err != nil && values != nil {
+			t.Errorf("%d bytes of values, %v", size, err)
+		}
+	})
+}
