@@ -54,7 +54,7 @@ var rooms = map[string]string{
 	"build/certs":         "",
 	"build/chart":         "format/archive internal/bounded internal/canonjson internal/web release/artifact release/fault",
 	"build/engine":        "internal/gocommand plan release/fault",
-	"build/engine/dagger": "build/certs build/engine internal/gocommand internal/process plan release/fault",
+	"build/engine/dagger": "build/certs build/engine internal/gocommand plan release/fault",
 	"build/engine/host":   "build/engine internal/gocommand plan release/fault",
 	"build/oci":           "build/certs format/archive images internal/bounded internal/canonjson internal/web plan release/artifact release/fault",
 	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
@@ -111,7 +111,6 @@ var rooms = map[string]string{
 	"internal/filelock":  "",
 	"internal/gocommand": "",
 	"internal/github":    "internal/bounded internal/canonjson internal/web",
-	"internal/process":   "",
 	"internal/web":       "",
 	"internal/words":     "",
 	"internal/yamldoc":   "",
@@ -156,7 +155,7 @@ var rooms = map[string]string{
 		"release/artifact release/fault release/manifest release/provenance release/version reproduce/rerun source " +
 		"trust/signature verify",
 
-	"reproduce/rerun": "internal/bounded internal/gocommand internal/process release/fault",
+	"reproduce/rerun": "internal/bounded internal/gocommand release/fault",
 	"scaffold":        "config format git images internal/bounded internal/words internal/yamldoc release/artifact release/fault",
 
 	"serve": "internal/bounded internal/canonjson internal/words release/artifact release/fault release/manifest release/provenance " +

@@ -1,6 +1,6 @@
 // Package gocommand says what the Go command may see of an environment, and asks it for the user's settings. Whoever runs the
 // pipeline has tokens and keys in the environment, and a home full of them. Fetching a module may take some of these; a compiler
-// and a test take none, and what they run is other people's code.
+// and a test take none, and what they run is other people's code. It ends a program together with what it started, too.
 package gocommand
 
 import (

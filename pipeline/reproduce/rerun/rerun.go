@@ -26,7 +26,6 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
-	"github.com/slipway-build/slipway/pipeline/internal/process"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -421,7 +420,7 @@ func (c child) run(ctx context.Context, umask, name string, args ...string) erro
 	cmd := c.command(ctx, name, args...)
 	w := io.MultiWriter(c.log, last)
 	cmd.Stdout, cmd.Stderr = w, w
-	defer process.End(cmd) // what a build leaves running could change what is compared, and would be in the way of the next
+	defer gocommand.End(cmd) // what a build leaves running could change what is compared, and would be in the way of the next
 	// What a program leaves running behind it is not a failure of its own.
 	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return childError{err, last.words()}
@@ -445,7 +444,7 @@ func (c child) command(ctx context.Context, name string, args ...string) *exec.C
 	cmd.Dir = c.dir
 	cmd.Env = append(slices.Clone(c.env), "PWD="+c.dir)
 	// A pipeline that is interrupted ends its engine; one that is killed leaves it.
-	process.Group(cmd)
+	gocommand.Group(cmd)
 	cmd.WaitDelay = 20 * time.Second
 	return cmd
 }

@@ -21,7 +21,6 @@ import (
 	"dagger.io/dagger/engineconn"
 
 	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
-	"github.com/slipway-build/slipway/pipeline/internal/process"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -76,7 +75,7 @@ func open(ctx context.Context, o Options) (engineconn.EngineConn, error) {
 	}
 	s := &session{cmd: exec.CommandContext(ctx, program, "session"), ended: make(chan error, 1)}
 	s.cmd.Env, s.cmd.WaitDelay = seen(o.Environ), interrupted
-	process.Group(s.cmd)
+	gocommand.Group(s.cmd)
 	out, in := io.Pipe()
 	last := &words{}
 	s.cmd.Stdout, s.cmd.Stderr = in, io.MultiWriter(o.Log, last)
@@ -122,7 +121,7 @@ func open(ctx context.Context, o Options) (engineconn.EngineConn, error) {
 		err = fmt.Errorf("it did not answer within %s", wait)
 	}
 	// While it looks for an engine it obeys neither a signal nor the end of its input.
-	process.End(s.cmd)
+	gocommand.End(s.cmd)
 	<-s.ended
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -144,7 +143,7 @@ func (s *session) Do(r *http.Request) (*http.Response, error) {
 
 // Close ends the program and what it started.
 func (s *session) Close() error {
-	defer process.End(s.cmd)
+	defer gocommand.End(s.cmd)
 	s.stdin.Close()
 	select {
 	case err := <-s.ended:

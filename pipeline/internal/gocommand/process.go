@@ -1,5 +1,4 @@
-// Package process ends a program together with what it started.
-package process
+package gocommand
 
 import "os/exec"
 
