@@ -161,6 +161,7 @@ func (f *front) serve(c *conn) (whose outcome) {
 	}
 	o := f.server.options
 	b, n := make([]byte, maxPlain), 0
+	least := 1 // bytes of a request that anything is said to; net/http waits for four, but for the first one
 	a := answerer{front: f, conn: c, partial: true}
 	a.quick.init(c.Conn)
 	until := time.Now().Add(o.HeaderTimeout) // as long as net/http gives for the first request
@@ -174,7 +175,7 @@ func (f *front) serve(c *conn) (whose outcome) {
 		k, err := a.quick.Read(b[n:])
 		n += k
 		if err != nil {
-			if n > 0 && !isTimeout(err) {
+			if n >= least && !isTimeout(err) {
 				c.ahead = slices.Clone(b[:n])
 				return forOthers // which says what is wrong with half a request
 			}
@@ -182,13 +183,13 @@ func (f *front) serve(c *conn) (whose outcome) {
 		}
 		now := time.Now()
 		partial := false
-		for n > 0 && !partial {
+		for n >= least && !partial {
 			r, state := parsePlain(b[:n])
 			switch {
 			case state == whole:
 				out := a.answer(r, now)
 				if out == goOn {
-					n = copy(b, b[r.size:n])
+					n, least = copy(b, b[r.size:n]), 4
 					continue
 				}
 				if out == atEnd {
