@@ -118,8 +118,12 @@ func (f *front) cut() {
 
 func (f *front) enter(c *conn) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ending.Load() { // when nothing may be added to what is waited for
+		_ = c.Close() // which has asked for nothing
+		return
+	}
 	f.conns[c] = struct{}{}
-	f.mu.Unlock()
 	f.left.Go(func() {
 		whose := f.serve(c)
 		f.mu.Lock()
@@ -182,7 +186,7 @@ func (f *front) serve(c *conn) (whose outcome) {
 			return atEnd
 		}
 		now := time.Now()
-		partial := false
+		partial, answered := false, false
 		for n >= least && !partial {
 			r, state := parsePlain(b[:n])
 			switch {
@@ -190,6 +194,7 @@ func (f *front) serve(c *conn) (whose outcome) {
 				out := a.answer(r, now)
 				if out == goOn {
 					n, least = copy(b, b[r.size:n]), 4
+					answered, now = true, time.Now() // an answer takes as long as its client does
 					continue
 				}
 				if out == atEnd {
@@ -207,7 +212,7 @@ func (f *front) serve(c *conn) (whose outcome) {
 			runtime.Gosched() // by when all others had their turn, the next request may be there
 		}
 		switch {
-		case partial && !a.partial:
+		case partial && (answered || !a.partial):
 			until = now.Add(o.HeaderTimeout)
 		case !partial && (a.partial || until.Sub(now) < o.IdleTimeout):
 			until = now.Add(o.IdleTimeout + o.IdleTimeout/slack)
@@ -301,16 +306,15 @@ func (a *answerer) send(head []byte, content *body, size int64, now time.Time) (
 		_, err := w.Write(content.bytes)
 		return w.bytes, err
 	}
-	var err error
+	var rest io.Reader = content.file
 	if f, ok := content.ReadSeeker.(*shared); ok {
-		if w.bytes, err = a.quick.send(f, size-tail, w.extend); err == nil && w.bytes == size-tail {
-			var n int64
-			n, err = w.piece(f, tail, true)
-			w.bytes += n
+		var err error
+		if w.bytes, err = a.quick.send(f, size-tail, w.extend); err != nil {
+			return w.bytes, err
 		}
-	} else {
-		_, err = w.ReadFrom(&io.LimitedReader{R: content.file, N: size})
+		rest = f
 	}
+	_, err := w.ReadFrom(&io.LimitedReader{R: rest, N: size - w.bytes})
 	if err == nil && w.bytes < size {
 		err = io.ErrUnexpectedEOF
 	}
@@ -346,13 +350,16 @@ const maxHeld = 64
 
 // look returns the file, as it was seen to be whole within a lookPause where its bytes are in memory, and at this moment where they
 // are sent from the disk. One that lies open is as it was if its own state is: it shows, too, that another one was put in its place.
+// Its bytes are known to be damaged when they were read since and had changed without that, as on a disk that loses a bit.
 func (r *ready) look(ctx context.Context, l *library, shelf *shelf, now time.Time) (*body, error) {
 	if last := r.last.Load(); last != nil {
 		switch b := last.body; {
 		case b.file == nil && now.Sub(last.at) < lookPause:
 			return b, nil
 		case b.file != nil && b.still() == nil:
-			return b.share(), nil
+			if yes, err := r.item.release.condition.known(r.item.file.Path, b.state); yes && err == nil {
+				return b.share(), nil
+			}
 		}
 		r.last.Store(nil)
 	}

@@ -1,6 +1,7 @@
 package serve_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -251,6 +252,81 @@ func FuzzFront(f *testing.F) {
 		}
 	})
 }
+
+// A client has as long for a request as if it had asked for nothing before, however many go before it and however slowly it took
+// their answers.
+func TestFrontTime(t *testing.T) {
+	w := newTwins(t, serve.Options{IdleTimeout: 200 * time.Millisecond})
+	small, large := "GET "+smallFile+" HTTP/1.1\r\nHost: x\r\n\r\n", "GET "+largeFile+" HTTP/1.1\r\nHost: x\r\n\r\n"
+	dial := func() (net.Conn, *bufio.Reader) {
+		c, err := net.Dial("unix", w.here)
+		must(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		must(t, c.SetDeadline(time.Now().Add(20*time.Second)))
+		return c, bufio.NewReader(c)
+	}
+	send := func(c net.Conn, s string) {
+		t.Helper()
+		_, err := io.WriteString(c, s)
+		must(t, err)
+	}
+	read := func(r *bufio.Reader) {
+		t.Helper()
+		answer, err := http.ReadResponse(r, nil)
+		must(t, err)
+		_, err = io.Copy(io.Discard, answer.Body)
+		must(t, err)
+	}
+	before := w.server.Plain()
+	c, r := dial()
+	send(c, large)
+	time.Sleep(400 * time.Millisecond) // longer than a connection may lie idle
+	read(r)
+	send(c, small)
+	read(r)
+
+	c, r = dial()
+	send(c, small[:20])
+	for range 6 { // each time half of a request is behind a whole one, for longer than one header may take
+		time.Sleep(200 * time.Millisecond)
+		send(c, small[20:]+small[:20])
+		read(r)
+	}
+	if n := w.server.Plain() - before; n != 8 {
+		t.Errorf("%d requests were plain, want 8", n)
+	}
+}
+
+// A disk that loses a bit shows only when the file is read: then it is sent no more, though it lies open.
+func TestFrontRot(t *testing.T) {
+	w := newTwins(t, serve.Options{CheckRate: 1 << 30, CheckPause: time.Hour})
+	eventually(t, "the first round", func() bool {
+		return strings.Contains(ask(t, w.there, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), "slipway_check_rounds_total 1\n")
+	})
+	request := "GET " + largeFile + " HTTP/1.1\r\nHost: x\r\n\r\n"
+	const name = "archives/hello_1.2.3_linux_amd64.tar.gz"
+	file := filepath.Join(w.root, name)
+	b, err := os.ReadFile(file)
+	must(t, err)
+	b[len(b)/2]++
+	must(t, os.WriteFile(file, b, 0o644))
+	must(t, w.server.Trust("hello/1.2.3", name))
+	before := w.server.Plain()
+	for range 2 {
+		if got := ask(t, w.here, request); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+			t.Fatalf("%.100s", got)
+		}
+	}
+	if n := w.server.Plain() - before; n != 2 {
+		t.Errorf("%d of 2 requests were plain", n)
+	}
+	w.server.Patrol(t.Context())
+	if got := w.compare(t, "damaged", request); !strings.HasPrefix(got, "HTTP/1.1 500 ") {
+		t.Errorf("sent though it is known to be damaged: %.100s", got)
+	}
+}
+
+// What is not as it was is not answered by what lies ready, in whatever way it changed.
 
 // What is not as it was is not answered by what lies ready, in whatever way it changed.
 func TestFrontDamage(t *testing.T) {

@@ -108,37 +108,45 @@ func (q *quick) tryWrite(fd uintptr) bool {
 // canShare says that one file can be sent from several places at a time.
 const canShare = true
 
+// sendPiece is how many bytes of a file are sent at once at most, between which it shows that the connection was closed. A system
+// of 32 bits can be told of no more than 2 GiB.
+const sendPiece = 4 << 20
+
 // send sends n bytes of a file from its place on, and has extend give the client more time whenever it took some. The kernel may
-// have to read them from a disk, so that the scheduler is told.
+// have to read them from a disk, so that the scheduler is told. It sends less where the file has become shorter, and nothing where
+// the system cannot send from this file or to this connection by itself.
 func (q *quick) send(f *shared, n int64, extend func() error) (int64, error) {
 	if q.raw == nil {
-		return io.CopyN(q.conn, f, n)
+		return 0, nil
 	}
-	from, waited := f.at, f.at
+	from, end := f.at, f.at+n
 	var failed error
-	err := q.raw.Write(func(fd uintptr) bool {
-		for f.at-from < n {
-			sent, err := syscall.Sendfile(int(fd), int(f.file.Fd()), &f.at, int(n-(f.at-from)))
-			switch {
-			case err == syscall.EAGAIN:
-				if f.at > waited {
-					waited, failed = f.at, extend()
-				}
-				return failed != nil
-			case err == syscall.EINTR:
-			case err != nil:
-				failed = err
-				return true
-			case sent == 0:
-				return true // the file has become shorter
+	try := func(fd uintptr) bool {
+		for {
+			_, failed = syscall.Sendfile(int(fd), int(f.file.Fd()), &f.at, int(min(sendPiece, end-f.at)))
+			if failed != syscall.EINTR {
+				return failed != syscall.EAGAIN
 			}
 		}
-		return true
-	})
-	if err == nil {
-		err = failed
 	}
-	return f.at - from, err
+	for f.at < end {
+		at := f.at
+		err := q.raw.Write(try)
+		switch {
+		case err != nil:
+			return f.at - from, err
+		case f.at == from && (failed == syscall.EINVAL || failed == syscall.ENOSYS || failed == syscall.EOPNOTSUPP):
+			return 0, nil
+		case failed != nil:
+			return f.at - from, failed
+		case f.at == at:
+			return f.at - from, nil
+		}
+		if err := extend(); err != nil {
+			return f.at - from, err
+		}
+	}
+	return f.at - from, nil
 }
 
 // call makes a system call, again where a signal came between.

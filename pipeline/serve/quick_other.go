@@ -2,10 +2,7 @@
 
 package serve
 
-import (
-	"io"
-	"net"
-)
+import "net"
 
 // quick reads from and writes to a connection.
 type quick struct{ net.Conn }
@@ -21,6 +18,4 @@ func (q *quick) WriteBoth(first, second []byte) (int, error) {
 
 const canShare = false
 
-func (q *quick) send(f *shared, n int64, _ func() error) (int64, error) {
-	return io.CopyN(q.Conn, f, n)
-}
+func (*quick) send(*shared, int64, func() error) (int64, error) { return 0, nil }
