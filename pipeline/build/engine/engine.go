@@ -64,6 +64,10 @@ var unreachable = regexp.MustCompile(`(?m)dial tcp|TLS handshake timeout|no such
 // offline is what the Go command says of a module that it may not fetch.
 const offline = "module lookup disabled by GOPROXY=off"
 
+// Offline is the environment of a compile, which fetches nothing: neither from a proxy nor, where the user's settings have a module
+// come from its repository, from there.
+func Offline() []string { return []string{"GOPROXY=off", "GONOPROXY=none"} }
+
 // LacksModule reports whether a compile, which fetches nothing, found a module missing.
 func LacksModule(output string) bool { return strings.Contains(output, offline) }
 

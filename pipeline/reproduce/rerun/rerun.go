@@ -168,7 +168,7 @@ func (p *pipeline) in(dir string, more ...string) child {
 
 // compiling runs programs in the folder that the pipeline is compiled in, with what a compiler may see: nothing that opens anything.
 func (p *pipeline) compiling(more ...string) child {
-	env := append(gocommand.Home(p.o.Place.Home), "GOPROXY=off")
+	env := append(gocommand.Home(filepath.Join(p.o.Work, "home")), "GOPROXY=off") // empty, whether the build is to have the user's or not
 	return child{dir: p.dir, env: slices.Concat(gocommand.Environ(p.env), gocommand.Only(p.env, compiled), env, more), log: p.o.Log}
 }
 

@@ -150,10 +150,7 @@ func (e *Engine) prepare(ctx context.Context) error {
 		WithEnvVariable("HOME", homeDir).
 		WithEnvVariable("PATH", goRoot+"/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").
 		WithEnvVariable("SSL_CERT_FILE", caBundle)
-	for _, kv := range engine.FixedEnv() {
-		name, value, _ := strings.Cut(kv, "=")
-		base = base.WithEnvVariable(name, value)
-	}
+	base = withEnv(base, engine.FixedEnv())
 	e.secrets = map[string]*dagger.Secret{}
 	for _, name := range gocommand.Modules {
 		switch value := settings[name]; {
@@ -207,6 +204,14 @@ func lookup(environ []string, name string) string {
 	return ""
 }
 
+func withEnv(c *dagger.Container, env []string) *dagger.Container {
+	for _, kv := range env {
+		name, value, _ := strings.Cut(kv, "=")
+		c = c.WithEnvVariable(name, value)
+	}
+	return c
+}
+
 // tree is the folder in the engine, sent once.
 func (e *Engine) tree(ctx context.Context, dir string) (*dagger.Directory, error) {
 	e.mu.Lock()
@@ -234,10 +239,7 @@ func (e *Engine) builder(ctx context.Context, dir, image, workdir string, env []
 		c = c.WithRootfs(e.client.Container().From(image).Rootfs())
 	}
 	c = c.WithNewFile(caBundle, e.roots).WithMountedDirectory(sourceDir, tree).WithWorkdir(path.Join(sourceDir, workdir))
-	for _, kv := range env {
-		name, value, _ := strings.Cut(kv, "=")
-		c = c.WithEnvVariable(name, value)
-	}
+	c = withEnv(c, env)
 	if e.run != "" {
 		c = c.WithEnvVariable("SLIPWAY_COLD", e.run)
 	}
@@ -267,7 +269,7 @@ func (e *Engine) Compile(ctx context.Context, tree string, b plan.Binary, out st
 	}
 	built := path.Join(outDir, path.Base(b.Path))
 	args := append([]string{goRoot + "/bin/go", "build"}, b.Flags...)
-	offline := c.WithEnvVariable("GOPROXY", "off").WithExec(append(args, "-o", built, b.Package))
+	offline := withEnv(c, engine.Offline()).WithExec(append(args, "-o", built, b.Package))
 	compiled, err := offline.Sync(ctx)
 	if said := (*dagger.ExecError)(nil); errors.As(err, &said) && engine.LacksModule(said.Stderr) {
 		if err = e.fetch(ctx, c, engine.Fetch(b)...); err == nil {

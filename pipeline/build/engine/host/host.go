@@ -101,7 +101,7 @@ func (e *Engine) Compile(ctx context.Context, tree string, b plan.Binary, out st
 	args = append(args, "-o", out, b.Package)
 	dir := filepath.Join(tree, filepath.FromSlash(b.Dir))
 	compile := func() (string, error) {
-		return e.run(ctx, slices.Concat(e.env, b.Env, []string{"GOPROXY=off"}), dir, args...)
+		return e.run(ctx, slices.Concat(e.env, b.Env, engine.Offline()), dir, args...)
 	}
 	output, err := compile()
 	if err != nil && engine.LacksModule(output) {
