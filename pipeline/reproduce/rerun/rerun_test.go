@@ -108,7 +108,9 @@ func TestEnv(t *testing.T) {
 	}
 	o.Place.Home = home // not varied
 	p := pipeline{o: o, env: see(o)}
-	if env := p.compiling().env; slices.ContainsFunc(env, func(kv string) bool { return strings.Contains(kv, home) && !strings.HasPrefix(kv, "GOCACHE=") && !strings.HasPrefix(kv, "PATH=") }) {
+	if env := p.compiling().env; slices.ContainsFunc(env, func(kv string) bool {
+		return strings.Contains(kv, home) && !strings.HasPrefix(kv, "GOCACHE=") && !strings.HasPrefix(kv, "PATH=")
+	}) {
 		t.Errorf("the compiler of the pipeline sees the home of the user: %q", env)
 	}
 	o.Engine, o.Modules = "host", filepath.Join(work, "a, b")
