@@ -224,23 +224,43 @@ func TestConfig(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				files, err := signature.Layout(objects)
-				if err != nil {
-					t.Fatal(err)
-				}
-				fsys := fstest.MapFS{}
-				for name, b := range files {
-					fsys[name] = &fstest.MapFile{Data: b}
-				}
 				form := func(verify func([]byte, signature.Fetch, signature.Image) (keyless.Claims, error)) func([]byte, signature.Fetch, signature.Image) error {
 					return func(m []byte, fetch signature.Fetch, im signature.Image) error {
 						_, err := verify(m, fetch, im)
 						return err
 					}
 				}
-				checks, err := signature.VerifyLayout(fsys, []signature.Image{im}, signature.Forms{Classic: form(v.Classic), Referrer: form(v.Referrer)})
-				if err != nil || len(checks) != tt.forms || slices.ContainsFunc(checks, func(c signature.Check) bool { return c.Err != nil }) {
-					t.Errorf("got %v, %v", checks, err)
+				good := func(objects ...signature.Object) bool {
+					t.Helper()
+					files, err := signature.Layout(objects)
+					if err != nil {
+						t.Fatal(err)
+					}
+					fsys := fstest.MapFS{}
+					for name, b := range files {
+						fsys[name] = &fstest.MapFile{Data: b}
+					}
+					checks, err := signature.VerifyLayout(fsys, []signature.Image{im}, signature.Forms{Classic: form(v.Classic), Referrer: form(v.Referrer)})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return !slices.ContainsFunc(checks, func(c signature.Check) bool { return c.Err != nil })
+				}
+				if !good(objects...) {
+					t.Error("the layout is not good")
+				}
+				// Whoever takes one form away takes away what only that form has from the other too: a log's promise.
+				b, _, err := signature.ReadReferrer(objects[tt.forms-1].Manifest, fetch)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.Material.Entries[0].InclusionPromise, b.Material.Entries[0].IntegratedTime = nil, 0
+				alone, err := signature.ReferrerObject(im, b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if good(alone) != (tt.forms == 1) {
+					t.Errorf("good without the classic form: %v", tt.forms == 2)
 				}
 			}
 		})

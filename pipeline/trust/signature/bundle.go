@@ -259,10 +259,10 @@ func (e Envelope) check() error {
 	return nil
 }
 
-// unpromised reports whether the signature has no classic form: it was made without a key, and no log has promised its time, which
-// that form has in the place of a proof.
+// unpromised reports whether the signature has no classic form: it was made without a key, and its logs, of Rekor v2, promise no time,
+// which that form has in the place of a proof. An entry is bound to its version, and not to the promise, which anybody can take away.
 func (m VerificationMaterial) unpromised() bool {
-	return m.Certificate != nil && !slices.ContainsFunc(m.Entries, func(e LogEntry) bool { return e.InclusionPromise != nil })
+	return m.Certificate != nil && !slices.ContainsFunc(m.Entries, func(e LogEntry) bool { return e.KindVersion.Version != "0.0.2" })
 }
 
 // CheckKey says why the bundle does not claim to be signed by key: it has a certificate, or names another key. That it
