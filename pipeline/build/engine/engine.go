@@ -77,6 +77,12 @@ func Fetch(b plan.Binary) []string {
 	return append(append([]string{"list", "-deps", `-f={{""}}`}, b.Flags...), b.Package)
 }
 
+// LookForTests are the arguments with which the Go command says whether what is here is enough for tests. Their root may require
+// what only another platform needs, which then cannot be fetched and need not be.
+func LookForTests(t plan.Test) []string {
+	return append([]string{"list", "-deps", "-test", `-f={{""}}`}, t.Packages...)
+}
+
 // IsVendored reports whether the tests of a tree have their modules in it.
 func IsVendored(tree string) bool {
 	_, err := os.Stat(filepath.Join(tree, "vendor", "modules.txt"))

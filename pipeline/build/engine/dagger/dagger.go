@@ -293,7 +293,10 @@ func (e *Engine) Test(ctx context.Context, tree string, t plan.Test, w io.Writer
 	}
 	if !engine.IsVendored(tree) {
 		if err := e.fetch(ctx, c, "mod", "download"); err != nil {
-			return e.failure(ctx, "modules of the tests", err)
+			look := append([]string{goRoot + "/bin/go"}, engine.LookForTests(t)...)
+			if _, lacks := withEnv(c, engine.Offline()).WithEnvVariable("SLIPWAY_FETCH", rand.Text()).WithExec(look).Sync(ctx); lacks != nil {
+				return e.failure(ctx, "modules of the tests", err)
+			}
 		}
 	}
 	args := append([]string{goRoot + "/bin/go", "test"}, t.Flags...)

@@ -13,6 +13,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/build/engine"
 	"github.com/slipway-build/slipway/pipeline/build/engine/host"
 	"github.com/slipway-build/slipway/pipeline/fixture/moduletest"
+	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -36,7 +37,7 @@ func TestDirectModule(t *testing.T) {
 		}
 	}
 	home := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[url \"file://"+filepath.ToSlash(repository)+"\"]\n\tinsteadOf = https://private.example/dep\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[url \"file:///"+strings.TrimPrefix(filepath.ToSlash(repository), "/")+"\"]\n\tinsteadOf = https://private.example/dep\n"), 0o644))
 	source := tree(t, map[string]string{
 		"go.mod":  program["go.mod"] + "require private.example/dep.git v1.0.0\n",
 		"main.go": strings.ReplaceAll(moduletest.Use, "example.com/dep", "private.example/dep.git"),
@@ -57,4 +58,28 @@ func TestDirectModule(t *testing.T) {
 		t.Fatalf("%v\n%s", err, f.Output())
 	}
 	must(t, err)
+}
+
+// TestUnneededModule requires a module that is not to be had and that nothing here needs, as of another platform.
+func TestUnneededModule(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it compiles")
+	}
+	dir := t.TempDir()
+	sums := moduletest.Proxy(t, dir) + moduletest.Module(t, dir, "example.com/other", "v1.0.0", map[string]string{"go.mod": "module example.com/other\n\ngo 1.21\n"})
+	must(t, os.Remove(filepath.Join(dir, "example.com", "other", "@v", "v1.0.0.zip")))
+	files := map[string]string{
+		"go.mod": program["go.mod"] + moduletest.Require + "require example.com/other v1.0.0\n", "go.sum": sums, "main.go": moduletest.Use, "main_test.go": program["main_test.go"],
+	}
+	e := newEngine(t, "GOPROXY=file:///"+strings.TrimPrefix(filepath.ToSlash(dir), "/"), "GOSUMDB=off", "GOTOOLCHAIN=local", "GOMODCACHE="+moduletest.Cache(t), "GOCACHE="+goCache(t))
+	source, every := tree(t, files), plan.Test{Packages: []string{"./..."}}
+	must(t, e.Compile(t.Context(), source, binary(artifact.Platform{OS: "linux", Arch: "amd64"}), filepath.Join(t.TempDir(), "tool")))
+	var said strings.Builder
+	if err := e.Test(t.Context(), source, every, &said); err != nil || !strings.HasPrefix(said.String(), "ok ") {
+		t.Errorf("%v\n%s", err, said.String())
+	}
+	files["other_test.go"] = "package main\n\nimport _ \"example.com/other\"\n"
+	if err := e.Test(t.Context(), tree(t, files), every, &said); err == nil || !strings.Contains(err.Error(), "modules of the tests") {
+		t.Errorf("of a module that a test needs: %v", err)
+	}
 }

@@ -124,12 +124,14 @@ func (e *Engine) Test(ctx context.Context, tree string, t plan.Test, w io.Writer
 	if t.Builder != "" {
 		return fault.Errorf(fault.Build, "the tests need a builder image, and only the Dagger engine runs it; use --engine dagger")
 	}
+	env := slices.Concat(e.env, engine.TestEnv(t))
 	if !engine.IsVendored(tree) {
 		if output, err := e.run(ctx, e.fetching, tree, "mod", "download"); err != nil {
-			return engine.NewFailure("modules of the tests", output, err)
+			if _, lacks := e.run(ctx, slices.Concat(env, engine.Offline()), tree, engine.LookForTests(t)...); lacks != nil {
+				return engine.NewFailure("modules of the tests", output, err)
+			}
 		}
 	}
-	env := slices.Concat(e.env, engine.TestEnv(t))
 	cmd := e.command(ctx, env, tree, append(append([]string{"test"}, t.Flags...), t.Packages...)...)
 	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Run(); err != nil {
