@@ -86,6 +86,7 @@ var passed = []string{
 var compiled = []string{
 	"GOTOOLCHAIN", "GOWORK", "GOFLAGS", "GOENV", "GOCACHE", "GOMODCACHE", "TZ", "LC_ALL", "CGO_ENABLED", "CC", "CXX", "PKG_CONFIG", "PKG_CONFIG_PATH",
 	"CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS", "CGO_LDFLAGS",
+	"GOSUMDB", // by which the Go command checks a release of its own whenever it becomes that
 }
 
 // engineEnv is how the SDK of Dagger finds its engine.
@@ -169,7 +170,11 @@ func (p *pipeline) in(dir string, more ...string) child {
 // compiling runs programs in the folder that the pipeline is compiled in, with what a compiler may see: nothing that opens anything.
 func (p *pipeline) compiling(more ...string) child {
 	env := append(gocommand.Home(filepath.Join(p.o.Work, "home")), "GOPROXY=off") // empty, whether the build is to have the user's or not
-	return child{dir: p.dir, env: slices.Concat(gocommand.Environ(p.env), gocommand.Only(p.env, compiled), env, more), log: p.o.Log}
+	seen := slices.DeleteFunc(gocommand.Only(p.env, compiled), func(kv string) bool {
+		name, value, _ := strings.Cut(kv, "=")
+		return name == "GOSUMDB" && gocommand.IsSecret(name, value)
+	})
+	return child{dir: p.dir, env: slices.Concat(gocommand.Environ(p.env), seen, env, more), log: p.o.Log}
 }
 
 // toolchain is the release of Go that the commit pins its pipeline to, which is used from here on.

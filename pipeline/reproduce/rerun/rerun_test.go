@@ -113,6 +113,14 @@ func TestEnv(t *testing.T) {
 	}) {
 		t.Errorf("the compiler of the pipeline sees the home of the user: %q", env)
 	}
+	for sumdb, want := range map[string]bool{"sum.example+key https://sum.example": true, "sum.example+key https://me:canary@sum.example": false} {
+		o := o
+		o.Environ = append(slices.Clone(o.Environ), "GOSUMDB="+sumdb)
+		p := pipeline{o: o, env: see(o)}
+		if slices.Contains(p.compiling().env, "GOSUMDB="+sumdb) != want {
+			t.Errorf("the compiler of the pipeline sees GOSUMDB=%s: %v", sumdb, !want)
+		}
+	}
 	o.Engine, o.Modules = "host", filepath.Join(work, "a, b")
 	env = see(o)
 	if slices.Contains(env, "DOCKER_HOST=engine") {
