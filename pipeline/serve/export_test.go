@@ -87,6 +87,9 @@ func Entries(n int) func() {
 // Plain is how many requests were answered without net/http.
 func (s *Server) Plain() int64 { return s.metrics.plain.Load() }
 
+// Held is how many files are held open.
+func (s *Server) Held() int64 { return s.library.shelf.Load().answers.held.Load() }
+
 // ReadValues is tested by itself.
 func ReadValues(r io.Reader, name string) (map[string]string, error) {
 	v, _, err := readValues(r, name, maxValues)

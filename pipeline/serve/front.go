@@ -361,7 +361,9 @@ func (r *ready) look(ctx context.Context, l *library, shelf *shelf, now time.Tim
 				return b.share(), nil
 			}
 		}
-		r.last.Store(nil)
+		if r.last.CompareAndSwap(last, nil) && last.body.file != nil {
+			shelf.answers.held.Add(-1) // it is closed when the last one has read from it
+		}
 	}
 	b, err := l.body(ctx, r.item)
 	if err != nil {
@@ -370,8 +372,9 @@ func (r *ready) look(ctx context.Context, l *library, shelf *shelf, now time.Tim
 	switch {
 	case b.file == nil:
 		r.last.Store(&looked{now, b})
-	case canShare && shelf.answers.held.Add(1) <= maxHeld:
-		if held := *b; r.last.CompareAndSwap(nil, &looked{now, &held}) { // which is closed when nothing leads to it any more
+	case canShare:
+		held := *b
+		if shelf.answers.held.Add(1) <= maxHeld && r.last.CompareAndSwap(nil, &looked{now, &held}) { // closed when nothing leads to it any more
 			return held.share(), nil
 		}
 		shelf.answers.held.Add(-1)
@@ -423,7 +426,7 @@ func (h *block) at(now time.Time) []byte {
 type answers struct {
 	mu   sync.RWMutex
 	all  map[string]*ready
-	held atomic.Int64 // times that a file was to be held open
+	held atomic.Int64 // files that are held open
 }
 
 // maxAnswers is how many answers are ready at once. Each takes a kilobyte, since bodies are kept elsewhere.
@@ -445,6 +448,7 @@ func (s *Server) answerTo(ctx context.Context, shelf *shelf, target []byte) *rea
 	defer a.mu.Unlock()
 	if a.all == nil || len(a.all) >= maxAnswers {
 		a.all = map[string]*ready{}
+		a.held.Store(0)
 	}
 	a.all[string(target)] = r
 	return r

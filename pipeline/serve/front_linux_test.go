@@ -3,10 +3,12 @@ package serve_test
 import (
 	"context"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/slipway-build/slipway/pipeline/serve"
 )
@@ -51,6 +53,23 @@ func TestFrontWithoutSendfile(t *testing.T) {
 	for range 3 {
 		if got := ask(t, socket, request); got != want {
 			t.Errorf("got %d bytes, want %d: %.100q", len(got), len(want), strings.TrimPrefix(got, want))
+		}
+	}
+}
+
+// However often a file changes, it is held open once, and the next one that is asked for is too.
+func TestFrontHeld(t *testing.T) {
+	w := newTwins(t, serve.Options{})
+	file := filepath.Join(w.root, "archives", "hello_1.2.3_linux_amd64.tar.gz")
+	for i := range 70 {
+		must(t, os.Chtimes(file, time.Time{}, time.Unix(int64(1e9+i), 0)))
+		for range 2 {
+			if got := ask(t, w.here, "GET "+largeFile+" HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+				t.Fatalf("%.100s", got)
+			}
+		}
+		if n := w.server.Held(); n != 1 {
+			t.Fatalf("after %d changes %d files are held", i, n)
 		}
 	}
 }
