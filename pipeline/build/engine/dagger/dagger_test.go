@@ -65,7 +65,8 @@ func standIn(t *testing.T, more ...string) (seen string, environ []string) {
 		t.Fatal(err)
 	}
 	seen = filepath.Join(t.TempDir(), "seen")
-	return seen, append(os.Environ(), append(more, "DAGGER_SEEN="+seen, "_EXPERIMENTAL_DAGGER_CLI_BIN="+self)...)
+	environ = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "_EXPERIMENTAL_DAGGER_") }) // of a real one
+	return seen, append(environ, append(more, "DAGGER_SEEN="+seen, "_EXPERIMENTAL_DAGGER_CLI_BIN="+self)...)
 }
 
 // TestEnvironment starts the SDK's program: it sees where its engine is and what its user wishes, and no secret.
