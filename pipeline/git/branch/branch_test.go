@@ -328,3 +328,101 @@ func TestPassword(t *testing.T) {
 		t.Errorf("git was run as\n%s, %v", b, err)
 	}
 }
+
+// Several branches move together or not at all, and what is on them is read in bulk.
+func TestGroup(t *testing.T) {
+	repo := bare(t)
+	g, err := git.New(git.Remote(environ(t), repo), t.TempDir(), branch.Needs)
+	must(t, err)
+	open := func() *branch.Group {
+		return &branch.Group{Git: g, Dir: filepath.Join(t.TempDir(), "git"), Remote: repo, Branches: []string{"log", "staging"}, Author: "Example", Email: "example@example.com"}
+	}
+	locked := func(g *branch.Group, f func()) {
+		t.Helper()
+		must(t, g.Locked(t.Context(), func() error {
+			must(t, g.Fetch(t.Context()))
+			f()
+			return nil
+		}))
+	}
+	change := func(content string) branch.Change {
+		return branch.Change{Files: map[string][]byte{"a/b": []byte(content), "gone": nil}, Message: "m", Time: at}
+	}
+	one, other := open(), open()
+	locked(one, func() {
+		ids, err := one.Commit(t.Context(), []branch.Commit{{"", change("1")}, {"", change("2")}})
+		must(t, err)
+		locked(other, func() {}) // before there is anything
+		if behind, err := one.Push(t.Context(), map[string]string{"log": ids[0], "staging": ids[1]}); behind || err != nil {
+			t.Fatal(behind, err)
+		}
+		if one.Head("log") != ids[0] {
+			t.Error("what was pushed is not the head")
+		}
+		if has, err := one.Has(t.Context(), "log", ids[0]); !has || err != nil {
+			t.Error(has, err)
+		}
+		if has, err := one.Has(t.Context(), "log", ids[1]); has || err != nil {
+			t.Error(has, err)
+		}
+	})
+	// The other one knows nothing of that, and would take both further. Nothing of it moves.
+	ids, err := other.Commit(t.Context(), []branch.Commit{{"", change("3")}})
+	must(t, err)
+	before := do(t, repo, "for-each-ref")
+	if behind, err := other.Push(t.Context(), map[string]string{"log": ids[0]}); !behind || fault.CodeOf(err) != fault.Transient || do(t, repo, "for-each-ref") != before {
+		t.Errorf("%v, %v\n%s", behind, err, do(t, repo, "for-each-ref"))
+	}
+	locked(other, func() {
+		ids, err := other.Commit(t.Context(), []branch.Commit{
+			{other.Head("log"), branch.Change{Files: map[string][]byte{"c": []byte("4")}, Gone: []string{"gone", "never"}, Message: "m", Time: at}},
+		})
+		must(t, err)
+		if behind, err := other.Push(t.Context(), map[string]string{"log": ids[0]}); behind || err != nil {
+			t.Fatal(behind, err)
+		}
+		files, err := other.Files(t.Context(), other.Head("log"), ".")
+		must(t, err)
+		var got []string
+		must(t, other.Read(t.Context(), files, 1, func(b branch.Blob, content []byte) error {
+			got = append(got, b.Path+"="+string(content))
+			return nil
+		}))
+		if strings.Join(got, " ") != "a/b=1 c=4" {
+			t.Errorf("%q", got)
+		}
+		if err := other.Read(t.Context(), files, 0, nil); fault.CodeOf(err) != fault.Mismatch {
+			t.Error(err)
+		}
+		if b, err := other.File(t.Context(), other.Head("staging"), "a/b", 10); err != nil || string(b) != "2" {
+			t.Errorf("%q, %v", b, err)
+		}
+	})
+	// One branch is ahead, the other one not: neither moves.
+	locked(one, func() {
+		ids, err := one.Commit(t.Context(), []branch.Commit{{one.Head("log"), change("5")}, {one.Head("staging"), change("6")}})
+		must(t, err)
+		do(t, repo, "update-ref", "refs/heads/staging", one.Head("log"))
+		before := do(t, repo, "for-each-ref")
+		if behind, err := one.Push(t.Context(), map[string]string{"log": ids[0], "staging": ids[1]}); !behind || do(t, repo, "for-each-ref") != before {
+			t.Errorf("%v, %v\n%s", behind, err, do(t, repo, "for-each-ref"))
+		}
+	})
+	// What is no plain file is refused.
+	link := strings.TrimSpace(do(t, repo, "rev-parse", "log:c"))
+	tree := filepath.Join(t.TempDir(), "tree")
+	must(t, os.WriteFile(tree, fmt.Appendf(nil, "120000 blob %s\tlink\n", link), 0o600))
+	in, err := os.Open(tree)
+	must(t, err)
+	defer in.Close()
+	cmd := exec.Command("git", "mktree")
+	cmd.Dir, cmd.Stdin, cmd.Env = repo, in, environ(t)
+	made, err := cmd.Output()
+	must(t, err)
+	do(t, repo, "update-ref", "refs/heads/log", do(t, repo, "commit-tree", strings.TrimSpace(string(made)), "-m", "x"))
+	locked(one, func() {
+		if _, err := one.Files(t.Context(), one.Head("log"), "."); fault.CodeOf(err) != fault.Mismatch {
+			t.Error(err)
+		}
+	})
+}

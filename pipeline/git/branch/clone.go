@@ -27,10 +27,10 @@ var Needs = git.Version{Major: 2, Minor: 32}
 // password in it.
 const remoteName = "slipway"
 
-// theirs is the branch in the clone, and made the commit that was made last.
+// theirs is the branch in the clone, and below made are the commits that were made last.
 const (
 	theirs = "refs/slipway/theirs"
-	made   = "refs/slipway/made"
+	made   = "refs/slipway/made/"
 )
 
 // ErrUnfit says that what has the name of a file on the branch is not one, or is larger than was to be read.
@@ -61,6 +61,7 @@ type Clone struct {
 // Change is what a commit does.
 type Change struct {
 	Files   map[string][]byte // to be there with these bytes, by slash-separated path; all others stay
+	Gone    []string          // not to be there any more
 	Message string            // without a newline at its end
 	Time    time.Time
 }
@@ -159,31 +160,54 @@ func (c *Clone) File(ctx context.Context, name string, limit int64) ([]byte, err
 }
 
 // Commit makes a commit on Head, which is a function of the two and of the author. It pushes nothing.
-//
-// One process makes all of its objects (https://git-scm.com/docs/git-fast-import), where git's other commands take one for each
-// file and four more.
 func (c *Clone) Commit(ctx context.Context, change Change) (string, error) {
-	var in bytes.Buffer
-	data := func(b []byte) { fmt.Fprintf(&in, "data %d\n%s\n", len(b), b) }
-	fmt.Fprintf(&in, "commit %s\nmark :1\n", made)
-	for _, who := range []string{"author", "committer"} {
-		fmt.Fprintf(&in, "%s %s <%s> %d +0000\n", who, identity(c.Author), identity(c.Email), change.Time.Unix())
-	}
-	data([]byte(change.Message + "\n"))
-	if c.head != "" {
-		fmt.Fprintf(&in, "from %s\n", c.head)
-	}
-	for _, name := range slices.Sorted(maps.Keys(change.Files)) {
-		fmt.Fprintf(&in, "M 100644 inline %s\n", quote(name))
-		data(change.Files[name])
-	}
-	in.WriteString("get-mark :1\ndone\n")
-	// The ref may be at another commit from before. A pack is kept as it is: to unpack it would be a process more.
-	commit, err := c.git().Set("fastimport.unpackLimit=0").ID(ctx, &in, "fast-import", "--quiet", "--force", "--done")
+	all, err := commits(ctx, c.git(), c.Author, c.Email, []Commit{{c.head, change}})
 	if err != nil {
 		return "", err
 	}
-	return commit, c.onlyAdds(ctx, commit, change.Files)
+	return all[0], c.onlyAdds(ctx, all[0], change.Files)
+}
+
+// Commit is one to make: a change of what another commit has, or of nothing.
+type Commit struct {
+	Onto string
+	Change
+}
+
+// commits makes commits and returns their names. One process makes all of their objects (https://git-scm.com/docs/git-fast-import),
+// where git's other commands take one for each file and four more for each commit.
+func commits(ctx context.Context, g git.Git, author, email string, all []Commit) ([]string, error) {
+	var in bytes.Buffer
+	data := func(b []byte) { fmt.Fprintf(&in, "data %d\n%s\n", len(b), b) }
+	for i, c := range all {
+		fmt.Fprintf(&in, "commit %s%d\nmark :%[2]d\n", made, i+1)
+		for _, who := range []string{"author", "committer"} {
+			fmt.Fprintf(&in, "%s %s <%s> %d +0000\n", who, identity(author), identity(email), c.Time.Unix())
+		}
+		data([]byte(c.Message + "\n"))
+		if c.Onto != "" {
+			fmt.Fprintf(&in, "from %s\n", c.Onto)
+		}
+		for _, name := range c.Gone {
+			fmt.Fprintf(&in, "D %s\n", quote(name))
+		}
+		for _, name := range slices.Sorted(maps.Keys(c.Files)) {
+			fmt.Fprintf(&in, "M 100644 inline %s\n", quote(name))
+			data(c.Files[name])
+		}
+		fmt.Fprintf(&in, "get-mark :%d\n", i+1)
+	}
+	in.WriteString("done\n")
+	// The refs may be at other commits from before. A pack is kept as it is: to unpack it would be a process more.
+	out, err := g.Set("fastimport.unpackLimit=0").Run(ctx, &in, "fast-import", "--quiet", "--force", "--done")
+	if err != nil {
+		return nil, err
+	}
+	ids := strings.Fields(string(out))
+	if len(ids) != len(all) || !git.IsObject(ids[0]) {
+		return nil, fault.Errorf(fault.Git, "running git fast-import: it answers %.80q", out)
+	}
+	return ids, nil
 }
 
 // identity is a name or an address as git puts it into a commit: without what ends either, and without what git takes off its ends.
