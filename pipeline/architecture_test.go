@@ -22,17 +22,19 @@ const module = "github.com/slipway-build/slipway/"
 // districts are the folders below pipeline/, and the three beside it, with all that each may import of the others. An arrow
 // goes down only. One that is here and not in the code is removed here, so that this table is the picture of the code.
 var districts = map[string]string{
-	"ci": "cli", "images": "release", "cmd": "config present release reproduce scaffold serve trust verify",
-	"cli":       "build config format images internal plan present publish release reproduce scaffold source trust verify",
-	"build":     "format images internal plan present release trust verify",
-	"plan":      "config format images internal release source",
-	"reproduce": "format internal release source trust verify",
-	"scaffold":  "config format git images internal release",
-	"publish":   "format git internal present release trust",
-	"verify":    "format internal release trust",
-	"config":    "format images internal release trust",
-	"serve":     "internal release trust",
-	"format":    "internal release", "trust": "git internal release", "present": "internal release", "source": "git internal release",
+	"ci": "cli", "images": "release", "cmd": "config environment present release reproduce scaffold serve trust verify",
+	"cli":         "build config format images internal plan present publish release reproduce scaffold source trust verify",
+	"build":       "format images internal plan present release trust verify",
+	"plan":        "config format images internal release source",
+	"reproduce":   "format internal release source trust verify",
+	"scaffold":    "config format git images internal release",
+	"publish":     "format git internal present release trust",
+	"verify":      "format internal release trust",
+	"environment": "git internal release trust verify",
+	"config":      "format images internal release trust",
+	"serve":       "internal release trust",
+
+	"format": "internal release", "trust": "git internal release", "present": "internal release", "source": "git internal release",
 	"git":     "internal release",
 	"release": "internal", "internal": "",
 	"fixture": "build format publish release trust",
@@ -45,7 +47,7 @@ const maxShare = 0.20
 // goes one way: whoever wants to add an arrow that is not here adds it here first, and says why in docs/architecture.md.
 var rooms = map[string]string{
 	"ci":          "cli",
-	"cmd/slipway": "config present/cmdline release/artifact release/fault release/version reproduce scaffold serve trust/ledger trust/sign trust/signature verify",
+	"cmd/slipway": "config environment environment/admit environment/store present/cmdline release/artifact release/fault release/version reproduce scaffold serve trust/ledger trust/sign trust/signature verify",
 	"images":      "release/artifact",
 
 	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
@@ -85,6 +87,10 @@ var rooms = map[string]string{
 	"fixture/snaptest":     "",
 	"fixture/verifytest": "build/sbom format format/archive format/writers release/artifact release/manifest release/provenance " +
 		"release/version",
+
+	"environment":       "internal/canonjson internal/yamldoc release/artifact release/fault release/version",
+	"environment/admit": "environment release/artifact release/fault release/manifest trust/keyless trust/signature verify",
+	"environment/store": "environment git git/branch internal/canonjson release/artifact release/fault trust/signature",
 
 	"format":          "format/archive release/artifact release/manifest release/version",
 	"format/apk":      "format format/archive format/payload release/artifact",

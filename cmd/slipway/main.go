@@ -61,11 +61,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "slipway",
-		Short: "Serve, verify and reproduce releases",
-		Long: `slipway serves, verifies and reproduces releases that a slipway pipeline made.
+		Short: "Serve, verify, reproduce and promote releases",
+		Long: `slipway serves, verifies and reproduces releases that a slipway pipeline made, and moves them through environments.
 
-Exit codes: 0 done, 1 a bug, 2 usage, 5 a release is not what it says or not what its commit builds, 6 may work later,
-8 credentials are refused.`,
+Exit codes: 0 done, 1 a bug, 2 usage, 5 a release or a store is not what it says or not what its commit builds, 6 may work
+later, 7 other bytes are there, 8 credentials are refused, 9 the rules refuse it.`,
 		Example:       "  slipway serve --root dist\n  slipway verify dist\n  slipway reproduce v1.2.3",
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -76,6 +76,7 @@ Exit codes: 0 done, 1 a bug, 2 usage, 5 a release is not what it says or not wha
 	info, _ := debug.ReadBuildInfo()
 	cmdline.Version(root, thisBuild(info).String())
 	root.AddCommand(newInit(), newServe(), newVerify(), newReproduce(), newVersion())
+	root.AddCommand(newEnvironmentCommands()...)
 	return root
 }
 

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
+)
+
+// TestEnvironmentsPage runs docs/environments.md: what it shows is what happens, but for times and digests.
+func TestEnvironmentsPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/environments.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for name, value := range map[string]string{
+		"HOME": dir, "XDG_CACHE_HOME": filepath.Join(dir, ".cache"), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.DevNull, "SLIPWAY_STORE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	key := func(name string) sign.Key {
+		t.Helper()
+		k, err := sign.Generate(sign.Ed25519)
+		if err != nil {
+			t.Fatal(err)
+		}
+		private, err := k.PEM(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, b := range map[string][]byte{name + ".key": private, name + ".pub": k.Public().PEM()} {
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return k
+	}
+	release, lead := key("release"), key("lead")
+	rules := fmt.Sprintf(`version: 1
+components:
+  hello: {key: keys/release.pub}
+stages:
+  - {name: snapshot, overwrite: always, current: newest}
+  - {name: staging, from: [snapshot, outside], overwrite: if-needed, leaves: [snapshot], current: semver}
+  - name: production
+    from: [staging]
+    leaves: [staging, snapshot]
+    current: stable
+    accepts: [candidate, stable]
+    candidate: same-commit
+    soak: {evidence: [tests]}
+    approvals: {count: 1, of: ["%s"]}
+`, lead.Public().Fingerprint())
+	if err := os.WriteFile("environment.yaml", []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := strings.Repeat("b", 40)
+	for name, o := range map[string]verifytest.Options{"1.2.3-rc.1": {Version: "1.2.3-rc.1"}, "1.2.3": {Version: "1.2.3"}, "other": {Version: "1.2.3", Commit: other}} {
+		at := filepath.Join("dist", name)
+		if _, err := verifytest.Write(at, o); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sign.Release(t.Context(), at, sign.Options{Signer: release}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commands := 0
+	for _, block := range regexp.MustCompile("(?ms)^```console\n(.*?)^```").FindAllStringSubmatch(string(page), -1) {
+		for _, step := range regexp.MustCompile(`(?m)^\$ `).Split(block[1], -1)[1:] {
+			line, want, _ := strings.Cut(step, "\n")
+			commands++
+			got := shell(t, line)
+			for old, text := range map[string]string{string(release.Public().Fingerprint()): "sha256:RELEASE", other[:12]: "OTHER"} {
+				got = strings.ReplaceAll(got, old, text)
+			}
+			got = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d`).ReplaceAllString(got, "2026-03-02 10:15")
+			got = regexp.MustCompile(`(?m) +$`).ReplaceAllString(got, "")
+			if got != want {
+				t.Fatalf("%s prints\n%s\nand the page has\n%s", line, got, want)
+			}
+		}
+	}
+	if commands < 20 {
+		t.Errorf("only %d commands were run", commands)
+	}
+}
+
+// shell runs one line of a page: a command with what it prints, and its exit code in brackets if that is not 0.
+func shell(t *testing.T, line string) string {
+	t.Helper()
+	var args []string
+	for _, m := range regexp.MustCompile(`"([^"]*)"|(\S+)`).FindAllStringSubmatch(line, -1) {
+		args = append(args, m[1]+m[2])
+	}
+	var out bytes.Buffer
+	code := 0
+	switch args[0] {
+	case "export":
+		name, value, _ := strings.Cut(args[1], "=")
+		t.Setenv(name, value)
+	case "slipway":
+		code = run(args[1:], &out, &out)
+	default:
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, out.String())
+		}
+	}
+	if code != 0 {
+		fmt.Fprintf(&out, "[%d]\n", code)
+	}
+	return out.String()
+}

@@ -1,0 +1,274 @@
+package environment
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/version"
+)
+
+// State is what the lines of a log come to. The zero value is that of an empty log. It is not for several goroutines at once.
+type State struct {
+	Count  int             // lines
+	Digest artifact.Digest // of the last line, "" for none
+	Time   time.Time       // of the last line
+
+	stages     map[string]map[string]map[string]Held // by stage, component, version
+	components map[string]*component
+	frozen     map[string]Stop // by stage
+	requests   map[string]int  // line by id
+	digests    []artifact.Digest
+}
+
+// At is the digest of the line with that number, "" where there is none.
+func (s *State) At(n int) artifact.Digest {
+	if n < 1 || n > len(s.digests) {
+		return ""
+	}
+	return s.digests[n-1]
+}
+
+// Held is a version that is in a stage.
+type Held struct {
+	Component, Version string
+	Commit             string
+	Manifest, Entry    artifact.Digest
+	Entered            time.Time // these very bytes
+	Line               int
+}
+
+// Stop is a hold or a freeze.
+type Stop struct {
+	By    Identity
+	Why   string
+	Until time.Time // zero: until it is ended
+	Line  int
+}
+
+func (s Stop) over(now time.Time) bool { return !s.Until.IsZero() && !now.Before(s.Until) }
+
+// component is what is known of a component in all stages.
+type component struct {
+	versions map[string]*history
+	pinned   map[string]string  // version by stage
+	held     map[[2]string]Stop // by version, "" for all of them, and stage, "" for each
+}
+
+// history is what is known of a version.
+type history struct {
+	version   version.Version
+	seen      map[string][]seen // by stage, also after it was left
+	withdrawn *Stop
+	approvals map[approval]time.Time
+	reports   map[report]bool
+}
+
+type seen struct {
+	commit   string
+	manifest artifact.Digest
+}
+
+type approval struct {
+	manifest artifact.Digest
+	stage    string
+	by       Identity
+}
+
+type report struct {
+	manifest artifact.Digest
+	kind     string
+	by       Identity
+}
+
+func child[K comparable, V any](m *map[K]V, key K, fresh func() V) V {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	v, ok := (*m)[key]
+	if !ok {
+		v = fresh()
+		(*m)[key] = v
+	}
+	return v
+}
+
+func (s *State) component(name string) *component {
+	return child(&s.components, name, func() *component {
+		return &component{versions: map[string]*history{}, pinned: map[string]string{}, held: map[[2]string]Stop{}}
+	})
+}
+
+func (c *component) of(v string) *history {
+	return child(&c.versions, v, func() *history {
+		parsed, _ := version.Parse(v) // which was looked at when the line was
+		return &history{version: parsed, seen: map[string][]seen{}, approvals: map[approval]time.Time{}, reports: map[report]bool{}}
+	})
+}
+
+// apply adds a line that was checked.
+func (s *State) apply(l Line) {
+	child(&s.requests, l.Request, func() int { return l.N })
+	for _, m := range l.Moves {
+		s.move(l, m)
+	}
+}
+
+func (s *State) move(l Line, m Move) {
+	stop := Stop{By: l.By, Why: l.Why, Until: l.Until, Line: l.N}
+	switch l.Kind {
+	case Refused:
+		return
+	case Freeze:
+		child(&s.frozen, m.To, func() Stop { return stop })
+		s.frozen[m.To] = stop
+		return
+	case Thaw:
+		delete(s.frozen, m.To)
+		return
+	}
+	c := s.component(m.Component)
+	switch l.Kind {
+	case Hold:
+		c.held[[2]string{m.Version, m.To}] = stop
+	case Release:
+		delete(c.held, [2]string{m.Version, m.To})
+		if m.Version == "" {
+			delete(c.pinned, m.To)
+		}
+	case Rollback:
+		c.pinned[m.To] = m.Version
+	case Withdraw:
+		c.of(m.Version).withdrawn = &stop
+	case Restore:
+		c.of(m.Version).withdrawn = nil
+	case Approve:
+		c.of(m.Version).approvals[approval{m.Manifest, m.To, l.By}] = l.Time
+	case Evidence:
+		c.of(m.Version).reports[report{m.Manifest, l.Report.Kind, l.By}] = l.Report.Good
+	default:
+		for _, stage := range m.Left {
+			delete(s.stages[stage][m.Component], m.Version)
+		}
+		if m.To == "" {
+			return
+		}
+		in := child(&s.stages, m.To, func() map[string]map[string]Held { return map[string]map[string]Held{} })
+		versions := child(&in, m.Component, func() map[string]Held { return map[string]Held{} })
+		versions[m.Version] = Held{Component: m.Component, Version: m.Version, Commit: m.Commit, Manifest: m.Manifest, Entry: m.Entry, Entered: l.Time, Line: l.N}
+		h := c.of(m.Version)
+		if at := (seen{m.Commit, m.Manifest}); !slices.Contains(h.seen[m.To], at) {
+			h.seen[m.To] = append(h.seen[m.To], at)
+		}
+	}
+}
+
+// Request is the number of the line that a request became, 0 for none.
+func (s *State) Request(id string) int { return s.requests[id] }
+
+// Held is a version in a stage.
+func (s *State) Held(stage, component, version string) (Held, bool) {
+	h, ok := s.stages[stage][component][version]
+	return h, ok
+}
+
+// In are the versions that are in a stage itself, by component and then the highest first.
+func (s *State) In(stage string) []Held {
+	var all []Held
+	for _, versions := range s.stages[stage] {
+		all = slices.AppendSeq(all, maps.Values(versions))
+	}
+	s.sort(all)
+	return all
+}
+
+func (s *State) sort(all []Held) {
+	slices.SortFunc(all, func(a, b Held) int {
+		return cmp.Or(cmp.Compare(a.Component, b.Component), s.parsed(b).Compare(s.parsed(a)), cmp.Compare(a.Version, b.Version))
+	})
+}
+
+// find is what is known of a version, nothing where it was never in the log.
+func (s *State) find(component, version string) *history {
+	if c := s.components[component]; c != nil && c.versions[version] != nil {
+		return c.versions[version]
+	}
+	return &history{}
+}
+
+func (s *State) parsed(h Held) version.Version { return s.find(h.Component, h.Version).version }
+
+// Seen is a version as the readers of an environment see it.
+type Seen struct {
+	Held
+	Stage     string // that it is in: the environment itself, or one further on
+	Withdrawn *Stop
+}
+
+// View is what the readers of an environment see of a component, the highest version first: what is in its stage and in all
+// that come later. Where a version is in two, the one further on is seen.
+func (s *State) View(r Rules, stage, component string) []Seen {
+	found := map[string]Seen{}
+	names := r.StageNames()
+	for _, name := range names[max(slices.Index(names, stage), 0):] {
+		for v, h := range s.stages[name][component] {
+			found[v] = Seen{Held: h, Stage: name, Withdrawn: s.find(component, v).withdrawn}
+		}
+	}
+	all := slices.Collect(maps.Values(found))
+	slices.SortFunc(all, func(a, b Seen) int {
+		return cmp.Or(s.parsed(b.Held).Compare(s.parsed(a.Held)), cmp.Compare(a.Version, b.Version))
+	})
+	return all
+}
+
+// Current is the version that the moving names of an environment mean, and whether a rollback has pinned it; false where there is
+// none. A version that was withdrawn never is.
+func (s *State) Current(r Rules, stage, component string) (current Seen, pinned, ok bool) {
+	rule, err := r.Stage(stage)
+	if err != nil {
+		return Seen{}, false, false
+	}
+	pin := ""
+	if c := s.components[component]; c != nil {
+		pin = c.pinned[stage]
+	}
+	for _, v := range s.View(r, stage, component) {
+		switch {
+		case v.Withdrawn != nil:
+		case v.Version == pin:
+			return v, true, true
+		case rule.Current == "stable" && s.parsed(v.Held).IsPrerelease():
+		case !ok, rule.Current == "newest" && v.Line > current.Line:
+			current, ok = v, true
+		}
+	}
+	return current, false, ok
+}
+
+// Components are the names of all that is or was in a stage.
+func (s *State) Components() []string { return slices.Sorted(maps.Keys(s.components)) }
+
+// Frozen is what keeps everything out of a stage at a time.
+func (s *State) Frozen(stage string, now time.Time) (Stop, bool) {
+	stop, ok := s.frozen[stage]
+	return stop, ok && !stop.over(now)
+}
+
+// stopped is the hold that keeps a version out of a stage at a time.
+func (s *State) stopped(m Move, now time.Time) (Stop, bool) {
+	c := s.components[m.Component]
+	if c == nil {
+		return Stop{}, false
+	}
+	for _, v := range []string{m.Version, ""} {
+		for _, stage := range []string{m.To, ""} {
+			if stop, ok := c.held[[2]string{v, stage}]; ok && !stop.over(now) {
+				return stop, true
+			}
+		}
+	}
+	return Stop{}, false
+}

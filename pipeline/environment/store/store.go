@@ -1,0 +1,596 @@
+// Package store keeps environments in a git repository: on the branch log what was done, line by line, with the entries that this
+// comes to; on a branch for each stage its entries alone, for people and their tools; and on main the rules, which people
+// change.
+//
+// The log decides. All branches of a move are pushed at once and never forced, so that of two who move something at once one
+// is refused as a whole, and decides again on what the other has done. Whoever is killed has moved everything or nothing.
+//
+// Processes that share a folder share its work: a request is written down there first, and whoever has the lock moves all that
+// wait in one commit.
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/git/branch"
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
+)
+
+// The branches that every store has; the others are those of its stages.
+const (
+	Main = "main"
+	Log  = "log"
+)
+
+const (
+	perFile   = 256 // lines of a file of the log
+	maxFile   = perFile * environment.MaxLine
+	maxRules  = 256 << 10
+	maxKey    = 64 << 10
+	maxKeys   = 1000
+	maxBatch  = 250 // requests in one commit
+	rounds    = 50  // how often a batch is decided again because somebody else was faster
+	validity  = 10 * time.Minute
+	keysDir   = "keys/"
+	headFile  = "head.json"
+	author    = "slipway"
+	authorsAt = "slipway@localhost"
+)
+
+// Options say where a store is.
+type Options struct {
+	Remote  string   // URL or path of its repository
+	Environ []string // as of os.Environ; see git.Remote
+	Pass    []string // names of variables that a credential helper reads
+	// Dir is a folder to work in, which stays: it has the clone, the requests that wait, and how far the log went when it was last
+	// seen. Several processes may share it.
+	Dir string
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// Store is a release store. It is not for several goroutines at once; several processes may have the same Dir.
+type Store struct {
+	o     Options
+	group branch.Group
+	view  View
+}
+
+// View is what a store is at.
+type View struct {
+	State       *environment.State
+	Rules       environment.Rules // of a component the key is its fingerprint
+	RulesCommit string
+	Keys        map[string]signature.PublicKey // those that the store knows, by fingerprint
+}
+
+// Open is the store at a remote. Nothing is looked at yet.
+func Open(o Options) (*Store, error) {
+	if o.Remote == "" || strings.HasPrefix(o.Remote, "-") || strings.Contains(o.Remote, "::") {
+		return nil, fault.Errorf(fault.Usage, "%.80q is not the URL or the path of a git repository", o.Remote)
+	}
+	for _, dir := range []string{o.Dir, filepath.Join(o.Dir, "outbox"), filepath.Join(o.Dir, "answers")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fault.New(fault.Usage, err)
+		}
+	}
+	g, err := git.New(git.Unattended(git.Remote(o.Environ, o.Remote, o.Pass...)), o.Dir, branch.Needs)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{o: o, group: branch.Group{
+		Git: g, Dir: filepath.Join(o.Dir, "store.git"), Remote: o.Remote, Branches: []string{Main, Log}, Author: author, Email: authorsAt,
+	}}, nil
+}
+
+// Init makes a store of an empty repository, or of one that has a main branch and none of the others. It has the rules and the
+// public keys in the files.
+func (s *Store) Init(ctx context.Context, rules []byte, keys map[string][]byte) error {
+	r, err := environment.ParseRules(environment.RulesFile, rules)
+	if err != nil {
+		return err
+	}
+	for _, name := range r.StageNames() {
+		if name == Main || name == Log || name == "metadata" {
+			return fault.Errorf(fault.Usage, "a stage cannot be called %s, which is the name of another branch of the store", name)
+		}
+	}
+	files := map[string][]byte{environment.RulesFile: rules}
+	for name, b := range keys {
+		if _, err := signature.ParsePublicKey(b); err != nil {
+			return fault.New(fault.Usage, fmt.Errorf("%s: %w", name, err))
+		}
+		files[keysDir+name] = b
+	}
+	return s.group.Locked(ctx, func() error {
+		s.group.Branches = append([]string{Main, Log}, r.StageNames()...)
+		if err := s.group.Fetch(ctx); err != nil {
+			return err
+		}
+		for _, b := range s.group.Branches[1:] {
+			if s.group.Head(b) != "" {
+				return fault.Errorf(fault.Conflict, "%s has a branch %s already: it is a store, or something else is there", s.o.Remote, b)
+			}
+		}
+		head, err := canonjson.Indent(head{})
+		if err != nil {
+			return err
+		}
+		now := s.o.Now()
+		change := branch.Change{Files: files, Message: "release store: rules", Time: now}
+		empty := branch.Change{Files: map[string][]byte{headFile: head}, Message: "release store", Time: now}
+		commits := []branch.Commit{{Onto: s.group.Head(Main), Change: change}, {Change: empty}}
+		for range r.Stages {
+			commits = append(commits, branch.Commit{Change: branch.Change{Message: "release store", Time: now}})
+		}
+		ids, err := s.group.Commit(ctx, commits)
+		if err != nil {
+			return err
+		}
+		to := map[string]string{}
+		for i, b := range s.group.Branches {
+			to[b] = ids[i]
+		}
+		_, err = s.group.Push(ctx, to)
+		return err
+	})
+}
+
+// head says how far a log goes.
+type head struct {
+	Count  int             `json:"count"`
+	Digest artifact.Digest `json:"digest,omitempty"`
+}
+
+// Read calls f with what the store is at. The state is for reading.
+func (s *Store) Read(ctx context.Context, f func(View) error) error {
+	return s.group.Locked(ctx, func() error {
+		if err := s.refresh(ctx); err != nil {
+			return err
+		}
+		return f(s.view)
+	})
+}
+
+// refresh reads what is new.
+func (s *Store) refresh(ctx context.Context) error {
+	rules, log := s.view.RulesCommit, s.group.Head(Log)
+	if err := s.group.Fetch(ctx); err != nil {
+		return err
+	}
+	if s.group.Head(Main) == "" || s.group.Head(Log) == "" {
+		return fault.Errorf(fault.Usage, "%s is not a release store: make one with slipway store init", s.o.Remote)
+	}
+	if at := s.group.Head(Main); at != rules {
+		if err := s.readRules(ctx, at); err != nil {
+			return err
+		}
+		// The branches of the stages, which are known by now.
+		if more := append([]string{Main, Log}, s.view.Rules.StageNames()...); !slices.Equal(more, s.group.Branches) {
+			s.group.Branches = more
+			if err := s.group.Fetch(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if s.view.State != nil && s.group.Head(Log) == log {
+		return nil
+	}
+	return s.readLog(ctx)
+}
+
+func (s *Store) readRules(ctx context.Context, commit string) error {
+	b, err := s.group.File(ctx, commit, environment.RulesFile, maxRules)
+	if err != nil {
+		return err
+	}
+	if b == nil {
+		return fault.Errorf(fault.Usage, "branch %s of the store has no %s", Main, environment.RulesFile)
+	}
+	r, err := environment.ParseRules(environment.RulesFile, b)
+	if err != nil {
+		return err
+	}
+	keys := map[string]signature.PublicKey{}
+	files, err := s.group.Files(ctx, commit, keysDir)
+	if err == nil && len(files) > maxKeys {
+		err = fault.Errorf(fault.Usage, "%d files in %s of the store; at most %d are read", len(files), keysDir, maxKeys)
+	}
+	if err == nil {
+		err = s.group.Read(ctx, files, maxKey, func(f branch.Blob, b []byte) error {
+			key, err := signature.ParsePublicKey(b)
+			if err != nil {
+				return fault.New(fault.Usage, fmt.Errorf("%s: %w", f.Path, err))
+			}
+			keys[string(key.Fingerprint())] = key
+			return nil
+		})
+	}
+	if err != nil {
+		return err
+	}
+	// A component names a file with its key, and entries the key itself.
+	for name, c := range r.Components {
+		if c.Key == "" {
+			continue
+		}
+		b, err := s.group.File(ctx, commit, c.Key, maxKey)
+		if err != nil {
+			return err
+		}
+		key, err := signature.ParsePublicKey(b)
+		if err != nil {
+			return fault.New(fault.Usage, fmt.Errorf("%s: component %s: key %s: %w", environment.RulesFile, name, c.Key, err))
+		}
+		c.Key = string(key.Fingerprint())
+		keys[c.Key], r.Components[name] = key, c
+	}
+	s.view.Rules, s.view.RulesCommit, s.view.Keys = r, commit, keys
+	return nil
+}
+
+// readLog folds what is new of the log. A log that does not go on from where it was last seen, by this folder, is a
+// fault.Mismatch.
+func (s *Store) readLog(ctx context.Context) error {
+	files, err := s.group.Files(ctx, s.group.Head(Log), "log/")
+	if err != nil {
+		return err
+	}
+	state := s.view.State
+	if state == nil {
+		state = &environment.State{}
+	}
+	known := state.Count
+	for i, f := range files {
+		if want := logFile(i * perFile); f.Path != want {
+			return fault.Errorf(fault.Mismatch, "the log has %.80q where %s should be", f.Path, want)
+		}
+	}
+	s.view.State = nil // until all is well
+	first := known / perFile
+	err = s.group.Read(ctx, files[min(first, len(files)):], maxFile, func(f branch.Blob, b []byte) error {
+		if f.Path == logFile(known) {
+			for range known % perFile { // which are folded already
+				_, b, _ = bytes.Cut(b, []byte("\n"))
+			}
+		}
+		return state.Fold(b)
+	})
+	if err != nil {
+		return err
+	}
+	if want := (state.Count + perFile - 1) / perFile; len(files) != want {
+		return fault.Errorf(fault.Mismatch, "the log has %d files for %d lines", len(files), state.Count)
+	}
+	if err := s.remember(state); err != nil {
+		return err
+	}
+	s.view.State = state
+	return nil
+}
+
+// logFile is the file that has the line after n others.
+func logFile(n int) string { return fmt.Sprintf("log/%06d.jsonl", n/perFile) }
+
+// remember holds a log to how far it went when this folder saw it last.
+func (s *Store) remember(state *environment.State) error {
+	name := filepath.Join(s.o.Dir, "seen.json")
+	var last head
+	b, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fault.New(fault.Usage, err)
+	default:
+		if err := canonjson.Decode(b, &last); err != nil {
+			return fault.New(fault.Usage, fmt.Errorf("reading %s: %w", name, err))
+		}
+	}
+	if digest := state.At(last.Count); digest != last.Digest {
+		return fault.Errorf(fault.Mismatch, "the log was rewritten: line %d was %s and is %s; %s has the branch as it was", last.Count, last.Digest.Short(), digest.Short(), s.group.Dir)
+	}
+	b, err = canonjson.Indent(head{state.Count, state.Digest})
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.Usage, write(name, b))
+}
+
+// write replaces a file as a whole.
+func write(name string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+// Nonce makes two like requests two.
+func Nonce() string {
+	b := make([]byte, 8)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// waiting is a request on its way, with who signed it.
+type waiting struct {
+	Request string `json:"request"`
+	Bundle  string `json:"bundle,omitempty"`
+
+	id string
+	q  environment.Request
+}
+
+// Result is what became of a request.
+type Result struct {
+	environment.Answer
+	Line int // that it became, 0 for none
+	Err  error
+}
+
+// Ask has the rules decide a request and does what they allow. Who signs it may be nil. A request that is refused is an Answer
+// and no error. Where it is not known whether the last push arrived the error is a fault.Transient: the same request asked for
+// again is done once.
+func (s *Store) Ask(ctx context.Context, q environment.Request, signer signature.Signer) (Result, error) {
+	q.At = s.o.Now().UTC().Truncate(time.Second)
+	q.Expires, q.Nonce = q.At.Add(validity), Nonce()
+	if signer != nil {
+		q.By = environment.Identity{Key: string(signer.Public().Fingerprint())}
+	}
+	file, err := q.Encode()
+	if err != nil {
+		return Result{}, err
+	}
+	w := waiting{Request: string(file)}
+	if signer != nil {
+		bundle, err := signature.SignBlob(signer, file)
+		if err != nil {
+			return Result{}, err
+		}
+		b, err := bundle.Encode()
+		if err != nil {
+			return Result{}, err
+		}
+		w.Bundle = string(b)
+	}
+	id := environment.ID(file)
+	b, err := canonjson.Encode(w)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := write(filepath.Join(s.o.Dir, "outbox", id), b); err != nil {
+		return Result{}, fault.New(fault.Usage, err)
+	}
+	var result Result
+	err = s.group.Locked(ctx, func() (err error) {
+		if answered, ok, err := s.answer(id); err != nil || ok {
+			result = answered
+			return err
+		}
+		results, err := s.combine(ctx)
+		result = results[id]
+		return errors.Join(err, os.RemoveAll(filepath.Join(s.o.Dir, "answers", id)))
+	})
+	if err == nil {
+		err = result.Err
+	}
+	return result, err
+}
+
+// Combine moves what waits in the folder, as whoever asks next would.
+func (s *Store) Combine(ctx context.Context) error {
+	return s.group.Locked(ctx, func() error {
+		_, err := s.combine(ctx)
+		return err
+	})
+}
+
+// answer is what somebody else has done with a request meanwhile.
+func (s *Store) answer(id string) (Result, bool, error) {
+	name := filepath.Join(s.o.Dir, "answers", id)
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Result{}, false, nil
+	}
+	var a answered
+	if err == nil {
+		err = canonjson.Decode(b, &a)
+	}
+	if err != nil {
+		return Result{}, false, fault.New(fault.Usage, err)
+	}
+	r := Result{Line: a.Line}
+	r.Nothing, r.Code, r.Outcomes = a.Nothing, a.Code, a.Outcomes
+	r.Answer.Line.Moves = a.Moves
+	if a.Error != "" {
+		r.Err = fault.New(a.Code, errors.New(a.Error))
+	}
+	return r, true, os.Remove(name)
+}
+
+// answered is a Result for another process.
+type answered struct {
+	Line     int                   `json:"line"`
+	Nothing  bool                  `json:"nothing"`
+	Code     fault.Code            `json:"code"`
+	Outcomes []environment.Outcome `json:"outcomes"`
+	Moves    []environment.Move    `json:"moves"`
+	Error    string                `json:"error"`
+}
+
+// outbox are the requests that wait, the oldest first. What cannot be read is taken away.
+func (s *Store) outbox() ([]waiting, error) {
+	list, err := os.ReadDir(filepath.Join(s.o.Dir, "outbox"))
+	if err != nil {
+		return nil, fault.New(fault.Usage, err)
+	}
+	var all []waiting
+	for _, e := range list {
+		name := filepath.Join(s.o.Dir, "outbox", e.Name())
+		if strings.HasPrefix(e.Name(), ".") {
+			continue // which is being written
+		}
+		b, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var w waiting
+		if err == nil {
+			err = canonjson.Decode(b, &w)
+		}
+		if err == nil {
+			w.id = environment.ID([]byte(w.Request))
+			w.q, err = environment.ParseRequest([]byte(w.Request))
+		}
+		if err != nil || w.id != e.Name() {
+			if err := os.Remove(name); err != nil {
+				return nil, fault.New(fault.Usage, err)
+			}
+			continue
+		}
+		all = append(all, w)
+	}
+	slices.SortFunc(all, func(a, b waiting) int { return a.q.At.Compare(b.q.At) })
+	return all[:min(len(all), maxBatch)], nil
+}
+
+// combine decides all that waits, one after the other, and pushes what comes of it at once.
+func (s *Store) combine(ctx context.Context) (map[string]Result, error) {
+	all, err := s.outbox()
+	if err != nil {
+		return nil, err
+	}
+	for round := 1; ; round++ {
+		if err := s.refresh(ctx); err != nil {
+			return nil, err
+		}
+		results, behind, err := s.batch(ctx, all)
+		if err == nil {
+			return results, s.answerAll(results)
+		}
+		// Decided again from what is there.
+		s.view.State = nil
+		if !behind || round >= rounds {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fault.New(fault.Transient, context.Cause(ctx))
+		case <-time.After(time.Duration(mathrand.Int64N(int64(min(round, 10)) * int64(50*time.Millisecond)))):
+		}
+	}
+}
+
+// answerAll leaves answers for those who wait, and takes their requests away.
+func (s *Store) answerAll(results map[string]Result) error {
+	for id, r := range results {
+		a := answered{Line: r.Line, Nothing: r.Nothing, Code: r.Code, Outcomes: r.Outcomes, Moves: r.Answer.Line.Moves}
+		if r.Err != nil {
+			a.Error, a.Code = r.Err.Error(), fault.CodeOf(r.Err)
+		}
+		b, err := canonjson.Encode(a)
+		if err != nil {
+			return err
+		}
+		if err := write(filepath.Join(s.o.Dir, "answers", id), b); err != nil {
+			return fault.New(fault.Usage, err)
+		}
+		if err := os.Remove(filepath.Join(s.o.Dir, "outbox", id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fault.New(fault.Usage, err)
+		}
+	}
+	return nil
+}
+
+// batch decides requests and pushes what comes of them.
+func (s *Store) batch(ctx context.Context, all []waiting) (results map[string]Result, behind bool, err error) {
+	results = map[string]Result{}
+	w := s.begin()
+	state, now := s.view.State, s.o.Now()
+	for _, q := range all {
+		if n := state.Request(q.id); n > 0 { // whose answer was lost
+			results[q.id] = Result{Line: n}
+			continue
+		}
+		if err := s.holds(q); err != nil {
+			results[q.id] = Result{Err: err}
+			continue
+		}
+		a, err := environment.Decide(state, s.view.Rules, s.view.RulesCommit, q.id, q.q, now)
+		if err != nil {
+			results[q.id] = Result{Err: err}
+			continue
+		}
+		r := Result{Answer: a}
+		if !a.Nothing && !a.Refused() {
+			if q.Bundle != "" {
+				a.Line.Signed = &environment.Signed{Request: q.Request, Bundle: q.Bundle}
+			}
+			if err := w.add(a); err != nil {
+				results[q.id] = Result{Err: err}
+				continue
+			}
+			r.Line = state.Count
+		}
+		results[q.id] = r
+	}
+	for _, stage := range s.view.Rules.StageNames() {
+		if moves := environment.Expired(state, s.view.Rules, stage); len(w.lines) > 0 && len(moves) > 0 {
+			for chunk := range slices.Chunk(moves, maxBatch) {
+				file := fmt.Sprintf("expire %s %d", stage, state.Count)
+				line := environment.Line{Time: now, Kind: environment.Expire, Request: environment.ID([]byte(file)), Rules: s.view.RulesCommit, Moves: chunk}
+				if err := w.add(environment.Answer{Line: line}); err != nil {
+					return nil, false, err
+				}
+			}
+		}
+	}
+	if len(w.lines) == 0 {
+		return results, false, nil
+	}
+	behind, err = w.push(ctx, now)
+	return results, behind, err
+}
+
+// holds holds a request to who is said to have signed it.
+func (s *Store) holds(w waiting) error {
+	by := w.q.By
+	if by == (environment.Identity{}) && w.Bundle == "" {
+		return nil
+	}
+	return s.signedBy(by, environment.Signed{Request: w.Request, Bundle: w.Bundle})
+}
+
+func (s *Store) signedBy(by environment.Identity, signed environment.Signed) error {
+	key, ok := s.view.Keys[by.Key]
+	if !ok {
+		return fault.Errorf(fault.Credentials, "the store does not know the key %s: add it to %s on branch %s", by, keysDir, Main)
+	}
+	bundle, err := signature.ParseBundle([]byte(signed.Bundle))
+	if err == nil {
+		err = signature.VerifyBlob(bundle, []byte(signed.Request), key)
+	}
+	return fault.New(fault.Mismatch, err)
+}

@@ -1,0 +1,296 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/git/branch"
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+// writer collects what a batch changes on each branch.
+type writer struct {
+	s       *Store
+	first   int // lines that the log had before
+	lines   [][]byte
+	said    []string
+	entries map[artifact.Digest][]byte // that are new
+	stages  map[string]*change
+}
+
+// change is what a stage gains and loses, by path. Of both the last one counts.
+type change struct {
+	files map[string]artifact.Digest
+	gone  map[string]bool
+}
+
+func (s *Store) begin() *writer {
+	return &writer{s: s, first: s.view.State.Count, entries: map[artifact.Digest][]byte{}, stages: map[string]*change{}}
+}
+
+// add appends an answer to the state.
+func (w *writer) add(a environment.Answer) error {
+	for _, e := range a.Entries {
+		b, err := e.Encode()
+		if err != nil {
+			return err
+		}
+		w.entries[artifact.Sum(b)] = b
+	}
+	line, err := w.s.view.State.Append(a.Line)
+	if err != nil {
+		return err
+	}
+	w.lines = append(w.lines, line)
+	w.said = append(w.said, sentence(a.Line))
+	if !slices.Contains([]environment.Kind{environment.Add, environment.Promote, environment.Demote, environment.Expire}, a.Line.Kind) {
+		return nil
+	}
+	for _, m := range a.Line.Moves {
+		name := environment.Path(m.Component, m.Version)
+		for _, stage := range m.Left {
+			c := w.stage(stage)
+			delete(c.files, name)
+			c.gone[name] = true
+		}
+		if m.To != "" {
+			c := w.stage(m.To)
+			delete(c.gone, name)
+			c.files[name] = m.Entry
+		}
+	}
+	return nil
+}
+
+func (w *writer) stage(name string) *change {
+	if w.stages[name] == nil {
+		w.stages[name] = &change{files: map[string]artifact.Digest{}, gone: map[string]bool{}}
+	}
+	return w.stages[name]
+}
+
+// sentence is what a commit says of a line.
+func sentence(l environment.Line) string {
+	var all []string
+	for _, m := range l.Moves {
+		text := strings.TrimSpace(m.Component + " " + m.Version)
+		switch {
+		case m.From != "" && m.To != "":
+			text += ": " + m.From + " -> " + m.To
+		case m.To != "":
+			text = strings.TrimSpace(text + " " + m.To)
+		}
+		all = append(all, text)
+	}
+	if len(all) > 3 {
+		all = append(all[:3], fmt.Sprintf("and %d more", len(all)-3))
+	}
+	return string(l.Kind) + " " + strings.Join(all, ", ")
+}
+
+// push makes the commits and moves all branches at once.
+func (w *writer) push(ctx context.Context, now time.Time) (behind bool, err error) {
+	g, state := &w.s.group, w.s.view.State
+	log := branch.Change{Files: map[string][]byte{}, Message: w.message(), Time: now}
+	if log.Files[headFile], err = canonjson.Indent(head{state.Count, state.Digest}); err != nil {
+		return false, err
+	}
+	for i, line := range w.lines {
+		name := logFile(w.first + i)
+		if log.Files[name] == nil && (w.first+i)%perFile > 0 {
+			if log.Files[name], err = g.File(ctx, g.Head(Log), name, maxFile); err != nil {
+				return false, err
+			}
+		}
+		log.Files[name] = append(log.Files[name], line...)
+	}
+	commits, branches := []branch.Commit{{Onto: g.Head(Log)}}, []string{Log}
+	for _, stage := range w.s.view.Rules.StageNames() {
+		c := w.stages[stage]
+		if c == nil {
+			continue
+		}
+		files := map[string][]byte{}
+		for name, digest := range c.files {
+			if files[name], err = w.entry(ctx, name, digest); err != nil {
+				return false, err
+			}
+			log.Files[inLog(stage, name)] = files[name]
+		}
+		var gone []string
+		for name := range c.gone {
+			gone = append(gone, name)
+			log.Gone = append(log.Gone, inLog(stage, name))
+		}
+		slices.Sort(gone)
+		commits = append(commits, branch.Commit{Onto: g.Head(stage), Change: branch.Change{Files: files, Gone: gone, Message: log.Message, Time: now}})
+		branches = append(branches, stage)
+	}
+	slices.Sort(log.Gone)
+	commits[0].Change = log
+	ids, err := g.Commit(ctx, commits)
+	if err != nil {
+		return false, err
+	}
+	to := map[string]string{}
+	for i, b := range branches {
+		to[b] = ids[i]
+	}
+	behind, err = g.Push(ctx, to)
+	if err != nil && !behind {
+		// The answer may be what was lost, and not the push.
+		if fetchErr := g.Fetch(ctx); fetchErr == nil {
+			if has, hasErr := g.Has(ctx, Log, ids[0]); hasErr == nil && has {
+				err = nil
+			}
+		}
+	}
+	if err != nil {
+		return behind, err
+	}
+	return false, w.s.remember(state)
+}
+
+func (w *writer) message() string {
+	if len(w.said) == 1 {
+		return w.said[0]
+	}
+	return fmt.Sprintf("%d lines\n\n%s", len(w.said), strings.Join(w.said, "\n"))
+}
+
+// inLog is where the entry of a stage is on the branch of the log.
+func inLog(stage, name string) string { return "environments/" + stage + "/" + name }
+
+// entry is the file of an entry, from this batch or from a stage that has it.
+func (w *writer) entry(ctx context.Context, name string, digest artifact.Digest) ([]byte, error) {
+	if b, ok := w.entries[digest]; ok {
+		return b, nil
+	}
+	for _, stage := range w.s.view.Rules.StageNames() {
+		b, err := w.s.group.File(ctx, w.s.group.Head(Log), inLog(stage, name), environment.MaxEntry)
+		if err != nil {
+			return nil, err
+		}
+		if b != nil && artifact.Sum(b) == digest {
+			return b, nil
+		}
+	}
+	return nil, fault.Errorf(fault.Mismatch, "no stage has the entry %s of %s: run slipway store check", digest.Short(), name)
+}
+
+// Checked is what Check has looked at.
+type Checked struct {
+	Lines, Entries, Signatures int
+}
+
+// Check holds a store to its log: each line to the one before it, each signed request to its signature and to what the line says
+// of it, and the entries on the branch of the log and on those of the stages to what the lines come to. What differs is a
+// fault.Mismatch that names the branch and the file.
+func (s *Store) Check(ctx context.Context) (Checked, error) {
+	var n Checked
+	err := s.Read(ctx, func(v View) error {
+		n.Lines = v.State.Count
+		files, err := s.group.Files(ctx, s.group.Head(Log), "log/")
+		if err != nil {
+			return err
+		}
+		if err := s.group.Read(ctx, files, maxFile, func(_ branch.Blob, b []byte) error {
+			return environment.Lines(b, func(l environment.Line) error {
+				if l.Signed == nil {
+					return nil
+				}
+				n.Signatures++
+				return s.checkSigned(l)
+			})
+		}); err != nil {
+			return err
+		}
+		for _, stage := range v.Rules.StageNames() {
+			want := map[string]artifact.Digest{}
+			for _, h := range v.State.In(stage) {
+				want[environment.Path(h.Component, h.Version)] = h.Entry
+			}
+			n.Entries += len(want)
+			if err := s.checkTree(ctx, Log, "environments/"+stage+"/", want); err != nil {
+				return err
+			}
+			if err := s.checkTree(ctx, stage, "", want); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// checkSigned holds a line to the request that its writer signed.
+func (s *Store) checkSigned(l environment.Line) error {
+	if err := s.signedBy(l.By, *l.Signed); err != nil {
+		return fmt.Errorf("line %d of the log: %w", l.N, err)
+	}
+	q, err := environment.ParseRequest([]byte(l.Signed.Request))
+	if err == nil {
+		err = l.Answers(q)
+	}
+	if err != nil {
+		return fault.New(fault.Mismatch, fmt.Errorf("line %d of the log: %w", l.N, err))
+	}
+	return nil
+}
+
+// checkTree holds the entries of a branch below a folder to those that are wanted.
+func (s *Store) checkTree(ctx context.Context, on, folder string, want map[string]artifact.Digest) error {
+	head := s.group.Head(on)
+	if head == "" {
+		return fault.Errorf(fault.Mismatch, "the store has no branch %s", on)
+	}
+	files, err := s.group.Files(ctx, head, folder+"entries/")
+	if err != nil {
+		return fmt.Errorf("branch %s: %w", on, err)
+	}
+	found := map[string]bool{}
+	err = s.group.Read(ctx, files, environment.MaxEntry, func(f branch.Blob, b []byte) error {
+		name := strings.TrimPrefix(f.Path, folder)
+		found[name] = true
+		e, err := environment.ParseEntry(b)
+		switch digest, ok := want[name]; {
+		case !ok:
+			return fault.Errorf(fault.Mismatch, "%s is there, and no line of the log put it there", f.Path)
+		case digest != artifact.Sum(b):
+			return fault.Errorf(fault.Mismatch, "%s has other bytes than the line of the log that put it there says", f.Path)
+		case err != nil:
+			return fmt.Errorf("%s: %w", f.Path, err)
+		case environment.Path(e.Component, e.Version) != name:
+			return fault.Errorf(fault.Mismatch, "%s is the entry of %s %s", f.Path, e.Component, e.Version)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("branch %s: %w", on, err)
+	}
+	for name := range want {
+		if !found[name] {
+			return fault.Errorf(fault.Mismatch, "branch %s: %s is gone, and no line of the log took it away", on, folder+name)
+		}
+	}
+	return nil
+}
+
+// Entry is the entry of a version in a stage.
+func (s *Store) Entry(ctx context.Context, stage, component, version string) (environment.Entry, error) {
+	b, err := s.group.File(ctx, s.group.Head(Log), inLog(stage, environment.Path(component, version)), environment.MaxEntry)
+	if err == nil && b == nil {
+		err = fault.Errorf(fault.Usage, "%s %s is not in %s", component, version, stage)
+	}
+	if err != nil {
+		return environment.Entry{}, err
+	}
+	return environment.ParseEntry(bytes.Clone(b))
+}
