@@ -149,14 +149,25 @@ func (d *decision) decide() error {
 		}
 	}
 	switch {
+	case q.Kind == Evidence && q.Report == nil:
+		return fault.Errorf(fault.Usage, "%s without a report", q.Kind)
+	case q.Kind != Evidence && q.Report != nil:
+		return fault.Errorf(fault.Usage, "%s with a report", q.Kind)
+	case q.Kind != Hold && q.Kind != Freeze && !q.Until.IsZero():
+		return fault.Errorf(fault.Usage, "%s has no end", q.Kind)
+	case !q.Until.IsZero() && !q.Until.After(d.now):
+		return fault.Errorf(fault.Usage, "%s until %s, which is past", q.Kind, q.Until.Format(time.RFC3339))
+	}
+	if err := q.By.check(); err != nil {
+		return fault.New(fault.Usage, err)
+	}
+	switch {
 	case q.At.After(d.now.Add(maxAhead)):
 		d.say("", "request", false, "set the clock that asked for it", "it is of %s, which is to come", q.At.Format(time.RFC3339))
 	case !q.Expires.After(d.now), q.Expires.Sub(q.At) > maxExpiry:
 		d.say("", "request", false, "ask again", "it was good until %s", q.Expires.Format(time.RFC3339))
 	}
-	if stage, err := d.r.Stage(q.To); err == nil && len(stage.Writers) > 0 && q.Kind != Approve {
-		d.say("", "writers", among(stage.Writers, q.By), "have one of those ask who may: "+strings.Join(stage.Writers, ", "), "%s asks", q.By)
-	}
+	d.writers()
 	needsWhy := slices.Contains([]Kind{Withdraw, Rollback, Hold, Freeze}, q.Kind) || q.Replace
 	if needsWhy && q.Why == "" {
 		return fault.Errorf(fault.Usage, "%s needs a reason: say --why", q.Kind)
@@ -172,7 +183,7 @@ func (d *decision) decide() error {
 			d.Line.Moves = d.asked
 		}
 		return nil
-	case Add, Promote, Demote, Withdraw, Restore, Rollback, Release, Hold, Approve, Evidence, Expire:
+	case Add, Promote, Demote, Withdraw, Restore, Rollback, Release, Hold, Approve, Evidence:
 	default:
 		return fault.Errorf(fault.Usage, "%.40q is not something to ask for", q.Kind)
 	}
@@ -203,6 +214,27 @@ func (d *decision) decide() error {
 		d.asked = append(d.asked, Move{Component: it.Component, Version: it.Version, To: q.To})
 	}
 	return nil
+}
+
+// writers asks whether the request is by one who may ask for something in each stage that it changes.
+func (d *decision) writers() {
+	for _, stage := range d.r.Stages {
+		changed := stage.Name == d.q.To
+		switch d.q.Kind {
+		case Approve, Evidence:
+			return
+		case Hold, Release:
+			changed = changed || d.q.To == ""
+		case Withdraw, Restore, Demote:
+			changed = changed || slices.ContainsFunc(d.q.Items, func(it Item) bool {
+				_, ok := d.s.Held(stage.Name, it.Component, it.Version)
+				return ok
+			})
+		}
+		if changed && len(stage.Writers) > 0 {
+			d.say("", "writers", among(stage.Writers, d.q.By), "have one of those ask who may: "+strings.Join(stage.Writers, ", "), "%s asks", d.q.By)
+		}
+	}
 }
 
 // add has a release come in from outside.
@@ -275,6 +307,9 @@ func (d *decision) demote(m Move) error {
 		stage, _ := d.r.Stage(name)
 		d.say(m.Component, "overwrite", stage.Overwrite != "never", fmt.Sprintf("withdraw it: what is in %s stays", name), "%s is %s, which it would leave", name, changeable(stage))
 		m.From, m.Commit, m.Manifest, m.Entry, m.Left = name, h.Commit, h.Manifest, h.Entry, []string{name}
+		if there, taken := d.s.Held(m.To, m.Component, m.Version); !taken || there.Manifest != m.Manifest {
+			d.room(m, d.r.Stages[to], taken)
+		}
 		d.Line.Moves = append(d.Line.Moves, m)
 		return nil
 	}
@@ -295,22 +330,16 @@ func (d *decision) enter(m Move) bool {
 	if taken && there.Manifest == m.Manifest {
 		return false
 	}
-	v, _ := version.Parse(m.Version)
-	kind := kindOf(v)
-	if len(stage.Accepts) > 0 {
-		d.say(m.Component, "accepts", slices.Contains(stage.Accepts, kind), "promote a version of another kind", "%s is a %s, and %s takes %s", m.Version, kind, m.To, strings.Join(stage.Accepts, " and "))
-	}
+	d.accepts(m, stage)
 	d.say(m.Component, "from", slices.Contains(stage.From, m.From), fmt.Sprintf("promote it to %s first", stage.From[0]), "%s takes what comes from %s, and this comes from %s", m.To, strings.Join(stage.From, " or "), m.From)
 	d.overwrite(m, stage, taken)
-	if stage.Candidate == "same-commit" && kind == "stable" {
+	if v, _ := version.Parse(m.Version); stage.Candidate == "same-commit" && kindOf(v) == "stable" {
 		d.candidate(m, v)
 	}
 	if w := d.s.find(m.Component, m.Version).withdrawn; w != nil {
 		d.say(m.Component, "withdrawn", false, fmt.Sprintf("slipway restore %s %s", m.Component, m.Version), "it was withdrawn in line %d: %s", w.Line, w.Why)
 	}
-	if stop, ok := d.s.stopped(m, d.now); ok {
-		d.say(m.Component, "hold", false, fmt.Sprintf("slipway hold %s --release", m.Component), "%s holds it since line %d: %s", stop.By, stop.Line, stop.Why)
-	}
+	d.hold(m)
 	d.freeze(m, stage)
 	d.soak(m, stage)
 	d.approvals(m, stage)
@@ -321,6 +350,29 @@ func (d *decision) enter(m Move) bool {
 	}
 	d.Line.Moves = append(d.Line.Moves, m)
 	return true
+}
+
+// room asks what a stage says of any version that would be in it from now on, also of one that comes back.
+func (d *decision) room(m Move, stage Stage, taken bool) {
+	d.accepts(m, stage)
+	d.overwrite(m, stage, taken)
+	d.hold(m)
+	d.freeze(m, stage)
+}
+
+func (d *decision) accepts(m Move, stage Stage) {
+	if len(stage.Accepts) == 0 {
+		return
+	}
+	v, _ := version.Parse(m.Version)
+	kind := kindOf(v)
+	d.say(m.Component, "accepts", slices.Contains(stage.Accepts, kind), "promote a version of another kind", "%s is a %s, and %s takes %s", m.Version, kind, m.To, strings.Join(stage.Accepts, " and "))
+}
+
+func (d *decision) hold(m Move) {
+	if stop, ok := d.s.stopped(m, d.now); ok {
+		d.say(m.Component, "hold", false, stop.release(), "%s holds it since line %d: %s", stop.By, stop.Line, stop.Why)
+	}
 }
 
 var versionKinds = []string{"snapshot", "candidate", "stable"}

@@ -56,8 +56,12 @@ func (i Identity) check() error {
 			return fmt.Errorf("%.80q is not the name of a key or a workflow", s)
 		}
 	}
-	if i.Key != "" && i.Identity != "" {
+	// One key has one name: it counts once among those who approve and report.
+	switch {
+	case i.Key != "" && i.Identity != "":
 		return fmt.Errorf("key %.40q and identity %.80q are two", i.Key, i.Identity)
+	case i.Key != "" && i.Issuer != "":
+		return fmt.Errorf("key %.40q and issuer %.80q are two", i.Key, i.Issuer)
 	}
 	return nil
 }
@@ -353,6 +357,9 @@ func (m Move) check(kind Kind) error {
 	}
 	if _, err := parseVersion(m.Version); err != nil {
 		return err
+	}
+	if kind == Expire && (m.To != "" || len(m.Left) == 0) {
+		return fmt.Errorf("%s %s expires and leaves no stage, or enters one", m.Component, m.Version)
 	}
 	if slices.Contains([]Kind{Add, Promote, Demote, Approve, Evidence}, kind) {
 		if _, err := artifact.ParseDigest(string(m.Manifest)); err != nil {

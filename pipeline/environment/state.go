@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -257,18 +258,33 @@ func (s *State) Frozen(stage string, now time.Time) (Stop, bool) {
 	return stop, ok && !stop.over(now)
 }
 
+// held is a hold with what it is about.
+type held struct {
+	Stop
+	component, version, stage string
+}
+
+// release is the command that ends a hold: one that names another version or stage ends another hold.
+func (h held) release() string {
+	text := strings.TrimSpace("slipway hold "+h.component+" "+h.version) + " --release"
+	if h.stage != "" {
+		text += " --environment " + h.stage
+	}
+	return text
+}
+
 // stopped is the hold that keeps a version out of a stage at a time.
-func (s *State) stopped(m Move, now time.Time) (Stop, bool) {
+func (s *State) stopped(m Move, now time.Time) (held, bool) {
 	c := s.components[m.Component]
 	if c == nil {
-		return Stop{}, false
+		return held{}, false
 	}
 	for _, v := range []string{m.Version, ""} {
 		for _, stage := range []string{m.To, ""} {
 			if stop, ok := c.held[[2]string{v, stage}]; ok && !stop.over(now) {
-				return stop, true
+				return held{stop, m.Component, v, stage}, true
 			}
 		}
 	}
-	return Stop{}, false
+	return held{}, false
 }

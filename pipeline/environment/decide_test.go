@@ -1,0 +1,90 @@
+package environment_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+// What no command writes can still be asked for by whoever may write to the folder.
+func TestRequestsThatCannotBeMeant(t *testing.T) {
+	w := newWorld(t, strict)
+	e := entry("gateway", "1.0.0", "a")
+	w.add("next", e)
+	item := []environment.Item{{Component: "gateway", Version: "1.0.0", Manifest: e.Manifest}}
+	for want, q := range map[string]environment.Request{
+		`evidence without a report`:                  {Kind: environment.Evidence, Items: item},
+		`hold with a report`:                         {Kind: environment.Hold, Why: "x", Items: item, Report: &environment.Report{Kind: "tests"}},
+		`"expire" is not something to ask for`:       {Kind: environment.Expire, To: "live", Items: item},
+		`freeze until 2026-03-02`:                    {Kind: environment.Freeze, To: "live", Why: "x", Until: monday},
+		`promote has no end`:                         {Kind: environment.Promote, To: "beta", Items: item, Until: monday.Add(time.Hour)},
+		`key "sha256:ours" and issuer "x" are two`:   {Kind: environment.Promote, To: "beta", Items: item, By: environment.Identity{Key: "sha256:ours", Issuer: "x"}},
+		`key "sha256:ours" and identity "x" are two`: {Kind: environment.Promote, To: "beta", Items: item, By: environment.Identity{Key: "sha256:ours", Identity: "x"}},
+	} {
+		a, err := w.ask(q)
+		if fault.CodeOf(err) != fault.Usage || !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%v %+v, and not %s", err, a.Line, want)
+		}
+	}
+}
+
+// Going back asks the rules of the stage that it goes back to as well: what is never changed there stays.
+func TestDemoteEnters(t *testing.T) {
+	w := newWorld(t, `version: 1
+stages:
+  - {name: trial, overwrite: always}
+  - {name: kept, accepts: [candidate, stable], freeze: [{days: [Tue]}]}
+  - {name: beta, overwrite: always}
+`)
+	w.add("kept", entry("gateway", "1.0.0", "a"))
+	w.add("beta", entry("gateway", "1.0.0", "b"))
+	w.want(w.do(environment.Demote, "gateway", "1.0.0", "kept"), "7 overwrite")
+	if h, _ := w.s.Held("kept", "gateway", "1.0.0"); h.Manifest != entry("gateway", "1.0.0", "a").Manifest {
+		t.Error("what is never changed was changed")
+	}
+	w.add("beta", entry("gateway", "1.1.0", "c"))
+	w.do(environment.Hold, "gateway", "1.1.0", "kept")
+	w.want(w.do(environment.Demote, "gateway", "1.1.0", "kept"), "9 hold")
+	w.do(environment.Release, "gateway", "1.1.0", "kept")
+	w.now = w.now.Add(24 * time.Hour)
+	w.want(w.do(environment.Demote, "gateway", "1.1.0", "kept"), "9 freeze")
+	w.add("beta", entry("gateway", "1.2.0-snapshot.1.g0123456789ab", "d"))
+	w.now = w.now.Add(24 * time.Hour)
+	w.want(w.do(environment.Demote, "gateway", "1.2.0-snapshot.1.g0123456789ab", "kept"), "9 accepts")
+	w.want(w.do(environment.Demote, "gateway", "1.1.0", "kept"), "")
+	w.is("in", w.stages("gateway", "1.1.0"), "kept")
+	// The same bytes on both sides leave the later one, and take no one's place.
+	w.add("beta", entry("gateway", "1.0.0", "a"))
+	w.want(w.do(environment.Demote, "gateway", "1.0.0", "kept"), "")
+	w.is("in", w.stages("gateway", "1.0.0"), "kept")
+}
+
+// The writers of a stage are asked whatever changes it, also where the request does not name it.
+func TestWriters(t *testing.T) {
+	w := newWorld(t, `version: 1
+stages:
+  - {name: next, overwrite: always}
+  - {name: live, overwrite: always, writers: ["sha256:ours"]}
+`)
+	w.add("live", entry("gateway", "1.0.0", "a"))
+	w.add("next", entry("gateway", "1.1.0", "b"))
+	by := func(q *environment.Request) { q.By = lead }
+	for _, to := range []string{"", "next"} {
+		w.want(w.do(environment.Withdraw, "gateway", "1.0.0", to, by), "9 writers")
+	}
+	w.want(w.do(environment.Withdraw, "gateway", "1.1.0", "", by), "")
+	w.want(w.do(environment.Restore, "gateway", "1.1.0", "", by), "")
+	w.want(w.do(environment.Withdraw, "gateway", "1.0.0", ""), "")
+	w.want(w.do(environment.Restore, "gateway", "1.0.0", "", by), "9 writers")
+	w.want(w.do(environment.Restore, "gateway", "1.0.0", ""), "")
+	w.want(w.do(environment.Demote, "gateway", "1.0.0", "next", by), "9 writers")
+	w.want(w.do(environment.Hold, "gateway", "", "", by), "9 writers")
+	w.want(w.do(environment.Hold, "gateway", "", "next", by), "")
+	w.want(w.do(environment.Hold, "gateway", "", ""), "")
+	w.want(w.do(environment.Release, "gateway", "", "", by), "9 writers")
+	w.want(w.do(environment.Release, "gateway", "", ""), "")
+}
