@@ -441,6 +441,11 @@ func newSay(kind environment.Kind, short, long, example string) *cobra.Command {
 				return err
 			}
 			err = st.Read(cmd.Context(), func(v store.View) error {
+				if kind == environment.Approve { // what would be promoted
+					h, _ := v.State.Nearest(v.Rules, stage, all[0].Component, all[0].Version)
+					all[0].Manifest = h.Manifest
+					return nil
+				}
 				for _, name := range v.Rules.StageNames() { // the one that is furthest on
 					if h, ok := v.State.Held(name, all[0].Component, all[0].Version); ok {
 						all[0].Manifest = h.Manifest

@@ -272,22 +272,14 @@ func matches(pattern, identity string) bool {
 
 // promote has a version go on from the stage that is nearest to where it goes.
 func (d *decision) promote(m Move) error {
-	names := d.r.StageNames()
-	to := slices.Index(names, m.To)
-	if to < 0 {
+	if m.To == "" {
 		return fault.Errorf(fault.Usage, "promote %s %s to which environment? name it with --to", m.Component, m.Version)
 	}
-	from := ""
-	for _, name := range names[:to+1] {
-		if _, ok := d.s.Held(name, m.Component, m.Version); ok && (name != m.To || from == "") {
-			from = name
-		}
-	}
-	if from == "" {
+	h, ok := d.s.Nearest(d.r, m.To, m.Component, m.Version)
+	if !ok {
 		return fault.Errorf(fault.Usage, "%s %s is in no environment before %s: add it first, with the URL of its release", m.Component, m.Version, m.To)
 	}
-	h, _ := d.s.Held(from, m.Component, m.Version)
-	m.From, m.Commit, m.Manifest, m.Entry = from, h.Commit, h.Manifest, h.Entry
+	m.From, m.Commit, m.Manifest, m.Entry = h.Stage, h.Commit, h.Manifest, h.Entry
 	d.enter(m)
 	return nil
 }
@@ -402,14 +394,14 @@ func (d *decision) overwrite(m Move, stage Stage, taken bool) {
 	d.say(m.Component, "overwrite", ok, fix, "%s", detail)
 }
 
-// candidate looks for a prerelease of the same numbers that was made of the same commit and was in a stage before.
+// candidate looks for a prerelease of the same numbers that was made of the same commit, was in a stage before and may be used.
 func (d *decision) candidate(m Move, v version.Version) {
 	names := d.r.StageNames()
 	before := names[:slices.Index(names, m.To)]
 	found := ""
 	if c := d.s.components[m.Component]; c != nil {
 		for name, h := range c.versions {
-			if kindOf(h.version) != "candidate" || h.version.Major() != v.Major() || h.version.Minor() != v.Minor() || h.version.Patch() != v.Patch() {
+			if h.withdrawn != nil || kindOf(h.version) != "candidate" || h.version.Major() != v.Major() || h.version.Minor() != v.Minor() || h.version.Patch() != v.Patch() {
 				continue
 			}
 			for _, stage := range before {
@@ -449,7 +441,7 @@ const minutes = "2006-01-02 15:04 UTC"
 
 // soak looks at what was seen of these very bytes.
 func (d *decision) soak(m Move, stage Stage) {
-	if stage.Soak.For > 0 {
+	if stage.Soak.In != "" {
 		need := time.Duration(stage.Soak.For)
 		h, ok := d.s.Held(stage.Soak.In, m.Component, m.Version)
 		switch been := d.now.Sub(h.Entered); {
@@ -573,22 +565,28 @@ func (d *decision) mark(m Move, manifest artifact.Digest) error {
 }
 
 // Expired are the lines that take out of a stage what is beyond the number of versions that it keeps: those that entered first, and
-// never what is current.
+// never what is current in an environment that sees it there.
 func Expired(s *State, r Rules, stage string) []Move {
 	rule, err := r.Stage(stage)
 	if err != nil || rule.Keep == 0 || rule.Overwrite == "never" {
 		return nil
 	}
 	var all []Move
+	names := r.StageNames()
 	for _, component := range s.Components() {
+		kept := map[string]bool{}
+		for _, name := range names[:slices.Index(names, stage)+1] {
+			if current, _, ok := s.Current(r, name, component); ok && current.Stage == stage {
+				kept[current.Version] = true
+			}
+		}
 		var held []Held
 		for _, h := range s.stages[stage][component] {
 			held = append(held, h)
 		}
 		slices.SortFunc(held, func(a, b Held) int { return cmp.Compare(b.Line, a.Line) })
-		current, _, _ := s.Current(r, stage, component)
 		for i, h := range held {
-			if i >= rule.Keep && h.Version != current.Version {
+			if i >= rule.Keep && !kept[h.Version] {
 				all = append(all, Move{Component: component, Version: h.Version, From: stage, Left: []string{stage}})
 			}
 		}

@@ -88,3 +88,102 @@ stages:
 	w.want(w.do(environment.Release, "gateway", "", "", by), "9 writers")
 	w.want(w.do(environment.Release, "gateway", "", ""), "")
 }
+
+func TestRulesNameNoBranchOfTheStore(t *testing.T) {
+	for _, name := range []string{"main", "log", "metadata"} {
+		if _, err := environment.ParseRules("environment.yaml", []byte("version: 1\nstages: [{name: "+name+"}]")); fault.CodeOf(err) != fault.Usage || !strings.Contains(fmt.Sprint(err), "the name of another branch of the store") {
+			t.Error(name, err)
+		}
+	}
+}
+
+// To have been in a stage is asked for without a time as well.
+func TestSoakWithoutTime(t *testing.T) {
+	w := newWorld(t, `version: 1
+stages:
+  - {name: beta}
+  - {name: live, soak: {in: beta}}
+`)
+	w.want(w.add("live", entry("gateway", "1.0.0", "a")), "9 soak")
+	w.add("beta", entry("gateway", "1.0.0", "a"))
+	w.want(w.do(environment.Promote, "gateway", "1.0.0", "live"), "")
+}
+
+// The newest version is the one that came in last. That an older one goes on does not make it new.
+func TestNewest(t *testing.T) {
+	w := newWorld(t, "")
+	w.add("staging", entry("gateway", "1.0.0", "a"))
+	w.add("snapshot", entry("gateway", "1.1.0-snapshot.1.g0123456789ab", "b"))
+	w.want(w.do(environment.Promote, "gateway", "1.0.0", "production"), "")
+	w.is("snapshot", w.current("snapshot"), "1.1.0-snapshot.1.g0123456789ab")
+	w.add("snapshot", entry("gateway", "1.0.1", "c"))
+	w.add("snapshot", entry("gateway", "1.0.2", "d"))
+	w.add("snapshot", entry("gateway", "1.0.1", "other"))
+	w.is("other bytes", w.current("snapshot"), "1.0.1")
+}
+
+// What is current in an earlier environment, which sees it in a later stage, does not expire there either.
+func TestExpiredElsewhere(t *testing.T) {
+	w := newWorld(t, `version: 1
+stages:
+  - {name: next, overwrite: always}
+  - {name: beta, overwrite: always, keep: 1}
+`)
+	for i := range 3 {
+		w.add("beta", entry("gateway", fmt.Sprintf("1.%d.0", i), "a"))
+	}
+	w.want(w.do(environment.Rollback, "gateway", "1.0.0", "next"), "")
+	if all := environment.Expired(w.s, w.r, "beta"); len(all) != 1 || all[0].Version != "1.1.0" {
+		t.Errorf("%+v", all)
+	}
+}
+
+// A candidate that is not to be used any more speaks for nothing.
+func TestCandidateWithdrawn(t *testing.T) {
+	w := newWorld(t, `version: 1
+stages:
+  - {name: beta}
+  - {name: live, candidate: same-commit}
+`)
+	w.add("beta", entry("gateway", "1.0.0-rc.1", "a"))
+	w.add("beta", entry("gateway", "1.0.0", "a"))
+	w.want(w.do(environment.Withdraw, "gateway", "1.0.0-rc.1", ""), "")
+	w.want(w.do(environment.Promote, "gateway", "1.0.0", "live"), "9 candidate")
+	w.want(w.do(environment.Restore, "gateway", "1.0.0-rc.1", ""), "")
+	w.want(w.do(environment.Promote, "gateway", "1.0.0", "live"), "")
+}
+
+// The way out of a hold ends that hold, and no other.
+func TestHoldNamesItself(t *testing.T) {
+	w := newWorld(t, "")
+	w.add("snapshot", entry("gateway", "1.0.0", "a"))
+	for _, c := range []struct{ version, stage, want string }{
+		{"", "", "slipway hold gateway --release"},
+		{"1.0.0", "", "slipway hold gateway 1.0.0 --release"},
+		{"1.0.0", "staging", "slipway hold gateway 1.0.0 --release --environment staging"},
+	} {
+		w.do(environment.Hold, "gateway", c.version, c.stage)
+		a := w.do(environment.Promote, "gateway", "1.0.0", "staging")
+		for _, o := range a.Outcomes {
+			if o.Rule == "hold" {
+				w.is("the way out", o.Fix, c.want)
+			}
+		}
+		w.do(environment.Release, "gateway", c.version, c.stage)
+	}
+}
+
+// The bytes that somebody agrees to are those that would go on, and not those that they replace.
+func TestNearest(t *testing.T) {
+	w := newWorld(t, "")
+	w.add("staging", entry("gateway", "1.0.0", "a"))
+	w.add("snapshot", entry("gateway", "1.0.0", "b"))
+	for to, want := range map[string]string{"snapshot": "b", "staging": "b", "production": "a"} {
+		if h, ok := w.s.Nearest(w.r, to, "gateway", "1.0.0"); !ok || h.Manifest != entry("", "", want).Manifest {
+			t.Errorf("%s: %+v", to, h)
+		}
+	}
+	if h, ok := w.s.Nearest(w.r, "staging", "gateway", "2.0.0"); ok {
+		t.Errorf("%+v", h)
+	}
+}

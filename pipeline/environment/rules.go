@@ -62,7 +62,7 @@ type Stage struct {
 	Enter     string    `yaml:"enter" enum:"commit,pull-request,either" doc:"How an entry gets in. Default: commit."`
 	Overwrite string    `yaml:"overwrite" enum:"always,if-needed,never" doc:"Whether other bytes may take the place of a version that is there. if-needed asks for --replace and a reason. Default: never."`
 	Leaves    []string  `yaml:"leaves" doc:"Stages that a version leaves as it enters this one."`
-	Current   string    `yaml:"current" enum:"newest,semver,stable" doc:"Which version the moving names mean: the one that entered last, the highest, or the highest that is not a prerelease. Default: semver."`
+	Current   string    `yaml:"current" enum:"newest,semver,stable" doc:"Which version the moving names mean: the one that came in last, the highest, or the highest that is not a prerelease. Default: semver."`
 	Keep      int       `yaml:"keep" doc:"How many versions of a component stay; older ones expire. Default: all."`
 	Tags      []string  `yaml:"tags" doc:"Image tags that mean the current version. {major} and {minor} stand for its numbers." example:"production"`
 	Accepts   []string  `yaml:"accepts" doc:"Kinds of versions: snapshot, candidate, stable. Default: any."`
@@ -133,6 +133,9 @@ func (c *Clock) UnmarshalText(b []byte) error {
 // names are those of stages and components: what is a path, a tag, a part of a host name and a name on every file system.
 var names = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$`)
 
+// branches are those that a store has besides the ones of its stages.
+var branches = []string{"main", "log", "metadata"}
+
 // CheckName refuses what cannot be the name of a stage or a component.
 func CheckName(name string) error {
 	if !names.MatchString(name) {
@@ -180,6 +183,8 @@ func ParseRules(file string, b []byte) (Rules, error) {
 func (s *Stage) check(p *yamldoc.Problems, at string, i int, all []string) {
 	if CheckName(s.Name) != nil || s.Name == Outside {
 		p.At(at+".name", "%.60q is not the name of a stage: lower-case letters, digits and -, and not %s", s.Name, Outside)
+	} else if slices.Contains(branches, s.Name) {
+		p.At(at+".name", "a stage cannot be called %s, which is the name of another branch of the store", s.Name)
 	} else if slices.Index(all, s.Name) < i {
 		p.At(at+".name", "there is another stage %s", s.Name)
 	}

@@ -39,6 +39,7 @@ type Held struct {
 	Manifest, Entry    artifact.Digest
 	Entered            time.Time // these very bytes
 	Line               int
+	came               int // line in which these bytes came in, from where they were promoted or demoted since
 }
 
 // Stop is a hold or a freeze.
@@ -150,6 +151,10 @@ func (s *State) move(l Line, m Move) {
 	case Evidence:
 		c.of(m.Version).reports[report{m.Manifest, l.Report.Kind, l.By}] = l.Report.Good
 	default:
+		came := l.N
+		if before, ok := s.Held(m.From, m.Component, m.Version); ok && before.Manifest == m.Manifest {
+			came = before.came
+		}
 		for _, stage := range m.Left {
 			delete(s.stages[stage][m.Component], m.Version)
 		}
@@ -158,7 +163,7 @@ func (s *State) move(l Line, m Move) {
 		}
 		in := child(&s.stages, m.To, func() map[string]map[string]Held { return map[string]map[string]Held{} })
 		versions := child(&in, m.Component, func() map[string]Held { return map[string]Held{} })
-		versions[m.Version] = Held{Component: m.Component, Version: m.Version, Commit: m.Commit, Manifest: m.Manifest, Entry: m.Entry, Entered: l.Time, Line: l.N}
+		versions[m.Version] = Held{Component: m.Component, Version: m.Version, Commit: m.Commit, Manifest: m.Manifest, Entry: m.Entry, Entered: l.Time, Line: l.N, came: came}
 		h := c.of(m.Version)
 		if at := (seen{m.Commit, m.Manifest}); !slices.Contains(h.seen[m.To], at) {
 			h.seen[m.To] = append(h.seen[m.To], at)
@@ -242,11 +247,23 @@ func (s *State) Current(r Rules, stage, component string) (current Seen, pinned,
 		case v.Version == pin:
 			return v, true, true
 		case rule.Current == "stable" && s.parsed(v.Held).IsPrerelease():
-		case !ok, rule.Current == "newest" && v.Line > current.Line:
+		case !ok, rule.Current == "newest" && v.came > current.came:
 			current, ok = v, true
 		}
 	}
 	return current, false, ok
+}
+
+// Nearest is a version in the stage that it would be promoted from to another one, which is the last before that one; or in that one
+// itself, where no stage before has it.
+func (s *State) Nearest(r Rules, to, component, version string) (found Seen, ok bool) {
+	names := r.StageNames()
+	for _, name := range names[:slices.Index(names, to)+1] {
+		if h, there := s.Held(name, component, version); there && (name != to || !ok) {
+			found, ok = Seen{Held: h, Stage: name}, true
+		}
+	}
+	return found, ok
 }
 
 // Components are the names of all that is or was in a stage.

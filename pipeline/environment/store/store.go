@@ -107,11 +107,6 @@ func (s *Store) Init(ctx context.Context, rules []byte, keys map[string][]byte) 
 	if err != nil {
 		return err
 	}
-	for _, name := range r.StageNames() {
-		if name == Main || name == Log || name == "metadata" {
-			return fault.Errorf(fault.Usage, "a stage cannot be called %s, which is the name of another branch of the store", name)
-		}
-	}
 	files := map[string][]byte{environment.RulesFile: rules}
 	for name, b := range keys {
 		if _, err := signature.ParsePublicKey(b); err != nil {
