@@ -415,22 +415,30 @@ func (l Line) Answers(q Request) error {
 	if l.Kind != q.Kind && l.Kind != Refused || l.By != q.By || l.Why != q.Why {
 		return fmt.Errorf("it is %s by %s, and what was signed is %s by %s", l.Kind, l.By, q.Kind, q.By)
 	}
+	if l.Time.Before(q.At.Add(-maxAhead)) || l.Time.After(q.Expires.Add(maxAhead)) {
+		return fmt.Errorf("it is of %s, and what was signed was good from %s to %s", l.Time.Format(time.RFC3339), q.At.Format(time.RFC3339), q.Expires.Format(time.RFC3339))
+	}
 	if l.Kind == Refused {
 		return nil
 	}
-	if !l.Until.Equal(q.Until) || (l.Report == nil) != (q.Report == nil) || l.Report != nil && *l.Report != *q.Report {
+	if !l.Until.Equal(q.Until.Truncate(time.Second)) || (l.Report == nil) != (q.Report == nil) || l.Report != nil && *l.Report != *q.Report {
 		return errors.New("its end or its report is not the one that was signed")
 	}
 	for _, m := range l.Moves {
 		asked := slices.ContainsFunc(q.Items, func(it Item) bool {
 			return it.Component == m.Component && it.Version == m.Version && (it.Manifest == "" || it.Manifest == m.Manifest)
 		})
-		if !asked && m.Component != "" || m.To != "" && m.To != q.To {
+		everywhere := slices.Contains([]Kind{Withdraw, Restore, Evidence}, l.Kind)
+		if !asked && m.Component != "" || m.To != q.To && (m.To != "" || !everywhere) {
 			return fmt.Errorf("%s %s to %s is not what was signed", m.Component, m.Version, m.To)
 		}
 		if l.Kind == Add {
 			e := slices.IndexFunc(q.Entries, func(e Entry) bool { return e.Component == m.Component && e.Version == m.Version })
-			if e < 0 || q.Entries[e].Manifest != m.Manifest || q.Entries[e].Commit != m.Commit {
+			var file []byte
+			if e >= 0 {
+				file, _ = q.Entries[e].Encode()
+			}
+			if file == nil || q.Entries[e].Manifest != m.Manifest || q.Entries[e].Commit != m.Commit || artifact.Sum(file) != m.Entry || m.From != Outside {
 				return fmt.Errorf("%s %s has other bytes than what was signed", m.Component, m.Version)
 			}
 		}
@@ -443,6 +451,7 @@ func (l Line) Answers(q Request) error {
 func (s *State) Fold(lines []byte) error {
 	var all []Line
 	count, last, now := s.Count, s.Digest, s.Time
+	fresh := map[string]bool{}
 	for rest := lines; len(rest) > 0; {
 		line, after, ended := bytes.Cut(rest, []byte("\n"))
 		rest = after
@@ -457,6 +466,8 @@ func (s *State) Fold(lines []byte) error {
 			err = fmt.Errorf("prev is %s and the line before is %s: a line was changed, removed or put in between", cmp.Or(l.Prev, `""`), cmp.Or(last, "none"))
 		case l.N != count+1:
 			err = fmt.Errorf("it says that it is line %d", l.N)
+		case fresh[l.Request] || s.requests[l.Request] > 0:
+			err = fmt.Errorf("an earlier line has the request %s, and a request is done once", l.Request)
 		case l.Time.Before(now):
 			err = fmt.Errorf("its time %s is before that of the line before", l.Time.Format(time.RFC3339))
 		}
@@ -464,7 +475,7 @@ func (s *State) Fold(lines []byte) error {
 			return fault.New(codeOf(err), fmt.Errorf("line %d of the log: %w", count+1, err))
 		}
 		count, last, now = count+1, artifact.Sum(line), l.Time
-		all = append(all, l)
+		all, fresh[l.Request] = append(all, l), true
 	}
 	for i, l := range all {
 		s.apply(l)
@@ -488,6 +499,9 @@ func (s *State) Append(l Line) ([]byte, error) {
 	}
 	if err := l.check(); err != nil {
 		return nil, fault.Errorf(fault.Usage, "%s: %w", l.Kind, err)
+	}
+	if n := s.requests[l.Request]; n > 0 {
+		return nil, fault.Errorf(fault.Usage, "line %d has the request %s", n, l.Request)
 	}
 	b, err := l.encode()
 	if err != nil {
