@@ -48,6 +48,8 @@ const (
 	maxBatch  = 250 // requests in one commit
 	rounds    = 50  // how often a batch is decided again because somebody else was faster
 	validity  = 10 * time.Minute
+	maxBehind = 5 * time.Minute // that a clock may be behind the log
+	unclaimed = 24 * time.Hour  // that an answer stays for whoever asked
 	keysDir   = "keys/"
 	headFile  = "head.json"
 	author    = "slipway"
@@ -71,6 +73,7 @@ type Store struct {
 	o     Options
 	group branch.Group
 	view  View
+	past  map[string]map[string]signature.PublicKey // keys by commit of earlier rules
 }
 
 // View is what a store is at.
@@ -171,6 +174,9 @@ func (s *Store) refresh(ctx context.Context) error {
 		return err
 	}
 	if s.group.Head(Main) == "" || s.group.Head(Log) == "" {
+		if last, err := s.lastSeen(); err != nil || last.Count > 0 {
+			return errors.Join(err, fault.Errorf(fault.Mismatch, "%s has lost its branch %s or %s; the log had %d lines, and %s has the branches as they were", s.o.Remote, Main, Log, last.Count, s.group.Dir))
+		}
 		return fault.Errorf(fault.Usage, "%s is not a release store: make one with slipway store init", s.o.Remote)
 	}
 	if at := s.group.Head(Main); at != rules {
@@ -192,18 +198,28 @@ func (s *Store) refresh(ctx context.Context) error {
 }
 
 func (s *Store) readRules(ctx context.Context, commit string) error {
+	r, keys, err := s.rulesAt(ctx, commit)
+	if err != nil {
+		return err
+	}
+	s.view.Rules, s.view.RulesCommit, s.view.Keys = r, commit, keys
+	return nil
+}
+
+// rulesAt are the rules of a commit and the keys beside them. Of a component the key is its fingerprint.
+func (s *Store) rulesAt(ctx context.Context, commit string) (r environment.Rules, keys map[string]signature.PublicKey, err error) {
 	b, err := s.group.File(ctx, commit, environment.RulesFile, maxRules)
 	if err != nil {
-		return err
+		return r, nil, err
 	}
 	if b == nil {
-		return fault.Errorf(fault.Usage, "branch %s of the store has no %s", Main, environment.RulesFile)
+		return r, nil, fault.Errorf(fault.Usage, "branch %s of the store has no %s", Main, environment.RulesFile)
 	}
-	r, err := environment.ParseRules(environment.RulesFile, b)
-	if err != nil {
-		return err
+	if r, err = environment.ParseRules(environment.RulesFile, b); err != nil {
+		return r, nil, err
 	}
-	keys := map[string]signature.PublicKey{}
+	keys = map[string]signature.PublicKey{}
+	named := map[string]signature.PublicKey{}
 	files, err := s.group.Files(ctx, commit, keysDir)
 	if err == nil && len(files) > maxKeys {
 		err = fault.Errorf(fault.Usage, "%d files in %s of the store; at most %d are read", len(files), keysDir, maxKeys)
@@ -214,35 +230,30 @@ func (s *Store) readRules(ctx context.Context, commit string) error {
 			if err != nil {
 				return fault.New(fault.Usage, fmt.Errorf("%s: %w", f.Path, err))
 			}
-			keys[string(key.Fingerprint())] = key
+			keys[string(key.Fingerprint())], named[f.Path] = key, key
 			return nil
 		})
 	}
 	if err != nil {
-		return err
+		return r, nil, err
 	}
 	// A component names a file with its key, and entries the key itself.
 	for name, c := range r.Components {
 		if c.Key == "" {
 			continue
 		}
-		b, err := s.group.File(ctx, commit, c.Key, maxKey)
-		if err != nil {
-			return err
-		}
-		key, err := signature.ParsePublicKey(b)
-		if err != nil {
-			return fault.New(fault.Usage, fmt.Errorf("%s: component %s: key %s: %w", environment.RulesFile, name, c.Key, err))
+		key, ok := named[c.Key]
+		if !ok {
+			return r, nil, fault.Errorf(fault.Usage, "%s: component %s: there is no key %.80q; put it into %s", environment.RulesFile, name, c.Key, keysDir)
 		}
 		c.Key = string(key.Fingerprint())
-		keys[c.Key], r.Components[name] = key, c
+		r.Components[name] = c
 	}
-	s.view.Rules, s.view.RulesCommit, s.view.Keys = r, commit, keys
-	return nil
+	return r, keys, nil
 }
 
 // readLog folds what is new of the log. A log that does not go on from where it was last seen, by this folder, is a
-// fault.Mismatch.
+// fault.Mismatch, and so is an approval or a report that its writer has not signed: those count because of who made them.
 func (s *Store) readLog(ctx context.Context) error {
 	files, err := s.group.Files(ctx, s.group.Head(Log), "log/")
 	if err != nil {
@@ -253,6 +264,10 @@ func (s *Store) readLog(ctx context.Context) error {
 		state = &environment.State{}
 	}
 	known := state.Count
+	last, err := s.lastSeen()
+	if err != nil {
+		return err
+	}
 	for i, f := range files {
 		if want := logFile(i * perFile); f.Path != want {
 			return fault.Errorf(fault.Mismatch, "the log has %.80q where %s should be", f.Path, want)
@@ -261,18 +276,37 @@ func (s *Store) readLog(ctx context.Context) error {
 	s.view.State = nil // until all is well
 	first := known / perFile
 	err = s.group.Read(ctx, files[min(first, len(files)):], maxFile, func(f branch.Blob, b []byte) error {
-		if f.Path == logFile(known) {
-			for range known % perFile { // which are folded already
-				_, b, _ = bytes.Cut(b, []byte("\n"))
+		if f.Path == logFile(known) && known%perFile > 0 { // some of it is folded already
+			var line []byte
+			for range known % perFile {
+				line, b, _ = bytes.Cut(b, []byte("\n"))
+			}
+			if digest := artifact.Sum(line); digest != state.Digest {
+				return fault.Errorf(fault.Mismatch, "the log was rewritten: line %d was %s and is %s", known, state.Digest.Short(), digest.Short())
 			}
 		}
-		return state.Fold(b)
+		n := state.Count
+		if err := state.Fold(b); err != nil {
+			return err
+		}
+		for line := range bytes.Lines(b) {
+			if n++; n <= last.Count || !bytes.Contains(line, []byte(`"kind":"approve"`)) && !bytes.Contains(line, []byte(`"kind":"evidence"`)) {
+				continue
+			}
+			if err := environment.Lines(line, func(l environment.Line) error { return s.checkSigned(ctx, l) }); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return err
 	}
 	if want := (state.Count + perFile - 1) / perFile; len(files) != want {
 		return fault.Errorf(fault.Mismatch, "the log has %d files for %d lines", len(files), state.Count)
+	}
+	if digest := state.At(last.Count); digest != last.Digest {
+		return fault.Errorf(fault.Mismatch, "the log was rewritten: line %d was %s and is %s; %s has the branch as it was", last.Count, last.Digest.Short(), digest.Short(), s.group.Dir)
 	}
 	if err := s.remember(state); err != nil {
 		return err
@@ -284,28 +318,29 @@ func (s *Store) readLog(ctx context.Context) error {
 // logFile is the file that has the line after n others.
 func logFile(n int) string { return fmt.Sprintf("log/%06d.jsonl", n/perFile) }
 
-// remember holds a log to how far it went when this folder saw it last.
+func (s *Store) seen() string { return filepath.Join(s.o.Dir, "seen.json") }
+
+// lastSeen is how far the log went when this folder saw it last.
+func (s *Store) lastSeen() (last head, err error) {
+	b, err := os.ReadFile(s.seen())
+	if errors.Is(err, fs.ErrNotExist) {
+		return head{}, nil
+	}
+	if err == nil {
+		err = canonjson.Decode(b, &last)
+	}
+	if err != nil {
+		return head{}, fault.New(fault.Usage, fmt.Errorf("reading %s: %w", s.seen(), err))
+	}
+	return last, nil
+}
+
 func (s *Store) remember(state *environment.State) error {
-	name := filepath.Join(s.o.Dir, "seen.json")
-	var last head
-	b, err := os.ReadFile(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return fault.New(fault.Usage, err)
-	default:
-		if err := canonjson.Decode(b, &last); err != nil {
-			return fault.New(fault.Usage, fmt.Errorf("reading %s: %w", name, err))
-		}
-	}
-	if digest := state.At(last.Count); digest != last.Digest {
-		return fault.Errorf(fault.Mismatch, "the log was rewritten: line %d was %s and is %s; %s has the branch as it was", last.Count, last.Digest.Short(), digest.Short(), s.group.Dir)
-	}
-	b, err = canonjson.Indent(head{state.Count, state.Digest})
+	b, err := canonjson.Indent(head{state.Count, state.Digest})
 	if err != nil {
 		return err
 	}
-	return fault.New(fault.Usage, write(name, b))
+	return fault.New(fault.Usage, write(s.seen(), b))
 }
 
 // write replaces a file as a whole.
@@ -379,19 +414,28 @@ func (s *Store) Ask(ctx context.Context, q environment.Request, signer signature
 		return Result{}, fault.New(fault.Usage, err)
 	}
 	var result Result
-	err = s.group.Locked(ctx, func() (err error) {
-		if answered, ok, err := s.answer(id); err != nil || ok {
-			result = answered
-			return err
+	err = s.group.Locked(ctx, func() error {
+		for { // the oldest come first, and there may be more of them than go into one commit
+			answered, ok, err := s.answer(id)
+			if err != nil || ok {
+				result = answered
+				return err
+			}
+			results, err := s.combine(ctx)
+			if r, ok := results[id]; ok || err != nil {
+				result = r
+				return errors.Join(err, os.RemoveAll(filepath.Join(s.o.Dir, "answers", id)))
+			}
+			if _, err := os.Stat(filepath.Join(s.o.Dir, "outbox", id)); err != nil {
+				return fault.New(fault.Usage, fmt.Errorf("another version of slipway took the request away: %w", err))
+			}
 		}
-		results, err := s.combine(ctx)
-		result = results[id]
-		return errors.Join(err, os.RemoveAll(filepath.Join(s.o.Dir, "answers", id)))
 	})
-	if err == nil {
-		err = result.Err
+	if err != nil {
+		// Nobody does later what was said to have failed. If the push has arrived after all, the log has the request.
+		return result, errors.Join(err, os.RemoveAll(filepath.Join(s.o.Dir, "outbox", id)))
 	}
-	return result, err
+	return result, result.Err
 }
 
 // Combine moves what waits in the folder, as whoever asks next would.
@@ -477,6 +521,9 @@ func (s *Store) combine(ctx context.Context) (map[string]Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.sweep(); err != nil {
+		return nil, err
+	}
 	for round := 1; ; round++ {
 		if err := s.refresh(ctx); err != nil {
 			return nil, err
@@ -496,6 +543,17 @@ func (s *Store) combine(ctx context.Context) (map[string]Result, error) {
 		case <-time.After(time.Duration(mathrand.Int64N(int64(min(round, 10)) * int64(50*time.Millisecond)))):
 		}
 	}
+}
+
+// sweep takes away the answers to those who were killed while they waited.
+func (s *Store) sweep() error {
+	list, err := os.ReadDir(filepath.Join(s.o.Dir, "answers"))
+	for _, e := range list {
+		if info, infoErr := e.Info(); infoErr == nil && s.o.Now().Sub(info.ModTime()) > unclaimed {
+			err = errors.Join(err, os.Remove(filepath.Join(s.o.Dir, "answers", e.Name())))
+		}
+	}
+	return fault.New(fault.Usage, err)
 }
 
 // answerAll leaves answers for those who wait, and takes their requests away.
@@ -524,6 +582,9 @@ func (s *Store) batch(ctx context.Context, all []waiting) (results map[string]Re
 	results = map[string]Result{}
 	w := s.begin()
 	state, now := s.view.State, s.o.Now()
+	if state.Time.Sub(now) > maxBehind {
+		return nil, false, fault.Errorf(fault.Transient, "this machine's clock says %s, and the last line of the log is of %s: set the clock", now.UTC().Format(time.RFC3339), state.Time.Format(time.RFC3339))
+	}
 	for _, q := range all {
 		if n := state.Request(q.id); n > 0 { // whose answer was lost
 			results[q.id] = Result{Line: n}
@@ -543,7 +604,7 @@ func (s *Store) batch(ctx context.Context, all []waiting) (results map[string]Re
 			if q.Bundle != "" {
 				a.Line.Signed = &environment.Signed{Request: q.Request, Bundle: q.Bundle}
 			}
-			if err := w.add(a); err != nil {
+			if err := w.add(ctx, a); err != nil {
 				results[q.id] = Result{Err: err}
 				continue
 			}
@@ -556,7 +617,7 @@ func (s *Store) batch(ctx context.Context, all []waiting) (results map[string]Re
 			for chunk := range slices.Chunk(moves, maxBatch) {
 				file := fmt.Sprintf("expire %s %d", stage, state.Count)
 				line := environment.Line{Time: now, Kind: environment.Expire, Request: environment.ID([]byte(file)), Rules: s.view.RulesCommit, Moves: chunk}
-				if err := w.add(environment.Answer{Line: line}); err != nil {
+				if err := w.add(ctx, environment.Answer{Line: line}); err != nil {
 					return nil, false, err
 				}
 			}
@@ -575,11 +636,11 @@ func (s *Store) holds(w waiting) error {
 	if by == (environment.Identity{}) && w.Bundle == "" {
 		return nil
 	}
-	return s.signedBy(by, environment.Signed{Request: w.Request, Bundle: w.Bundle})
+	return signedBy(s.view.Keys, by, environment.Signed{Request: w.Request, Bundle: w.Bundle})
 }
 
-func (s *Store) signedBy(by environment.Identity, signed environment.Signed) error {
-	key, ok := s.view.Keys[by.Key]
+func signedBy(keys map[string]signature.PublicKey, by environment.Identity, signed environment.Signed) error {
+	key, ok := keys[by.Key]
 	if !ok {
 		return fault.Errorf(fault.Credentials, "the store does not know the key %s: add it to %s on branch %s", by, keysDir, Main)
 	}

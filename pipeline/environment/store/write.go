@@ -3,16 +3,19 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/git/branch"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // writer collects what a batch changes on each branch.
@@ -27,7 +30,7 @@ type writer struct {
 
 // change is what a stage gains and loses, by path. Of both the last one counts.
 type change struct {
-	files map[string]artifact.Digest
+	files map[string][]byte
 	gone  map[string]bool
 }
 
@@ -35,8 +38,8 @@ func (s *Store) begin() *writer {
 	return &writer{s: s, first: s.view.State.Count, entries: map[artifact.Digest][]byte{}, stages: map[string]*change{}}
 }
 
-// add appends an answer to the state.
-func (w *writer) add(a environment.Answer) error {
+// add appends an answer to the state. What cannot be written leaves everything as it was.
+func (w *writer) add(ctx context.Context, a environment.Answer) error {
 	for _, e := range a.Entries {
 		b, err := e.Encode()
 		if err != nil {
@@ -44,16 +47,27 @@ func (w *writer) add(a environment.Answer) error {
 		}
 		w.entries[artifact.Sum(b)] = b
 	}
+	moves := a.Line.Moves
+	if !slices.Contains([]environment.Kind{environment.Add, environment.Promote, environment.Demote, environment.Expire}, a.Line.Kind) {
+		moves = nil
+	}
+	files := make([][]byte, len(moves))
+	for i, m := range moves {
+		if m.To == "" {
+			continue
+		}
+		var err error
+		if files[i], err = w.entry(ctx, environment.Path(m.Component, m.Version), m.Entry); err != nil {
+			return err
+		}
+	}
 	line, err := w.s.view.State.Append(a.Line)
 	if err != nil {
 		return err
 	}
 	w.lines = append(w.lines, line)
 	w.said = append(w.said, sentence(a.Line))
-	if !slices.Contains([]environment.Kind{environment.Add, environment.Promote, environment.Demote, environment.Expire}, a.Line.Kind) {
-		return nil
-	}
-	for _, m := range a.Line.Moves {
+	for i, m := range moves {
 		name := environment.Path(m.Component, m.Version)
 		for _, stage := range m.Left {
 			c := w.stage(stage)
@@ -63,7 +77,7 @@ func (w *writer) add(a environment.Answer) error {
 		if m.To != "" {
 			c := w.stage(m.To)
 			delete(c.gone, name)
-			c.files[name] = m.Entry
+			c.files[name] = files[i]
 		}
 	}
 	return nil
@@ -71,7 +85,7 @@ func (w *writer) add(a environment.Answer) error {
 
 func (w *writer) stage(name string) *change {
 	if w.stages[name] == nil {
-		w.stages[name] = &change{files: map[string]artifact.Digest{}, gone: map[string]bool{}}
+		w.stages[name] = &change{files: map[string][]byte{}, gone: map[string]bool{}}
 	}
 	return w.stages[name]
 }
@@ -117,12 +131,8 @@ func (w *writer) push(ctx context.Context, now time.Time) (behind bool, err erro
 		if c == nil {
 			continue
 		}
-		files := map[string][]byte{}
-		for name, digest := range c.files {
-			if files[name], err = w.entry(ctx, name, digest); err != nil {
-				return false, err
-			}
-			log.Files[inLog(stage, name)] = files[name]
+		for name, b := range c.files {
+			log.Files[inLog(stage, name)] = b
 		}
 		var gone []string
 		for name := range c.gone {
@@ -130,7 +140,7 @@ func (w *writer) push(ctx context.Context, now time.Time) (behind bool, err erro
 			log.Gone = append(log.Gone, inLog(stage, name))
 		}
 		slices.Sort(gone)
-		commits = append(commits, branch.Commit{Onto: g.Head(stage), Change: branch.Change{Files: files, Gone: gone, Message: log.Message, Time: now}})
+		commits = append(commits, branch.Commit{Onto: g.Head(stage), Change: branch.Change{Files: c.files, Gone: gone, Message: log.Message, Time: now}})
 		branches = append(branches, stage)
 	}
 	slices.Sort(log.Gone)
@@ -207,7 +217,7 @@ func (s *Store) Check(ctx context.Context) (Checked, error) {
 					return nil
 				}
 				n.Signatures++
-				return s.checkSigned(l)
+				return s.checkSigned(ctx, l)
 			})
 		}); err != nil {
 			return err
@@ -230,10 +240,17 @@ func (s *Store) Check(ctx context.Context) (Checked, error) {
 	return n, err
 }
 
-// checkSigned holds a line to the request that its writer signed.
-func (s *Store) checkSigned(l environment.Line) error {
-	if err := s.signedBy(l.By, *l.Signed); err != nil {
-		return fmt.Errorf("line %d of the log: %w", l.N, err)
+// checkSigned holds a line to the request that its writer signed, with a key that the store knows or knew by the rules of the line.
+func (s *Store) checkSigned(ctx context.Context, l environment.Line) error {
+	keys := s.view.Keys
+	if _, ok := keys[l.By.Key]; !ok {
+		var err error
+		if keys, err = s.keysAt(ctx, l.Rules); err != nil {
+			return err
+		}
+	}
+	if err := signedBy(keys, l.By, *l.Signed); err != nil {
+		return fault.New(fault.Mismatch, fmt.Errorf("line %d of the log: %w", l.N, err))
 	}
 	q, err := environment.ParseRequest([]byte(l.Signed.Request))
 	if err == nil {
@@ -245,9 +262,34 @@ func (s *Store) checkSigned(l environment.Line) error {
 	return nil
 }
 
+// keysAt are the keys beside the rules of a commit, none where it is not one of the branch of rules.
+func (s *Store) keysAt(ctx context.Context, commit string) (map[string]signature.PublicKey, error) {
+	if keys, ok := s.past[commit]; ok || commit == "" {
+		return keys, nil
+	}
+	has, err := s.group.Has(ctx, Main, commit)
+	if _, said := errors.AsType[*git.Error](err); err != nil && !said {
+		return nil, err // git says so of a commit that it does not have
+	}
+	var keys map[string]signature.PublicKey
+	if err == nil && has {
+		if _, keys, err = s.rulesAt(ctx, commit); err != nil {
+			return nil, err
+		}
+	}
+	if s.past == nil {
+		s.past = map[string]map[string]signature.PublicKey{}
+	}
+	s.past[commit] = keys
+	return keys, nil
+}
+
 // checkTree holds the entries of a branch below a folder to those that are wanted.
 func (s *Store) checkTree(ctx context.Context, on, folder string, want map[string]artifact.Digest) error {
 	head := s.group.Head(on)
+	if head == "" && len(want) == 0 {
+		return nil // of a stage that the rules have gained, and that nothing has entered
+	}
 	if head == "" {
 		return fault.Errorf(fault.Mismatch, "the store has no branch %s", on)
 	}

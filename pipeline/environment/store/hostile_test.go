@@ -1,0 +1,199 @@
+package store_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+// on commits a change of a branch, as a person would.
+func (tm *team) on(branch string, change func(work string)) {
+	tm.t.Helper()
+	work := filepath.Join(tm.t.TempDir(), "work")
+	do(tm.t, ".", "clone", "--quiet", "--branch", branch, tm.remote, work)
+	change(work)
+	do(tm.t, work, "add", "--all")
+	do(tm.t, work, "commit", "--quiet", "--message", "x")
+	do(tm.t, work, "push", "--quiet")
+}
+
+func (tm *team) rules(change ...string) {
+	tm.t.Helper()
+	tm.on("main", func(work string) {
+		name := filepath.Join(work, environment.RulesFile)
+		b, err := os.ReadFile(name)
+		must(tm.t, err)
+		must(tm.t, os.WriteFile(name, []byte(strings.NewReplacer(change...).Replace(string(b))), 0o644))
+	})
+}
+
+func (tm *team) left(dir, folder string) int {
+	tm.t.Helper()
+	list, err := os.ReadDir(filepath.Join(dir, folder))
+	must(tm.t, err)
+	return len(list)
+}
+
+// More wait than go into one commit: whoever asks last is not told that it was done before it is.
+func TestMoreThanABatch(t *testing.T) {
+	tm := newTeam(t)
+	dir := t.TempDir()
+	s := tm.open(dir)
+	for i := range 251 {
+		tm.wait(dir, add("staging", tm.entry("gateway", fmt.Sprintf("1.0.%d", i), "x")))
+	}
+	tm.now = tm.now.Add(time.Hour) // which all of them are too late for
+	ask(t, s, add("staging", tm.entry("gateway", "2.0.0", "a")), 1)
+	if n := tm.left(dir, "outbox"); n != 0 {
+		t.Errorf("%d requests wait", n)
+	}
+}
+
+// What was said to have failed is not done behind anybody's back later.
+func TestFailedStaysUndone(t *testing.T) {
+	tm := newTeam(t)
+	dir := t.TempDir()
+	s := tm.open(dir)
+	tm.rules("version: 1", "version: 9")
+	if _, err := s.Ask(t.Context(), add("staging", tm.entry("gateway", "1.0.0", "a")), nil); fault.CodeOf(err) != fault.Usage {
+		t.Error(err)
+	}
+	tm.rules("version: 9", "version: 1")
+	must(t, tm.open(dir).Combine(t.Context()))
+	tm.check("0 0 0")
+}
+
+// An answer that nobody comes for is not kept for ever.
+func TestUnclaimed(t *testing.T) {
+	tm := newTeam(t)
+	dir := t.TempDir()
+	s := tm.open(dir)
+	for _, age := range []time.Duration{25 * time.Hour, time.Hour} {
+		name := filepath.Join(dir, "answers", fmt.Sprintf("%032d", int(age.Hours())))
+		must(t, os.WriteFile(name, []byte("{}"), 0o600))
+		must(t, os.Chtimes(name, tm.now.Add(-age), tm.now.Add(-age)))
+	}
+	must(t, s.Combine(t.Context()))
+	if n := tm.left(dir, "answers"); n != 1 {
+		t.Errorf("%d answers", n)
+	}
+}
+
+// A request that cannot be done keeps nobody else's from being done.
+func TestOneBadRequest(t *testing.T) {
+	tm := newTeam(t)
+	dir := t.TempDir()
+	s := tm.open(dir)
+	ask(t, s, add("snapshot", tm.entry("gateway", "1.0.0", "a")), 1)
+	// By hand somebody takes away what the log needs.
+	tm.on("log", func(work string) {
+		must(t, os.Remove(filepath.Join(work, "environments/snapshot/entries/gateway/1.0.0.json")))
+	})
+	bad := tm.wait(dir, request(environment.Promote, "gateway", "1.0.0", "staging"))
+	ask(t, s, add("staging", tm.entry("gateway", "2.0.0", "b")), 2)
+	if b, err := os.ReadFile(filepath.Join(dir, "answers", bad)); err != nil || !strings.Contains(string(b), "no stage has the entry") {
+		t.Errorf("%s %v", b, err)
+	}
+}
+
+// An approval that its writer did not sign keeps everybody from deciding by it, and not those alone who check.
+func TestForgedApproval(t *testing.T) {
+	tm := newTeam(t)
+	s := tm.open(t.TempDir())
+	e := tm.entry("gateway", "1.0.0", "a")
+	ask(t, s, add("staging", e), 1)
+	text := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl") + "\n"
+	var state environment.State
+	must(t, state.Fold([]byte(text)))
+	q := request(environment.Approve, "gateway", "1.0.0", "production")
+	q.By, q.Items[0].Manifest = e.Signed, e.Manifest
+	q.At = tm.clock()
+	q.Expires = q.At.Add(time.Minute)
+	file, err := q.Encode()
+	must(t, err)
+	line, err := state.Append(environment.Line{
+		Time: q.At, Kind: q.Kind, Request: environment.ID(file), By: q.By, Why: q.Why,
+		Moves:  []environment.Move{{Component: "gateway", Version: "1.0.0", Manifest: e.Manifest, To: "production"}},
+		Signed: &environment.Signed{Request: string(file), Bundle: "{}"},
+	})
+	must(t, err)
+	tm.forge(text+string(line), 2)
+	for _, s := range []*store.Store{s, tm.open(t.TempDir())} {
+		if err := s.Read(t.Context(), func(store.View) error { return nil }); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "line 2 of the log") {
+			t.Errorf("it is read: %v", err)
+		}
+	}
+}
+
+// What was signed with a key that the rules no longer have was signed all the same; it signs nothing more.
+func TestKeyTakenAway(t *testing.T) {
+	tm := newTeam(t)
+	dir := t.TempDir()
+	s := tm.open(dir)
+	e := tm.entry("gateway", "1.0.0", "a")
+	ask(t, s, add("staging", e), 1)
+	approve := request(environment.Approve, "gateway", "1.0.0", "production")
+	approve.Items[0].Manifest = e.Manifest
+	if r, err := s.Ask(t.Context(), approve, tm.key); err != nil || r.Line != 2 {
+		t.Fatal(r, err)
+	}
+	tm.rules("gateway: {key: keys/lead.pub}", "gateway: {identity: 'https://example.com/*'}", "control: {key: keys/lead.pub}", "control: {identity: 'https://example.com/*'}")
+	tm.on("main", func(work string) { must(t, os.Remove(filepath.Join(work, "keys/lead.pub"))) })
+	tm.check("2 1 1")
+	approve.To = "staging"
+	for _, s := range []*store.Store{s, tm.open(t.TempDir())} {
+		if _, err := s.Ask(t.Context(), approve, tm.key); fault.CodeOf(err) != fault.Credentials {
+			t.Error(err)
+		}
+	}
+}
+
+// Rules that change while a store is open, and branches that are not there.
+func TestBranchesComeAndGo(t *testing.T) {
+	tm := newTeam(t)
+	dir := t.TempDir()
+	s := tm.open(dir)
+	ask(t, s, add("staging", tm.entry("gateway", "1.0.0", "a")), 1)
+	tm.rules("  - name: production", "  - {name: canary}\n  - name: production")
+	tm.check("1 1 0")
+	ask(t, s, request(environment.Promote, "gateway", "1.0.0", "canary"), 2)
+	tm.check("2 2 0")
+	tm.rules("  - {name: canary}\n", "")
+	tm.check("2 1 0")
+	ask(t, s, request(environment.Promote, "gateway", "1.0.0", "production"), 3)
+	tm.check("3 1 0")
+	log := do(t, tm.remote, "rev-parse", "log")
+	do(t, tm.remote, "update-ref", "-d", "refs/heads/log")
+	for _, s := range []*store.Store{s, tm.open(dir)} {
+		if _, err := s.Check(t.Context()); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "the log had 3 lines") {
+			t.Error(err)
+		}
+	}
+	do(t, tm.remote, "update-ref", "refs/heads/log", log)
+	// In place, and not longer than it was.
+	text := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl") + "\n"
+	tm.forge(strings.Replace(text, `"why":"a test"`, `"why":"a jest"`, 2), 3)
+	if err := s.Read(t.Context(), func(store.View) error { return nil }); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "the log was rewritten: line 3") {
+		t.Error(err)
+	}
+}
+
+// A clock that is behind the log would date a move before what it follows.
+func TestClockBehind(t *testing.T) {
+	tm := newTeam(t)
+	s := tm.open(t.TempDir())
+	ask(t, s, add("staging", tm.entry("gateway", "1.0.0", "a")), 1)
+	tm.now = tm.now.Add(-time.Hour)
+	if _, err := s.Ask(t.Context(), add("staging", tm.entry("gateway", "1.1.0", "a")), nil); fault.CodeOf(err) != fault.Transient || !strings.Contains(fmt.Sprint(err), "set the clock") {
+		t.Error(err)
+	}
+	tm.now = tm.now.Add(time.Hour)
+	ask(t, s, add("staging", tm.entry("gateway", "1.1.0", "a")), 2)
+}
