@@ -218,7 +218,7 @@ commit there or before with --rules.`,
 			if err := st.Init(cmd.Context(), text, files); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is a release store; its rules are in %s on branch %s\n", s.remote, environment.RulesFile, store.Main)
+			fmt.Fprintf(cmd.OutOrStdout(), "the store is made; its rules are in %s on branch %s\n", environment.RulesFile, store.Main)
 			return nil
 		},
 	}

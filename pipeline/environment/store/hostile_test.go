@@ -197,3 +197,22 @@ func TestClockBehind(t *testing.T) {
 	tm.now = tm.now.Add(time.Hour)
 	ask(t, s, add("staging", tm.entry("gateway", "1.1.0", "a")), 2)
 }
+
+// No message says a password, and nothing is an option or a program for git.
+func TestRemote(t *testing.T) {
+	for _, remote := range []string{"", "--upload-pack=x", "ext::sh -c x", "git://example.com/x", "http://user:secret@example.com/x", "https://user:sec%ret@example.com/x"} {
+		_, err := store.Open(store.Options{Remote: remote, Environ: environ(t), Dir: t.TempDir(), Now: time.Now})
+		if fault.CodeOf(err) != fault.Usage || strings.Contains(fmt.Sprint(err), "secret") {
+			t.Errorf("%s: %v", remote, err)
+		}
+	}
+	tm := &team{t: t, remote: "https://user:secret@127.0.0.1:1/store.git", now: time.Now()}
+	if err := tm.open(t.TempDir()).Read(t.Context(), func(store.View) error { return nil }); fault.CodeOf(err) != fault.Transient || strings.Contains(fmt.Sprint(err), "secret") {
+		t.Error(err)
+	}
+	tm.remote = "file://user:secret@localhost" + filepath.Join(t.TempDir(), "empty.git")
+	do(t, ".", "init", "--quiet", "--bare", "--template=", tm.remote[len("file://user:secret@localhost"):])
+	if err := tm.open(t.TempDir()).Read(t.Context(), func(store.View) error { return nil }); err == nil || strings.Contains(fmt.Sprint(err), "secret") {
+		t.Error(err)
+	}
+}

@@ -71,6 +71,7 @@ type Options struct {
 // Store is a release store. It is not for several goroutines at once; several processes may have the same Dir.
 type Store struct {
 	o     Options
+	at    branch.Address
 	group branch.Group
 	view  View
 	past  map[string]map[string]signature.PublicKey // keys by commit of earlier rules
@@ -86,8 +87,9 @@ type View struct {
 
 // Open is the store at a remote. Nothing is looked at yet.
 func Open(o Options) (*Store, error) {
-	if o.Remote == "" || strings.HasPrefix(o.Remote, "-") || strings.Contains(o.Remote, "::") {
-		return nil, fault.Errorf(fault.Usage, "%.80q is not the URL or the path of a git repository", o.Remote)
+	at, err := branch.ParseAddress(o.Remote)
+	if err != nil {
+		return nil, fmt.Errorf("the store: %w", err)
 	}
 	for _, dir := range []string{o.Dir, filepath.Join(o.Dir, "outbox"), filepath.Join(o.Dir, "answers")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -98,8 +100,9 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{o: o, group: branch.Group{
-		Git: g, Dir: filepath.Join(o.Dir, "store.git"), Remote: o.Remote, Branches: []string{Main, Log}, Author: author, Email: authorsAt,
+	g.Hide = at.Hide
+	return &Store{o: o, at: at, group: branch.Group{
+		Git: g, Dir: filepath.Join(o.Dir, "store.git"), Remote: at.Remote, Branches: []string{Main, Log}, Author: author, Email: authorsAt,
 	}}, nil
 }
 
@@ -124,7 +127,7 @@ func (s *Store) Init(ctx context.Context, rules []byte, keys map[string][]byte) 
 		}
 		for _, b := range s.group.Branches[1:] {
 			if s.group.Head(b) != "" {
-				return fault.Errorf(fault.Conflict, "%s has a branch %s already: it is a store, or something else is there", s.o.Remote, b)
+				return fault.Errorf(fault.Conflict, "%s has a branch %s already: it is a store, or something else is there", s.at.Shown, b)
 			}
 		}
 		head, err := canonjson.Indent(head{})
@@ -175,9 +178,9 @@ func (s *Store) refresh(ctx context.Context) error {
 	}
 	if s.group.Head(Main) == "" || s.group.Head(Log) == "" {
 		if last, err := s.lastSeen(); err != nil || last.Count > 0 {
-			return errors.Join(err, fault.Errorf(fault.Mismatch, "%s has lost its branch %s or %s; the log had %d lines, and %s has the branches as they were", s.o.Remote, Main, Log, last.Count, s.group.Dir))
+			return errors.Join(err, fault.Errorf(fault.Mismatch, "%s has lost its branch %s or %s; the log had %d lines, and %s has the branches as they were", s.at.Shown, Main, Log, last.Count, s.group.Dir))
 		}
-		return fault.Errorf(fault.Usage, "%s is not a release store: make one with slipway store init", s.o.Remote)
+		return fault.Errorf(fault.Usage, "%s is not a release store: make one with slipway store init", s.at.Shown)
 	}
 	if at := s.group.Head(Main); at != rules {
 		if err := s.readRules(ctx, at); err != nil {

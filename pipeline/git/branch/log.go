@@ -11,7 +11,6 @@ import (
 	"hash"
 	"io/fs"
 	"math/rand/v2"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -22,7 +21,6 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/internal/filelock"
-	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -55,9 +53,8 @@ type Options struct {
 
 // Log is a branch that is only added to. It may be used by several goroutines, and by several processes with the same folder.
 type Log struct {
-	o       Options
-	shown   string // the remote without a password
-	secrets []string
+	o  Options
+	at Address
 
 	mu       sync.Mutex
 	prepared bool
@@ -175,12 +172,12 @@ func (l *Log) locked(ctx context.Context, f func() error) (err error) {
 		if l.clone.Git, err = git.New(git.Unattended(git.Remote(l.o.Environ, l.o.Remote, l.o.Pass...)), l.o.Dir, Needs); err != nil {
 			return err
 		}
-		l.clone.Git.Hide = l.hide
+		l.clone.Git.Hide = l.at.Hide
 		// One folder may serve several logs.
-		sum := sha256.Sum256([]byte(l.shown + "\n" + l.o.Branch))
+		sum := sha256.Sum256([]byte(l.at.Shown + "\n" + l.o.Branch))
 		l.clone.Dir = filepath.Join(l.o.Dir, "branch-"+hex.EncodeToString(sum[:6])+".git")
 	}
-	where = l.shown
+	where = l.at.Shown
 	unlock, err := filelock.Lock(ctx, l.clone.Dir+".lock", patience)
 	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, filelock.ErrHeld) {
@@ -357,23 +354,7 @@ func (p past) begins(content []byte) bool {
 	return hex.EncodeToString(h.Sum(nil)) == p.id
 }
 
-// userinfo is what may be a user with a password, or a token, in a URL.
-var userinfo = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^/\s'"<>]*@`)
-
-// hide takes passwords out of what git says.
-func (l *Log) hide(said string) string {
-	said = userinfo.ReplaceAllString(said, "$1")
-	for _, secret := range l.secrets {
-		said = strings.ReplaceAll(said, secret, "...")
-	}
-	return said
-}
-
-var (
-	// scp is user@host:path. A part before the colon that has a slash is the beginning of a path, as for git.
-	scp     = regexp.MustCompile(`^(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:[^\s:-][^\s]*$`)
-	authors = regexp.MustCompile(`^([^<>\x00-\x1f]*[^<>\x00-\x20]) <([^<>\x00-\x20]+)>$`)
-)
+var authors = regexp.MustCompile(`^([^<>\x00-\x1f]*[^<>\x00-\x20]) <([^<>\x00-\x20]+)>$`)
 
 // check tells what in the options cannot be meant, and takes them apart.
 func (l *Log) check() error {
@@ -393,47 +374,7 @@ func (l *Log) check() error {
 	}
 	l.o.Dir = dir
 	l.clone.Branch, l.clone.Author, l.clone.Email = l.o.Branch, author[1], author[2]
-	return l.checkRemote()
-}
-
-// checkRemote never says a URL that it cannot take apart: it is not known where the password is in it.
-func (l *Log) checkRemote() error {
-	remote := l.o.Remote
-	l.secrets, l.shown, l.clone.Remote = nil, remote, remote
-	switch {
-	case strings.ContainsFunc(remote, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(remote) > 2048 || remote == "" ||
-		strings.HasPrefix(remote, "-"):
-		return fault.Errorf(fault.Usage, "its remote is not the URL or the path of a git repository")
-	case strings.Contains(remote, "://"):
-		u, err := url.Parse(remote)
-		if err != nil {
-			return fault.Errorf(fault.Usage, "its remote is not a URL that can be read; escape what in its user and password needs it")
-		}
-		if !slices.Contains([]string{"https", "http", "ssh", "file"}, u.Scheme) {
-			return fault.Errorf(fault.Usage, "its remote begins with %.20q; write https://host/path, ssh://host/path or user@host:path", u.Scheme+"://")
-		}
-		if u.Scheme == "http" && !web.Loopback(u.Host) {
-			return fault.Errorf(fault.Usage, "its remote on %s is not https: others could read the credentials and write the answers", u.Host)
-		}
-		if password, ok := u.User.Password(); ok && password != "" {
-			l.secrets = append(l.secrets, password, url.QueryEscape(password), url.PathEscape(password))
-		}
-		if u.RawQuery != "" {
-			l.secrets = append(l.secrets, u.RawQuery)
-		}
-		u.User = nil
-		u.RawQuery, u.Fragment = "", ""
-		l.shown = u.String()
-	case filepath.IsAbs(remote):
-	case strings.Contains(remote, "::"):
-		return fault.Errorf(fault.Usage, "its remote begins with the name of a transport that runs a program; write a URL or a path")
-	case scp.MatchString(remote):
-	default: // git does not run where this process does
-		abs, err := filepath.Abs(remote)
-		if err != nil {
-			return fault.New(fault.Usage, err)
-		}
-		l.clone.Remote = abs
-	}
-	return nil
+	l.at, err = ParseAddress(l.o.Remote)
+	l.clone.Remote = l.at.Remote
+	return err
 }
