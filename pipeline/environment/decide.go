@@ -404,8 +404,8 @@ func (d *decision) candidate(m Move, v version.Version) {
 			if h.withdrawn != nil || kindOf(h.version) != "candidate" || h.version.Major() != v.Major() || h.version.Minor() != v.Minor() || h.version.Patch() != v.Patch() {
 				continue
 			}
-			for _, stage := range before {
-				if slices.ContainsFunc(h.seen[stage], func(s seen) bool { return s.commit == m.Commit }) {
+			for s := range h.seen {
+				if s.commit == m.Commit && slices.Contains(before, s.stage) {
 					found = max(found, name)
 				}
 			}
@@ -544,8 +544,8 @@ func (d *decision) mark(m Move, manifest artifact.Digest) error {
 			return fault.Errorf(fault.Usage, "%s %s %s needs a signature: name your key with --key", d.q.Kind, m.Component, m.Version)
 		}
 		known := false
-		for _, all := range h.seen {
-			known = known || slices.ContainsFunc(all, func(s seen) bool { return s.manifest == manifest })
+		for s := range h.seen {
+			known = known || s.manifest == manifest
 		}
 		if !known {
 			return fault.Errorf(fault.Usage, "%s %s never had the bytes %s", m.Component, m.Version, manifest.Short())
@@ -574,6 +574,9 @@ func Expired(s *State, r Rules, stage string) []Move {
 	var all []Move
 	names := r.StageNames()
 	for _, component := range s.Components() {
+		if len(s.stages[stage][component]) <= rule.Keep {
+			continue
+		}
 		kept := map[string]bool{}
 		for _, name := range names[:slices.Index(names, stage)+1] {
 			if current, _, ok := s.Current(r, name, component); ok && current.Stage == stage {

@@ -62,15 +62,15 @@ type component struct {
 // history is what is known of a version.
 type history struct {
 	version   version.Version
-	seen      map[string][]seen // by stage, also after it was left
+	seen      map[seen]bool // also after the stage was left
 	withdrawn *Stop
 	approvals map[approval]time.Time
 	reports   map[report]bool
 }
 
 type seen struct {
-	commit   string
-	manifest artifact.Digest
+	stage, commit string
+	manifest      artifact.Digest
 }
 
 type approval struct {
@@ -106,7 +106,7 @@ func (s *State) component(name string) *component {
 func (c *component) of(v string) *history {
 	return child(&c.versions, v, func() *history {
 		parsed, _ := version.Parse(v) // which was looked at when the line was
-		return &history{version: parsed, seen: map[string][]seen{}, approvals: map[approval]time.Time{}, reports: map[report]bool{}}
+		return &history{version: parsed, seen: map[seen]bool{}, approvals: map[approval]time.Time{}, reports: map[report]bool{}}
 	})
 }
 
@@ -164,10 +164,7 @@ func (s *State) move(l Line, m Move) {
 		in := child(&s.stages, m.To, func() map[string]map[string]Held { return map[string]map[string]Held{} })
 		versions := child(&in, m.Component, func() map[string]Held { return map[string]Held{} })
 		versions[m.Version] = Held{Component: m.Component, Version: m.Version, Commit: m.Commit, Manifest: m.Manifest, Entry: m.Entry, Entered: l.Time, Line: l.N, came: came}
-		h := c.of(m.Version)
-		if at := (seen{m.Commit, m.Manifest}); !slices.Contains(h.seen[m.To], at) {
-			h.seen[m.To] = append(h.seen[m.To], at)
-		}
+		c.of(m.Version).seen[seen{m.To, m.Commit, m.Manifest}] = true
 	}
 }
 
