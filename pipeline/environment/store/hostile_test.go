@@ -198,6 +198,25 @@ func TestClockBehind(t *testing.T) {
 	ask(t, s, add("staging", tm.entry("gateway", "1.1.0", "a")), 2)
 }
 
+// Rules that are on main before there is a store are not lost.
+func TestInitKeepsRules(t *testing.T) {
+	tm := &team{t: t, remote: filepath.Join(t.TempDir(), "store.git"), now: time.Now()}
+	do(t, ".", "init", "--quiet", "--bare", "--template=", "--initial-branch=main", tm.remote)
+	work := filepath.Join(t.TempDir(), "work")
+	do(t, ".", "clone", "--quiet", tm.remote, work)
+	rules := []byte("version: 1\nstages: [{name: only}]\n")
+	must(t, os.WriteFile(filepath.Join(work, environment.RulesFile), rules, 0o644))
+	do(t, work, "add", "--all")
+	do(t, work, "commit", "--quiet", "--message", "x")
+	do(t, work, "push", "--quiet", "origin", "HEAD:main")
+	s := tm.open(t.TempDir())
+	if err := s.Init(t.Context(), environment.Default, nil); fault.CodeOf(err) != fault.Conflict {
+		t.Error(err)
+	}
+	must(t, s.Init(t.Context(), rules, nil))
+	tm.check("0 0 0")
+}
+
 // No message says a password, and nothing is an option or a program for git.
 func TestRemote(t *testing.T) {
 	for _, remote := range []string{"", "--upload-pack=x", "ext::sh -c x", "git://example.com/x", "http://user:secret@example.com/x", "https://user:sec%ret@example.com/x"} {

@@ -130,6 +130,13 @@ func (s *Store) Init(ctx context.Context, rules []byte, keys map[string][]byte) 
 				return fault.Errorf(fault.Conflict, "%s has a branch %s already: it is a store, or something else is there", s.at.Shown, b)
 			}
 		}
+		there, err := s.group.File(ctx, s.group.Head(Main), environment.RulesFile, maxRules)
+		if err != nil {
+			return err
+		}
+		if there != nil && !bytes.Equal(there, rules) {
+			return fault.Errorf(fault.Conflict, "branch %s of %s has an %s already: name a file with the same rules, with --rules", Main, s.at.Shown, environment.RulesFile)
+		}
 		head, err := canonjson.Indent(head{})
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -425,4 +426,35 @@ func TestGroup(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A clone in which thousands of commits are made has few packs.
+func TestGroupPacks(t *testing.T) {
+	repo := filepath.Join(t.TempDir(), "remote.git")
+	do(t, ".", "init", "--quiet", "--bare", "--template=", repo)
+	g, err := git.New(git.Remote(environ(t), repo), t.TempDir(), branch.Needs)
+	must(t, err)
+	group := branch.Group{Git: g, Dir: filepath.Join(t.TempDir(), "git"), Remote: repo, Branches: []string{"log"}, Author: "Example", Email: "example@example.com"}
+	commit := ""
+	must(t, group.Locked(t.Context(), func() error {
+		must(t, group.Fetch(t.Context()))
+		for i := range 60 {
+			ids, err := group.Commit(t.Context(), []branch.Commit{{Onto: commit, Change: branch.Change{Files: map[string][]byte{"a": []byte(strconv.Itoa(i))}, Message: "m", Time: at}}})
+			must(t, err)
+			commit = ids[0]
+		}
+		return nil
+	}))
+	packs, err := filepath.Glob(filepath.Join(group.Dir, "objects", "pack", "*.pack"))
+	must(t, err)
+	if len(packs) > 10 {
+		t.Errorf("%d packs", len(packs))
+	}
+	must(t, group.Locked(t.Context(), func() error {
+		_, err := group.Push(t.Context(), map[string]string{"log": commit})
+		return err
+	}))
+	if n := do(t, repo, "rev-list", "--count", "log"); strings.TrimSpace(n) != "60" {
+		t.Errorf("%s commits", n)
+	}
 }

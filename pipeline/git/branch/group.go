@@ -57,7 +57,23 @@ func (g *Group) Locked(ctx context.Context, f func() error) (err error) {
 	} else if err != nil {
 		return fault.New(fault.Usage, err)
 	}
-	return f()
+	if err := f(); err != nil {
+		return err
+	}
+	g.tidy(ctx)
+	return nil
+}
+
+// maxPacks is how many packs the clone has before they become few: every commit and every fetch leaves one, and git looks for an
+// object in each of them.
+const maxPacks = 50
+
+// tidy puts packs together. Where it fails nothing is lost, and whoever comes next tries again.
+func (g *Group) tidy(ctx context.Context) {
+	packs, err := filepath.Glob(filepath.Join(g.Dir, "objects", "pack", "*.pack"))
+	if err == nil && len(packs) > maxPacks {
+		g.clone().git().Run(ctx, nil, "repack", "-d", "-q", "--geometric=2")
+	}
 }
 
 // grouped are the branches in the clone.
@@ -91,7 +107,7 @@ func (g *Group) Fetch(ctx context.Context) error {
 		g.heads = heads
 		return nil
 	}
-	if _, err := g.clone().git().Run(ctx, nil, append([]string{"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--", remoteName}, specs...)...); err != nil {
+	if _, err := g.clone().git().Set("fetch.unpackLimit=1").Run(ctx, nil, append([]string{"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--", remoteName}, specs...)...); err != nil {
 		return git.OfRemote(err)
 	}
 	// What they are at by now, if they moved in between.
@@ -158,7 +174,7 @@ func (g *Group) Files(ctx context.Context, commit, folder string) ([]Blob, error
 			}
 			all = append(all, Blob{Path: m[5], ID: m[3], Size: size})
 		}
-		return records.Err()
+		return fault.New(fault.Mismatch, records.Err())
 	}, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, "--", folder)
 	return all, err
 }
