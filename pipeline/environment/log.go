@@ -410,6 +410,20 @@ func Lines(lines []byte, f func(Line) error) error {
 	return nil
 }
 
+// MayWrite says why a line is not one that its writer could have, by the rules of that time.
+func (r Rules) MayWrite(l Line) error {
+	if slices.Contains([]Kind{Approve, Evidence, Expire, Refused}, l.Kind) {
+		return nil
+	}
+	for _, m := range l.Moves {
+		stage, err := r.Stage(m.To)
+		if err == nil && len(stage.Writers) > 0 && !among(stage.Writers, l.By) {
+			return fmt.Errorf("it is by %s, and only %s may ask for something in %s", l.By, strings.Join(stage.Writers, ", "), m.To)
+		}
+	}
+	return nil
+}
+
 // Answers says why a line is not one that a request can have become.
 func (l Line) Answers(q Request) error {
 	if l.Kind != q.Kind && l.Kind != Refused || l.By != q.By || l.Why != q.Why {
@@ -426,7 +440,8 @@ func (l Line) Answers(q Request) error {
 	}
 	for _, m := range l.Moves {
 		asked := slices.ContainsFunc(q.Items, func(it Item) bool {
-			return it.Component == m.Component && it.Version == m.Version && (it.Manifest == "" || it.Manifest == m.Manifest)
+			said := it.Manifest == m.Manifest || it.Manifest == "" && l.Kind != Approve && l.Kind != Evidence
+			return it.Component == m.Component && it.Version == m.Version && said
 		})
 		everywhere := slices.Contains([]Kind{Withdraw, Restore, Evidence}, l.Kind)
 		if !asked && m.Component != "" || m.To != q.To && (m.To != "" || !everywhere) {

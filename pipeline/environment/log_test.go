@@ -36,6 +36,15 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// An agreement to no bytes is not one to any.
+func TestAgreementToNothing(t *testing.T) {
+	q := environment.Request{Kind: environment.Approve, To: "production", At: monday, Expires: monday.Add(time.Minute), By: ours, Items: []environment.Item{{Component: "gateway", Version: "1.0.0"}}}
+	l := environment.Line{Kind: q.Kind, Time: monday, By: ours, Moves: []environment.Move{{Component: "gateway", Version: "1.0.0", To: "production", Manifest: artifact.Sum(nil)}}}
+	if err := l.Answers(q); err == nil {
+		t.Error("it was taken for one")
+	}
+}
+
 // A line under a signature is what was signed, in every part that the signature says something of.
 func TestAnswers(t *testing.T) {
 	w := newWorld(t, "")
@@ -50,6 +59,7 @@ func TestAnswers(t *testing.T) {
 	add := environment.Request{Kind: environment.Add, To: "snapshot", Items: item, Entries: []environment.Entry{e}}
 	hold := environment.Request{Kind: environment.Hold, To: "production", Why: "x", Items: item, Until: monday.Add(time.Hour + time.Millisecond)}
 	withdraw := environment.Request{Kind: environment.Withdraw, To: "production", Why: "x", Items: item}
+	approve := environment.Request{Kind: environment.Approve, To: "production", Items: []environment.Item{{Component: "gateway", Version: "1.0.0", Manifest: e.Manifest}}}
 	for what, c := range map[string]struct {
 		q      environment.Request
 		change func(l *environment.Line)
@@ -65,6 +75,8 @@ func TestAnswers(t *testing.T) {
 		"a withdrawal in another stage":   {withdraw, func(l *environment.Line) { l.Moves[0].To = "staging" }, true},
 		"what was good last week":         {add, func(l *environment.Line) { l.Time = monday.Add(7 * 24 * time.Hour) }, true},
 		"before it was signed":            {add, func(l *environment.Line) { l.Time = monday.Add(-time.Hour) }, true},
+		"an agreement to these bytes":     {approve, func(*environment.Line) {}, false},
+		"an agreement to other bytes":     {approve, func(l *environment.Line) { l.Moves[0].Manifest = artifact.Sum(file) }, true},
 		"a refusal long after it expired": {add, func(l *environment.Line) { l.Kind, l.Time = environment.Refused, monday.Add(time.Hour) }, true},
 	} {
 		c.q.At, c.q.Expires, c.q.By = monday, monday.Add(10*time.Minute), ours

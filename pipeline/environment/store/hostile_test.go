@@ -132,6 +132,41 @@ func TestForgedApproval(t *testing.T) {
 	}
 }
 
+// A line that somebody writes by hand in a stage with writers is found, also where it names rules from before there were any.
+func TestForgedWriter(t *testing.T) {
+	tm := newTeam(t)
+	s := tm.open(t.TempDir())
+	e := tm.entry("gateway", "1.0.0", "a")
+	old := do(t, tm.remote, "rev-parse", "main")
+	ask(t, s, add("snapshot", e), 1)
+	tm.rules("  - name: production", fmt.Sprintf("  - name: production\n    writers: [%q]", e.Signed.Key))
+	if r, err := s.Ask(t.Context(), request(environment.Promote, "gateway", "1.0.0", "production"), nil); err != nil || r.Code != fault.Policy {
+		t.Error(r, err)
+	}
+	if r, err := s.Ask(t.Context(), request(environment.Hold, "gateway", "", "production"), tm.key); err != nil || r.Line != 2 {
+		t.Error(r, err)
+	}
+	tm.check("2 1 1")
+	text := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl") + "\n"
+	for rules, want := range map[string]string{
+		do(t, tm.remote, "rev-parse", "main"): "line 3 of the log: it is by nobody who signed, and only " + e.Signed.Key,
+		old:                                   "are older than those of the line before",
+		strings.Repeat("a", 40):               "branch main never had the rules",
+	} {
+		var state environment.State
+		must(t, state.Fold([]byte(text)))
+		line, err := state.Append(environment.Line{
+			Time: tm.clock(), Kind: environment.Rollback, Request: strings.Repeat("1", 32), Rules: rules,
+			Moves: []environment.Move{{Component: "gateway", Version: "1.0.0", To: "production"}},
+		})
+		must(t, err)
+		tm.forge(text+string(line), 2)
+		if _, err := tm.open(t.TempDir()).Check(t.Context()); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%v, and not %s", err, want)
+		}
+	}
+}
+
 // What was signed with a key that the rules no longer have was signed all the same; it signs nothing more.
 func TestKeyTakenAway(t *testing.T) {
 	tm := newTeam(t)

@@ -74,7 +74,7 @@ type Store struct {
 	at    branch.Address
 	group branch.Group
 	view  View
-	past  map[string]map[string]signature.PublicKey // keys by commit of earlier rules
+	past  map[string]*View // rules and keys by commit of main, nil for a commit of something else
 }
 
 // View is what a store is at.
@@ -179,7 +179,7 @@ func (s *Store) Read(ctx context.Context, f func(View) error) error {
 
 // refresh reads what is new.
 func (s *Store) refresh(ctx context.Context) error {
-	rules, log := s.view.RulesCommit, s.group.Head(Log)
+	log := s.group.Head(Log)
 	if err := s.group.Fetch(ctx); err != nil {
 		return err
 	}
@@ -189,7 +189,8 @@ func (s *Store) refresh(ctx context.Context) error {
 		}
 		return fault.Errorf(fault.Usage, "%s is not a release store: make one with slipway store init", s.at.Shown)
 	}
-	if at := s.group.Head(Main); at != rules {
+	// Again where main has moved meanwhile: the lines that are there may have been decided by what it is at now.
+	for at := s.group.Head(Main); at != s.view.RulesCommit; at = s.group.Head(Main) {
 		if err := s.readRules(ctx, at); err != nil {
 			return err
 		}

@@ -15,7 +15,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // writer collects what a batch changes on each branch.
@@ -200,21 +199,22 @@ type Checked struct {
 	Lines, Entries, Signatures int
 }
 
-// Check holds a store to its log: each line to the one before it, each signed request to its signature and to what the line says
+// Check holds a store to its log: each line to the one before it and to the writers that its rules name, each signed request to its signature and to what the line says
 // of it, and the entries on the branch of the log and on those of the stages to what the lines come to. What differs is a
 // fault.Mismatch that names the branch and the file.
 func (s *Store) Check(ctx context.Context) (Checked, error) {
 	var n Checked
 	err := s.Read(ctx, func(v View) error {
 		n.Lines = v.State.Count
+		rules := ""
 		files, err := s.group.Files(ctx, s.group.Head(Log), "log/")
 		if err != nil {
 			return err
 		}
 		if err := s.group.Read(ctx, files, maxFile, func(_ branch.Blob, b []byte) error {
 			return environment.Lines(b, func(l environment.Line) error {
-				if l.Signed == nil {
-					return nil
+				if err := s.checkRules(ctx, l, &rules); err != nil || l.Signed == nil {
+					return err
 				}
 				n.Signatures++
 				return s.checkSigned(ctx, l)
@@ -244,9 +244,12 @@ func (s *Store) Check(ctx context.Context) (Checked, error) {
 func (s *Store) checkSigned(ctx context.Context, l environment.Line) error {
 	keys := s.view.Keys
 	if _, ok := keys[l.By.Key]; !ok {
-		var err error
-		if keys, err = s.keysAt(ctx, l.Rules); err != nil {
+		v, err := s.viewAt(ctx, l.Rules)
+		if err != nil {
 			return err
+		}
+		if v != nil {
+			keys = v.Keys
 		}
 	}
 	if err := signedBy(keys, l.By, *l.Signed); err != nil {
@@ -262,26 +265,56 @@ func (s *Store) checkSigned(ctx context.Context, l environment.Line) error {
 	return nil
 }
 
-// keysAt are the keys beside the rules of a commit, none where it is not one of the branch of rules.
-func (s *Store) keysAt(ctx context.Context, commit string) (map[string]signature.PublicKey, error) {
-	if keys, ok := s.past[commit]; ok || commit == "" {
-		return keys, nil
+// viewAt is what main had at a commit: its rules and keys; nil for a commit that is not one of main.
+func (s *Store) viewAt(ctx context.Context, commit string) (*View, error) {
+	if commit == s.view.RulesCommit {
+		return &s.view, nil
+	}
+	if v, ok := s.past[commit]; ok || commit == "" {
+		return v, nil
 	}
 	has, err := s.group.Has(ctx, Main, commit)
 	if _, said := errors.AsType[*git.Error](err); err != nil && !said {
 		return nil, err // git says so of a commit that it does not have
 	}
-	var keys map[string]signature.PublicKey
+	var v *View
 	if err == nil && has {
-		if _, keys, err = s.rulesAt(ctx, commit); err != nil {
+		v = &View{RulesCommit: commit}
+		if v.Rules, v.Keys, err = s.rulesAt(ctx, commit); err != nil {
 			return nil, err
 		}
 	}
 	if s.past == nil {
-		s.past = map[string]map[string]signature.PublicKey{}
+		s.past = map[string]*View{}
 	}
-	s.past[commit] = keys
-	return keys, nil
+	s.past[commit] = v
+	return v, nil
+}
+
+// checkRules holds a line to the rules that it names, which are those of main, and not older than those of the line before.
+func (s *Store) checkRules(ctx context.Context, l environment.Line, before *string) error {
+	wrong := func(err error) error { return fault.New(fault.Mismatch, fmt.Errorf("line %d of the log: %w", l.N, err)) }
+	v, err := s.viewAt(ctx, l.Rules)
+	switch {
+	case err != nil:
+		return err
+	case v == nil:
+		return wrong(fmt.Errorf("branch %s never had the rules %.40q", Main, l.Rules))
+	}
+	if *before != "" && *before != l.Rules {
+		later, err := s.group.Contains(ctx, l.Rules, *before)
+		if err != nil {
+			return err
+		}
+		if !later {
+			return wrong(fmt.Errorf("its rules %s are older than those of the line before", l.Rules))
+		}
+	}
+	*before = l.Rules
+	if err := v.Rules.MayWrite(l); err != nil {
+		return wrong(err)
+	}
+	return nil
 }
 
 // checkTree holds the entries of a branch below a folder to those that are wanted.

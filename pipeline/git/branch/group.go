@@ -242,7 +242,12 @@ func (g *Group) Has(ctx context.Context, branch, commit string) (bool, error) {
 	if g.heads[branch] == "" {
 		return false, nil
 	}
-	_, err := g.clone().git().Run(ctx, nil, "merge-base", "--is-ancestor", commit, g.heads[branch])
+	return g.Contains(ctx, g.heads[branch], commit)
+}
+
+// Contains reports whether a commit has another one in its history.
+func (g *Group) Contains(ctx context.Context, commit, earlier string) (bool, error) {
+	_, err := g.clone().git().Run(ctx, nil, "merge-base", "--is-ancestor", earlier, commit)
 	if git.No(err) {
 		return false, nil
 	}
