@@ -471,12 +471,12 @@ func newSay(kind environment.Kind, short, long, example string) *cobra.Command {
 
 func newWhy() *cobra.Command {
 	var s storage
-	var to string
+	var to, by string
 	cmd := &cobra.Command{
 		Use: "why NAME VERSION", Short: "Say what allows or refuses a promotion",
 		Long: `why asks the rules whether a version may enter an environment, and changes nothing. It prints every rule that was asked, what
 it found, and what would change a refusal. It exits with 9 where the version may not enter, and with 7 where other bytes
-have its place.`,
+have its place. The answer is for whoever asks without a key, or for the one that --by names.`,
 		Example: "  slipway why tool 1.2.3 --to production",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -491,6 +491,9 @@ have its place.`,
 			return st.Read(cmd.Context(), func(v store.View) error {
 				now := time.Now().UTC().Truncate(time.Second)
 				q := environment.Request{At: now, Expires: now.Add(time.Minute), Kind: environment.Promote, To: to, Items: all}
+				if q.By.Identity = by; strings.HasPrefix(by, "sha256:") {
+					q.By = environment.Identity{Key: by}
+				}
 				a, err := environment.Decide(v.State, v.Rules, v.RulesCommit, strings.Repeat("0", 32), q, now)
 				if err != nil {
 					return err
@@ -514,6 +517,7 @@ have its place.`,
 	}
 	s.register(cmd, false)
 	cmd.Flags().StringVar(&to, "to", "", "`environment` that it would enter")
+	cmd.Flags().StringVar(&by, "by", "", "`fingerprint` of the key that would sign the request")
 	return cmd
 }
 

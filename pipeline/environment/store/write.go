@@ -293,7 +293,9 @@ func (s *Store) viewAt(ctx context.Context, commit string) (*View, error) {
 
 // checkRules holds a line to the rules that it names, which are those of main, and not older than those of the line before.
 func (s *Store) checkRules(ctx context.Context, l environment.Line, before *string) error {
-	wrong := func(err error) error { return fault.New(fault.Mismatch, fmt.Errorf("line %d of the log: %w", l.N, err)) }
+	wrong := func(err error) error {
+		return fault.New(fault.Mismatch, fmt.Errorf("line %d of the log: %w", l.N, err))
+	}
 	v, err := s.viewAt(ctx, l.Rules)
 	switch {
 	case err != nil:
