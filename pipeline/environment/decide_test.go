@@ -32,6 +32,28 @@ func TestRequestsThatCannotBeMeant(t *testing.T) {
 	}
 }
 
+// What a report is called is shown, so it is one line.
+func TestReportKind(t *testing.T) {
+	w := newWorld(t, "")
+	e := entry("gateway", "1.0.0", "a")
+	w.add("staging", e)
+	for kind, good := range map[string]bool{"tests": true, "": false, "te\x1b[2Jsts": false, strings.Repeat("x", 600): false} {
+		q := environment.Request{Kind: environment.Evidence, By: ours, At: w.now, Expires: w.now.Add(time.Minute), Report: &environment.Report{Kind: kind, Good: true}, Items: []environment.Item{{Component: "gateway", Version: "1.0.0", Manifest: e.Manifest}}}
+		file, err := q.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := environment.Decide(w.s, w.r, rulesAt, environment.ID(file), q, w.now)
+		if err == nil {
+			a.Line.Signed = &environment.Signed{Request: string(file), Bundle: "{}"}
+			_, err = w.s.Append(a.Line)
+		}
+		if (err == nil) != good {
+			t.Errorf("%.20q: %v", kind, err)
+		}
+	}
+}
+
 // Going back asks the rules of the stage that it goes back to as well: what is never changed there stays.
 func TestDemoteEnters(t *testing.T) {
 	w := newWorld(t, `version: 1

@@ -315,6 +315,8 @@ func (l Line) check() error {
 		return fmt.Errorf("what was signed is another request than %s", l.Request)
 	case (l.Kind == Evidence) != (l.Report != nil):
 		return fmt.Errorf("%s with report: %v", l.Kind, l.Report != nil)
+	case l.Report != nil && (l.Report.Kind == "" || !plain(l.Report.Kind, maxText)):
+		return fmt.Errorf("%.80q is not a kind of report", l.Report.Kind)
 	}
 	for _, t := range []time.Time{l.Time, l.Until} {
 		if !t.IsZero() && (t.Location() != time.UTC || t.Nanosecond() != 0 || t.Year() < 1970 || t.Year() > 9999) {
