@@ -60,6 +60,9 @@ func Entry(ctx context.Context, place, component, version string, by Signer) (en
 		if _, e := verify.Dist(ctx, dir, unsigned); e == nil {
 			return environment.Entry{}, fault.Errorf(fault.Policy, "signed: %s is whole and not signed by %s: %w", place, by.Name, errors.Join(failures(report)...))
 		}
+		if bad := failures(report); len(bad) > 0 { // for whoever cannot look into the folder that it was brought to
+			err = fault.New(fault.CodeOf(err), errors.Join(bad...))
+		}
 		return environment.Entry{}, fmt.Errorf("%s: %w", place, err)
 	}
 	name := filepath.Join(dir, manifest.FileName)

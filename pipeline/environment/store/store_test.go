@@ -15,6 +15,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
@@ -220,7 +221,10 @@ func (tm *team) wait(dir string, q environment.Request) string {
 // that of the log.
 func TestManyWriters(t *testing.T) {
 	tm := newTeam(t)
-	const writers, moves = 6, 5
+	writers, moves := 4, 2
+	if fixture.Full {
+		writers, moves = 8, 8
+	}
 	shared := t.TempDir()
 	var wg sync.WaitGroup
 	lines := make([][]int, writers)
