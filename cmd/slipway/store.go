@@ -372,7 +372,7 @@ func newMark(kind environment.Kind, short, long string, in bool) *cobra.Command 
 	}
 	if in {
 		cmd.Example = fmt.Sprintf("  slipway %s tool 1.2.2 --environment production --why \"1.2.3 loses connections\"", kind)
-		cmd.Flags().StringVar(&stage, "environment", "", "`environment` whose names it is about")
+		cmd.Flags().StringVar(&stage, "environment", "", "`environment` whose current version it is about")
 	}
 	s.register(cmd, true)
 	return cmd
@@ -622,9 +622,9 @@ move or none does. What enters leaves the stages that the rules name. Who asks f
 and no output.`),
 		newMove(environment.Demote, "Have versions go back to an earlier environment", `demote has a version, or a set of them, go back to the environment that is named from the next one that has it. What is in an
 environment whose versions are never changed stays there; see withdraw and rollback.`),
-		newMark(environment.Withdraw, "Mark a version as not to be used any more", `withdraw marks a version in every environment. It stays listed, no moving name means it, and it is not promoted.`, false),
+		newMark(environment.Withdraw, "Mark a version as not to be used any more", `withdraw marks a version in every environment. It stays listed, is never the current one, and is not promoted.`, false),
 		newMark(environment.Restore, "Take back that a version was withdrawn", `restore ends what withdraw began.`, false),
-		newMark(environment.Rollback, "Have the moving names of an environment mean an earlier version", `rollback pins the moving names of an environment, such as latest, to a version that is seen there, until
+		newMark(environment.Rollback, "Have an earlier version be the current one of an environment", `rollback pins the current version of an environment to one that is seen there, until
 slipway hold NAME --environment ENV --release. No entry moves.`, true),
 		newStop(environment.Hold, environment.Release, "Keep a version or a component out of an environment", `hold keeps a version, or all versions of a component, out of an environment, or out of all of them. --release ends it, and for
 a component also what rollback began.`, "  slipway hold tool 1.2.3 --environment production --why \"a customer reports a leak\"\n  slipway hold tool --environment production --release", cobra.RangeArgs(1, 2), "hold NAME [VERSION]"),

@@ -172,15 +172,10 @@ func (w *world) is(what, got, want string) {
 	}
 }
 
-// TestSeed is the summary table of the proposal, row by row, with the rules that a new store has
+// TestSeed is the summary table of the proposal, with the rules that a new store has. Of its rows those about pull requests, names of
+// images and addresses are missing: nothing does them yet
 // (https://github.com/elastic/package-registry/issues/86).
 func TestSeed(t *testing.T) {
-	t.Run("add package", func(t *testing.T) {
-		w := newWorld(t, "")
-		for _, s := range w.r.Stages {
-			w.is(s.Name, s.Enter, map[string]string{"snapshot": "commit", "staging": "commit", "production": "pull-request"}[s.Name])
-		}
-	})
 	t.Run("version overwrite", func(t *testing.T) {
 		w := newWorld(t, "")
 		for _, stage := range []string{"snapshot", "staging", "production"} {
@@ -254,12 +249,6 @@ func TestSeed(t *testing.T) {
 		w := newWorld(t, "")
 		w.add("snapshot", entry("gateway", "1.1.1-snapshot.4.g0123456789ab", "a"))
 		w.want(w.do(environment.Promote, "gateway", "1.1.1-snapshot.4.g0123456789ab", "production"), "9 accepts")
-	})
-	t.Run("Docker image", func(t *testing.T) {
-		w := newWorld(t, "")
-		for _, s := range w.r.Stages {
-			w.is(s.Name, s.Tags[0], s.Name)
-		}
 	})
 }
 
@@ -456,7 +445,7 @@ func TestParseRules(t *testing.T) {
 		"version: 1\nstages: [{name: a, soak: {for: 3d}}]":                           "for needs in",
 		"version: 1\nstages: [{name: a}, {name: b, soak: {in: a, for: 3 days}}]":     `"3 days" is not a time such as 72h or 3d`,
 		"version: 1\nstages: [{name: a, accepts: [stables]}]":                        `"stables" is none of snapshot, candidate, stable`,
-		"version: 1\nstages: [{name: a, tags: [a/b]}]":                               `"a/b" is not an image tag`,
+		"version: 1\nstages: [{name: a, enter: pull-request}]":                       `unknown key "enter" under stages[0]`,
 		"version: 1\nstages: [{name: a, keep: -1}]":                                  "a count is less than nothing",
 		"version: 1\nstages: [{name: a, freeze: [{days: [Friday]}]}]":                `"Friday" is none of Sun, Mon`,
 		"version: 1\nstages: [{name: a, freeze: [{from: '22:00', until: '05:00'}]}]": "it ends before it begins",

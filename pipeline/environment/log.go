@@ -224,7 +224,7 @@ const (
 	Expire   Kind = "expire"   // it left a stage that keeps a number of versions
 	Withdraw Kind = "withdraw" // it is not to be used any more, and stays listed
 	Restore  Kind = "restore"  // it may be used again
-	Rollback Kind = "rollback" // the moving names mean it until they are released
+	Rollback Kind = "rollback" // it is the current one until that is released
 	Release  Kind = "release"  // they follow the rule again, or a hold ends
 	Hold     Kind = "hold"     // it, or the component, does not enter a stage
 	Freeze   Kind = "freeze"   // nothing enters a stage

@@ -59,12 +59,10 @@ type Component struct {
 type Stage struct {
 	Name      string    `yaml:"name" required:"true" doc:"Lower-case letters, digits and -."`
 	From      []string  `yaml:"from" doc:"Where a version may come from: names of stages, and outside. Default: outside for the first stage, every stage before and outside for others."`
-	Enter     string    `yaml:"enter" enum:"commit,pull-request,either" doc:"How an entry gets in. Default: commit."`
 	Overwrite string    `yaml:"overwrite" enum:"always,if-needed,never" doc:"Whether other bytes may take the place of a version that is there. if-needed asks for --replace and a reason. Default: never."`
 	Leaves    []string  `yaml:"leaves" doc:"Stages that a version leaves as it enters this one."`
-	Current   string    `yaml:"current" enum:"newest,semver,stable" doc:"Which version the moving names mean: the one that came in last, the highest, or the highest that is not a prerelease. Default: semver."`
+	Current   string    `yaml:"current" enum:"newest,semver,stable" doc:"Which version is the current one: the one that came in last, the highest, or the highest that is not a prerelease. Default: semver."`
 	Keep      int       `yaml:"keep" doc:"How many versions of a component stay; older ones expire. Default: all."`
-	Tags      []string  `yaml:"tags" doc:"Image tags that mean the current version. {major} and {minor} stand for its numbers." example:"production"`
 	Accepts   []string  `yaml:"accepts" doc:"Kinds of versions: snapshot, candidate, stable. Default: any."`
 	Candidate string    `yaml:"candidate" enum:"none,same-commit" doc:"Whether a stable version needs a candidate that was made of the same commit and was in the stage before. Default: none."`
 	Soak      Soak      `yaml:"soak" doc:"What must have been seen of these very bytes in another stage."`
@@ -210,11 +208,6 @@ func (s *Stage) check(p *yamldoc.Problems, at string, i int, all []string) {
 			p.At(fmt.Sprintf("%s.accepts[%d]", at, j), "%.40q is none of %s", kind, strings.Join(versionKinds, ", "))
 		}
 	}
-	for j, tag := range s.Tags {
-		if !tags.MatchString(tag) {
-			p.At(fmt.Sprintf("%s.tags[%d]", at, j), "%.60q is not an image tag", tag)
-		}
-	}
 	if s.Keep < 0 || s.Soak.Rebuilt < 0 || s.Approvals.Count < 0 {
 		p.At(at, "a count is less than nothing")
 	}
@@ -234,13 +227,9 @@ func (s *Stage) check(p *yamldoc.Problems, at string, i int, all []string) {
 	if len(s.From) == 0 {
 		s.From = append(slices.Clone(before), Outside)
 	}
-	s.Enter, s.Overwrite = cmp.Or(s.Enter, "commit"), cmp.Or(s.Overwrite, "never")
+	s.Overwrite = cmp.Or(s.Overwrite, "never")
 	s.Current, s.Candidate = cmp.Or(s.Current, "semver"), cmp.Or(s.Candidate, "none")
 }
-
-// tags are image tags (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests), with {major} and
-// {minor} in them.
-var tags = regexp.MustCompile(`^(?:[A-Za-z0-9_]|\{(?:major|minor)\})(?:[A-Za-z0-9._-]|\{(?:major|minor)\}){0,100}$`)
 
 // StageNames are the names of the stages, the first one first.
 func (r Rules) StageNames() []string {

@@ -227,7 +227,7 @@ func (s *State) View(r Rules, stage, component string) []Seen {
 	return all
 }
 
-// Current is the version that the moving names of an environment mean, and whether a rollback has pinned it; false where there is
+// Current is the version that an environment stands for, and whether a rollback has pinned it; false where there is
 // none. A version that was withdrawn never is.
 func (s *State) Current(r Rules, stage, component string) (current Seen, pinned, ok bool) {
 	rule, err := r.Stage(stage)

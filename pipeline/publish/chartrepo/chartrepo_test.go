@@ -430,8 +430,11 @@ func TestTokenIsNoArgument(t *testing.T) {
 		if words := strings.Fields(line); slices.Contains(words, gittest.Token) || strings.Contains(line, secret) || strings.Contains(line, "Authorization") {
 			t.Errorf("git %s", line)
 		}
+		if strings.Contains(line, " push ") && (strings.Contains(line, "--force") || strings.Contains(line, " +")) {
+			t.Errorf("a push by force: git %s", line)
+		}
 	}
-	if !strings.Contains(string(b), " push --no-verify --porcelain -- ") || strings.Contains(string(b), "--force") {
+	if !strings.Contains(string(b), " push --no-verify --porcelain -- ") {
 		t.Errorf("git was run as\n%s", b)
 	}
 }
