@@ -16,8 +16,9 @@ $(SHARING): export GOFLAGS += -trimpath
 $(SHARING): export CGO_ENABLED ?= 0
 
 # go vet, with every dependency's facts, is part of lint. The packages whose tests take longest start first, and more than
-# one package for each core is under way, since many wait: for a process, a server, a lock.
-TEST    = .ci/in-memory $(GO) test -vet=off -p $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
+# one package for each core is under way, since many wait: for a process, a server, a lock. Where processes are slow to start,
+# one of them was seen to take ten minutes, after which the Go command ends it by itself.
+TEST    = .ci/in-memory $(GO) test -vet=off -timeout 30m -p $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
 TESTED := ./pipeline/cli ./pipeline/reproduce ./pipeline/publish/... ./pipeline/format/inspect ./... ./.ci/plot
 
 .DEFAULT_GOAL := help
