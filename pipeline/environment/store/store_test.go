@@ -53,7 +53,15 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func newTeam(t testing.TB) *team {
+// newTeam is a team of one goroutine.
+func newTeam(t *testing.T) *team {
+	t.Helper()
+	fixture.SkipRace(t)
+	return newTeams(t)
+}
+
+// newTeams is a team that may write from several goroutines.
+func newTeams(t testing.TB) *team {
 	t.Helper()
 	tm := &team{t: t, remote: filepath.Join(t.TempDir(), "store.git"), now: time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)}
 	do(t, ".", "init", "--quiet", "--bare", "--template=", tm.remote)
@@ -220,7 +228,7 @@ func (tm *team) wait(dir string, q environment.Request) string {
 // Many move at once, some from folders of their own and some from a shared one: each move is in one line, and the state is
 // that of the log.
 func TestManyWriters(t *testing.T) {
-	tm := newTeam(t)
+	tm := newTeams(t)
 	writers, moves := 4, 2
 	if fixture.Full {
 		writers, moves = 8, 8
