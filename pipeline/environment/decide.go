@@ -89,8 +89,8 @@ type Answer struct {
 func (a Answer) Refused() bool { return a.Code != fault.OK }
 
 // Decide is what the rules say of a request at a time. Whoever calls it has held q.By to a signature, which goes into the line. It
-// changes nothing. An error is a request that cannot be meant, a
-// fault.Usage; what is refused is an answer, with the outcome of every rule.
+// changes nothing. An error is a request that cannot be meant, a fault.Usage; what is refused is an answer, with the outcome of
+// every rule.
 func Decide(s *State, r Rules, rules string, id string, q Request, now time.Time) (Answer, error) {
 	d := decision{s: s, r: r, q: q, now: now.UTC().Truncate(time.Second)}
 	d.Line = Line{
@@ -114,9 +114,6 @@ func Decide(s *State, r Rules, rules string, id string, q Request, now time.Time
 	d.Line.Kind, d.Line.Report, d.Line.Until, d.Line.Moves, d.Entries = Refused, nil, time.Time{}, d.asked, nil
 	return d.Answer, nil
 }
-
-// RuleNames are the rules in the order in which they are asked.
-var RuleNames = []string{"request", "writers", "signed", "policies", "accepts", "from", "overwrite", "candidate", "withdrawn", "hold", "freeze", "soak", "approvals"}
 
 // decision is a request on its way to an answer.
 type decision struct {

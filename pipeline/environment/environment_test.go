@@ -328,7 +328,7 @@ func TestRules(t *testing.T) {
 	w.want(w.do(environment.Promote, "gateway", "1.0.0", "live"), "9 withdrawn")
 	w.want(w.do(environment.Restore, "gateway", "1.0.0", ""), "")
 
-	// Other bytes begin anew.
+	// What was approved and reported does not count for other bytes.
 	w.add("next", entry("gateway", "1.0.0", "b"))
 	w.want(w.do(environment.Promote, "gateway", "1.0.0", "beta", func(q *environment.Request) { q.Replace = true }), "")
 	w.want(w.do(environment.Promote, "gateway", "1.0.0", "live"), "9 candidate soak soak soak approvals")

@@ -793,8 +793,8 @@ func TestImageMutated(t *testing.T) {
 	}
 }
 
-// unsaid reports whether a change is one that nothing depends on: the annotations of a manifest, which nobody has signed and nobody
-// reads, the name of a key that is given, or bits of base64 that stand for nothing.
+// unsaid reports whether nothing depends on a change: it is in the annotations of a manifest, which are neither signed nor read, in
+// the name of a key that is given, or in bits of base64 that stand for nothing.
 func unsaid(what string, was, now []byte) bool {
 	if strings.HasSuffix(what, ".hint gone") {
 		return true

@@ -13,7 +13,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -368,13 +367,6 @@ func write(name string, b []byte) error {
 	return os.Rename(f.Name(), name)
 }
 
-// Nonce makes two like requests two.
-func Nonce() string {
-	b := make([]byte, 8)
-	rand.Read(b)
-	return hex.EncodeToString(b)
-}
-
 // waiting is a request on its way, with who signed it.
 type waiting struct {
 	Request string `json:"request"`
@@ -396,7 +388,7 @@ type Result struct {
 // again is done once.
 func (s *Store) Ask(ctx context.Context, q environment.Request, signer signature.Signer) (Result, error) {
 	q.At = s.o.Now().UTC().Truncate(time.Second)
-	q.Expires, q.Nonce = q.At.Add(validity), Nonce()
+	q.Expires, q.Nonce = q.At.Add(validity), rand.Text()
 	if signer != nil {
 		q.By = environment.Identity{Key: string(signer.Public().Fingerprint())}
 	}

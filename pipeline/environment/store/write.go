@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -199,9 +198,9 @@ type Checked struct {
 	Lines, Entries, Signatures int
 }
 
-// Check holds a store to its log: each line to the one before it and to the writers that its rules name, each signed request to its signature and to what the line says
-// of it, and the entries on the branch of the log and on those of the stages to what the lines come to. What differs is a
-// fault.Mismatch that names the branch and the file.
+// Check holds a store to its log: each line to the one before it and to the writers that its rules name, each signed request to
+// its signature and to what the line says of it, and the entries on the branch of the log and on those of the stages to what the
+// lines come to. What differs is a fault.Mismatch that names the branch and the file.
 func (s *Store) Check(ctx context.Context) (Checked, error) {
 	var n Checked
 	err := s.Read(ctx, func(v View) error {
@@ -369,5 +368,5 @@ func (s *Store) Entry(ctx context.Context, stage, component, version string) (en
 	if err != nil {
 		return environment.Entry{}, err
 	}
-	return environment.ParseEntry(bytes.Clone(b))
+	return environment.ParseEntry(b)
 }
