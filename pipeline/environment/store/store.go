@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -540,10 +539,8 @@ func (s *Store) combine(ctx context.Context) (map[string]Result, error) {
 		if !behind || round >= rounds {
 			return nil, err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, fault.New(fault.Transient, context.Cause(ctx))
-		case <-time.After(time.Duration(mathrand.Int64N(int64(min(round, 10)) * int64(50*time.Millisecond)))):
+		if err := branch.Pause(ctx, round, 50*time.Millisecond); err != nil {
+			return nil, err
 		}
 	}
 }

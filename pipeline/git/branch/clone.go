@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -71,6 +72,15 @@ func (c *Clone) Init(ctx context.Context) error {
 	// No template, which could have hooks.
 	_, err := c.git().Run(ctx, nil, "init", "--quiet", "--bare", "--template=", "--object-format=sha1")
 	return err
+}
+
+// lock keeps other processes out of the clone until it is unlocked.
+func (c *Clone) lock(ctx context.Context) (unlock func() error, err error) {
+	unlock, err = filelock.Lock(ctx, c.Dir+".lock", patience)
+	if ctx.Err() != nil || errors.Is(err, filelock.ErrHeld) {
+		return unlock, fault.New(fault.Transient, err)
+	}
+	return unlock, fault.New(fault.Usage, err)
 }
 
 func (c *Clone) git() git.Git {

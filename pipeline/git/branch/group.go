@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/git"
-	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -39,12 +38,9 @@ func (g *Group) Locked(ctx context.Context, f func() error) (err error) {
 	if err := interrupted(ctx); err != nil {
 		return err
 	}
-	unlock, err := filelock.Lock(ctx, g.Dir+".lock", patience)
+	unlock, err := g.clone().lock(ctx)
 	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, filelock.ErrHeld) {
-			return fault.New(fault.Transient, err)
-		}
-		return fault.New(fault.Usage, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	if _, err := os.Stat(filepath.Join(g.Dir, "HEAD")); errors.Is(err, fs.ErrNotExist) {

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/git"
-	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -126,12 +125,20 @@ func (l *Log) append(ctx context.Context, change func(Tip) (Change, error)) erro
 		if round >= rounds {
 			return err
 		}
-		pause := time.Duration(rand.Int64N(int64(min(round, 10)) * int64(100*time.Millisecond)))
-		select {
-		case <-ctx.Done():
-			return interrupted(ctx)
-		case <-time.After(pause):
+		if err := Pause(ctx, round, 100*time.Millisecond); err != nil {
+			return err
 		}
+	}
+}
+
+// Pause waits before the next of several rounds, after a push that came second: for some time of up to step for each round so far,
+// and ten steps, so that of many who wait not all push at once again.
+func Pause(ctx context.Context, round int, step time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return interrupted(ctx)
+	case <-time.After(time.Duration(rand.Int64N(int64(min(round, 10)) * int64(step)))):
+		return nil
 	}
 }
 
@@ -178,12 +185,9 @@ func (l *Log) locked(ctx context.Context, f func() error) (err error) {
 		l.clone.Dir = filepath.Join(l.o.Dir, "branch-"+hex.EncodeToString(sum[:6])+".git")
 	}
 	where = l.at.Shown
-	unlock, err := filelock.Lock(ctx, l.clone.Dir+".lock", patience)
+	unlock, err := l.clone.lock(ctx)
 	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, filelock.ErrHeld) {
-			return fault.New(fault.Transient, err)
-		}
-		return fault.New(fault.Usage, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	if !l.prepared {
