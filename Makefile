@@ -27,7 +27,7 @@ TESTED := ./pipeline/cli ./pipeline/reproduce ./pipeline/publish/... ./pipeline/
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build this commit's release for this machine, with Go and git alone: 1 to 2 min the first time, then seconds
+build: ## Build this commit's release for this machine, with Go and git alone: 1 to 3 min the first time, then seconds
 	$(GO) run ./ci build --standalone --targets host
 
 test: ## Run the tests: 3 min with nothing compiled on two cores, 2 min compiled, seconds where nothing changed
