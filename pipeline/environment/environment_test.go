@@ -358,7 +358,7 @@ func TestRules(t *testing.T) {
 
 	// What the log comes to is what it came to.
 	var again environment.State
-	if err := again.Fold(w.log); err != nil {
+	if err := again.Fold(w.log, nil); err != nil {
 		t.Fatal(err)
 	}
 	if fmt.Sprint(again.In("next"), again.In("beta"), again.In("live")) != fmt.Sprint(w.s.In("next"), w.s.In("beta"), w.s.In("live")) || again.Digest != w.s.Digest {
@@ -473,7 +473,7 @@ func TestTampering(t *testing.T) {
 	try := func(what string, lines [][]byte) {
 		t.Helper()
 		var s environment.State
-		if err := s.Fold(bytes.Join(lines, nil)); fault.CodeOf(err) != fault.Mismatch || s.Count != 0 || len(s.In("snapshot")) != 0 {
+		if err := s.Fold(bytes.Join(lines, nil), nil); fault.CodeOf(err) != fault.Mismatch || s.Count != 0 || len(s.In("snapshot")) != 0 {
 			t.Errorf("%s: %v, and the state has %d lines", what, err, s.Count)
 		}
 	}
@@ -498,7 +498,7 @@ func TestTampering(t *testing.T) {
 	// What a later version requires is no forgery, and cannot be read either.
 	later := bytes.Replace(lines[0], []byte(`"schema":"slipway.move/v1"`), []byte(`"schema":"slipway.move/v2"`), 1)
 	var s environment.State
-	if err := s.Fold(later); fault.CodeOf(err) != fault.Usage {
+	if err := s.Fold(later, nil); fault.CodeOf(err) != fault.Usage {
 		t.Error(err)
 	}
 }
@@ -617,7 +617,7 @@ func TestModel(t *testing.T) {
 	}
 	check(w.s)
 	var again environment.State
-	if err := again.Fold(w.log); err != nil {
+	if err := again.Fold(w.log, nil); err != nil {
 		t.Fatal(err)
 	}
 	check(&again)
@@ -690,7 +690,7 @@ func FuzzFold(f *testing.F) {
 	f.Add(w.log)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s environment.State
-		if err := s.Fold(b); err != nil {
+		if err := s.Fold(b, nil); err != nil {
 			return
 		}
 		if s.Count != bytes.Count(b, []byte("\n")) {
@@ -717,7 +717,7 @@ func FuzzParseRequest(f *testing.F) {
 			return
 		}
 		s := &environment.State{}
-		if err := s.Fold(w.log); err != nil {
+		if err := s.Fold(w.log, nil); err != nil {
 			t.Fatal(err)
 		}
 		a, err := environment.Decide(s, w.r, rulesAt, environment.ID(b), q, monday)
@@ -732,7 +732,7 @@ func FuzzParseRequest(f *testing.F) {
 			return
 		}
 		var again environment.State
-		if err := again.Fold(append(bytes.Clone(w.log), line...)); err != nil {
+		if err := again.Fold(append(bytes.Clone(w.log), line...), nil); err != nil {
 			t.Errorf("%s\nwas written and cannot be read: %v", line, err)
 		}
 	})

@@ -464,8 +464,9 @@ func (l Line) Answers(q Request) error {
 }
 
 // Fold reads lines and adds each to the state, which is as before if any cannot be. A line that was changed, removed or put in
-// between is a fault.Mismatch with its number; a line that only another version reads is a fault.Usage.
-func (s *State) Fold(lines []byte) error {
+// between is a fault.Mismatch with its number; a line that only another version reads is a fault.Usage. What else a caller asks of a
+// line is for hold to say, which may be nil.
+func (s *State) Fold(lines []byte, hold func(Line) error) error {
 	var all []Line
 	count, last, now := s.Count, s.Digest, s.Time
 	fresh := map[string]bool{}
@@ -490,6 +491,11 @@ func (s *State) Fold(lines []byte) error {
 		}
 		if err != nil {
 			return fault.New(codeOf(err), fmt.Errorf("line %d of the log: %w", count+1, err))
+		}
+		if hold != nil {
+			if err := hold(l); err != nil {
+				return err
+			}
 		}
 		count, last, now = count+1, artifact.Sum(line), l.Time
 		all, fresh[l.Request] = append(all, l), true

@@ -25,13 +25,13 @@ func TestReplay(t *testing.T) {
 		text := string(w.log[:strings.IndexByte(string(w.log), '\n')+1])
 		return []byte(strings.NewReplacer(`"n":1`, fmt.Sprintf(`"n":%d`, n), `"schema":"slipway.move/v1",`, fmt.Sprintf(`"schema":"slipway.move/v1","prev":"%s",`, last)).Replace(text))
 	}
-	if err := w.s.Fold(line(4, w.s.Digest)); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "a request is done once") {
+	if err := w.s.Fold(line(4, w.s.Digest), nil); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "a request is done once") {
 		t.Error(err)
 	}
 	var fresh environment.State
 	first := line(1, "")
 	first = []byte(strings.Replace(string(first), `"prev":"",`, "", 1))
-	if err := fresh.Fold(append(first, line(2, artifact.Sum(first[:len(first)-1]))...)); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "a request is done once") {
+	if err := fresh.Fold(append(first, line(2, artifact.Sum(first[:len(first)-1]))...), nil); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "a request is done once") {
 		t.Error(err)
 	}
 }

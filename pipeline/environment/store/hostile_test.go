@@ -111,7 +111,7 @@ func TestForgedApproval(t *testing.T) {
 	ask(t, s, add("staging", e), 1)
 	text := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl") + "\n"
 	var state environment.State
-	must(t, state.Fold([]byte(text)))
+	must(t, state.Fold([]byte(text), nil))
 	q := request(environment.Approve, "gateway", "1.0.0", "production")
 	q.By, q.Items[0].Manifest = e.Signed, e.Manifest
 	q.At = tm.clock()
@@ -154,7 +154,7 @@ func TestForgedWriter(t *testing.T) {
 		strings.Repeat("a", 40):               "branch main never had the rules",
 	} {
 		var state environment.State
-		must(t, state.Fold([]byte(text)))
+		must(t, state.Fold([]byte(text), nil))
 		line, err := state.Append(environment.Line{
 			Time: tm.clock(), Kind: environment.Rollback, Request: strings.Repeat("1", 32), Rules: rules,
 			Moves: []environment.Move{{Component: "gateway", Version: "1.0.0", To: "production"}},

@@ -294,19 +294,12 @@ func (s *Store) readLog(ctx context.Context) error {
 				return fault.Errorf(fault.Mismatch, "the log was rewritten: line %d was %s and is %s", known, state.Digest.Short(), digest.Short())
 			}
 		}
-		n := state.Count
-		if err := state.Fold(b); err != nil {
-			return err
-		}
-		for line := range bytes.Lines(b) {
-			if n++; n <= last.Count || !bytes.Contains(line, []byte(`"kind":"approve"`)) && !bytes.Contains(line, []byte(`"kind":"evidence"`)) {
-				continue
+		return state.Fold(b, func(l environment.Line) error {
+			if l.N <= last.Count || l.Kind != environment.Approve && l.Kind != environment.Evidence {
+				return nil
 			}
-			if err := environment.Lines(line, func(l environment.Line) error { return s.checkSigned(ctx, l) }); err != nil {
-				return err
-			}
-		}
-		return nil
+			return s.checkSigned(ctx, l)
+		})
 	})
 	if err != nil {
 		return err
