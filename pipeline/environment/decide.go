@@ -43,6 +43,7 @@ type Request struct {
 	Until   time.Time `json:"until,omitzero"`
 	Report  *Report   `json:"report,omitempty"`
 	Entries []Entry   `json:"entries,omitempty"` // of Add: one for each item
+	Store   string    `json:"store,omitempty"`   // the id of the one that it is for; a store that was made before there were ids has none
 
 	Unknown canonjson.Unknown `json:"-"`
 }

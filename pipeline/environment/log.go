@@ -398,20 +398,6 @@ func parseLine(line []byte) (Line, error) {
 	return l, err
 }
 
-// Lines calls f with each of some lines that were folded.
-func Lines(lines []byte, f func(Line) error) error {
-	for line := range bytes.Lines(lines) {
-		l, err := parseLine(bytes.TrimSuffix(line, []byte("\n")))
-		if err == nil {
-			err = f(l)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // MayWrite says why a line is not one that its writer could have, by the rules of that time.
 func (r Rules) MayWrite(l Line) error {
 	if slices.Contains([]Kind{Approve, Evidence, Expire, Refused}, l.Kind) {
@@ -484,7 +470,7 @@ func (s *State) Fold(lines []byte, hold func(Line) error) error {
 			err = fmt.Errorf("prev is %s and the line before is %s: a line was changed, removed or put in between", cmp.Or(l.Prev, `""`), cmp.Or(last, "none"))
 		case l.N != count+1:
 			err = fmt.Errorf("it says that it is line %d", l.N)
-		case fresh[l.Request] || s.requests[l.Request] > 0:
+		case fresh[l.Request] || s.Request(l.Request) > 0:
 			err = fmt.Errorf("an earlier line has the request %s, and a request is done once", l.Request)
 		case l.Time.Before(now):
 			err = fmt.Errorf("its time %s is before that of the line before", l.Time.Format(time.RFC3339))
@@ -506,7 +492,7 @@ func (s *State) Fold(lines []byte, hold func(Line) error) error {
 		if i+1 < len(all) {
 			digest = all[i+1].Prev
 		}
-		s.digests = append(s.digests, digest)
+		s.digests.fresh = append(s.digests.fresh, digest)
 	}
 	s.Count, s.Digest, s.Time = count, last, now
 	return nil
@@ -523,7 +509,7 @@ func (s *State) Append(l Line) ([]byte, error) {
 	if err := l.check(); err != nil {
 		return nil, fault.Errorf(fault.Usage, "%s: %w", l.Kind, err)
 	}
-	if n := s.requests[l.Request]; n > 0 {
+	if n := s.Request(l.Request); n > 0 {
 		return nil, fault.Errorf(fault.Usage, "line %d has the request %s", n, l.Request)
 	}
 	b, err := l.encode()
@@ -532,6 +518,6 @@ func (s *State) Append(l Line) ([]byte, error) {
 	}
 	s.apply(l)
 	s.Count, s.Digest, s.Time = l.N, artifact.Sum(b), l.Time
-	s.digests = append(s.digests, s.Digest)
+	s.digests.fresh = append(s.digests.fresh, s.Digest)
 	return append(b, '\n'), nil
 }

@@ -20,17 +20,12 @@ type State struct {
 	stages     map[string]map[string]map[string]Held // by stage, component, version
 	components map[string]*component
 	frozen     map[string]Stop // by stage
-	requests   map[string]int  // line by id
-	digests    []artifact.Digest
+	requests   requests
+	digests    digests
 }
 
 // At is the digest of the line with that number, "" where there is none.
-func (s *State) At(n int) artifact.Digest {
-	if n < 1 || n > len(s.digests) {
-		return ""
-	}
-	return s.digests[n-1]
-}
+func (s *State) At(n int) artifact.Digest { return s.digests.at(n) }
 
 // Held is a version that is in a stage.
 type Held struct {
@@ -99,20 +94,29 @@ func child[K comparable, V any](m *map[K]V, key K, fresh func() V) V {
 
 func (s *State) component(name string) *component {
 	return child(&s.components, name, func() *component {
-		return &component{versions: map[string]*history{}, pinned: map[string]string{}, held: map[[2]string]Stop{}}
+		return &component{}
 	})
 }
 
 func (c *component) of(v string) *history {
-	return child(&c.versions, v, func() *history {
-		parsed, _ := version.Parse(v) // which was looked at when the line was
-		return &history{version: parsed, seen: map[seen]bool{}, approvals: map[approval]time.Time{}, reports: map[report]bool{}}
-	})
+	return child(&c.versions, v, func() *history { return newHistory(v) })
+}
+
+func newHistory(v string) *history {
+	parsed, _ := version.Parse(v) // which was looked at when the line was
+	return &history{version: parsed}
+}
+
+func set[K comparable, V any](m *map[K]V, key K, v V) {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	(*m)[key] = v
 }
 
 // apply adds a line that was checked.
 func (s *State) apply(l Line) {
-	child(&s.requests, l.Request, func() int { return l.N })
+	s.requests.add(l.Request, l.N)
 	for _, m := range l.Moves {
 		s.move(l, m)
 	}
@@ -124,8 +128,7 @@ func (s *State) move(l Line, m Move) {
 	case Refused:
 		return
 	case Freeze:
-		child(&s.frozen, m.To, func() Stop { return stop })
-		s.frozen[m.To] = stop
+		set(&s.frozen, m.To, stop)
 		return
 	case Thaw:
 		delete(s.frozen, m.To)
@@ -134,22 +137,22 @@ func (s *State) move(l Line, m Move) {
 	c := s.component(m.Component)
 	switch l.Kind {
 	case Hold:
-		c.held[[2]string{m.Version, m.To}] = stop
+		set(&c.held, [2]string{m.Version, m.To}, stop)
 	case Release:
 		delete(c.held, [2]string{m.Version, m.To})
 		if m.Version == "" {
 			delete(c.pinned, m.To)
 		}
 	case Rollback:
-		c.pinned[m.To] = m.Version
+		set(&c.pinned, m.To, m.Version)
 	case Withdraw:
 		c.of(m.Version).withdrawn = &stop
 	case Restore:
 		c.of(m.Version).withdrawn = nil
 	case Approve:
-		c.of(m.Version).approvals[approval{m.Manifest, m.To, l.By}] = l.Time
+		set(&c.of(m.Version).approvals, approval{m.Manifest, m.To, l.By}, l.Time)
 	case Evidence:
-		c.of(m.Version).reports[report{m.Manifest, l.Report.Kind, l.By}] = l.Report.Good
+		set(&c.of(m.Version).reports, report{m.Manifest, l.Report.Kind, l.By}, l.Report.Good)
 	default:
 		came := l.N
 		if before, ok := s.Held(m.From, m.Component, m.Version); ok && before.Manifest == m.Manifest {
@@ -161,15 +164,17 @@ func (s *State) move(l Line, m Move) {
 		if m.To == "" {
 			return
 		}
-		in := child(&s.stages, m.To, func() map[string]map[string]Held { return map[string]map[string]Held{} })
-		versions := child(&in, m.Component, func() map[string]Held { return map[string]Held{} })
-		versions[m.Version] = Held{Component: m.Component, Version: m.Version, Commit: m.Commit, Manifest: m.Manifest, Entry: m.Entry, Entered: l.Time, Line: l.N, came: came}
-		c.of(m.Version).seen[seen{m.To, m.Commit, m.Manifest}] = true
+		in := s.stages[m.To]
+		versions := in[m.Component]
+		set(&versions, m.Version, Held{Component: m.Component, Version: m.Version, Commit: m.Commit, Manifest: m.Manifest, Entry: m.Entry, Entered: l.Time, Line: l.N, came: came})
+		set(&in, m.Component, versions)
+		set(&s.stages, m.To, in)
+		set(&c.of(m.Version).seen, seen{m.To, m.Commit, m.Manifest}, true)
 	}
 }
 
 // Request is the number of the line that a request became, 0 for none.
-func (s *State) Request(id string) int { return s.requests[id] }
+func (s *State) Request(id string) int { return s.requests.line(id) }
 
 // Held is a version in a stage.
 func (s *State) Held(stage, component, version string) (Held, bool) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -267,6 +268,106 @@ func TestRemote(t *testing.T) {
 	tm.remote = "file://user:secret@localhost" + filepath.Join(t.TempDir(), "empty.git")
 	do(t, ".", "init", "--quiet", "--bare", "--template=", tm.remote[len("file://user:secret@localhost"):])
 	if err := tm.open(t.TempDir()).Read(t.Context(), func(store.View) error { return nil }); err == nil || strings.Contains(fmt.Sprint(err), "secret") {
+		t.Error(err)
+	}
+}
+
+// What was signed for one store does not count in another one with the same keys, neither as a request nor in its log.
+func TestSignedElsewhere(t *testing.T) {
+	one, two := newTeam(t), newTeam(t)
+	two.key = one.key
+	for _, tm := range []*team{one, two} {
+		tm.on("main", func(work string) {
+			must(t, os.WriteFile(filepath.Join(work, "keys/both.pub"), one.key.Public().PEM(), 0o644))
+		})
+	}
+	e := one.entry("gateway", "1.0.0", "a")
+	approve := request(environment.Approve, "gateway", "1.0.0", "production")
+	approve.Items[0].Manifest = e.Manifest
+	dirs := []string{t.TempDir(), t.TempDir()}
+	for i, tm := range []*team{one, two} {
+		tm.rules("keys/lead.pub", "keys/both.pub")
+		ask(t, tm.open(dirs[i]), add("staging", e), 1)
+	}
+	if r, err := one.open(dirs[0]).Ask(t.Context(), approve, one.key); err != nil || r.Line != 2 {
+		t.Fatal(r, err)
+	}
+	// The request, as it stands in the log of the one, is put before the other.
+	var signed environment.Signed
+	must(t, one.open(dirs[0]).Read(t.Context(), func(v store.View) error {
+		if len(v.Store) != 32 {
+			t.Errorf("the store is %q", v.Store)
+		}
+		return nil
+	}))
+	text := do(t, one.remote, "cat-file", "blob", "log:log/000000.jsonl") + "\n"
+	must(t, new(environment.State).Fold([]byte(text), func(l environment.Line) error {
+		if l.Signed != nil {
+			signed = *l.Signed
+		}
+		return nil
+	}))
+	b, err := canonjson.Encode(map[string]string{"request": signed.Request, "bundle": signed.Bundle})
+	must(t, err)
+	id := environment.ID([]byte(signed.Request))
+	must(t, os.WriteFile(filepath.Join(dirs[1], "outbox", id), b, 0o600))
+	must(t, two.open(dirs[1]).Combine(t.Context()))
+	if b, err := os.ReadFile(filepath.Join(dirs[1], "answers", id)); err != nil || !strings.Contains(string(b), "it was signed for the store ") || !strings.Contains(string(b), `"code":5,`) {
+		t.Errorf("%s, %v", b, err)
+	}
+	two.check("1 1 0")
+	// In a line that somebody pushes.
+	theirs := do(t, two.remote, "cat-file", "blob", "log:log/000000.jsonl") + "\n"
+	var state environment.State
+	must(t, state.Fold([]byte(theirs), nil))
+	q, err := environment.ParseRequest([]byte(signed.Request))
+	must(t, err)
+	line, err := state.Append(environment.Line{Time: q.At, Kind: q.Kind, Request: id, By: q.By, Why: q.Why, Signed: &signed, Moves: []environment.Move{{Component: "gateway", Version: "1.0.0", Manifest: e.Manifest, To: "production"}}})
+	must(t, err)
+	two.forge(theirs+string(line), 2)
+	for _, dir := range []string{dirs[1], t.TempDir()} {
+		if err := two.open(dir).Read(t.Context(), func(store.View) error { return nil }); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "line 2 of the log: it was signed for the store ") {
+			t.Error(err)
+		}
+	}
+}
+
+// A store keeps its id, or goes without one for ever. Who has seen it notices another one.
+func TestStoreID(t *testing.T) {
+	for was, now := range map[string]string{"": strings.Repeat("1", 32), strings.Repeat("1", 32): "", strings.Repeat("2", 32): strings.Repeat("1", 32)} {
+		tm := newTeam(t)
+		dir := t.TempDir()
+		set := func(id string) {
+			tm.on("log", func(work string) {
+				text := `{"count":0}`
+				if id != "" {
+					text = `{"count":0,"store":"` + id + `"}`
+				}
+				must(t, os.WriteFile(filepath.Join(work, "head.json"), []byte(text), 0o644))
+			})
+		}
+		set(was)
+		e := tm.entry("gateway", "1.0.0", "a")
+		ask(t, tm.open(dir), add("staging", e), 1)
+		approve := request(environment.Approve, "gateway", "1.0.0", "production")
+		approve.Items[0].Manifest = e.Manifest
+		if r, err := tm.open(dir).Ask(t.Context(), approve, tm.key); err != nil || r.Line != 2 {
+			t.Fatal(r, err)
+		}
+		tm.check("2 1 1")
+		set(now)
+		if err := tm.open(dir).Read(t.Context(), func(store.View) error { return nil }); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "head.json of branch log: this is store ") {
+			t.Errorf("from %q to %q: %v", was, now, err)
+		}
+		if err := tm.open(t.TempDir()).Read(t.Context(), func(store.View) error { return nil }); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "line 2 of the log: it was signed for the store ") {
+			t.Errorf("from %q to %q, for the first time: %v", was, now, err)
+		}
+	}
+	tm := newTeam(t)
+	tm.on("log", func(work string) {
+		must(t, os.WriteFile(filepath.Join(work, "head.json"), []byte(`{"count":0,"store":"../x"}`), 0o644))
+	})
+	if err := tm.open(t.TempDir()).Read(t.Context(), func(store.View) error { return nil }); fault.CodeOf(err) != fault.Mismatch {
 		t.Error(err)
 	}
 }

@@ -11,13 +11,16 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +46,7 @@ const (
 	maxRules  = 256 << 10
 	maxKey    = 64 << 10
 	maxKeys   = 1000
+	maxHead   = 4 << 10
 	maxBatch  = 250 // requests in one commit
 	rounds    = 50  // how often a batch is decided again because somebody else was faster
 	validity  = 10 * time.Minute
@@ -53,6 +57,8 @@ const (
 	author    = "slipway"
 	authorsAt = "slipway@localhost"
 )
+
+var storeIDs = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // Options say where a store is.
 type Options struct {
@@ -72,6 +78,8 @@ type Store struct {
 	at    branch.Address
 	group branch.Group
 	view  View
+	read  folded
+	kept  int              // lines of the state that was kept last
 	past  map[string]*View // rules and keys by commit of main, nil for a commit of something else
 }
 
@@ -81,6 +89,7 @@ type View struct {
 	Rules       environment.Rules // of a component the key is its fingerprint
 	RulesCommit string
 	Keys        map[string]signature.PublicKey // those that the store knows, by fingerprint
+	Store       string                         // its id, "" for one that was made before there were any
 }
 
 // Open is the store at a remote. Nothing is looked at yet.
@@ -118,6 +127,8 @@ func (s *Store) Init(ctx context.Context, rules []byte, keys map[string][]byte) 
 		}
 		files[keysDir+name] = b
 	}
+	id := make([]byte, 16)
+	rand.Read(id)
 	return s.group.Locked(ctx, func() error {
 		s.group.Branches = append([]string{Main, Log}, r.StageNames()...)
 		if err := s.group.Fetch(ctx); err != nil {
@@ -135,7 +146,7 @@ func (s *Store) Init(ctx context.Context, rules []byte, keys map[string][]byte) 
 		if there != nil && !bytes.Equal(there, rules) {
 			return fault.Errorf(fault.Conflict, "branch %s of %s has an %s already: name a file with the same rules, with --rules", Main, s.at.Shown, environment.RulesFile)
 		}
-		head, err := canonjson.Indent(head{})
+		head, err := canonjson.Indent(head{Store: hex.EncodeToString(id)})
 		if err != nil {
 			return err
 		}
@@ -159,10 +170,11 @@ func (s *Store) Init(ctx context.Context, rules []byte, keys map[string][]byte) 
 	})
 }
 
-// head says how far a log goes.
+// head says how far a log goes, and of which store it is.
 type head struct {
 	Count  int             `json:"count"`
 	Digest artifact.Digest `json:"digest,omitempty"`
+	Store  string          `json:"store,omitempty"` // 32 hexadecimal digits
 }
 
 // Read calls f with what the store is at. The state is for reading.
@@ -178,6 +190,17 @@ func (s *Store) Read(ctx context.Context, f func(View) error) error {
 // refresh reads what is new.
 func (s *Store) refresh(ctx context.Context) error {
 	log := s.group.Head(Log)
+	if err := s.look(ctx); err != nil {
+		return err
+	}
+	if s.view.State != nil && s.group.Head(Log) == log && s.view.State.Count < s.kept+perFile {
+		return nil
+	}
+	return s.readLog(ctx)
+}
+
+// look reads what the branches are at, and the rules.
+func (s *Store) look(ctx context.Context) error {
 	if err := s.group.Fetch(ctx); err != nil {
 		return err
 	}
@@ -200,10 +223,7 @@ func (s *Store) refresh(ctx context.Context) error {
 			}
 		}
 	}
-	if s.view.State != nil && s.group.Head(Log) == log {
-		return nil
-	}
-	return s.readLog(ctx)
+	return nil
 }
 
 func (s *Store) readRules(ctx context.Context, commit string) error {
@@ -264,16 +284,26 @@ func (s *Store) rulesAt(ctx context.Context, commit string) (r environment.Rules
 // readLog folds what is new of the log. A log that does not go on from where it was last seen, by this folder, is a
 // fault.Mismatch, and so is an approval or a report that its writer has not signed: those count because of who made them.
 func (s *Store) readLog(ctx context.Context) error {
-	files, err := s.group.Files(ctx, s.group.Head(Log), "log/")
+	last, err := s.lastSeen()
 	if err != nil {
 		return err
 	}
-	state := s.view.State
+	state, read := s.view.State, s.read
 	if state == nil {
-		state = &environment.State{}
+		state, read = s.keptState()
 	}
-	known := state.Count
-	last, err := s.lastSeen()
+	return s.fold(ctx, state, read, last, func(l environment.Line) error {
+		if l.N <= last.Count || l.Kind != environment.Approve && l.Kind != environment.Evidence {
+			return nil
+		}
+		return s.checkSigned(ctx, l)
+	})
+}
+
+// fold has the state be that of the log: from one that was folded of the beginning of these very files, and else from nothing.
+func (s *Store) fold(ctx context.Context, state *environment.State, read folded, last head, hold func(environment.Line) error) error {
+	s.view.State = nil // until all is well
+	files, err := s.group.Files(ctx, s.group.Head(Log), "log/")
 	if err != nil {
 		return err
 	}
@@ -282,25 +312,27 @@ func (s *Store) readLog(ctx context.Context) error {
 			return fault.Errorf(fault.Mismatch, "the log has %.80q where %s should be", f.Path, want)
 		}
 	}
-	s.view.State = nil // until all is well
-	first := known / perFile
-	err = s.group.Read(ctx, files[min(first, len(files)):], maxFile, func(f branch.Blob, b []byte) error {
-		if f.Path == logFile(known) && known%perFile > 0 { // some of it is folded already
-			var line []byte
-			for range known % perFile {
-				line, b, _ = bytes.Cut(b, []byte("\n"))
-			}
-			if digest := artifact.Sum(line); digest != state.Digest {
-				return fault.Errorf(fault.Mismatch, "the log was rewritten: line %d was %s and is %s", known, state.Digest.Short(), digest.Short())
-			}
-		}
-		return state.Fold(b, func(l environment.Line) error {
-			if l.N <= last.Count || l.Kind != environment.Approve && l.Kind != environment.Evidence {
-				return nil
-			}
-			return s.checkSigned(ctx, l)
-		})
+	if s.view.Store, err = s.storeID(ctx, last); err != nil {
+		return err
+	}
+	begins, err := s.begins(ctx, files, read)
+	if err != nil {
+		return err
+	}
+	rewritten := !begins && len(read.Files) > 0
+	if !begins {
+		state, read = &environment.State{}, folded{}
+	}
+	from, size := max(len(read.Files)-1, 0), read.Last
+	read.Files = slices.Clone(read.Files[:from])
+	err = s.group.Read(ctx, files[from:], maxFile, func(f branch.Blob, b []byte) error {
+		read.Files, read.Last = append(read.Files, f.ID), len(b)
+		b, size = b[size:], 0
+		return state.Fold(b, hold)
 	})
+	if err != nil && rewritten {
+		err = fmt.Errorf("the log was rewritten: %w; %s has the branch as it was", err, s.group.Dir)
+	}
 	if err != nil {
 		return err
 	}
@@ -313,8 +345,94 @@ func (s *Store) readLog(ctx context.Context) error {
 	if err := s.remember(state); err != nil {
 		return err
 	}
-	s.view.State = state
+	s.view.State, s.read = state, read
+	s.keep()
 	return nil
+}
+
+// storeID is the id of the store, which never changes.
+func (s *Store) storeID(ctx context.Context, last head) (string, error) {
+	b, err := s.group.File(ctx, s.group.Head(Log), headFile, maxHead)
+	if err != nil {
+		return "", err
+	}
+	var now head
+	if b != nil {
+		err = canonjson.Decode(b, &now)
+	}
+	if err == nil && now.Store != "" && !storeIDs.MatchString(now.Store) {
+		err = fmt.Errorf("store %.80q is not the id of one", now.Store)
+	}
+	if err == nil && now.Store != last.Store && last != (head{}) {
+		err = fmt.Errorf("this is store %s, and %s saw %s before: name the store that you mean, or remove that folder if another one is there now", cmp.Or(now.Store, "without an id"), s.o.Dir, cmp.Or(last.Store, "one without an id"))
+	}
+	if err != nil {
+		return "", fault.New(fault.Mismatch, fmt.Errorf("%s of branch %s: %w", headFile, Log, err))
+	}
+	return now.Store, nil
+}
+
+// folded is what of a log a state is of: files as git calls them, the last one with as many bytes as it had then.
+type folded struct {
+	Files []string `json:"files"`
+	Last  int      `json:"last"`
+}
+
+// begins reports whether the files of a log begin with what was folded: whoever has rewritten it has other files.
+func (s *Store) begins(ctx context.Context, files []branch.Blob, read folded) (begins bool, err error) {
+	end := len(read.Files) - 1
+	if end < 0 || end >= len(files) {
+		return false, nil
+	}
+	for i, id := range read.Files[:end] {
+		if files[i].ID != id {
+			return false, nil
+		}
+	}
+	if files[end].ID == read.Files[end] {
+		return true, nil
+	}
+	err = s.group.Read(ctx, files[end:end+1], maxFile, func(_ branch.Blob, b []byte) error {
+		begins = len(b) >= read.Last && branch.BlobID(b[:read.Last]) == read.Files[end]
+		return nil
+	})
+	return begins, err
+}
+
+func (s *Store) stateFile() string { return filepath.Join(s.o.Dir, "state") }
+
+// keptState is the state that a command has kept; of no lines where there is none that can be used.
+func (s *Store) keptState() (*environment.State, folded) {
+	var read folded
+	b, err := os.ReadFile(s.stateFile())
+	if err == nil {
+		var state *environment.State
+		var of []byte
+		if state, of, err = environment.Kept(b); err == nil && canonjson.Decode(of, &read) == nil {
+			s.kept = state.Count
+			return state, read
+		}
+	}
+	s.kept = 0
+	return &environment.State{}, folded{}
+}
+
+// keep writes the state down for those who come later, now and then: it is quicker read than its lines. Where that does not work they
+// fold those.
+func (s *Store) keep() {
+	if s.view.State.Count < s.kept+perFile {
+		return
+	}
+	of, err := canonjson.Encode(s.read)
+	if err == nil {
+		fresh := s.stateFile() + ".new" // which nobody else writes, since the clone is locked
+		if err = os.WriteFile(fresh, s.view.State.Keep(of), 0o600); err == nil {
+			err = os.Rename(fresh, s.stateFile())
+		}
+	}
+	if err == nil {
+		s.kept = s.view.State.Count
+	}
 }
 
 // logFile is the file that has the line after n others.
@@ -338,7 +456,7 @@ func (s *Store) lastSeen() (last head, err error) {
 }
 
 func (s *Store) remember(state *environment.State) error {
-	b, err := canonjson.Indent(head{state.Count, state.Digest})
+	b, err := canonjson.Indent(head{state.Count, state.Digest, s.view.Store})
 	if err != nil {
 		return err
 	}
@@ -383,6 +501,10 @@ func (s *Store) Ask(ctx context.Context, q environment.Request, signer signature
 	q.Expires, q.Nonce = q.At.Add(validity), rand.Text()
 	if signer != nil {
 		q.By = environment.Identity{Key: string(signer.Public().Fingerprint())}
+		var err error
+		if q.Store, err = s.id(ctx); err != nil {
+			return Result{}, err
+		}
 	}
 	file, err := q.Encode()
 	if err != nil {
@@ -431,6 +553,18 @@ func (s *Store) Ask(ctx context.Context, q environment.Request, signer signature
 		return result, errors.Join(err, os.RemoveAll(filepath.Join(s.o.Dir, "outbox", id)))
 	}
 	return result, result.Err
+}
+
+// id is the id of the store, which a signature is for.
+func (s *Store) id(ctx context.Context) (string, error) {
+	if last, err := s.lastSeen(); err != nil || last.Store != "" {
+		return last.Store, err
+	}
+	var id string
+	return id, s.Read(ctx, func(v View) error {
+		id = v.Store
+		return nil
+	})
 }
 
 // Combine moves what waits in the folder, as whoever asks next would.
@@ -527,7 +661,7 @@ func (s *Store) combine(ctx context.Context) (map[string]Result, error) {
 		if err == nil {
 			return results, s.answerAll(results)
 		}
-		// Decided again from what is there.
+		// Decided again from what is there: this state has lines that nobody else has.
 		s.view.State = nil
 		if !behind || round >= rounds {
 			return nil, err
@@ -629,7 +763,18 @@ func (s *Store) holds(w waiting) error {
 	if by == (environment.Identity{}) && w.Bundle == "" {
 		return nil
 	}
+	if err := s.forHere(w.q); err != nil {
+		return err
+	}
 	return signedBy(s.view.Keys, by, environment.Signed{Request: w.Request, Bundle: w.Bundle})
+}
+
+// forHere refuses what was signed for another store: the same keys may sign in many.
+func (s *Store) forHere(q environment.Request) error {
+	if q.Store == s.view.Store {
+		return nil
+	}
+	return fault.Errorf(fault.Mismatch, "it was signed for the store %s, and this is %s: sign it for this one", cmp.Or(q.Store, "without an id"), cmp.Or(s.view.Store, "one without an id"))
 }
 
 func signedBy(keys map[string]signature.PublicKey, by environment.Identity, signed environment.Signed) error {

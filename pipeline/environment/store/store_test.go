@@ -404,3 +404,89 @@ func TestDamage(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A command reads the files of the log that are new since the state was kept, and no others, unless it is to check them.
+func TestKeptState(t *testing.T) {
+	tm := newTeam(t)
+	dir := t.TempDir()
+	grow := func(n int) {
+		t.Helper()
+		s := tm.open(dir)
+		for i := range n {
+			tm.wait(dir, add("staging", tm.entry("gateway", fmt.Sprintf("%d.%d.%d", n, tm.now.Unix(), i), "x")))
+		}
+		must(t, s.Combine(t.Context()))
+	}
+	count := func() (n int) {
+		t.Helper()
+		must(t, tm.open(dir).Read(t.Context(), func(v store.View) error {
+			n = v.State.Count
+			return nil
+		}))
+		return n
+	}
+	kept := filepath.Join(dir, "state")
+	grow(250)
+	if _, err := os.Stat(kept); err == nil {
+		t.Error("a state of 250 lines is kept")
+	}
+	grow(50)
+	if n := count(); n != 300 {
+		t.Errorf("%d lines", n)
+	}
+	first, err := os.ReadFile(kept)
+	must(t, err)
+	// Damaged, of another version, or of another log: as if there were none.
+	for _, bad := range []string{"", "{}", "\n", string(first[:len(first)-1]), strings.Replace(string(first), "slipway.state/1", "slipway.state/0", 1), strings.Replace(string(first), `"last":`, `"last":1`, 1)} {
+		must(t, os.WriteFile(kept, []byte(bad), 0o600))
+		if n := count(); n != 300 {
+			t.Errorf("%d lines", n)
+		}
+	}
+	must(t, os.WriteFile(kept, first, 0o600))
+	grow(220)
+	if n := count(); n != 520 {
+		t.Errorf("%d lines", n)
+	}
+	if now, err := os.ReadFile(kept); err != nil || string(now) != string(first) {
+		t.Errorf("kept again after 220 lines: %v", err)
+	}
+	// The first file of the log is nowhere any more, and nobody asks for it.
+	clone := filepath.Join(dir, "store.git")
+	packs, err := filepath.Glob(filepath.Join(clone, "objects", "pack", "*.pack"))
+	must(t, err)
+	away := t.TempDir()
+	must(t, os.Rename(filepath.Join(clone, "objects", "pack"), filepath.Join(away, "pack")))
+	for _, p := range packs {
+		in, err := os.Open(filepath.Join(away, "pack", filepath.Base(p)))
+		must(t, err)
+		cmd := exec.Command("git", "unpack-objects", "-q")
+		cmd.Dir, cmd.Env, cmd.Stdin = clone, environ(t), in
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		must(t, in.Close())
+	}
+	id := do(t, tm.remote, "rev-parse", "log:log/000000.jsonl")
+	blob := filepath.Join(clone, "objects", id[:2], id[2:])
+	must(t, os.Rename(blob, blob+".away"))
+	if n := count(); n != 520 {
+		t.Errorf("%d lines", n)
+	}
+	if _, err := tm.open(dir).Check(t.Context()); err == nil {
+		t.Error("a file of the log is gone, and all is well")
+	}
+	must(t, os.Rename(blob+".away", blob))
+	// Who has the state of a log that was rewritten, in a file that is not read any more, notices that.
+	work := filepath.Join(t.TempDir(), "work")
+	do(t, ".", "clone", "--quiet", "--branch", "log", tm.remote, work)
+	name := filepath.Join(work, "log/000000.jsonl")
+	b, err := os.ReadFile(name)
+	must(t, err)
+	must(t, os.WriteFile(name, []byte(strings.Replace(string(b), "staging", "stagink", 1)), 0o644))
+	do(t, work, "commit", "--quiet", "--all", "--message", "x")
+	do(t, work, "push", "--quiet")
+	if err := tm.open(dir).Read(t.Context(), func(store.View) error { return nil }); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "the log was rewritten: line ") {
+		t.Error(err)
+	}
+}

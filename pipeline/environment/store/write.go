@@ -111,7 +111,7 @@ func sentence(l environment.Line) string {
 func (w *writer) push(ctx context.Context, now time.Time) (behind bool, err error) {
 	g, state := &w.s.group, w.s.view.State
 	log := branch.Change{Files: map[string][]byte{}, Message: w.message(), Time: now}
-	if log.Files[headFile], err = canonjson.Indent(head{state.Count, state.Digest}); err != nil {
+	if log.Files[headFile], err = canonjson.Indent(head{state.Count, state.Digest, w.s.view.Store}); err != nil {
 		return false, err
 	}
 	for i, line := range w.lines {
@@ -163,6 +163,12 @@ func (w *writer) push(ctx context.Context, now time.Time) (behind bool, err erro
 	if err != nil {
 		return behind, err
 	}
+	read := folded{Files: w.s.read.Files[:w.first/perFile]}
+	for n := w.first / perFile * perFile; n < state.Count; n += perFile {
+		b := log.Files[logFile(n)]
+		read.Files, read.Last = append(read.Files, branch.BlobID(b)), len(b)
+	}
+	w.s.read = read
 	return false, w.s.remember(state)
 }
 
@@ -203,27 +209,29 @@ type Checked struct {
 // lines come to. What differs is a fault.Mismatch that names the branch and the file.
 func (s *Store) Check(ctx context.Context) (Checked, error) {
 	var n Checked
-	err := s.Read(ctx, func(v View) error {
-		n.Lines = v.State.Count
-		rules := ""
-		files, err := s.group.Files(ctx, s.group.Head(Log), "log/")
+	err := s.group.Locked(ctx, func() error {
+		if err := s.look(ctx); err != nil {
+			return err
+		}
+		last, err := s.lastSeen()
 		if err != nil {
 			return err
 		}
-		if err := s.group.Read(ctx, files, maxFile, func(_ branch.Blob, b []byte) error {
-			return environment.Lines(b, func(l environment.Line) error {
-				if err := s.checkRules(ctx, l, &rules); err != nil || l.Signed == nil {
-					return err
-				}
-				n.Signatures++
-				return s.checkSigned(ctx, l)
-			})
+		rules := ""
+		// From nothing: what was kept says of itself that it is right.
+		if err := s.fold(ctx, &environment.State{}, folded{}, last, func(l environment.Line) error {
+			if err := s.checkRules(ctx, l, &rules); err != nil || l.Signed == nil {
+				return err
+			}
+			n.Signatures++
+			return s.checkSigned(ctx, l)
 		}); err != nil {
 			return err
 		}
-		for _, stage := range v.Rules.StageNames() {
+		n.Lines = s.view.State.Count
+		for _, stage := range s.view.Rules.StageNames() {
 			want := map[string]artifact.Digest{}
-			for _, h := range v.State.In(stage) {
+			for _, h := range s.view.State.In(stage) {
 				want[environment.Path(h.Component, h.Version)] = h.Entry
 			}
 			n.Entries += len(want)
@@ -255,6 +263,9 @@ func (s *Store) checkSigned(ctx context.Context, l environment.Line) error {
 		return fault.New(fault.Mismatch, fmt.Errorf("line %d of the log: %w", l.N, err))
 	}
 	q, err := environment.ParseRequest([]byte(l.Signed.Request))
+	if err == nil {
+		err = s.forHere(q)
+	}
 	if err == nil {
 		err = l.Answers(q)
 	}

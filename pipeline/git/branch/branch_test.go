@@ -382,7 +382,7 @@ func TestGroup(t *testing.T) {
 		if behind, err := other.Push(t.Context(), map[string]string{"log": ids[0]}); behind || err != nil {
 			t.Fatal(behind, err)
 		}
-		files, err := other.Files(t.Context(), other.Head("log"), ".")
+		files, err := other.Files(t.Context(), other.Head("log"), "")
 		must(t, err)
 		var got []string
 		must(t, other.Read(t.Context(), files, 1, func(b branch.Blob, content []byte) error {
@@ -422,7 +422,7 @@ func TestGroup(t *testing.T) {
 	must(t, err)
 	do(t, repo, "update-ref", "refs/heads/log", do(t, repo, "commit-tree", strings.TrimSpace(string(made)), "-m", "x"))
 	locked(one, func() {
-		if _, err := one.Files(t.Context(), one.Head("log"), "."); fault.CodeOf(err) != fault.Mismatch {
+		if _, err := one.Files(t.Context(), one.Head("log"), ""); fault.CodeOf(err) != fault.Mismatch {
 			t.Error(err)
 		}
 	})

@@ -1,16 +1,13 @@
 package branch
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -28,7 +25,9 @@ type Group struct {
 
 	Author, Email string // of commits, also as the committer
 
-	heads map[string]string
+	heads   map[string]string
+	locked  bool
+	objects *objects // that answers questions while the clone is locked; nil for none yet
 }
 
 func (g *Group) clone() *Clone { return &Clone{Git: g.Git, Dir: g.Dir, Remote: g.Remote} }
@@ -53,11 +52,17 @@ func (g *Group) Locked(ctx context.Context, f func() error) (err error) {
 	} else if err != nil {
 		return fault.New(fault.Usage, err)
 	}
-	if err := f(); err != nil {
-		return err
+	g.locked = true
+	err = f()
+	g.locked = false
+	if g.objects != nil {
+		g.objects.close()
+		g.objects = nil
 	}
-	g.tidy(ctx)
-	return nil
+	if err == nil {
+		g.tidy(ctx)
+	}
+	return err
 }
 
 // maxPacks is how many packs the clone has before they become few: every commit and every fetch leaves one, and git looks for an
@@ -87,6 +92,10 @@ func (g *Group) Fetch(ctx context.Context) error {
 	}
 	var specs []string
 	heads, moved := map[string]string{}, false
+	have, err := g.have(ctx) // also from another process
+	if err != nil {
+		return err
+	}
 	for line := range strings.Lines(string(out)) {
 		id, ref, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		name, ok := strings.CutPrefix(ref, "refs/heads/")
@@ -96,7 +105,7 @@ func (g *Group) Fetch(ctx context.Context) error {
 		if !git.IsObject(id) {
 			return fault.Errorf(fault.Transient, "the git repository says that %s is at %.60q", name, id)
 		}
-		heads[name], moved = id, moved || g.heads[name] != id
+		heads[name], moved = id, moved || have[name] != id
 		specs = append(specs, "+"+ref+":"+grouped+name)
 	}
 	if !moved {
@@ -107,18 +116,27 @@ func (g *Group) Fetch(ctx context.Context) error {
 		return git.OfRemote(err)
 	}
 	// What they are at by now, if they moved in between.
-	if out, err = g.clone().git().Run(ctx, nil, "for-each-ref", "--format=%(objectname) %(refname)", "--", grouped); err != nil {
+	if have, err = g.have(ctx); err != nil {
 		return err
 	}
-	now := map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		id, ref, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if name := strings.TrimPrefix(ref, grouped); heads[name] != "" {
-			now[name] = id
+	maps.DeleteFunc(have, func(name, _ string) bool { return heads[name] == "" })
+	g.heads = have
+	return nil
+}
+
+// have are the commits that the clone has of the branches.
+func (g *Group) have(ctx context.Context) (map[string]string, error) {
+	at := map[string]string{}
+	for _, b := range g.Branches {
+		obj, _, err := g.get(ctx, grouped+b, 0)
+		if err != nil {
+			return nil, err
+		}
+		if obj.kind == "commit" {
+			at[b] = obj.id
 		}
 	}
-	g.heads = now
-	return nil
+	return at, nil
 }
 
 // Head is the commit that a branch was at when it was last asked for, "" for a branch that was not there.
@@ -127,86 +145,6 @@ func (g *Group) Head(branch string) string { return g.heads[branch] }
 // Commit makes commits. It pushes nothing.
 func (g *Group) Commit(ctx context.Context, all []Commit) ([]string, error) {
 	return commits(ctx, g.clone().git(), g.Author, g.Email, all)
-}
-
-// File is a file of a commit, nil where there is none; see Clone.File.
-func (g *Group) File(ctx context.Context, commit, name string, limit int64) ([]byte, error) {
-	c := g.clone()
-	c.head, c.Branch = commit, commit
-	return c.File(ctx, name, limit)
-}
-
-// Blob is a file of a commit by its path.
-type Blob struct {
-	Path string
-	ID   string // of git, which is a function of the bytes
-	Size int64
-}
-
-var listed = regexp.MustCompile(`^([0-9]{6}) ([a-z]+) ([0-9a-f]{40,64}) +([0-9]+|-)\t(.*)$`)
-
-// Files are the files of a commit below a folder, by path. Whatever is not a plain file, such as a link, a submodule or a program, is
-// a fault.Mismatch.
-func (g *Group) Files(ctx context.Context, commit, folder string) ([]Blob, error) {
-	var all []Blob
-	err := g.clone().git().Stream(ctx, nil, func(r io.Reader) error {
-		records := bufio.NewScanner(r)
-		records.Buffer(nil, 64<<10)
-		records.Split(func(b []byte, atEnd bool) (int, []byte, error) {
-			if i := bytes.IndexByte(b, 0); i >= 0 {
-				return i + 1, b[:i], nil
-			}
-			return 0, nil, nil
-		})
-		for records.Scan() {
-			line := records.Text()
-			m := listed.FindStringSubmatch(line)
-			if m == nil || m[1] != "100644" || m[2] != "blob" {
-				return fault.Errorf(fault.Mismatch, "%.200q is not a plain file", line)
-			}
-			var size int64
-			if _, err := fmt.Sscan(m[4], &size); err != nil {
-				return fault.Errorf(fault.Mismatch, "%.200q has no size", line)
-			}
-			all = append(all, Blob{Path: m[5], ID: m[3], Size: size})
-		}
-		return fault.New(fault.Mismatch, records.Err())
-	}, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, "--", folder)
-	return all, err
-}
-
-// Read gives the bytes of blobs of Files to f, in their order. One of more than limit bytes is a fault.Mismatch.
-func (g *Group) Read(ctx context.Context, blobs []Blob, limit int64, f func(Blob, []byte) error) error {
-	if len(blobs) == 0 {
-		return nil
-	}
-	var ids strings.Builder
-	for _, b := range blobs {
-		if b.Size > limit {
-			return fault.Errorf(fault.Mismatch, "%s has %d bytes, and at most %d are read", b.Path, b.Size, limit)
-		}
-		ids.WriteString(b.ID + "\n")
-	}
-	return g.clone().git().Stream(ctx, strings.NewReader(ids.String()), func(r io.Reader) error {
-		in := bufio.NewReader(r)
-		for _, b := range blobs {
-			header, err := in.ReadString('\n')
-			if err != nil {
-				return err
-			}
-			if want := fmt.Sprintf("%s blob %d\n", b.ID, b.Size); header != want {
-				return fault.Errorf(fault.Git, "running git cat-file: it answers %.100q for %s", header, b.Path)
-			}
-			content := make([]byte, b.Size+1)
-			if _, err := io.ReadFull(in, content); err != nil {
-				return err
-			}
-			if err := f(b, content[:b.Size]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, "cat-file", "--batch", "--buffer")
 }
 
 // Push moves branches to commits, all or none. It reports whether one of them had moved: then Fetch, and make other commits on
@@ -218,7 +156,8 @@ func (g *Group) Push(ctx context.Context, to map[string]string) (behind bool, er
 			args = append(args, id+":refs/heads/"+b)
 		}
 	}
-	_, err = g.clone().git().Run(ctx, nil, args...)
+	// By this git moves what the clone has of the branches too, so that nobody has to fetch what was pushed from here.
+	_, err = g.clone().git().Set("remote."+remoteName+".fetch=+refs/heads/*:"+grouped+"*").Run(ctx, nil, args...)
 	switch {
 	case err == nil:
 		for b, id := range to {
