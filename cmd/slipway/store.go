@@ -48,10 +48,19 @@ func (s *storage) register(cmd *cobra.Command, changes bool) {
 	flags.StringVar(&s.why, "why", "", "`reason`, for whoever reads the log")
 }
 
-// open is the store, in a folder of the user's that stays: it remembers how far the log went.
+// open is the store.
 func (s *storage) open() (*store.Store, error) {
+	o, err := s.options()
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(o)
+}
+
+// options say where the store is, and have it work in a folder of the user's that stays: it remembers how far the log went.
+func (s *storage) options() (store.Options, error) {
 	if s.remote == "" {
-		return nil, fault.Errorf(fault.Usage, "no store is named: say --store URL, or set SLIPWAY_STORE")
+		return store.Options{}, fault.Errorf(fault.Usage, "no store is named: say --store URL, or set SLIPWAY_STORE")
 	}
 	remote := s.remote
 	if !verify.IsURL(remote) {
@@ -61,14 +70,17 @@ func (s *storage) open() (*store.Store, error) {
 			}
 		}
 	}
+	dir, err := stateDir("store", remote)
+	return store.Options{Remote: remote, Environ: os.Environ(), Pass: s.pass, Now: time.Now, Dir: dir}, err
+}
+
+// stateDir is a folder of the user's that stays, for what is known of a place.
+func stateDir(kind, place string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return nil, fault.Errorf(fault.Usage, "finding a folder for the store: %w", err)
+		return "", fault.Errorf(fault.Usage, "finding a folder for what is known of the store: %w", err)
 	}
-	return store.Open(store.Options{
-		Remote: remote, Environ: os.Environ(), Pass: s.pass, Now: time.Now,
-		Dir: filepath.Join(cache, "slipway", "store", artifact.Sum([]byte(remote)).Short()),
-	})
+	return filepath.Join(cache, "slipway", kind, artifact.Sum([]byte(place)).Short()), nil
 }
 
 func (s *storage) signer() (signature.Signer, error) {
@@ -176,10 +188,10 @@ and why. It holds entries and no bytes; see docs/environments.md.`,
 		Example: "  slipway store init --store releases.git\n  slipway store check --store https://example.com/releases.git",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return fault.Errorf(fault.Usage, "store what? init or check; see slipway store --help")
+			return fault.Errorf(fault.Usage, "store what? init, check, root or sign; see slipway store --help")
 		},
 	}
-	cmd.AddCommand(newStoreInit(), newStoreCheck())
+	cmd.AddCommand(newStoreInit(), newStoreCheck(), newStoreRoot(), newStoreSign())
 	return cmd
 }
 
@@ -634,6 +646,6 @@ a component also what rollback began.`, "  slipway hold tool 1.2.3 --environment
 version need another approval.`, "  slipway approve tool 1.2.3 --to production --key lead.key"),
 		newSay(environment.Evidence, "Record what was found out about a version", `record records, signed with --key, that tests of a version were good or failed, that it was rebuilt with the same bytes, or
 whatever else the rules ask for. It counts for these bytes alone.`, "  slipway record tool 1.2.3 --kind tests --key ci.key\n  slipway record tool 1.2.3 --kind rebuilt --failed --key ci.key"),
-		newWhy(), newEnvironments(),
+		newWhy(), newEnvironments(), newCurrent(),
 	}
 }

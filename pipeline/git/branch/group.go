@@ -188,3 +188,16 @@ func (g *Group) Contains(ctx context.Context, commit, earlier string) (bool, err
 	}
 	return err == nil, err
 }
+
+// Height is how many commits a commit goes back to the first, itself included, along first parents.
+func (g *Group) Height(ctx context.Context, commit string) (int64, error) {
+	out, err := g.clone().git().Run(ctx, nil, "rev-list", "--count", "--first-parent", commit, "--")
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	if _, err := fmt.Sscan(string(out), &n); err != nil {
+		return 0, fault.Errorf(fault.Git, "running git rev-list: it answers %.80q", out)
+	}
+	return n, nil
+}

@@ -1,0 +1,537 @@
+package index_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/environment/index"
+	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/tuf"
+)
+
+// team is a store, with a clock and keys.
+type team struct {
+	t       *testing.T
+	remote  string
+	now     time.Time
+	offline []signature.Signer
+	online  signature.Signer
+	release signature.Signer // of the components
+	store   *store.Store
+	index   *index.Index
+	client  *tuf.Client // of the branch in a folder
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newKey(t testing.TB, kind sign.Kind) signature.Signer {
+	t.Helper()
+	k, err := sign.Generate(kind)
+	must(t, err)
+	return k
+}
+
+func public(all ...signature.Signer) []signature.PublicKey {
+	var keys []signature.PublicKey
+	for _, s := range all {
+		keys = append(keys, s.Public())
+	}
+	return keys
+}
+
+func environ(t testing.TB) []string {
+	t.Helper()
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull}
+}
+
+func do(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "user.name=Example", "-c", "user.email=example@example.com", "-c", "protocol.file.allow=always"}, args...)...)
+	cmd.Dir, cmd.Env = dir, environ(t)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+var stages = []string{"snapshot", "staging", "production"}
+
+func newTeam(t *testing.T) *team {
+	t.Helper()
+	fixture.SkipRace(t)
+	tm := &team{t: t, remote: filepath.Join(t.TempDir(), "store.git"), now: time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC), online: newKey(t, sign.ECDSA), release: newKey(t, sign.Ed25519)}
+	for range 3 {
+		tm.offline = append(tm.offline, newKey(t, sign.Ed25519))
+	}
+	do(t, ".", "init", "--quiet", "--bare", "--template=", tm.remote)
+	tm.store, tm.index = tm.open(t.TempDir())
+	rules := string(environment.Default) + "\ncomponents:\n  gateway: {key: keys/lead.pub}\n  control: {key: keys/lead.pub}\n"
+	must(t, tm.store.Init(t.Context(), []byte(rules), map[string][]byte{"lead.pub": tm.release.Public().PEM()}))
+	tm.client = &tuf.Client{Dir: t.TempDir(), Now: func() time.Time { return tm.now }}
+	return tm
+}
+
+func (tm *team) open(dir string) (*store.Store, *index.Index) {
+	tm.t.Helper()
+	o := store.Options{Remote: tm.remote, Environ: environ(tm.t), Dir: dir, Now: func() time.Time { return tm.now }}
+	s, err := store.Open(o)
+	must(tm.t, err)
+	x, err := index.Open(o)
+	must(tm.t, err)
+	return s, x
+}
+
+// rooted is a store with a root that two of three have signed, and an index.
+func rooted(t *testing.T) *team {
+	tm := newTeam(t)
+	_, err := tm.index.Draft(t.Context(), stages, index.Plan{Offline: public(tm.offline...), Online: public(tm.online)})
+	must(t, err)
+	s, err := tm.index.Sign(t.Context(), "", tm.offline[:2]...)
+	must(t, err)
+	tm.client.Root = s.Draft.File
+	return tm
+}
+
+func (tm *team) add(component, v, to string) {
+	tm.t.Helper()
+	tm.now = tm.now.Add(time.Second)
+	e := environment.Entry{
+		Component: component, Version: v, Commit: artifact.Sum([]byte(v)).Hex()[:40], Manifest: artifact.Sum([]byte(component + v)),
+		Signed: environment.Identity{Key: string(tm.release.Public().Fingerprint())}, Places: []string{"https://releases.example.com/" + component + "/" + v + "/"},
+	}
+	tm.ask(environment.Request{Kind: environment.Add, To: to, Items: []environment.Item{{Component: component, Version: v}}, Entries: []environment.Entry{e}})
+}
+
+func (tm *team) ask(q environment.Request) {
+	tm.t.Helper()
+	r, err := tm.store.Ask(tm.t.Context(), q, nil)
+	must(tm.t, err)
+	if r.Refused() || r.Line == 0 {
+		tm.t.Fatalf("%+v", r)
+	}
+}
+
+func (tm *team) move(kind environment.Kind, component, v, to string) {
+	tm.t.Helper()
+	tm.now = tm.now.Add(time.Second)
+	tm.ask(environment.Request{Kind: kind, To: to, Why: "a test", Items: []environment.Item{{Component: component, Version: v}}})
+}
+
+// update signs, and wants the roles that are signed.
+func (tm *team) update(want ...string) index.Updated {
+	tm.t.Helper()
+	u, err := tm.index.Update(tm.t.Context(), tm.store, tm.online)
+	must(tm.t, err)
+	if !slices.Equal(u.Signed, want) {
+		tm.t.Errorf("signed %q, want %q", u.Signed, want)
+	}
+	return u
+}
+
+// folder is the branch as somebody has it who copies it from time to time.
+func (tm *team) folder() string {
+	tm.t.Helper()
+	dir := filepath.Join(tm.t.TempDir(), "copy")
+	do(tm.t, ".", "clone", "--quiet", "--branch", index.Branch, tm.remote, dir)
+	return dir
+}
+
+// read is the current version that a reader has of a copy made now.
+func (tm *team) read(stage, component string) (string, error) {
+	tm.t.Helper()
+	return tm.readOf(tm.folder(), stage, component)
+}
+
+func (tm *team) readOf(folder, stage, component string) (string, error) {
+	tm.t.Helper()
+	tm.client.Source = tuf.Folder(folder)
+	c, _, err := index.Read(tm.t.Context(), tm.client, stage, component)
+	return c.Current, err
+}
+
+func (tm *team) wantCurrent(stage, component, want string) {
+	tm.t.Helper()
+	if got, err := tm.read(stage, component); err != nil || got != want {
+		tm.t.Errorf("%s has %s %q and not %q: %v", stage, component, got, want, err)
+	}
+}
+
+func (tm *team) wantMismatch(err error, text string) {
+	tm.t.Helper()
+	if fault.CodeOf(err) != fault.Mismatch || !strings.Contains(err.Error(), text) {
+		tm.t.Errorf("code %d: %v; want %s", fault.CodeOf(err), err, text)
+	}
+}
+
+func TestIndex(t *testing.T) {
+	tm := newTeam(t)
+	if _, err := tm.index.Update(t.Context(), tm.store, tm.online); !errors.Is(err, index.ErrNone) || fault.CodeOf(err) != fault.Usage {
+		t.Errorf("without a root: %v", err)
+	}
+	s, err := tm.index.Draft(t.Context(), stages, index.Plan{Offline: public(tm.offline...), Online: public(tm.online)})
+	must(t, err)
+	if s.Root != nil || s.Draft.Version != 1 || s.Draft.Threshold != 2 || s.Draft.Missing == "" {
+		t.Errorf("%+v", s.Draft)
+	}
+	if _, err := tm.index.Update(t.Context(), tm.store, tm.online); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "slipway store root --sign") {
+		t.Errorf("with a draft that nobody signed: %v", err)
+	}
+	if _, err := tm.index.Sign(t.Context(), "", tm.online); fault.CodeOf(err) != fault.Credentials {
+		t.Errorf("an online key signs a root: %v", err)
+	}
+	if _, err := tm.index.Sign(t.Context(), artifact.Sum(nil), tm.offline[0]); fault.CodeOf(err) != fault.Mismatch {
+		t.Errorf("another draft than was meant: %v", err)
+	}
+	digest := s.Draft.Digest
+	s, err = tm.index.Sign(t.Context(), digest, tm.offline[0])
+	if must(t, err); !strings.Contains(s.Draft.Missing, "1 signatures that count, and needs 2 of 3") {
+		t.Error(s.Draft.Missing)
+	}
+	// The other one signs elsewhere.
+	_, other := tm.open(t.TempDir())
+	s, err = other.Sign(t.Context(), digest, tm.offline[2])
+	if must(t, err); s.Draft.Missing != "" || s.Draft.Digest != digest {
+		t.Errorf("%+v", s.Draft)
+	}
+	tm.client.Root = s.Draft.File
+	if _, err := tm.index.Update(t.Context(), tm.store, tm.offline[0]); fault.CodeOf(err) != fault.Credentials {
+		t.Errorf("an offline key signs an index: %v", err)
+	}
+	tm.add("gateway", "1.0.0", "snapshot")
+	u := tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	if u.Count != 1 || u.Root != 1 || len(u.Behind)+len(u.Notes) > 0 {
+		t.Errorf("%+v", u)
+	}
+	tm.update()
+	tm.wantCurrent("snapshot", "gateway", "1.0.0")
+	if _, err := tm.read("production", "gateway"); fault.CodeOf(err) != fault.Usage {
+		t.Errorf("what is not there: %v", err)
+	}
+	tm.move(environment.Promote, "gateway", "1.0.0", "production")
+	tm.add("gateway", "1.1.0", "production")
+	tm.add("control", "2.0.0", "staging")
+	tm.update("env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.wantCurrent("production", "gateway", "1.1.0")
+	tm.wantCurrent("snapshot", "gateway", "1.1.0")
+	tm.wantCurrent("staging", "control", "2.0.0")
+	tm.move(environment.Rollback, "gateway", "1.0.0", "production")
+	tm.move(environment.Withdraw, "gateway", "1.1.0", "")
+	tm.update("env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.client.Source = tuf.Folder(tm.folder())
+	c, at, err := index.Read(t.Context(), tm.client, "production", "gateway")
+	must(t, err)
+	if v, ok := c.Of("1.1.0"); !ok || v.Withdrawn == nil || v.Withdrawn.Why != "a test" || c.Current != "1.0.0" || !c.Pinned || at.Count != 6 {
+		t.Errorf("%+v at %+v", c, at)
+	}
+	v, _ := c.Of("1.0.0")
+	if v.Manifest != artifact.Sum([]byte("gateway1.0.0")) || !slices.Equal(v.Places, []string{"https://releases.example.com/gateway/1.0.0/"}) || v.In != "production" {
+		t.Errorf("%+v", v)
+	}
+	// The same by git, without a copy.
+	must(t, tm.index.Open(t.Context(), func(source tuf.Source) error {
+		tm.client.Source = source
+		c, _, err := index.Read(t.Context(), tm.client, "staging", "control")
+		if c.Current != "2.0.0" {
+			t.Errorf("%+v", c)
+		}
+		return err
+	}))
+}
+
+// TestRenewal has days go by without a move.
+func TestRenewal(t *testing.T) {
+	tm := rooted(t)
+	tm.add("gateway", "1.0.0", "production")
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	_, err := tm.read("production", "gateway")
+	must(t, err)
+	start := tm.now
+	for _, tt := range []struct {
+		after time.Duration
+		want  []string
+	}{
+		{12 * time.Hour, nil},
+		{12*time.Hour + time.Second, []string{"timestamp"}},
+		{4 * 24 * time.Hour, []string{"snapshot", "timestamp"}},
+		{16 * 24 * time.Hour, []string{"env-snapshot", "env-staging", "env-production", "snapshot", "timestamp"}},
+	} {
+		tm.now = start.Add(tt.after)
+		tm.update(tt.want...)
+		tm.wantCurrent("production", "gateway", "1.0.0")
+	}
+	// Nobody has signed for longer than a day.
+	tm.now = tm.now.Add(24 * time.Hour)
+	_, err = tm.read("production", "gateway")
+	tm.wantMismatch(err, "timestamp version 5 expired")
+	// What offline keys have to sign is told in time.
+	tm.now = start.Add(91 * 24 * time.Hour)
+	u, err := tm.index.Update(t.Context(), tm.store, tm.online)
+	if must(t, err); len(u.Notes) != 1 || !strings.Contains(u.Notes[0], "targets version 1 expires 2026-08-29: slipway store root --renew") {
+		t.Errorf("%q", u.Notes)
+	}
+	_, err = tm.index.Draft(t.Context(), stages, index.Plan{})
+	must(t, err)
+	_, err = tm.index.Sign(t.Context(), "", tm.offline[1:]...)
+	must(t, err)
+	if u = tm.update("root", "targets", "snapshot", "timestamp"); len(u.Notes) > 0 || u.Root != 2 {
+		t.Errorf("%+v", u)
+	}
+	tm.wantCurrent("production", "gateway", "1.0.0")
+}
+
+// TestCopies has somebody give readers older and mixed copies of the branch.
+func TestCopies(t *testing.T) {
+	tm := rooted(t)
+	tm.add("gateway", "1.0.0", "production")
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	first := tm.folder()
+	_, err := tm.readOf(first, "production", "gateway")
+	must(t, err)
+	tm.add("gateway", "1.1.0", "production")
+	tm.update("env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.wantCurrent("production", "gateway", "1.1.0")
+	_, err = tm.readOf(first, "production", "gateway")
+	tm.wantMismatch(err, "was seen before")
+	mixed := tm.folder()
+	older, err := os.ReadFile(filepath.Join(first, "metadata", "timestamp.json"))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(mixed, "metadata", "timestamp.json"), older, 0o644))
+	_, err = tm.readOf(mixed, "production", "gateway")
+	tm.wantMismatch(err, "was seen before")
+	// A reader who has seen nothing yet is given a file of an older set under the name of a newer one.
+	tm.client.Dir = t.TempDir()
+	mixed = tm.folder()
+	names, err := filepath.Glob(filepath.Join(mixed, "metadata", "*.env-production.json"))
+	must(t, err)
+	slices.Sort(names)
+	b, err := os.ReadFile(names[0])
+	must(t, err)
+	must(t, os.WriteFile(names[len(names)-1], b, 0o644))
+	_, err = tm.readOf(mixed, "production", "gateway")
+	tm.wantMismatch(err, "env-production: ")
+	// A root that somebody else made.
+	tm.client.Dir = t.TempDir()
+	foreign := rooted(t)
+	foreign.add("gateway", "6.6.6", "production")
+	foreign.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	_, err = tm.readOf(foreign.folder(), "production", "gateway")
+	tm.wantMismatch(err, "0 signatures that count")
+}
+
+// TestRotation has the online key stolen and used, an offline key lost, and all of it replaced.
+func TestRotation(t *testing.T) {
+	tm := rooted(t)
+	tm.add("gateway", "1.0.0", "production")
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.wantCurrent("production", "gateway", "1.0.0")
+
+	// The thief may push too, and signs a timestamp and a snapshot of the far future.
+	dir := tm.folder()
+	b, err := os.ReadFile(filepath.Join(dir, "metadata", "timestamp.json"))
+	must(t, err)
+	stamp, _, err := tuf.ParseTimestamp(b)
+	must(t, err)
+	b, err = os.ReadFile(filepath.Join(dir, "metadata", fmt.Sprintf("%d.snapshot.json", stamp.Meta["snapshot.json"].Version)))
+	must(t, err)
+	snap, _, err := tuf.ParseSnapshot(b)
+	must(t, err)
+	snap.Version, stamp.Version = 1<<62, 1<<62
+	b, err = tuf.Write(snap, tm.online)
+	must(t, err)
+	stamp.Meta["snapshot.json"] = tuf.NewMeta(snap.Version, b)
+	must(t, os.WriteFile(filepath.Join(dir, "metadata", "4611686018427387904.snapshot.json"), b, 0o644))
+	b, err = tuf.Write(stamp, tm.online)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "metadata", "timestamp.json"), b, 0o644))
+	do(t, dir, "add", ".")
+	do(t, dir, "commit", "--quiet", "-m", "forged")
+	do(t, dir, "push", "--quiet")
+	tm.wantCurrent("production", "gateway", "1.0.0")
+
+	// An offline key is lost; the other two name one in its place, and another online key.
+	fresh, stolen := newKey(t, sign.Ed25519), tm.online
+	tm.offline[0], tm.online = newKey(t, sign.Ed25519), fresh
+	_, err = tm.index.Draft(t.Context(), stages, index.Plan{Offline: public(tm.offline...), Online: public(fresh)})
+	must(t, err)
+	_, err = tm.index.Sign(t.Context(), "", tm.offline[1])
+	must(t, err)
+	if u, err := tm.index.Update(t.Context(), tm.store, stolen); err != nil || u.Root != 1 {
+		t.Errorf("half signed: %+v, %v", u, err)
+	}
+	s, err := tm.index.Sign(t.Context(), "", tm.offline[2])
+	if must(t, err); s.Draft.Missing != "" {
+		t.Fatal(s.Draft.Missing)
+	}
+	if _, err := tm.index.Update(t.Context(), tm.store, stolen); fault.CodeOf(err) != fault.Credentials {
+		t.Errorf("the stolen key still signs: %v", err)
+	}
+	tm.add("gateway", "1.1.0", "production")
+	if u := tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp"); u.Root != 2 {
+		t.Errorf("%+v", u)
+	}
+	tm.wantCurrent("production", "gateway", "1.1.0")
+	versions := do(t, tm.remote, "show", index.Branch+":metadata/timestamp.json")
+	if now, _, err := tuf.ParseTimestamp([]byte(versions + "\n")); err != nil || now.Version > 20 || now.Version <= 2 {
+		t.Errorf("timestamp version %d, %v", now.Version, err)
+	}
+	// A reader who saw nothing since the first root comes along.
+	tm.client.Dir = t.TempDir()
+	tm.wantCurrent("production", "gateway", "1.1.0")
+}
+
+// TestOwnKey has production be signed for with a key of its own.
+func TestOwnKey(t *testing.T) {
+	tm := newTeam(t)
+	own := newKey(t, sign.ECDSA)
+	_, err := tm.index.Draft(t.Context(), stages, index.Plan{Offline: public(tm.offline[0]), Online: public(tm.online), Environments: map[string][]signature.PublicKey{"production": public(own)}})
+	must(t, err)
+	s, err := tm.index.Sign(t.Context(), "", tm.offline[0])
+	must(t, err)
+	tm.client.Root = s.Draft.File
+	tm.add("gateway", "1.0.0", "production")
+	u := tm.update("root", "targets", "env-snapshot", "env-staging", "snapshot", "timestamp")
+	if !slices.Equal(u.Behind, []string{"production"}) {
+		t.Errorf("%+v", u)
+	}
+	tm.wantCurrent("snapshot", "gateway", "1.0.0")
+	_, err = tm.read("production", "gateway")
+	tm.wantMismatch(err, `does not name "env-production"`)
+	if u, err := tm.index.Update(t.Context(), tm.store, own, tm.online); err != nil || len(u.Behind) > 0 || !slices.Equal(u.Signed, []string{"env-production", "snapshot", "timestamp"}) {
+		t.Errorf("%+v, %v", u, err)
+	}
+	tm.wantCurrent("production", "gateway", "1.0.0")
+	// The next one without the key of production leaves it as it is.
+	tm.add("gateway", "1.1.0", "production")
+	tm.update("env-snapshot", "env-staging", "snapshot", "timestamp")
+	tm.wantCurrent("production", "gateway", "1.0.0")
+	tm.wantCurrent("staging", "gateway", "1.1.0")
+	// A renewal keeps it.
+	_, err = tm.index.Draft(t.Context(), stages, index.Plan{})
+	must(t, err)
+	s, err = tm.index.Sign(t.Context(), "", tm.offline[0])
+	if must(t, err); len(s.Draft.Own["production"]) != 1 || s.Draft.Missing != "" {
+		t.Errorf("%+v", s.Draft)
+	}
+}
+
+// TestRewritten has somebody who may push take history away, of the branch and of the log.
+func TestRewritten(t *testing.T) {
+	tm := rooted(t)
+	tm.add("gateway", "1.0.0", "production")
+	log := do(t, tm.remote, "rev-parse", "log")
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	before := do(t, tm.remote, "rev-parse", index.Branch)
+	tm.add("gateway", "1.1.0", "production")
+	tm.update("env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	after := do(t, tm.remote, "rev-parse", index.Branch)
+
+	do(t, tm.remote, "update-ref", "refs/heads/"+index.Branch, before)
+	_, err := tm.index.Update(t.Context(), tm.store, tm.online)
+	tm.wantMismatch(err, "was rewritten")
+	do(t, tm.remote, "update-ref", "-d", "refs/heads/"+index.Branch)
+	_, err = tm.index.Status(t.Context())
+	tm.wantMismatch(err, "was rewritten")
+	do(t, tm.remote, "update-ref", "refs/heads/"+index.Branch, after)
+
+	// Whoever signs elsewhere, and has not seen the log before, holds it to what was signed.
+	do(t, tm.remote, "update-ref", "refs/heads/log", log)
+	s, x := tm.open(t.TempDir())
+	_, err = x.Update(t.Context(), s, tm.online)
+	tm.wantMismatch(err, "of a longer log")
+	tm.store, tm.index = tm.open(t.TempDir())
+	tm.add("gateway", "6.6.6", "production")
+	tm.add("gateway", "6.6.7", "production")
+	_, err = tm.index.Update(t.Context(), tm.store, tm.online)
+	tm.wantMismatch(err, "the log was rewritten: line 2 was")
+}
+
+// TestPrune has many moves leave few files.
+func TestPrune(t *testing.T) {
+	tm := rooted(t)
+	for i := range 8 {
+		tm.add("gateway", "1."+string(rune('0'+i))+".0", "production")
+		_, err := tm.index.Update(t.Context(), tm.store, tm.online)
+		must(t, err)
+	}
+	count := map[string]int{}
+	for name := range strings.SplitSeq(do(t, tm.remote, "ls-tree", "-r", "--name-only", index.Branch), "\n") {
+		name = name[strings.LastIndex(name, "/")+1:]
+		_, kind, _ := strings.Cut(name, ".")
+		count[kind]++
+	}
+	// Of an environment a file for each of the versions that stay, and one that is new.
+	want := map[string]int{"root.json": 1, "targets.json": 1, "json": 1, "snapshot.json": 5, "env-snapshot.json": 5, "env-staging.json": 5, "env-production.json": 5, "gateway.json": 15}
+	if !maps.Equal(count, want) {
+		t.Errorf("%v", count)
+	}
+	tm.wantCurrent("production", "gateway", "1.7.0")
+}
+
+// TestClock has a reader whose clock is behind.
+func TestClock(t *testing.T) {
+	tm := rooted(t)
+	tm.add("gateway", "1.0.0", "production")
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.client.Now = func() time.Time { return tm.now.Add(-time.Hour) }
+	if _, err := tm.read("production", "gateway"); fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "set the clock") {
+		t.Error(err)
+	}
+}
+
+// TestPlans has roots that nobody could mean.
+func TestPlans(t *testing.T) {
+	tm := newTeam(t)
+	a, b := newKey(t, sign.Ed25519), newKey(t, sign.ECDSA)
+	for want, plan := range map[string]index.Plan{
+		"say --offline":                  {Online: public(b)},
+		"say --online":                   {Offline: public(a)},
+		"a --threshold from 1 to 1":      {Offline: public(a), Online: public(b), Threshold: 2},
+		"is to be offline and online":    {Offline: public(a), Online: public(a)},
+		"is named twice":                 {Offline: public(a, a), Online: public(b)},
+		`there is no environment "prod"`: {Offline: public(a), Online: public(b), Environments: map[string][]signature.PublicKey{"prod": public(b)}},
+	} {
+		if _, err := tm.index.Draft(t.Context(), stages, plan); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	if _, err := tm.index.Sign(t.Context(), "", a); fault.CodeOf(err) != fault.Usage {
+		t.Errorf("nothing to sign: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"schema":"slipway.index/v1","environment":"staging","component":"hello","current":"1.0.0","versions":[{"version":"1.0.0","in":"staging","commit":"","manifest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","entry":"sha256:0000000000000000000000000000000000000000000000000000000000000000","entered":"2026-03-02T10:00:00Z","line":1,"places":[]}]}`))
+	f.Add([]byte(`{"schema":"slipway.index/v2"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := index.Parse(b)
+		if err != nil {
+			if code := fault.CodeOf(err); code != fault.Mismatch && code != fault.Usage {
+				t.Errorf("code %d: %v", code, err)
+			}
+			return
+		}
+		if v, ok := c.Of(c.Current); c.Current != "" && (!ok || v.Withdrawn != nil) {
+			t.Errorf("the current version %q is none", c.Current)
+		}
+	})
+}

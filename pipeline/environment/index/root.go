@@ -1,0 +1,319 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/git/branch"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
+	"github.com/slipway-build/slipway/pipeline/trust/tuf"
+)
+
+const (
+	draftRoot    = draftDir + tuf.RoleRoot + ".json"
+	draftTargets = draftDir + tuf.RoleTargets + ".json"
+)
+
+// draft is the next root and the next targets, which offline keys sign.
+type draft struct {
+	root    role[tuf.Root]
+	targets role[tuf.Targets]
+}
+
+func readDraft(files map[string][]byte) (*draft, error) {
+	var d draft
+	var err error
+	if d.root, err = read(files, draftRoot, tuf.ParseRoot); err == nil {
+		d.targets, err = read(files, draftTargets, tuf.ParseTargets)
+	}
+	if err != nil || d.root.b == nil || d.targets.b == nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// digest names a draft, whoever has signed it.
+func (d *draft) digest() artifact.Digest {
+	return artifact.Sum([]byte(string(d.root.file.Digest()) + string(d.targets.file.Digest())))
+}
+
+// complete says why a draft does not come into force.
+func (d *draft) complete(p published, now time.Time) error {
+	if err := follows(d.root.v, d.root.file, p.root); err != nil {
+		return fmt.Errorf("root version %d: %w", d.root.v.Version, err)
+	}
+	if err := d.root.v.Verify(d.targets.file, tuf.RoleTargets); err != nil {
+		return fmt.Errorf("targets version %d: %w", d.targets.v.Version, err)
+	}
+	if last := p.roles[tuf.RoleTargets].v.Version; d.targets.v.Version <= last {
+		return fault.Errorf(fault.Mismatch, "targets version %d, and there is %d already", d.targets.v.Version, last)
+	}
+	return errors.Join(d.root.v.Expired(tuf.RoleRoot, now), d.targets.v.Expired(tuf.RoleTargets, now))
+}
+
+// Plan says which keys a root is to name. What is left out stays as it is.
+type Plan struct {
+	Offline   []signature.PublicKey // for the root and which keys speak for which environment
+	Threshold int                   // how many of these have to sign; of a new list more than half, where it is 0
+	Online    []signature.PublicKey // each signs alone, what the log says
+	// Environments have keys of their own in the place of the online ones.
+	Environments map[string][]signature.PublicKey
+}
+
+// Status is what a store has of roots.
+type Status struct {
+	Root  *RootStatus // nil where there is none yet
+	Draft *RootStatus // nil where there is none
+}
+
+// RootStatus is a root and the targets beside it.
+type RootStatus struct {
+	Version   int64
+	Expires   time.Time // of whichever is first
+	Digest    artifact.Digest
+	Threshold int
+	Offline   []string // fingerprints of keys
+	Online    []string
+	Own       map[string][]string // fingerprints by environment that has keys of its own
+	Missing   string              // what a draft lacks; "" for one that is complete
+	File      []byte              // of the root
+}
+
+func status(root role[tuf.Root], targets role[tuf.Targets]) *RootStatus {
+	s := &RootStatus{
+		Version: root.v.Version, Expires: root.v.Expires, Threshold: root.v.Roles[tuf.RoleRoot].Threshold,
+		Offline: fingerprints(root.v.Keys, root.v.Roles[tuf.RoleRoot]), Online: fingerprints(root.v.Keys, root.v.Roles[tuf.RoleTimestamp]),
+		Own: map[string][]string{}, File: root.b,
+	}
+	if !targets.v.Expires.IsZero() && targets.v.Expires.Before(s.Expires) {
+		s.Expires = targets.v.Expires
+	}
+	if d := targets.v.Delegations; d != nil {
+		for _, r := range d.Roles {
+			if own := fingerprints(d.Keys, r.Role); !slices.Equal(own, s.Online) {
+				s.Own[strings.TrimPrefix(r.Name, prefix)] = own
+			}
+		}
+	}
+	return s
+}
+
+func fingerprints(all map[string]tuf.Key, r tuf.Role) []string {
+	var names []string
+	for _, key := range named(all, r) {
+		names = append(names, string(key.Fingerprint()))
+	}
+	return names
+}
+
+func (p published) status(now time.Time) Status {
+	var s Status
+	if p.root.Version > 0 {
+		s.Root = status(role[tuf.Root]{b: p.files[rootName(p.root.Version)], v: p.root}, p.roles[tuf.RoleTargets])
+	}
+	if p.draft != nil {
+		s.Draft = status(p.draft.root, p.draft.targets)
+		s.Draft.Digest = p.draft.digest()
+		if err := p.draft.complete(p, now); err != nil {
+			s.Draft.Missing = err.Error()
+		}
+	}
+	return s
+}
+
+// Status reads what a store has of roots.
+func (x *Index) Status(ctx context.Context) (s Status, err error) {
+	err = x.locked(ctx, func(p published) error {
+		s = p.status(x.o.Now())
+		return nil
+	})
+	return s, err
+}
+
+// Draft makes the next root, with the keys of a plan and a delegation for each stage, and puts it where those who sign it find it. It
+// takes the place of a draft that was there.
+func (x *Index) Draft(ctx context.Context, stages []string, plan Plan) (s Status, err error) {
+	err = x.change(ctx, func(p *published) (string, error) {
+		d, err := p.next(stages, plan, x.o.Now())
+		if err != nil {
+			return "", err
+		}
+		p.draft = d
+		return fmt.Sprintf("draft of root version %d", d.root.v.Version), nil
+	}, &s)
+	return s, err
+}
+
+// Sign signs the draft with offline keys. Only is the digest of the draft that is meant, "" for whichever is there.
+func (x *Index) Sign(ctx context.Context, only artifact.Digest, signers ...signature.Signer) (s Status, err error) {
+	err = x.change(ctx, func(p *published) (string, error) {
+		d := p.draft
+		switch {
+		case d == nil:
+			return "", fault.Errorf(fault.Usage, "there is no draft of a root to sign: say which keys it names with --offline and --online, or --renew")
+		case only != "" && only != d.digest():
+			return "", fault.Errorf(fault.Mismatch, "the draft is %s and not %s: look at it again with slipway store root", d.digest(), only)
+		}
+		for _, signer := range signers {
+			key, err := tuf.NewKey(signer.Public())
+			if err != nil {
+				return "", fault.New(fault.Usage, err)
+			}
+			now := slices.Contains(d.root.v.Roles[tuf.RoleRoot].KeyIDs, key.ID())
+			if before := slices.Contains(p.root.Roles[tuf.RoleRoot].KeyIDs, key.ID()); !now && !before {
+				return "", fault.Errorf(fault.Credentials, "key %s is not one of the offline keys, neither of the draft nor of the root before it", signer.Public().Fingerprint())
+			}
+			if d.root.file, err = d.root.file.Sign(signer); err == nil && now {
+				d.targets.file, err = d.targets.file.Sign(signer)
+			}
+			if err != nil {
+				return "", err
+			}
+		}
+		return fmt.Sprintf("signature of root version %d", d.root.v.Version), nil
+	}, &s)
+	return s, err
+}
+
+// change pushes the draft as f leaves it, again where others push too.
+func (x *Index) change(ctx context.Context, f func(*published) (message string, err error), s *Status) error {
+	for round := 1; ; round++ {
+		behind := false
+		err := x.locked(ctx, func(p published) error {
+			message, err := f(&p)
+			if err != nil {
+				return err
+			}
+			files := map[string][]byte{}
+			if p.draft.root.b, err = p.draft.root.file.Encode(); err != nil {
+				return err
+			}
+			if p.draft.targets.b, err = p.draft.targets.file.Encode(); err != nil {
+				return err
+			}
+			files[draftRoot], files[draftTargets] = p.draft.root.b, p.draft.targets.b
+			*s = p.status(x.o.Now())
+			behind, err = x.commit(ctx, p.commit, branch.Change{Files: files, Message: message, Time: x.o.Now()})
+			return err
+		})
+		if err == nil || !behind || round >= rounds {
+			return err
+		}
+		if err := branch.Pause(ctx, round, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// keys are keys by id, and the ids of those that were asked for.
+type keys map[string]tuf.Key
+
+func (k keys) of(list []signature.PublicKey) ([]string, error) {
+	var ids []string
+	for _, public := range list {
+		key, err := tuf.NewKey(public)
+		if err != nil {
+			return nil, fault.New(fault.Usage, err)
+		}
+		if slices.Contains(ids, key.ID()) {
+			return nil, fault.Errorf(fault.Usage, "key %s is named twice", public.Fingerprint())
+		}
+		k[key.ID()], ids = key, append(ids, key.ID())
+	}
+	return ids, nil
+}
+
+// named are the keys of a role.
+func named(all map[string]tuf.Key, r tuf.Role) []signature.PublicKey {
+	var list []signature.PublicKey
+	for _, id := range r.KeyIDs {
+		list = append(list, all[id].Public())
+	}
+	return list
+}
+
+// next is the draft of the root after the one that is there.
+func (p published) next(stages []string, plan Plan, now time.Time) (*draft, error) {
+	root, top := p.root, p.roles[tuf.RoleTargets].v
+	threshold := plan.Threshold
+	switch {
+	case plan.Offline == nil:
+		plan.Offline = named(root.Keys, root.Roles[tuf.RoleRoot])
+		if threshold == 0 {
+			threshold = root.Roles[tuf.RoleRoot].Threshold
+		}
+	case threshold == 0:
+		threshold = len(plan.Offline)/2 + 1
+	}
+	fresh := plan.Online != nil
+	if !fresh {
+		plan.Online = named(root.Keys, root.Roles[tuf.RoleTimestamp])
+	}
+	switch {
+	case len(plan.Offline) == 0:
+		return nil, fault.Errorf(fault.Usage, "a first root names the keys that are kept offline: say --offline FILE for each of their public halves")
+	case len(plan.Online) == 0:
+		return nil, fault.Errorf(fault.Usage, "a first root names the key of whoever moves versions: say --online FILE for its public half")
+	case threshold < 1 || threshold > len(plan.Offline):
+		return nil, fault.Errorf(fault.Usage, "%d of %d keys cannot sign: say a --threshold from 1 to %d", threshold, len(plan.Offline), len(plan.Offline))
+	}
+	for stage := range plan.Environments {
+		if !slices.Contains(stages, stage) {
+			return nil, fault.Errorf(fault.Usage, "there is no environment %.60q; there is %s", stage, strings.Join(stages, ", "))
+		}
+	}
+	all, delegated := keys{}, keys{}
+	offline, err := all.of(plan.Offline)
+	if err != nil {
+		return nil, err
+	}
+	online, err := all.of(plan.Online)
+	if err != nil {
+		return nil, err
+	}
+	var d draft
+	d.root.v = tuf.Root{Head: tuf.NewHead(tuf.RoleRoot, root.Version+1, now.Add(lasts(tuf.RoleRoot))), Consistent: true, Keys: all, Roles: map[string]tuf.Role{
+		tuf.RoleRoot: {KeyIDs: offline, Threshold: threshold}, tuf.RoleTargets: {KeyIDs: offline, Threshold: threshold},
+		tuf.RoleSnapshot: {KeyIDs: online, Threshold: 1}, tuf.RoleTimestamp: {KeyIDs: online, Threshold: 1},
+	}}
+	d.targets.v = tuf.Targets{
+		Head: tuf.NewHead(tuf.RoleTargets, top.Version+1, now.Add(lasts(tuf.RoleTargets))), Targets: map[string]tuf.Target{},
+		Delegations: &tuf.Delegations{Keys: delegated},
+	}
+	for _, stage := range stages {
+		name, of := prefix+stage, plan.Environments[stage]
+		if of == nil && !fresh && top.Delegations != nil {
+			for _, r := range top.Delegations.Roles {
+				if r.Name == name {
+					of = named(top.Delegations.Keys, r.Role)
+				}
+			}
+		}
+		if of == nil {
+			of = plan.Online
+		}
+		ids, err := delegated.of(of)
+		if err != nil {
+			return nil, err
+		}
+		d.targets.v.Delegations.Roles = append(d.targets.v.Delegations.Roles, tuf.Delegation{
+			Name: name, Role: tuf.Role{KeyIDs: ids, Threshold: 1}, Paths: []string{stage + "/components/*"}, Terminating: true,
+		})
+	}
+	for _, id := range offline {
+		if _, ok := delegated[id]; ok || slices.Contains(online, id) {
+			return nil, fault.Errorf(fault.Usage, "key %s is to be offline and online: the one is what helps when the other is stolen", all[id].Public().Fingerprint())
+		}
+	}
+	if d.root.file, err = tuf.New(d.root.v); err != nil {
+		return nil, err
+	}
+	d.targets.file, err = tuf.New(d.targets.v)
+	return &d, err
+}
