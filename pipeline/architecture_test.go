@@ -47,7 +47,7 @@ const maxShare = 0.20
 // goes one way: whoever wants to add an arrow that is not here adds it here first, and says why in docs/architecture.md.
 var rooms = map[string]string{
 	"ci":          "cli",
-	"cmd/slipway": "config environment environment/admit environment/index environment/store present/cmdline release/artifact release/fault release/version reproduce scaffold serve trust/ledger trust/sign trust/signature trust/tuf verify",
+	"cmd/slipway": "config environment environment/admit environment/index environment/pull environment/store present/cmdline release/artifact release/fault release/version reproduce scaffold serve trust/ledger trust/sign trust/signature trust/tuf verify",
 	"images":      "release/artifact",
 
 	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
@@ -92,6 +92,7 @@ var rooms = map[string]string{
 	"environment/admit": "environment release/artifact release/fault release/manifest trust/keyless trust/signature verify",
 	"environment/index": "environment environment/store git git/branch internal/bounded internal/canonjson release/artifact release/fault " +
 		"trust/signature trust/tuf",
+	"environment/pull":  "internal/github internal/web release/fault",
 	"environment/store": "environment git git/branch internal/canonjson release/artifact release/fault trust/signature",
 
 	"format":          "format/archive release/artifact release/manifest release/version",

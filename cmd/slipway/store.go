@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,13 +35,13 @@ type storage struct {
 	passphrase string
 	why        string
 	json       bool
+	pull       bool // whatever the stage says, by pull request
 }
 
 // register adds the flags; changes says that the command changes something.
 func (s *storage) register(cmd *cobra.Command, changes bool) {
 	flags := cmd.Flags()
-	flags.StringVar(&s.remote, "store", os.Getenv("SLIPWAY_STORE"), "`URL` or path of the store's git repository (default $SLIPWAY_STORE)")
-	flags.StringArrayVar(&s.pass, "pass", nil, "`name` of an environment variable that a credential helper of git reads")
+	s.registerStore(cmd)
 	if !changes {
 		flags.BoolVar(&s.json, "json", false, "print JSON")
 		return
@@ -46,6 +49,12 @@ func (s *storage) register(cmd *cobra.Command, changes bool) {
 	flags.StringVar(&s.key, "key", "", "sign with this private key in a PEM `file`, or env:NAME")
 	flags.StringVar(&s.passphrase, "passphrase-file", "", "`file` with the passphrase of the key")
 	flags.StringVar(&s.why, "why", "", "`reason`, for whoever reads the log")
+}
+
+// registerStore adds the flags that say where the store is.
+func (s *storage) registerStore(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.remote, "store", os.Getenv("SLIPWAY_STORE"), "`URL` or path of the store's git repository (default $SLIPWAY_STORE)")
+	cmd.Flags().StringArrayVar(&s.pass, "pass", nil, "`name` of an environment variable that a credential helper of git reads")
 }
 
 // open is the store.
@@ -71,7 +80,7 @@ func (s *storage) options() (store.Options, error) {
 		}
 	}
 	dir, err := stateDir("store", remote)
-	return store.Options{Remote: remote, Environ: os.Environ(), Pass: s.pass, Now: time.Now, Dir: dir}, err
+	return store.Options{Remote: remote, Environ: os.Environ(), Pass: s.pass, Now: time.Now, Dir: dir, Admit: admitted}, err
 }
 
 // stateDir is a folder of the user's that stays, for what is known of a place.
@@ -105,10 +114,15 @@ func (s *storage) askOf(cmd *cobra.Command, st *store.Store, q environment.Reque
 		return err
 	}
 	q.Why = s.why
+	if s.pull {
+		return s.propose(cmd, st, q)
+	}
 	r, err := st.Ask(cmd.Context(), q, signer)
 	switch {
 	case err != nil:
 		return err
+	case r.Refused() && byPull(r.Answer):
+		return s.propose(cmd, st, q)
 	case r.Refused():
 		outcomes(cmd.ErrOrStderr(), r.Outcomes)
 		return fault.Errorf(r.Code, "%s is refused: %s", asked(q), strings.Join(refusals(r.Outcomes), ", "))
@@ -182,16 +196,16 @@ func outcomes(w io.Writer, all []environment.Outcome) {
 
 func newStore() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "store", Short: "Make a release store, or check one",
+		Use: "store", Short: "Make a release store, check, repair or sign one",
 		Long: `A release store is a git repository that says which version of which component is in which environment, since when, by whom
 and why. It holds entries and no bytes; see docs/environments.md.`,
 		Example: "  slipway store init --store releases.git\n  slipway store check --store https://example.com/releases.git",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return fault.Errorf(fault.Usage, "store what? init, check, root or sign; see slipway store --help")
+			return fault.Errorf(fault.Usage, "store what? init, check, repair, root or sign; see slipway store --help")
 		},
 	}
-	cmd.AddCommand(newStoreInit(), newStoreCheck(), newStoreRoot(), newStoreSign())
+	cmd.AddCommand(newStoreInit(), newStoreCheck(), newStoreRepair(), newStoreRoot(), newStoreSign())
 	return cmd
 }
 
@@ -234,7 +248,7 @@ commit there or before with --rules.`,
 			return nil
 		},
 	}
-	s.register(cmd, false)
+	s.registerStore(cmd)
 	cmd.Flags().StringVar(&rules, "rules", "", "`file` with the rules")
 	cmd.Flags().StringArrayVar(&keys, "public-key", nil, "public key `file` to put into keys/, of whoever signs requests")
 	return cmd
@@ -242,29 +256,40 @@ commit there or before with --rules.`,
 
 func newStoreCheck() *cobra.Command {
 	var s storage
+	var stage, pull string
 	cmd := &cobra.Command{
 		Use: "check", Short: "Hold a release store to its log",
 		Long: `check holds each line of the log to the one before it, each signed request to its signature, and the entries on every branch
-to what the lines come to. A log that was rewritten is noticed by whoever saw it before.`,
-		Example: "  slipway store check --store https://example.com/releases.git",
+to what the lines come to. A log that was rewritten is noticed by whoever saw it before. With --pull-request it prints instead what the
+rules say of a pull request into an environment, and exits with 9 where they refuse it, or with 7 where other bytes have its place: a
+required check of the host for pull requests.`,
+		Example: "  slipway store check --store https://example.com/releases.git\n  slipway store check --environment production --pull-request refs/pull/12/head",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			st, err := s.open()
 			if err != nil {
 				return err
 			}
+			if pull != "" || stage != "" {
+				return s.checkProposal(cmd, st, stage, pull)
+			}
 			n, err := st.Check(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if s.json {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]int{"lines": n.Lines, "entries": n.Entries, "signatures": n.Signatures})
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]int{"lines": n.Lines, "entries": n.Entries, "signatures": n.Signatures, "waiting": n.Waiting})
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d lines, %d entries and %d signatures hold\n", n.Lines, n.Entries, n.Signatures)
+			if n.Waiting > 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d merges wait to be written into the log, by whoever moves something next or by slipway combine\n", n.Waiting)
+			}
 			return nil
 		},
 	}
 	s.register(cmd, false)
+	cmd.Flags().StringVar(&stage, "environment", "", "`environment` that the pull request is into")
+	cmd.Flags().StringVar(&pull, "pull-request", "", "branch, or `ref` below refs/, of a pull request to check")
 	return cmd
 }
 
@@ -309,17 +334,10 @@ and enters it by digest. The bytes stay where they are.`,
 			it := all[0]
 			var by admit.Signer
 			err = st.Read(cmd.Context(), func(v store.View) error {
-				c, err := v.Rules.Component(it.Component)
-				if err != nil {
-					return err
-				}
 				if _, err := v.Rules.Stage(to); err != nil {
 					return err
 				}
-				by.Name = environment.Identity{Key: c.Key, Identity: c.Identity, Issuer: c.Issuer}
-				if by.Key = v.Keys[c.Key]; c.Identity != "" {
-					by.Identity, err = verify.IdentityFlags{Identity: c.Identity, Issuer: c.Issuer, Root: root}.Verifier()
-				}
+				by, err = signerOf(v, it.Component, root)
 				return err
 			})
 			if err != nil {
@@ -335,9 +353,44 @@ and enters it by digest. The bytes stay where they are.`,
 	s.register(cmd, true)
 	cmd.Flags().StringVar(&from, "from", "", "folder or `URL` of the release")
 	cmd.Flags().StringVar(&to, "to", "", "`environment` that it enters")
+	cmd.Flags().BoolVar(&s.pull, "pull-request", false, "propose it by a branch and a pull request, where the environment allows either way")
 	cmd.Flags().BoolVar(&replace, "replace", false, "take the place of other bytes under this version, where the rules allow that with a reason")
 	cmd.Flags().StringVar(&root, "trusted-root", "", "`file` with the keys of Sigstore's services, for a component that a workflow signs")
 	return cmd
+}
+
+// signerOf is who must have signed the releases of a component.
+func signerOf(v store.View, component, root string) (by admit.Signer, err error) {
+	c, err := v.Rules.Component(component)
+	if err != nil {
+		return by, err
+	}
+	by.Name = environment.Identity{Key: c.Key, Identity: c.Identity, Issuer: c.Issuer}
+	if by.Key = v.Keys[c.Key]; c.Identity != "" {
+		by.Identity, err = verify.IdentityFlags{Identity: c.Identity, Issuer: c.Issuer, Root: root}.Verifier()
+	}
+	return by, err
+}
+
+// admitted says why the release of an entry that somebody wrote by hand is not what the entry says of it.
+func admitted(ctx context.Context, v store.View, e environment.Entry) error {
+	by, err := signerOf(v, e.Component, os.Getenv("SLIPWAY_TRUSTED_ROOT"))
+	if err != nil {
+		return err
+	}
+	found, err := admit.Entry(ctx, e.Places[0], e.Component, e.Version, by)
+	if err != nil {
+		return err
+	}
+	found.Places = e.Places
+	want, err := e.Encode()
+	if err != nil {
+		return err
+	}
+	if got, err := found.Encode(); err != nil || !bytes.Equal(got, want) {
+		return errors.Join(err, fault.Errorf(fault.Mismatch, "the entry of %s %s says something else than the release at %s", e.Component, e.Version, e.Places[0]))
+	}
+	return nil
 }
 
 // newMove is promote or demote.
@@ -361,6 +414,7 @@ func newMove(kind environment.Kind, short, long string) *cobra.Command {
 	s.register(cmd, true)
 	cmd.Flags().StringVar(&to, "to", "", "`environment` that they enter")
 	if kind == environment.Promote {
+		cmd.Flags().BoolVar(&s.pull, "pull-request", false, "propose it by a branch and a pull request, where the environment allows either way")
 		cmd.Flags().BoolVar(&replace, "replace", false, "take the place of other bytes under a version, where the rules allow that with a reason")
 	}
 	return cmd

@@ -135,7 +135,7 @@ func (d *decision) say(component, rule string, ok bool, fix, detail string, args
 
 func (d *decision) decide() error {
 	q := d.q
-	if (q.Kind == Add) != (len(q.Entries) > 0) || q.Kind == Add && len(q.Entries) != len(q.Items) {
+	if brings := q.Kind == Add || q.Kind == Merge; brings != (len(q.Entries) > 0) || brings && len(q.Entries) != len(q.Items) {
 		return fault.Errorf(fault.Usage, "%s with %d entries for %d versions", q.Kind, len(q.Entries), len(q.Items))
 	}
 	if len(q.Items) > maxMoves || len(q.Items) == 0 && q.Kind != Freeze && q.Kind != Thaw {
@@ -181,7 +181,7 @@ func (d *decision) decide() error {
 			d.Line.Moves = d.asked
 		}
 		return nil
-	case Add, Promote, Demote, Withdraw, Restore, Rollback, Release, Hold, Approve, Evidence:
+	case Add, Promote, Demote, Merge, Withdraw, Restore, Rollback, Release, Hold, Approve, Evidence:
 	default:
 		return fault.Errorf(fault.Usage, "%.40q is not something to ask for", q.Kind)
 	}
@@ -203,6 +203,8 @@ func (d *decision) decide() error {
 			err = d.promote(m)
 		case Demote:
 			err = d.demote(m)
+		case Merge:
+			err = d.merge(m, q.Entries[i])
 		default:
 			err = d.mark(m, it.Manifest)
 		}
@@ -219,7 +221,7 @@ func (d *decision) writers() {
 	for _, stage := range d.r.Stages {
 		changed := stage.Name == d.q.To
 		switch d.q.Kind {
-		case Approve, Evidence:
+		case Approve, Evidence, Merge: // of these the host of the store says who may merge
 			return
 		case Hold, Release:
 			changed = changed || d.q.To == ""
@@ -282,6 +284,27 @@ func (d *decision) promote(m Move) error {
 	return nil
 }
 
+// merge has a version enter as a pull request brought it: from the stage before that has these very bytes, or else from outside.
+func (d *decision) merge(m Move, e Entry) error {
+	if m.To == "" {
+		return fault.Errorf(fault.Usage, "%s %s %s into which environment?", Merge, m.Component, m.Version)
+	}
+	h, ok := d.s.Nearest(d.r, m.To, m.Component, m.Version)
+	if !ok || h.Manifest != e.Manifest {
+		return d.add(m, e)
+	}
+	file, err := e.Encode()
+	if err != nil {
+		return err
+	}
+	m.From, m.Commit, m.Manifest, m.Entry = h.Stage, h.Commit, h.Manifest, h.Entry
+	same := artifact.Sum(file) == h.Entry && e.Component == m.Component && e.Version == m.Version
+	if d.enter(m) {
+		d.say(m.Component, "entry", same, fmt.Sprintf("copy the file that %s has", h.Stage), "%s has this release, %s", h.Stage, map[bool]string{true: "with the same entry", false: "and says something else of it"}[same])
+	}
+	return nil
+}
+
 // demote has a version go back to the stage that is named, from the next one that has it.
 func (d *decision) demote(m Move) error {
 	names := d.r.StageNames()
@@ -319,6 +342,13 @@ func (d *decision) enter(m Move) bool {
 	there, taken := d.s.Held(m.To, m.Component, m.Version)
 	if taken && there.Manifest == m.Manifest {
 		return false
+	}
+	if byPull := d.q.Kind == Merge; byPull && stage.Enter == "commit" || !byPull && stage.Enter == "pull-request" {
+		fix := "say --pull-request"
+		if byPull {
+			fix = "promote it"
+		}
+		d.say(m.Component, "enter", false, fix, "%s is entered by %s", m.To, map[bool]string{false: "pull request", true: "a command"}[byPull])
 	}
 	d.accepts(m, stage)
 	d.say(m.Component, "from", slices.Contains(stage.From, m.From), fmt.Sprintf("promote it to %s first", stage.From[0]), "%s takes what comes from %s, and this comes from %s", m.To, strings.Join(stage.From, " or "), m.From)
@@ -386,7 +416,7 @@ func (d *decision) overwrite(m Move, stage Stage, taken bool) {
 		case "never":
 			ok, fix = false, "give it another version"
 		case "if-needed":
-			ok, fix = d.q.Replace && d.q.Why != "", "say --replace --why, or give it another version"
+			ok, fix = d.q.Replace && d.q.Why != "" || d.q.Kind == Merge, "say --replace --why, or give it another version"
 		}
 	}
 	d.say(m.Component, "overwrite", ok, fix, "%s", detail)
@@ -486,6 +516,9 @@ func (d *decision) approvals(m Move, stage Stage) {
 		return
 	}
 	n := 0
+	if d.q.Kind == Merge && slices.Contains(need.Of, ByPull) {
+		n++ // whoever merged it agreed to it
+	}
 	for a := range d.s.find(m.Component, m.Version).approvals {
 		if a.manifest != m.Manifest || a.stage != m.To || a.by == (Identity{}) || a.by == d.q.By {
 			continue

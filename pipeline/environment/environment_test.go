@@ -33,6 +33,7 @@ type world struct {
 	now   time.Time
 	log   []byte
 	nonce int
+	known map[artifact.Digest]environment.Entry // by the digest of its file
 }
 
 // components are what stands above the stages in the rules of tests.
@@ -64,7 +65,7 @@ func (w *world) ask(q environment.Request) (environment.Answer, error) {
 	w.t.Helper()
 	w.nonce++
 	q.At, q.Expires, q.Nonce = w.now, w.now.Add(10*time.Minute), fmt.Sprint(w.nonce)
-	if q.By == (environment.Identity{}) {
+	if q.By == (environment.Identity{}) && q.Kind != environment.Merge {
 		q.By = ours
 	}
 	file, err := q.Encode()
@@ -86,7 +87,9 @@ func (w *world) ask(q environment.Request) (environment.Answer, error) {
 		w.t.Fatal("to decide changes something")
 	}
 	if err == nil && !a.Nothing && !a.Refused() {
-		a.Line.Signed = &environment.Signed{Request: string(file), Bundle: "{}"}
+		if q.Kind != environment.Merge {
+			a.Line.Signed = &environment.Signed{Request: string(file), Bundle: "{}"}
+		}
 		line, err := w.s.Append(a.Line)
 		if err != nil {
 			w.t.Fatal(err)
@@ -112,11 +115,38 @@ func (w *world) change(q environment.Request, change ...func(*environment.Reques
 	for _, c := range change {
 		c(&q)
 	}
-	a, err := w.ask(q)
+	a, err := w.ask(w.byPull(q))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return a
+}
+
+// byPull is what a request becomes where versions enter by pull request, and it is merged.
+func (w *world) byPull(q environment.Request) environment.Request {
+	stage, err := w.r.Stage(q.To)
+	if w.known == nil {
+		w.known = map[artifact.Digest]environment.Entry{}
+	}
+	for _, e := range q.Entries {
+		file, _ := e.Encode()
+		w.known[artifact.Sum(file)] = e
+	}
+	if err != nil || stage.Enter != "pull-request" || q.Kind != environment.Add && q.Kind != environment.Promote {
+		return q
+	}
+	entries := q.Entries
+	if q.Kind == environment.Promote {
+		for _, it := range q.Items {
+			h, ok := w.s.Nearest(w.r, q.To, it.Component, it.Version)
+			if !ok {
+				return q
+			}
+			entries = append(entries, w.known[h.Entry])
+		}
+	}
+	q.Kind, q.Entries = environment.Merge, entries
+	return q
 }
 
 // refusal is the rules that refuse, with the exit code; "" for an answer that does not.
@@ -177,10 +207,36 @@ func (w *world) is(what, got, want string) {
 	}
 }
 
-// TestSeed is the summary table of the proposal, with the rules that a new store has. Of its rows those about pull requests, names of
-// images and addresses are missing: nothing does them yet
+// TestSeed is the summary table of the proposal, with the rules that a new store has
 // (https://github.com/elastic/package-registry/issues/86).
 func TestSeed(t *testing.T) {
+	t.Run("add package", func(t *testing.T) {
+		w := newWorld(t, "")
+		for stage, byPull := range map[string]bool{"snapshot": false, "staging": false, "production": true} {
+			e := entry("gateway", "1.0.0", "a")
+			for _, kind := range []environment.Kind{environment.Add, environment.Merge} {
+				q := environment.Request{Kind: kind, To: stage, Items: []environment.Item{{Component: e.Component, Version: e.Version}}, Entries: []environment.Entry{e}}
+				w2 := *w
+				w2.s = &environment.State{}
+				a, err := w2.ask(q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := "9 enter"
+				if byPull == (kind == environment.Merge) {
+					want = ""
+				}
+				w.want(a, want)
+			}
+		}
+	})
+	t.Run("docker image", func(t *testing.T) {
+		for _, stage := range newWorld(t, "").r.Stages {
+			if !slices.Contains(stage.Tags, stage.Name) {
+				t.Errorf("%s has the tags %v", stage.Name, stage.Tags)
+			}
+		}
+	})
 	t.Run("version overwrite", func(t *testing.T) {
 		w := newWorld(t, "")
 		for _, stage := range []string{"snapshot", "staging", "production"} {
@@ -450,7 +506,11 @@ func TestParseRules(t *testing.T) {
 		"version: 1\nstages: [{name: a, soak: {for: 3d}}]":                           "for needs in",
 		"version: 1\nstages: [{name: a}, {name: b, soak: {in: a, for: 3 days}}]":     `"3 days" is not a time such as 72h or 3d`,
 		"version: 1\nstages: [{name: a, accepts: [stables]}]":                        `"stables" is none of snapshot, candidate, stable`,
-		"version: 1\nstages: [{name: a, enter: pull-request}]":                       `unknown key "enter" under stages[0]`,
+		"version: 1\nstages: [{name: a, enter: pull-requests}]":                      "pull-request",
+		"version: 1\nstages: [{name: a, tags: ['{patch}']}]":                         `"{patch}" is not a tag`,
+		"version: 1\nstages: [{name: a, tags: [-a]}]":                                `"-a" is not a tag`,
+		"version: 1\nstages: [{name: a, auto: promote}]":                             "nothing is promoted into the first stage",
+		"version: 1\nstages: [{name: a, candidate: same-commit}]":                    "no stage is before the first one",
 		"version: 1\nstages: [{name: a, keep: -1}]":                                  "a count is less than nothing",
 		"version: 1\nstages: [{name: a, freeze: [{days: [Friday]}]}]":                `"Friday" is none of Sun, Mon`,
 		"version: 1\nstages: [{name: a, freeze: [{from: '22:00', until: '05:00'}]}]": "it ends before it begins",

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -206,6 +207,21 @@ func decode(f canonjson.Format, b []byte, limit int, v any, unknown *canonjson.U
 	return nil
 }
 
+// OneLine is a text as a reason, without what would make a line of the log another one to look at.
+func OneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if plain(string(r), len(s)) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(s, ""))
+	for len(s) > maxWhy {
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
+	}
+	return s
+}
+
 // plain reports whether a text is one line of at most limit bytes that a terminal and a page show as it is.
 func plain(s string, limit int) bool {
 	return len(s) <= limit && strings.ToValidUTF8(s, "") == s && !strings.ContainsFunc(s, func(r rune) bool {
@@ -221,6 +237,7 @@ const (
 	Add      Kind = "add"      // a release came in from outside
 	Promote  Kind = "promote"  // it went on to a later stage
 	Demote   Kind = "demote"   // it went back to an earlier one
+	Merge    Kind = "merge"    // it came in by a pull request against the branch of the stage
 	Expire   Kind = "expire"   // it left a stage that keeps a number of versions
 	Withdraw Kind = "withdraw" // it is not to be used any more, and stays listed
 	Restore  Kind = "restore"  // it may be used again
@@ -234,7 +251,7 @@ const (
 	Refused  Kind = "refused"  // a request of another writer was against the rules
 )
 
-var kinds = []Kind{Add, Promote, Demote, Expire, Withdraw, Restore, Rollback, Release, Hold, Freeze, Thaw, Approve, Evidence, Refused}
+var kinds = []Kind{Add, Promote, Demote, Merge, Expire, Withdraw, Restore, Rollback, Release, Hold, Freeze, Thaw, Approve, Evidence, Refused}
 
 // Move is what a line says of a version. Which parts there are depends on the kind of the line.
 type Move struct {
@@ -349,6 +366,9 @@ func (m Move) check(kind Kind) error {
 		}
 		return nil
 	}
+	if kind == Refused && m.Component == "" && m.To != "" {
+		return nil // of a pull request nobody can say what it is about
+	}
 	if err := CheckName(m.Component); err != nil {
 		return err
 	}
@@ -363,12 +383,12 @@ func (m Move) check(kind Kind) error {
 	if kind == Expire && (m.To != "" || len(m.Left) == 0) {
 		return fmt.Errorf("%s %s expires and leaves no stage, or enters one", m.Component, m.Version)
 	}
-	if slices.Contains([]Kind{Add, Promote, Demote, Approve, Evidence}, kind) {
+	if slices.Contains([]Kind{Add, Promote, Demote, Merge, Approve, Evidence}, kind) {
 		if _, err := artifact.ParseDigest(string(m.Manifest)); err != nil {
 			return fmt.Errorf("manifest: %w", err)
 		}
 	}
-	if slices.Contains([]Kind{Add, Promote, Demote}, kind) {
+	if slices.Contains([]Kind{Add, Promote, Demote, Merge}, kind) {
 		if _, err := artifact.ParseDigest(string(m.Entry)); err != nil {
 			return fmt.Errorf("entry: %w", err)
 		}
@@ -405,6 +425,12 @@ func (r Rules) MayWrite(l Line) error {
 	}
 	for _, m := range l.Moves {
 		stage, err := r.Stage(m.To)
+		if byPull := stage.Enter != "commit"; err == nil && l.Kind == Merge {
+			if !byPull {
+				return fmt.Errorf("it has a pull request enter %s, which is entered by a command", m.To)
+			}
+			continue // the host of the store says who may merge
+		}
 		if err == nil && len(stage.Writers) > 0 && !among(stage.Writers, l.By) {
 			return fmt.Errorf("it is by %s, and only %s may ask for something in %s", l.By, strings.Join(stage.Writers, ", "), m.To)
 		}

@@ -59,6 +59,7 @@ type Component struct {
 type Stage struct {
 	Name      string    `yaml:"name" required:"true" doc:"Lower-case letters, digits and -."`
 	From      []string  `yaml:"from" doc:"Where a version may come from: names of stages, and outside. Default: outside for the first stage, every stage before and outside for others."`
+	Enter     string    `yaml:"enter" enum:"commit,pull-request,either" doc:"How a version enters: by a command at once, by a pull request against the branch of the stage, or by either. Default: commit."`
 	Overwrite string    `yaml:"overwrite" enum:"always,if-needed,never" doc:"Whether other bytes may take the place of a version that is there. if-needed asks for --replace and a reason. Default: never."`
 	Leaves    []string  `yaml:"leaves" doc:"Stages that a version leaves as it enters this one."`
 	Current   string    `yaml:"current" enum:"newest,semver,stable" doc:"Which version is the current one: the one that came in last, the highest, or the highest that is not a prerelease. Default: semver."`
@@ -69,6 +70,9 @@ type Stage struct {
 	Approvals Approvals `yaml:"approvals" doc:"Who must have agreed to these very bytes."`
 	Writers   []string  `yaml:"writers" doc:"Fingerprints of keys, or identities of workflows, that may ask for something here. Default: whoever may push to the store."`
 	Freeze    []Window  `yaml:"freeze" doc:"Times of the week in which nothing enters, in UTC."`
+	Tags      []string  `yaml:"tags" doc:"Moving tags of images that stand for the current version, as words with {major} or {major}.{minor} in them. Each distro has its own, behind a -." example:"latest"`
+	Auto      string    `yaml:"auto" enum:"none,promote" doc:"Whether slipway combine --auto promotes the highest version of each component that every rule allows; into a stage that is entered by pull request, by opening one. Default: none."`
+	Trusted   []string  `yaml:"trusted" doc:"Whose releases auto promotes: fingerprints of keys, or identities of workflows. Default: all."`
 }
 
 // Soak is the evidence that a stage asks for.
@@ -82,8 +86,11 @@ type Soak struct {
 // Approvals are the agreements that a stage asks for.
 type Approvals struct {
 	Count int      `yaml:"count" doc:"How many."`
-	Of    []string `yaml:"of" doc:"Fingerprints of keys, or identities of workflows, that may approve. Default: any that is not the requester's."`
+	Of    []string `yaml:"of" doc:"Fingerprints of keys, or identities of workflows, that may approve; pull-request counts whoever merged one. Default: any that is not the requester's."`
 }
+
+// ByPull in Approvals.Of counts a merge as an approval.
+const ByPull = "pull-request"
 
 // Window is a time of the week.
 type Window struct {
@@ -130,6 +137,10 @@ func (c *Clock) UnmarshalText(b []byte) error {
 
 // names are those of stages and components: what is a path, a tag, a part of a host name and a name on every file system.
 var names = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$`)
+
+// movingTag is a tag (https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests) with numbers of the
+// version in it.
+var movingTag = regexp.MustCompile(`^(?:[A-Za-z0-9_]|\{major\}|\{minor\})(?:[A-Za-z0-9_.-]|\{major\}|\{minor\}){0,60}$`)
 
 // branches are those that a store has besides the ones of its stages.
 var branches = []string{"main", "log", "metadata"}
@@ -227,8 +238,19 @@ func (s *Stage) check(p *yamldoc.Problems, at string, i int, all []string) {
 	if len(s.From) == 0 {
 		s.From = append(slices.Clone(before), Outside)
 	}
-	s.Overwrite = cmp.Or(s.Overwrite, "never")
-	s.Current, s.Candidate = cmp.Or(s.Current, "semver"), cmp.Or(s.Candidate, "none")
+	for j, tag := range s.Tags {
+		if !movingTag.MatchString(tag) {
+			p.At(fmt.Sprintf("%s.tags[%d]", at, j), "%.60q is not a tag: letters, digits, . and -, with {major} and {minor}", tag)
+		}
+	}
+	if s.Auto == "promote" && i == 0 {
+		p.At(at+".auto", "nothing is promoted into the first stage")
+	}
+	if s.Candidate == "same-commit" && i == 0 {
+		p.At(at+".candidate", "no stage is before the first one")
+	}
+	s.Enter, s.Overwrite = cmp.Or(s.Enter, "commit"), cmp.Or(s.Overwrite, "never")
+	s.Current, s.Candidate, s.Auto = cmp.Or(s.Current, "semver"), cmp.Or(s.Candidate, "none"), cmp.Or(s.Auto, "none")
 }
 
 // StageNames are the names of the stages, the first one first.

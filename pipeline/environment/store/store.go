@@ -70,6 +70,9 @@ type Options struct {
 	Dir string
 	// Now is the clock.
 	Now func() time.Time
+	// Admit looks at a release from outside that a merged pull request brings, and says why it is not the one of its entry. What it
+	// cannot reach is a fault.Transient, and waits.
+	Admit func(context.Context, View, environment.Entry) error
 }
 
 // Store is a release store. It is not for several goroutines at once; several processes may have the same Dir.
@@ -112,6 +115,9 @@ func Open(o Options) (*Store, error) {
 		Git: g, Dir: filepath.Join(o.Dir, "store.git"), Remote: at.Remote, Branches: []string{Main, Log}, Author: author, Email: authorsAt,
 	}}, nil
 }
+
+// Remote is the URL or the path of the store's repository.
+func (s *Store) Remote() string { return s.at.Remote }
 
 // Init makes a store of an empty repository, or of one that has a main branch and none of the others. It has the rules and the
 // public keys in the files.
@@ -711,6 +717,9 @@ func (s *Store) batch(ctx context.Context, all []waiting) (results map[string]Re
 	state, now := s.view.State, s.o.Now()
 	if state.Time.Sub(now) > maxBehind {
 		return nil, false, fault.Errorf(fault.Transient, "this machine's clock says %s, and the last line of the log is of %s: set the clock", now.UTC().Format(time.RFC3339), state.Time.Format(time.RFC3339))
+	}
+	if err := s.adopt(ctx, w, now); err != nil {
+		return nil, false, err
 	}
 	for _, q := range all {
 		if n := state.Request(q.id); n > 0 { // whose answer was lost

@@ -69,7 +69,7 @@ func newTeams(t testing.TB) *team {
 	var err error
 	tm.key, err = sign.Generate(sign.Ed25519)
 	must(t, err)
-	rules := string(environment.Default) + "\ncomponents:\n  gateway: {key: keys/lead.pub}\n  control: {key: keys/lead.pub}\n"
+	rules := strings.Replace(string(environment.Default), byPull, "", 1) + "\ncomponents:\n  gateway: {key: keys/lead.pub}\n  control: {key: keys/lead.pub}\n"
 	must(t, tm.open(t.TempDir()).Init(t.Context(), []byte(rules), map[string][]byte{"lead.pub": tm.key.Public().PEM()}))
 	return tm
 }

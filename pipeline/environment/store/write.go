@@ -29,6 +29,7 @@ type writer struct {
 // change is what a stage gains and loses, by path. Of both the last one counts.
 type change struct {
 	files map[string][]byte
+	there map[string]bool // of files: what a pull request put on the branch of the stage already
 	gone  map[string]bool
 }
 
@@ -46,7 +47,7 @@ func (w *writer) add(ctx context.Context, a environment.Answer) error {
 		w.entries[artifact.Sum(b)] = b
 	}
 	moves := a.Line.Moves
-	if !slices.Contains([]environment.Kind{environment.Add, environment.Promote, environment.Demote, environment.Expire}, a.Line.Kind) {
+	if !slices.Contains([]environment.Kind{environment.Add, environment.Promote, environment.Demote, environment.Merge, environment.Expire}, a.Line.Kind) {
 		moves = nil
 	}
 	files := make([][]byte, len(moves))
@@ -75,7 +76,7 @@ func (w *writer) add(ctx context.Context, a environment.Answer) error {
 		if m.To != "" {
 			c := w.stage(m.To)
 			delete(c.gone, name)
-			c.files[name] = files[i]
+			c.files[name], c.there[name] = files[i], a.Line.Kind == environment.Merge
 		}
 	}
 	return nil
@@ -83,7 +84,7 @@ func (w *writer) add(ctx context.Context, a environment.Answer) error {
 
 func (w *writer) stage(name string) *change {
 	if w.stages[name] == nil {
-		w.stages[name] = &change{files: map[string][]byte{}, gone: map[string]bool{}}
+		w.stages[name] = &change{files: map[string][]byte{}, there: map[string]bool{}, gone: map[string]bool{}}
 	}
 	return w.stages[name]
 }
@@ -129,16 +130,22 @@ func (w *writer) push(ctx context.Context, now time.Time) (behind bool, err erro
 		if c == nil {
 			continue
 		}
+		files := map[string][]byte{}
 		for name, b := range c.files {
-			log.Files[inLog(stage, name)] = b
+			if log.Files[inLog(stage, name)] = b; !c.there[name] {
+				files[name] = b
+			}
 		}
 		var gone []string
 		for name := range c.gone {
 			gone = append(gone, name)
 			log.Gone = append(log.Gone, inLog(stage, name))
 		}
+		if len(files)+len(gone) == 0 {
+			continue
+		}
 		slices.Sort(gone)
-		commits = append(commits, branch.Commit{Onto: g.Head(stage), Change: branch.Change{Files: c.files, Gone: gone, Message: log.Message, Time: now}})
+		commits = append(commits, branch.Commit{Onto: g.Head(stage), Change: branch.Change{Files: files, Gone: gone, Message: log.Message, Time: now}})
 		branches = append(branches, stage)
 	}
 	slices.Sort(log.Gone)
@@ -202,6 +209,7 @@ func (w *writer) entry(ctx context.Context, name string, digest artifact.Digest)
 // Checked is what Check has looked at.
 type Checked struct {
 	Lines, Entries, Signatures int
+	Waiting                    int // pull requests that were merged, and that nobody has written into the log yet
 }
 
 // Check holds a store to its log: each line to the one before it and to the writers that its rules name, each signed request to
@@ -229,16 +237,21 @@ func (s *Store) Check(ctx context.Context) (Checked, error) {
 			return err
 		}
 		n.Lines = s.view.State.Count
-		for _, stage := range s.view.Rules.StageNames() {
+		for _, stage := range s.view.Rules.Stages {
 			want := map[string]artifact.Digest{}
-			for _, h := range s.view.State.In(stage) {
+			for _, h := range s.view.State.In(stage.Name) {
 				want[environment.Path(h.Component, h.Version)] = h.Entry
 			}
 			n.Entries += len(want)
-			if err := s.checkTree(ctx, Log, "environments/"+stage+"/", want); err != nil {
+			if err := s.checkTree(ctx, Log, "environments/"+stage.Name+"/", want); err != nil {
 				return err
 			}
-			if err := s.checkTree(ctx, stage, "", want); err != nil {
+			if stage.Enter == "commit" {
+				err = s.checkTree(ctx, stage.Name, "", want)
+			} else {
+				err = s.checkMerges(ctx, stage.Name, &n)
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -151,10 +151,8 @@ func (g *Group) Commit(ctx context.Context, all []Commit) ([]string, error) {
 // what is there.
 func (g *Group) Push(ctx context.Context, to map[string]string) (behind bool, err error) {
 	args := []string{"push", "--porcelain", "--atomic", "--", remoteName}
-	for _, b := range g.Branches {
-		if id := to[b]; id != "" {
-			args = append(args, id+":refs/heads/"+b)
-		}
+	for _, b := range slices.Sorted(maps.Keys(to)) {
+		args = append(args, to[b]+":refs/heads/"+b)
 	}
 	// By this git moves what the clone has of the branches too, so that nobody has to fetch what was pushed from here.
 	_, err = g.clone().git().Set("remote."+remoteName+".fetch=+refs/heads/*:"+grouped+"*").Run(ctx, nil, args...)

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/environment/pull"
+	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+// byPull reports whether all that refuses an answer is that the stage is entered by pull request, or what a merge would decide again.
+func byPull(a environment.Answer) bool {
+	for _, o := range a.Outcomes {
+		if !o.OK && o.Rule == "enter" {
+			return true
+		}
+	}
+	return false
+}
+
+// propose has versions enter a stage by pull request.
+func (s *storage) propose(cmd *cobra.Command, st *store.Store, q environment.Request) error {
+	p, err := st.Propose(cmd.Context(), q)
+	switch {
+	case err != nil:
+		return err
+	case p.Branch == "" && p.Refused():
+		outcomes(cmd.ErrOrStderr(), p.Outcomes)
+		return fault.Errorf(p.Code, "%s is refused: %s", asked(q), strings.Join(refusals(p.Outcomes), ", "))
+	case p.Branch == "":
+		return nil
+	}
+	if p.Refused() {
+		outcomes(cmd.ErrOrStderr(), p.Outcomes)
+	}
+	page, err := pull.Open(cmd.Context(), st.Remote(), pull.Request{Branch: p.Branch, Into: p.Onto, Title: asked(q), Body: q.Why}, os.Getenv)
+	if err != nil {
+		return err
+	}
+	if page == "" {
+		page = "open a pull request of it"
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "branch %s proposes it for %s: %s\n", p.Branch, p.Onto, page)
+	return nil
+}
+
+// checkProposal prints what the rules say of a pull request.
+func (s *storage) checkProposal(cmd *cobra.Command, st *store.Store, stage, ref string) error {
+	if stage == "" {
+		return fault.Errorf(fault.Usage, "check a pull request into which environment? name it with --environment")
+	}
+	a, err := st.Proposed(cmd.Context(), stage, ref)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(append([]environment.Outcome{}, a.Outcomes...)); err != nil {
+			return err
+		}
+	} else {
+		outcomes(cmd.OutOrStdout(), a.Outcomes)
+	}
+	if a.Refused() {
+		return fault.Errorf(a.Code, "%s does not enter %s: %s", ref, stage, strings.Join(refusals(a.Outcomes), ", "))
+	}
+	return nil
+}
+
+func newStoreRepair() *cobra.Command {
+	var s storage
+	cmd := &cobra.Command{
+		Use: "repair", Short: "Put entries that were changed by hand back to what the log says",
+		Long: `repair puts the entries on the branches of a store back to what the lines of its log say, by a commit on top. For an
+environment that is entered by pull request the commit goes to a branch of its own, to be merged there. What was merged and is not in the
+log yet stays. It changes no line of the log: a log that does not hold is restored from a clone that has seen it.`,
+		Example: "  slipway store repair --store https://example.com/releases.git",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			st, err := s.open()
+			if err != nil {
+				return err
+			}
+			all, err := st.Repair(cmd.Context())
+			for _, r := range all {
+				text := fmt.Sprintf("branch %s: %d files put back", r.Branch, r.Files)
+				if r.For != "" {
+					text += "; open a pull request of it into " + r.For
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), text)
+			}
+			return err
+		},
+	}
+	s.registerStore(cmd)
+	return cmd
+}

@@ -1,0 +1,108 @@
+// Package pull opens a pull request at the host of a release store.
+package pull
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/internal/github"
+	"github.com/slipway-build/slipway/pipeline/internal/web"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+const (
+	maxAnswer = 4 << 20 // bytes
+	patience  = time.Minute
+)
+
+// Request is a pull request: of one branch of a repository into another one of it.
+type Request struct {
+	Branch, Into string
+	Title, Body  string
+}
+
+// scp is user@host:path, which git takes for ssh.
+var scp = regexp.MustCompile(`^(?:[A-Za-z0-9._-]+@)?([A-Za-z0-9][A-Za-z0-9.-]*):([^:/\\][^:]*)$`)
+
+// Page is the page of the repository at an address that git knows, nil where no page can be told from it.
+func Page(remote string) *url.URL {
+	if m := scp.FindStringSubmatch(remote); m != nil {
+		remote = "https://" + m[1] + "/" + m[2]
+	}
+	u, err := url.Parse(remote)
+	if err != nil || u.Host == "" {
+		return nil
+	}
+	if u.Scheme == "ssh" {
+		u.Scheme, u.Host = "https", u.Hostname()
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(strings.TrimRight(u.Path, "/"), ".git")}
+}
+
+// Open opens a pull request, if none of the branch is open, and returns the address of its page. That is "" where the repository is not on
+// the GitHub that GITHUB_SERVER_URL names, by default github.com, or GITHUB_TOKEN is not set: then a person opens it.
+func Open(ctx context.Context, remote string, r Request, getenv func(string) string) (string, error) {
+	page, token := Page(remote), getenv("GITHUB_TOKEN")
+	if page == nil || token == "" {
+		return "", nil
+	}
+	api, own := github.APIOf(page, getenv)
+	repo, err := github.ParseRepo(strings.Trim(page.Path, "/"))
+	if err != nil || !own {
+		return "", nil
+	}
+	client, err := github.New(github.Options{
+		HTTP: &http.Client{Transport: web.Kept(bearer(token)), Timeout: patience}, API: api, MaxAnswer: maxAnswer,
+		Fault: func(err error) error { return fault.Or(err, fault.Transient) },
+		Expect: func(res *http.Response, want ...int) error {
+			if slices.Contains(want, res.StatusCode) {
+				return nil
+			}
+			res.Body.Close()
+			code := fault.OfStatus(res.StatusCode)
+			if res.StatusCode == http.StatusNotFound { // which GitHub says of what the token may not see
+				code = fault.Credentials
+			}
+			return fault.Errorf(code, "opening a pull request of %s in %s: GitHub says %s; it needs a token in GITHUB_TOKEN that may write pull requests there", r.Branch, repo, res.Status)
+		},
+	})
+	if err != nil {
+		return "", fault.New(fault.Usage, err)
+	}
+	type shown struct {
+		Page string `json:"html_url"`
+	}
+	// https://docs.github.com/rest/pulls/pulls#list-pull-requests
+	q := url.Values{"head": {repo.Owner + ":" + r.Branch}, "base": {r.Into}, "state": {"open"}}
+	var open []shown
+	if err := client.Get(ctx, "/repos/"+repo.String()+"/pulls?"+q.Encode(), &open); err != nil {
+		return "", err
+	}
+	if len(open) > 0 {
+		return open[0].Page, nil
+	}
+	// https://docs.github.com/rest/pulls/pulls#create-a-pull-request
+	var made shown
+	err = client.Call(ctx, http.MethodPost, "/repos/"+repo.String()+"/pulls", map[string]string{
+		"title": r.Title, "head": r.Branch, "base": r.Into, "body": r.Body,
+	}, &made, http.StatusCreated)
+	if err != nil {
+		return "", fmt.Errorf("%w; the branch is there", err)
+	}
+	return made.Page, nil
+}
+
+// bearer adds a token to requests.
+type bearer string
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+string(b))
+	return http.DefaultTransport.RoundTrip(r)
+}

@@ -1,0 +1,329 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/git/branch"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+// maxMerged is how many files of a stage are looked at that its branch has otherwise than the log.
+const maxMerged = 250
+
+// merged is what a commit brought to the branch of a stage that is entered by pull request.
+type merged struct {
+	stage, commit string
+	why           string
+	id            string // of the request that it is
+	entries       []environment.Entry
+	paths         []string
+	wrong         error // why it is no request
+}
+
+// mergesInto are the merges into the branch of a stage that the log does not have, the oldest last. Those that it has refused are among
+// them as long as the branch has what they brought.
+func (s *Store) mergesInto(ctx context.Context, stage string) ([]merged, error) {
+	head := s.group.Head(stage)
+	if head == "" {
+		return nil, nil
+	}
+	differ, err := s.group.Differences(ctx, branch.Folder{Commit: s.group.Head(Log), Path: inLog(stage, "entries")}, branch.Folder{Commit: head, Path: "entries"})
+	if err != nil {
+		return nil, err
+	}
+	var all []merged
+	for _, d := range differ[:min(len(differ), maxMerged)] {
+		path := "entries/" + d.Path
+		commit, subject, err := s.group.Touched(ctx, head, path)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(all, func(m merged) bool { return m.commit == commit })
+		if i < 0 {
+			i = len(all)
+			id := environment.ID([]byte(strings.Join([]string{"merge", stage, commit}, "\n")))
+			all = append(all, merged{stage: stage, commit: commit, why: environment.OneLine(subject), id: id})
+		}
+		if err := s.gather(ctx, &all[i], path, d); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// gather adds a file to what a merge brought.
+func (s *Store) gather(ctx context.Context, m *merged, path string, d branch.Difference) error {
+	m.paths = append(m.paths, path)
+	e, err := s.brought(ctx, path, d)
+	if fault.CodeOf(err) == fault.Git {
+		return err
+	}
+	if err != nil {
+		m.wrong = errors.Join(m.wrong, err)
+		return nil
+	}
+	m.entries = append(m.entries, e)
+	return nil
+}
+
+// brought is the entry in a file that a pull request changes.
+func (s *Store) brought(ctx context.Context, path string, d branch.Difference) (environment.Entry, error) {
+	switch {
+	case d.Gone:
+		return environment.Entry{}, fault.Errorf(fault.Mismatch, "it takes %.200q away, and nothing leaves by pull request", path)
+	case d.ID == "":
+		return environment.Entry{}, fault.Errorf(fault.Mismatch, "%.200q is not a plain file", path)
+	}
+	b, err := s.group.Blob(ctx, d.ID, environment.MaxEntry)
+	if err != nil {
+		return environment.Entry{}, err
+	}
+	e, err := environment.ParseEntry(b)
+	if err != nil {
+		return environment.Entry{}, fmt.Errorf("%.200q: %w", path, err)
+	}
+	if environment.Path(e.Component, e.Version) != path {
+		return environment.Entry{}, fault.Errorf(fault.Mismatch, "%.200q is the entry of %s %s", path, e.Component, e.Version)
+	}
+	return e, nil
+}
+
+// request is what the merge asks for.
+func (m merged) request(now time.Time) environment.Request {
+	q := environment.Request{Kind: environment.Merge, At: now, Expires: now.Add(validity), To: m.stage, Why: m.why, Entries: m.entries}
+	for _, e := range m.entries {
+		q.Items = append(q.Items, environment.Item{Component: e.Component, Version: e.Version, Manifest: e.Manifest})
+	}
+	return q
+}
+
+// decide is what the rules say of a merge. What cannot be meant is refused, since the branch of the stage has it already.
+func (m merged) decide(ctx context.Context, s *Store, now time.Time) (environment.Answer, error) {
+	err := m.wrong
+	if err == nil {
+		for _, e := range m.entries {
+			if h, ok := s.view.State.Nearest(s.view.Rules, m.stage, e.Component, e.Version); ok && h.Manifest == e.Manifest {
+				continue
+			}
+			if err = s.admit(ctx, e); err != nil {
+				break
+			}
+		}
+	}
+	if code := fault.CodeOf(err); code == fault.Transient || code == fault.Git {
+		return environment.Answer{}, err
+	}
+	if err == nil {
+		var a environment.Answer
+		if a, err = environment.Decide(s.view.State, s.view.Rules, s.view.RulesCommit, m.id, m.request(now), now); err == nil {
+			return a, nil
+		}
+	}
+	return environment.Answer{
+		Code: fault.Policy,
+		Line: environment.Line{
+			Time: now.UTC().Truncate(time.Second), Kind: environment.Refused, Request: m.id, Rules: s.view.RulesCommit, Why: m.why,
+			Moves:    []environment.Move{{To: m.stage}},
+			Decision: []environment.Outcome{{Rule: "merge", Detail: environment.OneLine(strings.ReplaceAll(err.Error(), "\n", "; ")), Fix: "slipway store repair"}},
+		},
+	}, nil
+}
+
+// admit looks at a release that a pull request brings from outside.
+func (s *Store) admit(ctx context.Context, e environment.Entry) error {
+	if s.o.Admit == nil {
+		return fault.Errorf(fault.Transient, "%s %s comes from outside, and nobody here can look at its bytes", e.Component, e.Version)
+	}
+	return s.o.Admit(ctx, s.view, e)
+}
+
+// adopt writes what was merged into the log, as the rules have it. A release from outside that cannot be looked at now waits.
+func (s *Store) adopt(ctx context.Context, w *writer, now time.Time) error {
+	for _, stage := range s.view.Rules.Stages {
+		if stage.Enter == "commit" {
+			continue
+		}
+		all, err := s.mergesInto(ctx, stage.Name)
+		if err != nil {
+			return err
+		}
+		for _, m := range slices.Backward(all) {
+			if s.view.State.Request(m.id) > 0 {
+				continue // which it has refused
+			}
+			a, err := m.decide(ctx, s, now)
+			switch {
+			case fault.CodeOf(err) == fault.Transient, err == nil && a.Nothing:
+				continue
+			case err != nil:
+				return err
+			}
+			if err := w.add(ctx, a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkMerges holds the branch of a stage that is entered by pull request to the log, but for what was merged since.
+func (s *Store) checkMerges(ctx context.Context, stage string, n *Checked) error {
+	all, err := s.mergesInto(ctx, stage)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if line := s.view.State.Request(m.id); line > 0 {
+			return fault.Errorf(fault.Mismatch, "branch %s: commit %.12s brought %s, which line %d of the log refuses: slipway store repair puts the branch back", stage, m.commit, m.paths[0], line)
+		}
+	}
+	n.Waiting += len(all)
+	return nil
+}
+
+// Proposed is what the rules say of a pull request against the branch of a stage, as if it were merged now. Ref is its branch, or
+// the ref that the host has for it. What changes entries and something else is a fault.Mismatch.
+func (s *Store) Proposed(ctx context.Context, stage, ref string) (a environment.Answer, err error) {
+	err = s.Read(ctx, func(v View) error {
+		rule, err := v.Rules.Stage(stage)
+		if err != nil {
+			return err
+		}
+		commit, err := s.group.Other(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if commit == "" {
+			return fault.Errorf(fault.Usage, "%s has no branch %s", s.at.Shown, ref)
+		}
+		base, err := s.group.Base(ctx, s.group.Head(stage), commit)
+		if err != nil {
+			return err
+		}
+		differ, err := s.group.Differences(ctx, branch.Folder{Commit: base}, branch.Folder{Commit: commit})
+		if err != nil {
+			return err
+		}
+		m := merged{stage: stage, commit: commit, id: strings.Repeat("0", 32)}
+		var others []string
+		for _, d := range differ {
+			if !strings.HasPrefix(d.Path, "entries/") {
+				others = append(others, d.Path)
+			} else if err := s.gather(ctx, &m, d.Path, d); err != nil {
+				return err
+			}
+		}
+		switch {
+		case len(m.paths) == 0:
+			a.Nothing = true
+			return nil
+		case len(others) > 0:
+			return fault.Errorf(fault.Mismatch, "%s changes %.200q beside entries of %s: have a pull request of its own for that", ref, others[0], stage)
+		case rule.Enter == "commit":
+			return fault.Errorf(fault.Usage, "%s is entered by a command, and no pull request changes it", stage)
+		}
+		a, err = m.decide(ctx, s, s.o.Now())
+		return err
+	})
+	return a, err
+}
+
+// Proposal is a branch with entries for a stage that is entered by pull request.
+type Proposal struct {
+	Branch, Onto string
+	There        bool // since before
+	environment.Answer
+}
+
+// Propose pushes a branch that has versions enter a stage when it is merged. Whether the rules allow that now is in the answer, and
+// is decided again at the merge; what time and people may still allow is proposed, and what nothing but another version would
+// change is not. Entries are of releases from outside; the others are those of the stage before.
+func (s *Store) Propose(ctx context.Context, q environment.Request) (p Proposal, err error) {
+	err = s.Read(ctx, func(v View) error {
+		m := merged{stage: q.To, why: q.Why, entries: q.Entries, id: strings.Repeat("0", 32)}
+		for _, it := range q.Items {
+			if slices.ContainsFunc(q.Entries, func(e environment.Entry) bool { return e.Component == it.Component && e.Version == it.Version }) {
+				continue
+			}
+			if _, err := v.Rules.Stage(q.To); err != nil {
+				return err
+			}
+			h, ok := v.State.Nearest(v.Rules, q.To, it.Component, it.Version)
+			if !ok {
+				return fault.Errorf(fault.Usage, "%s %s is in no environment before %s: add it first, with the URL of its release", it.Component, it.Version, q.To)
+			}
+			e, err := s.Entry(ctx, h.Stage, it.Component, it.Version)
+			if err != nil {
+				return err
+			}
+			m.entries = append(m.entries, e)
+		}
+		now := s.o.Now().UTC().Truncate(time.Second)
+		if p.Answer, err = environment.Decide(v.State, v.Rules, v.RulesCommit, m.id, m.request(now), now); err != nil || p.Nothing {
+			return err
+		}
+		if slices.ContainsFunc(p.Outcomes, func(o environment.Outcome) bool { return !o.OK && !slices.Contains(passing, o.Rule) }) {
+			return nil
+		}
+		return s.push(ctx, &p, m, now)
+	})
+	return p, err
+}
+
+// passing are the rules that time and people may change the answer of.
+var passing = []string{"soak", "approvals", "freeze", "hold"}
+
+// push makes the branch of a proposal, where it is not there yet.
+func (s *Store) push(ctx context.Context, p *Proposal, m merged, now time.Time) error {
+	files := map[string][]byte{}
+	var all []string
+	for _, e := range m.entries {
+		b, err := e.Encode()
+		if err != nil {
+			return err
+		}
+		files[environment.Path(e.Component, e.Version)] = b
+		all = append(all, e.Component+" "+e.Version)
+	}
+	p.Onto = m.stage
+	p.Branch = fmt.Sprintf("promote/%s/%s-%s", m.stage, m.entries[0].Component, strings.ReplaceAll(m.entries[0].Version, "+", "_"))
+	message := fmt.Sprintf("promote %s to %s", strings.Join(all, ", "), m.stage)
+	if len(all) > 1 {
+		p.Branch += fmt.Sprintf("-and-%d-%s", len(all)-1, artifact.Sum([]byte(message)).Hex()[:8])
+	}
+	if m.why != "" {
+		message += "\n\n" + m.why
+	}
+	there, err := s.group.Other(ctx, p.Branch)
+	if err != nil {
+		return err
+	}
+	head := s.group.Head(m.stage)
+	if there != "" {
+		if merged, err := s.group.Contains(ctx, head, there); err != nil {
+			return err
+		} else if merged {
+			return fault.Errorf(fault.Conflict, "branch %s of %s was merged, and %s does not have what it brought: delete the branch, and run slipway store check", p.Branch, s.at.Shown, m.stage)
+		}
+		for name, b := range files {
+			if has, err := s.group.File(ctx, there, name, environment.MaxEntry); err != nil || string(has) != string(b) {
+				return errors.Join(err, fault.Errorf(fault.Conflict, "branch %s of %s proposes other bytes: delete it", p.Branch, s.at.Shown))
+			}
+		}
+		p.There = true
+		return nil
+	}
+	ids, err := s.group.Commit(ctx, []branch.Commit{{Onto: head, Change: branch.Change{Files: files, Message: message, Time: now}}})
+	if err != nil {
+		return err
+	}
+	_, err = s.group.Push(ctx, map[string]string{p.Branch: ids[0]})
+	return err
+}

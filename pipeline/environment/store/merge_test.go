@@ -1,0 +1,319 @@
+package store_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+const byPull = "    enter: pull-request\n"
+
+// newPulls is a team whose production is entered by pull request, with gateway 1.0.0 in staging.
+func newPulls(t *testing.T) (*team, *store.Store) {
+	t.Helper()
+	tm := newTeam(t)
+	tm.rules("    overwrite: never\n", byPull+"    overwrite: never\n")
+	s := tm.open(t.TempDir())
+	ask(t, s, add("staging", tm.entry("gateway", "1.0.0", "a")), 1)
+	return tm, s
+}
+
+// merge merges a branch of the store into another one, as the host does.
+func (tm *team) merge(from, into string) {
+	tm.t.Helper()
+	tm.on(into, func(work string) {
+		do(tm.t, work, "merge", "--quiet", "--no-ff", "--message", "merge "+from, "origin/"+from)
+		must(tm.t, os.WriteFile(filepath.Join(work, "touched"), []byte(from), 0o644)) // of what is no entry the store says nothing
+	})
+}
+
+func (tm *team) verdict(want fault.Code) error {
+	tm.t.Helper()
+	_, err := tm.open(tm.t.TempDir()).Check(tm.t.Context())
+	if fault.CodeOf(err) != want {
+		tm.t.Errorf("check: %v", err)
+	}
+	return err
+}
+
+// rule is what a rule said.
+func rule(all []environment.Outcome, name string) environment.Outcome {
+	i := slices.IndexFunc(all, func(o environment.Outcome) bool { return o.Rule == name })
+	if i < 0 {
+		return environment.Outcome{}
+	}
+	return all[i]
+}
+
+func TestPullRequest(t *testing.T) {
+	tm, s := newPulls(t)
+	q := request(environment.Promote, "gateway", "1.0.0", "production")
+	if r, err := s.Ask(t.Context(), q, nil); err != nil || r.Code != fault.Policy || rule(r.Outcomes, "enter").Fix == "" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	const name = "promote/production/gateway-1.0.0"
+	for _, there := range []bool{false, true} {
+		p, err := s.Propose(t.Context(), q)
+		if err != nil || p.Branch != name || p.Onto != "production" || p.There != there || p.Refused() {
+			t.Fatalf("%+v, %v", p, err)
+		}
+	}
+	// The required check asks for the branch, or for the ref that the host has of a pull request.
+	do(t, tm.remote, "update-ref", "refs/pull/7/head", name)
+	for _, ref := range []string{name, "refs/pull/7/head"} {
+		if a, err := tm.open(t.TempDir()).Proposed(t.Context(), "production", ref); err != nil || a.Refused() || a.Nothing || len(a.Line.Moves) != 1 {
+			t.Errorf("%s: %+v, %v", ref, a, err)
+		}
+	}
+	for ref, code := range map[string]fault.Code{"none": fault.Usage, "refs/../x": fault.Usage, "staging": fault.OK} {
+		if _, err := s.Proposed(t.Context(), "production", ref); fault.CodeOf(err) != code {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+	tm.merge(name, "production")
+	tm.verdict(fault.OK)
+	tip := do(t, tm.remote, "rev-parse", "production")
+	// Whoever moves something next writes down what was merged.
+	ask(t, tm.open(t.TempDir()), add("snapshot", tm.entry("control", "2.0.0", "b")), 3)
+	must(t, s.Read(t.Context(), func(v store.View) error {
+		if h, ok := v.State.Held("production", "gateway", "1.0.0"); !ok || h.Line != 2 {
+			t.Errorf("%+v, %v", h, ok)
+		}
+		return nil
+	}))
+	if got := tm.files("staging") + tm.files("production"); got != "entries/gateway/1.0.0.json touched" {
+		t.Errorf("the branches have %s", got)
+	}
+	if do(t, tm.remote, "rev-parse", "production") != tip {
+		t.Error("something else than a merge moved production, which its host may protect")
+	}
+	must(t, s.Combine(t.Context()))
+	tm.check("3 2 0")
+	if p, err := s.Propose(t.Context(), q); err != nil || !p.Nothing || p.Branch != "" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	// Its first line says whose commit it was, and why.
+	if line := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl"); !strings.Contains(line, `"kind":"merge"`) || !strings.Contains(line, `"why":"x"`) && !strings.Contains(line, `"why":"promote gateway 1.0.0 to production"`) {
+		t.Error(line)
+	}
+}
+
+// What is merged against the rules is not in the environment, is named, keeps nobody from moving on, and is put back.
+func TestMergeRefused(t *testing.T) {
+	const path = "entries/gateway/1.0.0.json"
+	for name, c := range map[string]struct {
+		change func(tm *team, work string)
+		want   string
+	}{
+		"other bytes of a release in staging": {func(tm *team, work string) {
+			e := tm.entry("gateway", "1.0.0", "a")
+			e.Places = []string{"https://elsewhere.example.com/"}
+			file(tm.t, work, path, encode(tm.t, e))
+		}, "entry"},
+		"from outside, and nobody says that it is signed": {func(tm *team, work string) {
+			e := tm.entry("gateway", "2.0.0", "c")
+			e.Signed.Key = "sha256:" + strings.Repeat("0", 64)
+			file(tm.t, work, "entries/gateway/2.0.0.json", encode(tm.t, e))
+		}, "signed"},
+		"a component that there is not": {func(tm *team, work string) {
+			file(tm.t, work, "entries/other/1.0.0.json", encode(tm.t, tm.entry("other", "1.0.0", "a")))
+		}, "merge"},
+		"another place": {func(tm *team, work string) {
+			file(tm.t, work, "entries/gateway/1.0.1.json", encode(tm.t, tm.entry("gateway", "1.0.0", "a")))
+		}, "merge"},
+		"no entry":    {func(tm *team, work string) { file(tm.t, work, path, "{}") }, "merge"},
+		"a name":      {func(tm *team, work string) { file(tm.t, work, "entries/a\nb\x1b[2J", "{}") }, "merge"},
+		"a long file": {func(tm *team, work string) { file(tm.t, work, path, strings.Repeat("x", environment.MaxEntry+1)) }, "merge"},
+		"a link": {func(tm *team, work string) {
+			must(tm.t, os.MkdirAll(filepath.Join(work, "entries"), 0o755))
+			must(tm.t, os.Symlink("/etc/passwd", filepath.Join(work, "entries/x")))
+		}, "merge"},
+		"no folder": {func(tm *team, work string) { file(tm.t, work, "entries", "x") }, ""},
+		"all or nothing": {func(tm *team, work string) {
+			file(tm.t, work, path, encode(tm.t, tm.entry("gateway", "1.0.0", "a")))
+			file(tm.t, work, "entries/gateway/bad.json", "{}")
+		}, "merge"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tm, _ := newPulls(t)
+			s, err := store.Open(store.Options{
+				Remote: tm.remote, Environ: environ(t), Dir: t.TempDir(), Now: tm.clock,
+				Admit: func(context.Context, store.View, environment.Entry) error { return nil },
+			})
+			must(t, err)
+			tm.on("production", func(work string) { c.change(tm, work) })
+			line := 3
+			if c.want == "" {
+				line = 2
+			}
+			ask(t, s, add("snapshot", tm.entry("control", "2.0.0", "b")), line)
+			if c.want == "" {
+				tm.verdict(fault.OK)
+				return
+			}
+			must(t, s.Read(t.Context(), func(v store.View) error {
+				if all := v.State.In("production"); len(all) > 0 {
+					t.Errorf("%+v", all)
+				}
+				return nil
+			}))
+			text := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl")
+			if !strings.Contains(strings.Split(text, "\n")[1], `"ok":false,"rule":"`+c.want+`"`) && !strings.Contains(strings.Split(text, "\n")[1], `"rule":"`+c.want+`","ok":false`) {
+				t.Errorf("the log says %s", text)
+			}
+			if err := tm.verdict(fault.Mismatch); err != nil && !strings.Contains(err.Error(), "which line 2 of the log refuses: slipway store repair") {
+				t.Error(err)
+			}
+			ask(t, s, request(environment.Promote, "control", "2.0.0", "staging"), 4) // it is refused once
+			all, err := s.Repair(t.Context())
+			if err != nil || len(all) != 1 || all[0].For != "production" {
+				t.Fatalf("%+v, %v", all, err)
+			}
+			tm.merge(all[0].Branch, "production")
+			tm.verdict(fault.OK)
+			ask(t, s, request(environment.Promote, "control", "2.0.0", "staging"), 0)
+		})
+	}
+}
+
+// What the branch of a stage loses is not gone, and comes back by a repair.
+func TestMergeTakesAway(t *testing.T) {
+	tm, s := newPulls(t)
+	_, err := s.Propose(t.Context(), request(environment.Promote, "gateway", "1.0.0", "production"))
+	must(t, err)
+	tm.merge("promote/production/gateway-1.0.0", "production")
+	must(t, s.Combine(t.Context()))
+	tm.on("production", func(work string) { must(t, os.RemoveAll(filepath.Join(work, "entries"))) })
+	must(t, s.Combine(t.Context()))
+	tm.verdict(fault.Mismatch)
+	must(t, s.Read(t.Context(), func(v store.View) error {
+		if _, ok := v.State.Held("production", "gateway", "1.0.0"); !ok || v.State.Count != 3 {
+			t.Errorf("it is gone after %d lines", v.State.Count)
+		}
+		return nil
+	}))
+	all, err := s.Repair(t.Context())
+	must(t, err)
+	tm.merge(all[0].Branch, "production")
+	tm.verdict(fault.OK)
+}
+
+// A release from outside enters once somebody has looked at its bytes, and waits as long as nobody can.
+func TestMergeFromOutside(t *testing.T) {
+	tm, _ := newPulls(t)
+	var says error
+	s, err := store.Open(store.Options{
+		Remote: tm.remote, Environ: environ(t), Dir: t.TempDir(), Now: tm.clock,
+		Admit: func(context.Context, store.View, environment.Entry) error { return says },
+	})
+	must(t, err)
+	e := tm.entry("gateway", "3.0.0", "d")
+	tm.on("production", func(work string) { file(t, work, "entries/gateway/3.0.0.json", encode(t, e)) })
+	says = fault.Errorf(fault.Transient, "its server is away")
+	must(t, s.Combine(t.Context()))
+	n, err := s.Check(t.Context())
+	if err != nil || n.Lines != 1 || n.Waiting != 1 {
+		t.Fatalf("%+v, %v", n, err)
+	}
+	must(t, tm.open(t.TempDir()).Combine(t.Context())) // which cannot look
+	says = nil
+	must(t, s.Combine(t.Context()))
+	tm.check("2 2 0")
+
+	says = fault.Errorf(fault.Mismatch, "it has other bytes")
+	e.Version = "4.0.0"
+	tm.on("production", func(work string) { file(t, work, "entries/gateway/4.0.0.json", encode(t, e)) })
+	must(t, s.Combine(t.Context()))
+	tm.verdict(fault.Mismatch)
+}
+
+// A pull request that also changes something else could pass as one that does not.
+func TestProposedWithOthers(t *testing.T) {
+	tm, s := newPulls(t)
+	_, err := s.Propose(t.Context(), request(environment.Promote, "gateway", "1.0.0", "production"))
+	must(t, err)
+	tm.on("promote/production/gateway-1.0.0", func(work string) { file(t, work, "workflows/x.yml", "x") })
+	if _, err := s.Proposed(t.Context(), "production", "promote/production/gateway-1.0.0"); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(err.Error(), "workflows/x.yml") {
+		t.Error(err)
+	}
+	tm.on("production", func(work string) { file(t, work, "workflows/y.yml", "x") })
+	if a, err := s.Proposed(t.Context(), "production", "production"); err != nil || !a.Nothing {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// What a person may still allow is proposed, and whoever merges counts as one who agrees where the rules say so.
+func TestMergeApproves(t *testing.T) {
+	tm, s := newPulls(t)
+	q := request(environment.Promote, "gateway", "1.0.0", "production")
+	tm.rules(byPull, byPull+"    approvals: {count: 2, of: [pull-request, "+string(tm.key.Public().Fingerprint())+"]}\n")
+	p, err := s.Propose(t.Context(), q)
+	if err != nil || p.Branch == "" || rule(p.Outcomes, "approvals").Detail != "1 of 2" {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	agree := request(environment.Approve, "gateway", "1.0.0", "production")
+	agree.Items[0].Manifest = tm.entry("gateway", "1.0.0", "a").Manifest
+	r, err := s.Ask(t.Context(), agree, tm.key)
+	if err != nil || r.Line != 2 {
+		t.Fatal(r, err)
+	}
+	tm.merge(p.Branch, "production")
+	must(t, s.Combine(t.Context()))
+	tm.check("3 1 1")
+	// Nothing but other bytes would change what never changes.
+	ask(t, s, add("snapshot", tm.entry("gateway", "1.0.0", "z")), 4)
+	if p, err := s.Propose(t.Context(), q); err != nil || p.Branch != "" || p.Code != fault.Conflict {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// Entries that somebody changed by hand are put back, and the log has all of it.
+func TestRepair(t *testing.T) {
+	tm := newTeam(t)
+	s := tm.open(t.TempDir())
+	for i, v := range []string{"1.0.0", "1.1.0", "1.2.0"} {
+		ask(t, s, add("staging", tm.entry("gateway", v, v)), i+1)
+	}
+	for on, folder := range map[string]string{"staging": "", "log": "environments/staging/"} {
+		tm.on(on, func(work string) {
+			at := filepath.Join(work, filepath.FromSlash(folder), "entries", "gateway")
+			must(t, os.Remove(filepath.Join(at, "1.0.0.json")))
+			must(t, os.WriteFile(filepath.Join(at, "1.1.0.json"), []byte("{}"), 0o644))
+			must(t, os.WriteFile(filepath.Join(at, "9.9.9.json"), []byte("{}"), 0o644))
+			must(t, os.Remove(filepath.Join(at, "1.2.0.json")))
+			must(t, os.MkdirAll(filepath.Join(at, "1.2.0.json", "x"), 0o755))
+			must(t, os.Symlink("y", filepath.Join(at, "1.2.0.json", "x", "z")))
+		})
+	}
+	tm.verdict(fault.Mismatch)
+	all, err := tm.open(t.TempDir()).Repair(t.Context())
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	tm.check("3 3 0")
+	if all, err := s.Repair(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("again: %+v, %v", all, err)
+	}
+	ask(t, s, request(environment.Promote, "gateway", "1.2.0", "production"), 4)
+}
+
+func file(t testing.TB, work, name, content string) {
+	t.Helper()
+	at := filepath.Join(work, filepath.FromSlash(name))
+	must(t, os.MkdirAll(filepath.Dir(at), 0o755))
+	must(t, os.WriteFile(at, []byte(content), 0o644))
+}
+
+func encode(t testing.TB, e environment.Entry) string {
+	t.Helper()
+	b, err := e.Encode()
+	must(t, err)
+	return string(b)
+}
