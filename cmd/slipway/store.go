@@ -282,7 +282,7 @@ required check of the host for pull requests.`,
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d lines, %d entries and %d signatures hold\n", n.Lines, n.Entries, n.Signatures)
 			if n.Waiting > 0 {
-				fmt.Fprintf(cmd.OutOrStdout(), "%d merges wait to be written into the log, by whoever moves something next or by slipway combine\n", n.Waiting)
+				fmt.Fprintf(cmd.OutOrStdout(), "waiting to be written into the log: %d merged pull request%s\n", n.Waiting, strings.Repeat("s", min(n.Waiting-1, 1)))
 			}
 			return nil
 		},

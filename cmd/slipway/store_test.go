@@ -62,13 +62,14 @@ stages:
     accepts: [candidate, stable]
     candidate: same-commit
     soak: {evidence: [tests]}
-    approvals: {count: 1, of: ["%s"]}
+    approvals: {count: 1, of: ["%s", pull-request]}
+    enter: either
 `, lead.Public().Fingerprint())
 	if err := os.WriteFile("environment.yaml", []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	other := strings.Repeat("b", 40)
-	for name, o := range map[string]verifytest.Options{"1.2.3-rc.1": {Version: "1.2.3-rc.1"}, "1.2.3": {Version: "1.2.3"}, "other": {Version: "1.2.3", Commit: other}} {
+	for name, o := range map[string]verifytest.Options{"1.2.3-rc.1": {Version: "1.2.3-rc.1"}, "1.2.3": {Version: "1.2.3"}, "1.2.4-rc.1": {Version: "1.2.4-rc.1"}, "other": {Version: "1.2.3", Commit: other}} {
 		at := filepath.Join("dist", name)
 		if _, err := verifytest.Write(at, o); err != nil {
 			t.Fatal(err)

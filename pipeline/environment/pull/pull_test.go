@@ -1,0 +1,80 @@
+package pull_test
+
+import (
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/environment/pull"
+	"github.com/slipway-build/slipway/pipeline/fixture/githubtest"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+func TestPage(t *testing.T) {
+	for remote, want := range map[string]string{
+		"https://github.com/acme/releases.git":        "https://github.com/acme/releases",
+		"https://github.com/acme/releases/":           "https://github.com/acme/releases",
+		"https://x:secret@github.com/acme/releases":   "https://github.com/acme/releases",
+		"git@github.com:acme/releases.git":            "https://github.com/acme/releases",
+		"ssh://git@github.com:22/acme/releases":       "https://github.com/acme/releases",
+		"http://127.0.0.1:1234/acme/releases.git?x=y": "http://127.0.0.1:1234/acme/releases",
+		"/srv/releases.git":                           "",
+		"file:///srv/releases.git":                    "",
+		`C:\releases.git`:                             "",
+		"\x00":                                        "",
+	} {
+		got := ""
+		if page := pull.Page(remote); page != nil {
+			got = page.String()
+		}
+		if got != want {
+			t.Errorf("%s is at %q and not %q", remote, got, want)
+		}
+	}
+}
+
+func TestOpen(t *testing.T) {
+	hub := githubtest.New()
+	repo := hub.Add("acme/releases", map[string]string{"x": "x"})
+	server := httptest.NewServer(hub)
+	defer server.Close()
+	repo.Commit("promote/production/gateway-1.0.0", map[string]string{"y": "y"})
+	environ := map[string]string{"GITHUB_SERVER_URL": server.URL, "GITHUB_API_URL": server.URL, "GITHUB_TOKEN": githubtest.Token}
+	open := func(remote string) (string, error) {
+		return pull.Open(t.Context(), remote, pull.Request{
+			Branch: "promote/production/gateway-1.0.0", Into: "main", Title: "promote gateway 1.0.0 to production", Body: "fixes the reconnect storm",
+		}, func(name string) string { return environ[name] })
+	}
+	for range 2 { // one that is open is not opened again
+		page, err := open(server.URL + "/acme/releases.git")
+		if err != nil || !strings.HasSuffix(page, "/acme/releases/pull/1") {
+			t.Fatalf("%q, %v", page, err)
+		}
+	}
+	if got := repo.Pulls(); !slices.Equal(got, []string{"open acme:promote/production/gateway-1.0.0 -> main: promote gateway 1.0.0 to production"}) {
+		t.Errorf("%q", got)
+	}
+	// A token goes to no other host, and without one a person opens it.
+	for _, remote := range []string{"/srv/releases.git", "https://elsewhere.example.com/acme/releases"} {
+		if page, err := open(remote); page != "" || err != nil {
+			t.Errorf("%s: %q, %v", remote, page, err)
+		}
+	}
+	if _, err := open(server.URL + "/acme/none"); fault.CodeOf(err) != fault.Credentials || !strings.Contains(err.Error(), "GITHUB_TOKEN") {
+		t.Error(err)
+	}
+	environ["GITHUB_TOKEN"] = "wrong"
+	if _, err := open(server.URL + "/acme/releases"); fault.CodeOf(err) != fault.Credentials {
+		t.Error(err)
+	}
+	environ["GITHUB_TOKEN"] = ""
+	if page, err := open(server.URL + "/acme/releases"); page != "" || err != nil {
+		t.Errorf("%q, %v", page, err)
+	}
+	environ["GITHUB_TOKEN"] = githubtest.Token
+	server.Close()
+	if _, err := open(server.URL + "/acme/releases"); fault.CodeOf(err) != fault.Transient {
+		t.Error(err)
+	}
+}
