@@ -235,6 +235,18 @@ func (s *Store) Proposed(ctx context.Context, stage, ref string) (a environment.
 	return a, err
 }
 
+// Promotions are what the rules promote by themselves now.
+func (s *Store) Promotions(ctx context.Context) (all []environment.Request, err error) {
+	err = s.Read(ctx, func(v View) error {
+		now := s.o.Now().UTC().Truncate(time.Second)
+		all, err = environment.Promotions(v.State, v.Rules, v.RulesCommit, now, func(h environment.Held, stage string) (environment.Entry, error) {
+			return s.Entry(ctx, stage, h.Component, h.Version)
+		})
+		return err
+	})
+	return all, err
+}
+
 // Proposal is a branch with entries for a stage that is entered by pull request.
 type Proposal struct {
 	Branch, Onto string
