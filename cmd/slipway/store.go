@@ -35,6 +35,7 @@ type storage struct {
 	passphrase string
 	why        string
 	json       bool
+	dry        bool
 	pull       bool // whatever the stage says, by pull request
 }
 
@@ -42,10 +43,11 @@ type storage struct {
 func (s *storage) register(cmd *cobra.Command, changes bool) {
 	flags := cmd.Flags()
 	s.registerStore(cmd)
+	flags.BoolVar(&s.json, "json", false, "print JSON")
 	if !changes {
-		flags.BoolVar(&s.json, "json", false, "print JSON")
 		return
 	}
+	flags.BoolVar(&s.dry, "dry-run", false, "say what the rules would have it do, and do nothing")
 	flags.StringVar(&s.key, "key", "", "sign with this private key in a PEM `file`, or env:NAME")
 	flags.StringVar(&s.passphrase, "passphrase-file", "", "`file` with the passphrase of the key")
 	flags.StringVar(&s.why, "why", "", "`reason`, for whoever reads the log")
@@ -114,23 +116,45 @@ func (s *storage) askOf(cmd *cobra.Command, st *store.Store, q environment.Reque
 		return err
 	}
 	q.Why = s.why
-	if s.pull {
+	if s.pull && !s.dry {
 		return s.propose(cmd, st, q)
 	}
-	r, err := st.Ask(cmd.Context(), q, signer)
-	switch {
-	case err != nil:
+	var r store.Result
+	if s.dry {
+		if signer != nil {
+			q.By.Key = string(signer.Public().Fingerprint())
+		}
+		r.Answer, err = st.Try(cmd.Context(), q)
+	} else {
+		r, err = st.Ask(cmd.Context(), q, signer)
+	}
+	if err != nil {
 		return err
-	case r.Refused() && byPull(r.Answer):
+	}
+	if r.Refused() && byPull(r.Answer) && !s.dry {
 		return s.propose(cmd, st, q)
+	}
+	if s.json {
+		moves, rules := append([]environment.Move{}, r.Answer.Line.Moves...), append([]environment.Outcome{}, r.Outcomes...)
+		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(told{r.Line, r.Refused(), moves, rules}); err != nil {
+			return err
+		}
+	}
+	switch {
 	case r.Refused():
-		outcomes(cmd.ErrOrStderr(), r.Outcomes)
+		if !s.json {
+			outcomes(cmd.ErrOrStderr(), r.Outcomes)
+		}
 		return fault.Errorf(r.Code, "%s is refused: %s", asked(q), strings.Join(refusals(r.Outcomes), ", "))
-	case r.Nothing:
+	case s.json || r.Nothing:
 		return nil
 	case len(r.Answer.Line.Moves) == 0: // somebody else has done it
 		fmt.Fprintf(cmd.OutOrStdout(), "%s (line %d)\n", asked(q), r.Line)
 		return nil
+	}
+	line := fmt.Sprintf("line %d", r.Line)
+	if s.dry {
+		line = "not done"
 	}
 	for _, m := range r.Answer.Line.Moves {
 		what := strings.TrimSpace(m.Component + " " + m.Version)
@@ -145,9 +169,17 @@ func (s *storage) askOf(cmd *cobra.Command, st *store.Store, q environment.Reque
 				what += " in " + m.To
 			}
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s (line %d)\n", what, r.Line)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s (%s)\n", what, line)
 	}
 	return nil
+}
+
+// told is what a command that changes something says as JSON.
+type told struct {
+	Line    int                   `json:"line,omitempty"` // 0 where nothing was written
+	Refused bool                  `json:"refused"`
+	Moves   []environment.Move    `json:"moves"`
+	Rules   []environment.Outcome `json:"rules"`
 }
 
 // asked says what a request is about.
@@ -554,31 +586,28 @@ have its place. The answer is for whoever asks without a key, or for the one tha
 			if err != nil {
 				return err
 			}
-			return st.Read(cmd.Context(), func(v store.View) error {
-				now := time.Now().UTC().Truncate(time.Second)
-				q := environment.Request{At: now, Expires: now.Add(time.Minute), Kind: environment.Promote, To: to, Items: all}
-				if q.By.Identity = by; strings.HasPrefix(by, "sha256:") {
-					q.By = environment.Identity{Key: by}
-				}
-				a, err := environment.Decide(v.State, v.Rules, v.RulesCommit, strings.Repeat("0", 32), q, now)
-				if err != nil {
+			q := environment.Request{Kind: environment.Promote, To: to, Items: all}
+			if q.By.Identity = by; strings.HasPrefix(by, "sha256:") {
+				q.By = environment.Identity{Key: by}
+			}
+			a, err := st.Try(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(a.Outcomes); err != nil {
 					return err
 				}
-				if s.json {
-					if err := json.NewEncoder(cmd.OutOrStdout()).Encode(a.Outcomes); err != nil {
-						return err
-					}
-				} else {
-					outcomes(cmd.OutOrStdout(), a.Outcomes)
-				}
-				if a.Refused() {
-					return fault.Errorf(a.Code, "%s %s does not enter %s: %s", all[0].Component, all[0].Version, to, strings.Join(refusals(a.Outcomes), ", "))
-				}
-				if a.Nothing && !s.json {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s %s is in %s\n", all[0].Component, all[0].Version, to)
-				}
-				return nil
-			})
+			} else {
+				outcomes(cmd.OutOrStdout(), a.Outcomes)
+			}
+			if a.Refused() {
+				return fault.Errorf(a.Code, "%s %s does not enter %s: %s", all[0].Component, all[0].Version, to, strings.Join(refusals(a.Outcomes), ", "))
+			}
+			if a.Nothing && !s.json {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %s is in %s\n", all[0].Component, all[0].Version, to)
+			}
+			return nil
 		},
 	}
 	s.register(cmd, false)

@@ -13,7 +13,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
 )
 
-// Where a stage has writers, why answers for one of them.
+// Where a stage has writers, why answers for one of them; a dry run answers as well, and does nothing.
 func TestWhyBy(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -27,7 +27,7 @@ func TestWhyBy(t *testing.T) {
 		t.Fatal(err)
 	}
 	fingerprint := string(key.Public().Fingerprint())
-	rules := fmt.Sprintf("version: 1\ncomponents:\n  hello: {key: keys/release.pub}\nstages:\n  - {name: beta}\n  - {name: live, writers: [%q]}\n", fingerprint)
+	rules := fmt.Sprintf("version: 1\ncomponents:\n  hello: {key: keys/release.pub}\nstages:\n  - {name: beta}\n  - {name: live, writers: [%q]}\n  - {name: open, from: [beta], enter: pull-request}\n", fingerprint)
 	for name, b := range map[string][]byte{"release.pub": key.Public().PEM(), "environment.yaml": []byte(rules)} {
 		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
@@ -51,6 +51,13 @@ func TestWhyBy(t *testing.T) {
 		{"add hello 1.2.3 --from dist --to beta", 0, ""},
 		{"why hello 1.2.3 --to live", 9, "refused  writers    nobody who signed asks"},
 		{"why hello 1.2.3 --to live --by " + fingerprint, 0, "ok  writers    " + fingerprint + " asks"},
+		{"why hello 1.2.3 --to open", 0, "ok  entry      beta has this release, with the same entry"},
+		{"promote hello 1.2.3 --to live --dry-run", 9, "promote hello 1.2.3 to live is refused: writers"},
+		{"promote hello 1.2.3 --to open --dry-run", 0, "hello 1.2.3: beta -> open (not done)"},
+		{"promote hello 1.2.3 --to open --dry-run --json", 0, `{"refused":false,"moves":[{"component":"hello","version":"1.2.3",`},
+		{"hold hello 1.2.3 --why x --environment open --json", 0, `{"line":2,"refused":false,"moves":[{"component":"hello","version":"1.2.3","to":"open"}],"rules":[]}`},
+		{"promote hello 1.2.3 --to live --json", 9, `{"refused":true,"moves":[{"component":"hello","version":"1.2.3","to":"live"}],"rules":[{"rule":"writers","ok":false,`},
+		{"store check", 0, "2 lines, 1 entries"},
 	} {
 		var out bytes.Buffer
 		if code := run(strings.Fields(step.args), &out, &out); code != step.code || !strings.Contains(out.String(), step.want) {

@@ -259,23 +259,9 @@ type Proposal struct {
 // change is not. Entries are of releases from outside; the others are those of the stage before.
 func (s *Store) Propose(ctx context.Context, q environment.Request) (p Proposal, err error) {
 	err = s.Read(ctx, func(v View) error {
-		m := merged{stage: q.To, why: q.Why, entries: q.Entries, id: strings.Repeat("0", 32)}
-		for _, it := range q.Items {
-			if slices.ContainsFunc(q.Entries, func(e environment.Entry) bool { return e.Component == it.Component && e.Version == it.Version }) {
-				continue
-			}
-			if _, err := v.Rules.Stage(q.To); err != nil {
-				return err
-			}
-			h, ok := v.State.Nearest(v.Rules, q.To, it.Component, it.Version)
-			if !ok {
-				return fault.Errorf(fault.Usage, "%s %s is in no environment before %s: add it first, with the URL of its release", it.Component, it.Version, q.To)
-			}
-			e, err := s.Entry(ctx, h.Stage, it.Component, it.Version)
-			if err != nil {
-				return err
-			}
-			m.entries = append(m.entries, e)
+		m, err := s.proposal(ctx, q)
+		if err != nil {
+			return err
 		}
 		now := s.o.Now().UTC().Truncate(time.Second)
 		if p.Answer, err = environment.Decide(v.State, v.Rules, v.RulesCommit, m.id, m.request(now), now); err != nil || p.Nothing {
@@ -287,6 +273,29 @@ func (s *Store) Propose(ctx context.Context, q environment.Request) (p Proposal,
 		return s.push(ctx, &p, m, now)
 	})
 	return p, err
+}
+
+// proposal is what a request would bring to the branch of a stage.
+func (s *Store) proposal(ctx context.Context, q environment.Request) (merged, error) {
+	m := merged{stage: q.To, why: q.Why, entries: q.Entries, id: strings.Repeat("0", 32)}
+	if _, err := s.view.Rules.Stage(q.To); err != nil {
+		return m, err
+	}
+	for _, it := range q.Items {
+		if slices.ContainsFunc(q.Entries, func(e environment.Entry) bool { return e.Component == it.Component && e.Version == it.Version }) {
+			continue
+		}
+		h, ok := s.view.State.Nearest(s.view.Rules, q.To, it.Component, it.Version)
+		if !ok {
+			return m, fault.Errorf(fault.Usage, "%s %s is in no environment before %s: add it first, with the URL of its release", it.Component, it.Version, q.To)
+		}
+		e, err := s.Entry(ctx, h.Stage, it.Component, it.Version)
+		if err != nil {
+			return m, err
+		}
+		m.entries = append(m.entries, e)
+	}
+	return m, nil
 }
 
 // passing are the rules that time and people may change the answer of.
