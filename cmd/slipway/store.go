@@ -729,6 +729,6 @@ a component also what rollback began.`, "  slipway hold tool 1.2.3 --environment
 version need another approval.`, "  slipway approve tool 1.2.3 --to production --key lead.key"),
 		newSay(environment.Evidence, "Record what was found out about a version", `record records, signed with --key, that tests of a version were good or failed, that it was rebuilt with the same bytes, or
 whatever else the rules ask for. It counts for these bytes alone.`, "  slipway record tool 1.2.3 --kind tests --key ci.key\n  slipway record tool 1.2.3 --kind rebuilt --failed --key ci.key"),
-		newWhy(), newEnvironments(), newCurrent(),
+		newWhy(), newEnvironments(), newCurrent(), newCombine(),
 	}
 }

@@ -408,14 +408,25 @@ func (l Line) encode() ([]byte, error) {
 	return b, err
 }
 
-// parseLine reads a line, in no other form than the one that Append writes.
-func parseLine(line []byte) (Line, error) {
+// ParseLine reads a line without its newline, in no other form than the one that Append writes. What stands before it is not looked at.
+func ParseLine(line []byte) (Line, error) {
 	var l Line
 	err := decode(lineFormat, line, MaxLine, &l, &l.Unknown, canonjson.Encode)
 	if err == nil {
 		err = l.check()
 	}
 	return l, err
+}
+
+// Code is the exit code of what a line refused, fault.OK for a line that did something.
+func (l Line) Code() fault.Code {
+	switch {
+	case l.Kind != Refused:
+		return fault.OK
+	case slices.ContainsFunc(l.Decision, func(o Outcome) bool { return !o.OK && o.Rule == "overwrite" }):
+		return fault.Conflict
+	}
+	return fault.Policy
 }
 
 // MayWrite says why a line is not one that its writer could have, by the rules of that time.
@@ -488,7 +499,7 @@ func (s *State) Fold(lines []byte, hold func(Line) error) error {
 		var l Line
 		err := errors.New("it has no end; restore the log from a copy that you trust")
 		if ended {
-			l, err = parseLine(line)
+			l, err = ParseLine(line)
 		}
 		switch {
 		case err != nil:

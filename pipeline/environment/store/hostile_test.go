@@ -67,7 +67,7 @@ func TestFailedStaysUndone(t *testing.T) {
 		t.Error(err)
 	}
 	tm.rules("version: 9", "version: 1")
-	must(t, tm.open(dir).Combine(t.Context()))
+	combine(t, tm.open(dir))
 	tm.check("0 0 0")
 }
 
@@ -81,7 +81,7 @@ func TestUnclaimed(t *testing.T) {
 		must(t, os.WriteFile(name, []byte("{}"), 0o600))
 		must(t, os.Chtimes(name, tm.now.Add(-age), tm.now.Add(-age)))
 	}
-	must(t, s.Combine(t.Context()))
+	combine(t, s)
 	if n := tm.left(dir, "answers"); n != 1 {
 		t.Errorf("%d answers", n)
 	}
@@ -311,7 +311,7 @@ func TestSignedElsewhere(t *testing.T) {
 	must(t, err)
 	id := environment.ID([]byte(signed.Request))
 	must(t, os.WriteFile(filepath.Join(dirs[1], "outbox", id), b, 0o600))
-	must(t, two.open(dirs[1]).Combine(t.Context()))
+	combine(t, two.open(dirs[1]))
 	if b, err := os.ReadFile(filepath.Join(dirs[1], "answers", id)); err != nil || !strings.Contains(string(b), "it was signed for the store ") || !strings.Contains(string(b), `"code":5,`) {
 		t.Errorf("%s, %v", b, err)
 	}

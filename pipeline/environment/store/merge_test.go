@@ -95,7 +95,7 @@ func TestPullRequest(t *testing.T) {
 	if do(t, tm.remote, "rev-parse", "production") != tip {
 		t.Error("something else than a merge moved production, which its host may protect")
 	}
-	must(t, s.Combine(t.Context()))
+	combine(t, s)
 	tm.check("3 2 0")
 	if p, err := s.Propose(t.Context(), q); err != nil || !p.Nothing || p.Branch != "" {
 		t.Errorf("%+v, %v", p, err)
@@ -193,9 +193,9 @@ func TestMergeTakesAway(t *testing.T) {
 	_, err := s.Propose(t.Context(), request(environment.Promote, "gateway", "1.0.0", "production"))
 	must(t, err)
 	tm.merge("promote/production/gateway-1.0.0", "production")
-	must(t, s.Combine(t.Context()))
+	combine(t, s)
 	tm.on("production", func(work string) { must(t, os.RemoveAll(filepath.Join(work, "entries"))) })
-	must(t, s.Combine(t.Context()))
+	combine(t, s)
 	tm.verdict(fault.Mismatch)
 	must(t, s.Read(t.Context(), func(v store.View) error {
 		if _, ok := v.State.Held("production", "gateway", "1.0.0"); !ok || v.State.Count != 3 {
@@ -221,20 +221,20 @@ func TestMergeFromOutside(t *testing.T) {
 	e := tm.entry("gateway", "3.0.0", "d")
 	tm.on("production", func(work string) { file(t, work, "entries/gateway/3.0.0.json", encode(t, e)) })
 	says = fault.Errorf(fault.Transient, "its server is away")
-	must(t, s.Combine(t.Context()))
+	combine(t, s)
 	n, err := s.Check(t.Context())
 	if err != nil || n.Lines != 1 || n.Waiting != 1 {
 		t.Fatalf("%+v, %v", n, err)
 	}
-	must(t, tm.open(t.TempDir()).Combine(t.Context())) // which cannot look
+	combine(t, tm.open(t.TempDir())) // which cannot look
 	says = nil
-	must(t, s.Combine(t.Context()))
+	combine(t, s)
 	tm.check("2 2 0")
 
 	says = fault.Errorf(fault.Mismatch, "it has other bytes")
 	e.Version = "4.0.0"
 	tm.on("production", func(work string) { file(t, work, "entries/gateway/4.0.0.json", encode(t, e)) })
-	must(t, s.Combine(t.Context()))
+	combine(t, s)
 	tm.verdict(fault.Mismatch)
 }
 
@@ -269,7 +269,7 @@ func TestMergeApproves(t *testing.T) {
 		t.Fatal(r, err)
 	}
 	tm.merge(p.Branch, "production")
-	must(t, s.Combine(t.Context()))
+	combine(t, s)
 	tm.check("3 1 1")
 	// Nothing but other bytes would change what never changes.
 	ask(t, s, add("snapshot", tm.entry("gateway", "1.0.0", "z")), 4)

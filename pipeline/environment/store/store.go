@@ -77,13 +77,14 @@ type Options struct {
 
 // Store is a release store. It is not for several goroutines at once; several processes may have the same Dir.
 type Store struct {
-	o     Options
-	at    branch.Address
-	group branch.Group
-	view  View
-	read  folded
-	kept  int              // lines of the state that was kept last
-	past  map[string]*View // rules and keys by commit of main, nil for a commit of something else
+	o      Options
+	at     branch.Address
+	group  branch.Group
+	view   View
+	read   folded
+	kept   int // lines of the state that was kept last
+	lessee lessee
+	past   map[string]*View // rules and keys by commit of main, nil for a commit of something else
 }
 
 // View is what a store is at.
@@ -488,8 +489,10 @@ type waiting struct {
 	Request string `json:"request"`
 	Bundle  string `json:"bundle,omitempty"`
 
-	id string
-	q  environment.Request
+	id  string
+	q   environment.Request
+	ref branch.Ref // that has it in the queue
+	bad error      // why it is no request
 }
 
 // Result is what became of a request.
@@ -537,7 +540,7 @@ func (s *Store) Ask(ctx context.Context, q environment.Request, signer signature
 		return Result{}, fault.New(fault.Usage, err)
 	}
 	var result Result
-	err = s.group.Locked(ctx, func() error {
+	err = s.writing(ctx, false, func() error {
 		for { // the oldest come first, and there may be more of them than go into one commit
 			answered, ok, err := s.answer(id)
 			if err != nil || ok {
@@ -570,14 +573,6 @@ func (s *Store) id(ctx context.Context) (string, error) {
 	return id, s.Read(ctx, func(v View) error {
 		id = v.Store
 		return nil
-	})
-}
-
-// Combine moves what waits in the folder, as whoever asks next would.
-func (s *Store) Combine(ctx context.Context) error {
-	return s.group.Locked(ctx, func() error {
-		_, err := s.combine(ctx)
-		return err
 	})
 }
 
@@ -650,34 +645,6 @@ func (s *Store) outbox() ([]waiting, error) {
 	return all[:min(len(all), maxBatch)], nil
 }
 
-// combine decides all that waits, one after the other, and pushes what comes of it at once.
-func (s *Store) combine(ctx context.Context) (map[string]Result, error) {
-	all, err := s.outbox()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.sweep(); err != nil {
-		return nil, err
-	}
-	for round := 1; ; round++ {
-		if err := s.refresh(ctx); err != nil {
-			return nil, err
-		}
-		results, behind, err := s.batch(ctx, all)
-		if err == nil {
-			return results, s.answerAll(results)
-		}
-		// Decided again from what is there: this state has lines that nobody else has.
-		s.view.State = nil
-		if !behind || round >= rounds {
-			return nil, err
-		}
-		if err := branch.Pause(ctx, round, 50*time.Millisecond); err != nil {
-			return nil, err
-		}
-	}
-}
-
 // sweep takes away the answers to those who were killed while they waited.
 func (s *Store) sweep() error {
 	list, err := os.ReadDir(filepath.Join(s.o.Dir, "answers"))
@@ -710,43 +677,49 @@ func (s *Store) answerAll(results map[string]Result) error {
 	return nil
 }
 
-// batch decides requests and pushes what comes of them.
-func (s *Store) batch(ctx context.Context, all []waiting) (results map[string]Result, behind bool, err error) {
-	results = map[string]Result{}
+// batched is what became of the requests of one commit.
+type batched struct {
+	results map[string]Result // of our own
+	removed []string          // from the queue, with why
+}
+
+// batch decides our own requests and those in the queue, the oldest first, and pushes what comes of them.
+func (s *Store) batch(ctx context.Context, own []waiting) (batched, error) {
+	b := batched{results: map[string]Result{}}
+	all, err := s.others(ctx)
+	if err != nil {
+		return b, err
+	}
 	w := s.begin()
 	state, now := s.view.State, s.o.Now()
 	if state.Time.Sub(now) > maxBehind {
-		return nil, false, fault.Errorf(fault.Transient, "this machine's clock says %s, and the last line of the log is of %s: set the clock", now.UTC().Format(time.RFC3339), state.Time.Format(time.RFC3339))
+		return b, fault.Errorf(fault.Transient, "this machine's clock says %s, and the last line of the log is of %s: set the clock", now.UTC().Format(time.RFC3339), state.Time.Format(time.RFC3339))
 	}
 	if err := s.adopt(ctx, w, now); err != nil {
-		return nil, false, err
+		return b, err
 	}
-	for _, q := range all {
-		if n := state.Request(q.id); n > 0 { // whose answer was lost
-			results[q.id] = Result{Line: n}
+	ours := map[string]bool{}
+	for _, q := range own {
+		ours[q.id] = true
+	}
+	all = slices.Concat(own, all)
+	slices.SortStableFunc(all, func(a, b waiting) int { return a.q.At.Compare(b.q.At) })
+	for _, q := range all[:min(len(all), maxBatch)] {
+		if q.ref.Name == "" {
+			b.results[q.id] = s.decide(ctx, w, q, now)
 			continue
 		}
-		if err := s.holds(q); err != nil {
-			results[q.id] = Result{Err: err}
+		w.gone = append(w.gone, q.ref)
+		if q.bad == nil && (ours[q.id] || state.Request(q.id) > 0) {
 			continue
 		}
-		a, err := environment.Decide(state, s.view.Rules, s.view.RulesCommit, q.id, q.q, now)
+		err := q.bad
+		if err == nil {
+			err = s.decideOther(ctx, w, q, now)
+		}
 		if err != nil {
-			results[q.id] = Result{Err: err}
-			continue
+			b.removed = append(b.removed, fmt.Sprintf("%s: %v", q.ref.Name, err))
 		}
-		r := Result{Answer: a}
-		if !a.Nothing && !a.Refused() {
-			if q.Bundle != "" {
-				a.Line.Signed = &environment.Signed{Request: q.Request, Bundle: q.Bundle}
-			}
-			if err := w.add(ctx, a); err != nil {
-				results[q.id] = Result{Err: err}
-				continue
-			}
-			r.Line = state.Count
-		}
-		results[q.id] = r
 	}
 	for _, stage := range s.view.Rules.StageNames() {
 		if moves := environment.Expired(state, s.view.Rules, stage); len(w.lines) > 0 && len(moves) > 0 {
@@ -754,16 +727,66 @@ func (s *Store) batch(ctx context.Context, all []waiting) (results map[string]Re
 				file := fmt.Sprintf("expire %s %d", stage, state.Count)
 				line := environment.Line{Time: now, Kind: environment.Expire, Request: environment.ID([]byte(file)), Rules: s.view.RulesCommit, Moves: chunk}
 				if err := w.add(ctx, environment.Answer{Line: line}); err != nil {
-					return nil, false, err
+					return b, err
 				}
 			}
 		}
 	}
-	if len(w.lines) == 0 {
-		return results, false, nil
+	if len(w.lines) == 0 && len(w.gone) == 0 {
+		return b, nil
 	}
-	behind, err = w.push(ctx, now)
-	return results, behind, err
+	return b, w.push(ctx, now)
+}
+
+// decide decides a request of our own.
+func (s *Store) decide(ctx context.Context, w *writer, q waiting, now time.Time) Result {
+	if n := s.view.State.Request(q.id); n > 0 { // whose answer was lost
+		r, err := s.fromLog(ctx, n)
+		return Result{Answer: r.Answer, Line: n, Err: err}
+	}
+	if err := s.holds(q); err != nil {
+		return Result{Err: err}
+	}
+	a, err := environment.Decide(s.view.State, s.view.Rules, s.view.RulesCommit, q.id, q.q, now)
+	if err != nil {
+		return Result{Err: err}
+	}
+	r := Result{Answer: a}
+	if a.Nothing || a.Refused() {
+		return r
+	}
+	if err := w.write(ctx, q, a); err != nil {
+		return Result{Err: err}
+	}
+	r.Line = s.view.State.Count
+	return r
+}
+
+// decideOther decides a request of somebody who is not here and reads the answer in the log, also that it was refused. The error says why
+// the log will have nothing of it.
+func (s *Store) decideOther(ctx context.Context, w *writer, q waiting, now time.Time) error {
+	if !q.q.Expires.After(now) || q.q.At.Sub(now) > maxBehind {
+		return fmt.Errorf("it was good from %s to %s", q.q.At.Format(time.RFC3339), q.q.Expires.Format(time.RFC3339))
+	}
+	if err := s.holds(q); err != nil {
+		return err
+	}
+	a, err := environment.Decide(s.view.State, s.view.Rules, s.view.RulesCommit, q.id, q.q, now)
+	if err == nil && a.Nothing {
+		return nil // as its writer finds out by asking again
+	}
+	if err == nil {
+		err = w.write(ctx, q, a)
+	}
+	if err == nil {
+		return nil
+	}
+	line := environment.Line{Time: now, Kind: environment.Refused, Request: q.id, Rules: s.view.RulesCommit, By: q.q.By, Why: q.q.Why}
+	line.Decision = []environment.Outcome{{Rule: "request", Detail: err.Error()}}
+	for _, it := range q.q.Items {
+		line.Moves = append(line.Moves, environment.Move{Component: it.Component, Version: it.Version, To: q.q.To})
+	}
+	return w.write(ctx, q, environment.Answer{Line: line})
 }
 
 // holds holds a request to who is said to have signed it.

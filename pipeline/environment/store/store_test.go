@@ -114,6 +114,12 @@ func ask(t testing.TB, s *store.Store, q environment.Request, line int) store.Re
 	return r
 }
 
+func combine(t testing.TB, s *store.Store) {
+	t.Helper()
+	_, err := s.Combine(t.Context())
+	must(t, err)
+}
+
 // files are the entries of a branch.
 func (tm *team) files(on string) string {
 	tm.t.Helper()
@@ -174,7 +180,7 @@ func TestStore(t *testing.T) {
 	for i := range 22 {
 		tm.wait(dir, add("snapshot", tm.entry("control", fmt.Sprintf("1.0.0-snapshot.%d.g0123456789ab", i+1), "x")))
 	}
-	must(t, many.Combine(t.Context()))
+	combine(t, many)
 	if n := len(strings.Fields(tm.files("snapshot"))); n != 20 {
 		t.Errorf("snapshot has %d entries", n)
 	}
@@ -195,7 +201,7 @@ func TestLong(t *testing.T) {
 			e := tm.entry("gateway", fmt.Sprintf("1.%d.%d", batch, i), "x")
 			tm.wait(dir, add("staging", e))
 		}
-		must(t, s.Combine(t.Context()))
+		combine(t, s)
 		must(t, other.Read(t.Context(), func(v store.View) error {
 			if v.State.Count != 150*(batch+1) {
 				t.Errorf("%d lines", v.State.Count)
@@ -279,10 +285,10 @@ func TestAnswerLost(t *testing.T) {
 	id := tm.wait(dir, add("staging", tm.entry("gateway", "1.0.0", "a")))
 	kept, err := os.ReadFile(filepath.Join(dir, "outbox", id))
 	must(t, err)
-	must(t, s.Combine(t.Context()))
+	combine(t, s)
 	must(t, os.Remove(filepath.Join(dir, "answers", id)))
 	must(t, os.WriteFile(filepath.Join(dir, "outbox", id), kept, 0o600)) // killed before it was taken away
-	must(t, tm.open(dir).Combine(t.Context()))
+	combine(t, tm.open(dir))
 	tm.check("1 1 0")
 	if b, err := os.ReadFile(filepath.Join(dir, "answers", id)); err != nil || !strings.Contains(string(b), `"line":1,`) {
 		t.Errorf("%s, %v", b, err)
@@ -292,7 +298,7 @@ func TestAnswerLost(t *testing.T) {
 	tm.mu.Lock()
 	tm.now = tm.now.Add(time.Hour)
 	tm.mu.Unlock()
-	must(t, s.Combine(t.Context()))
+	combine(t, s)
 	tm.check("1 1 0")
 	if b, err := os.ReadFile(filepath.Join(dir, "answers", id)); err != nil || !strings.Contains(string(b), `"code":9`) {
 		t.Errorf("%s, %v", b, err)
@@ -415,7 +421,7 @@ func TestKeptState(t *testing.T) {
 		for i := range n {
 			tm.wait(dir, add("staging", tm.entry("gateway", fmt.Sprintf("%d.%d.%d", n, tm.now.Unix(), i), "x")))
 		}
-		must(t, s.Combine(t.Context()))
+		combine(t, s)
 	}
 	count := func() (n int) {
 		t.Helper()

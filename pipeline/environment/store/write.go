@@ -24,6 +24,7 @@ type writer struct {
 	said    []string
 	entries map[artifact.Digest][]byte // that are new
 	stages  map[string]*change
+	gone    []branch.Ref // out of the queue
 }
 
 // change is what a stage gains and loses, by path. Of both the last one counts.
@@ -35,6 +36,14 @@ type change struct {
 
 func (s *Store) begin() *writer {
 	return &writer{s: s, first: s.view.State.Count, entries: map[artifact.Digest][]byte{}, stages: map[string]*change{}}
+}
+
+// write adds the answer to a request, with what was signed.
+func (w *writer) write(ctx context.Context, q waiting, a environment.Answer) error {
+	if q.Bundle != "" {
+		a.Line.Signed = &environment.Signed{Request: q.Request, Bundle: q.Bundle}
+	}
+	return w.add(ctx, a)
 }
 
 // add appends an answer to the state. What cannot be written leaves everything as it was.
@@ -108,18 +117,23 @@ func sentence(l environment.Line) string {
 	return string(l.Kind) + " " + strings.Join(all, ", ")
 }
 
-// push makes the commits and moves all branches at once.
-func (w *writer) push(ctx context.Context, now time.Time) (behind bool, err error) {
+// push makes the commits and moves all branches at once, with the refs that leave the queue.
+func (w *writer) push(ctx context.Context, now time.Time) error {
 	g, state := &w.s.group, w.s.view.State
+	if len(w.lines) == 0 {
+		_, err := g.Push(ctx, nil, w.gone...)
+		return err
+	}
+	var err error
 	log := branch.Change{Files: map[string][]byte{}, Message: w.message(), Time: now}
 	if log.Files[headFile], err = canonjson.Indent(head{state.Count, state.Digest, w.s.view.Store}); err != nil {
-		return false, err
+		return err
 	}
 	for i, line := range w.lines {
 		name := logFile(w.first + i)
 		if log.Files[name] == nil && (w.first+i)%perFile > 0 {
 			if log.Files[name], err = g.File(ctx, g.Head(Log), name, maxFile); err != nil {
-				return false, err
+				return err
 			}
 		}
 		log.Files[name] = append(log.Files[name], line...)
@@ -152,13 +166,13 @@ func (w *writer) push(ctx context.Context, now time.Time) (behind bool, err erro
 	commits[0].Change = log
 	ids, err := g.Commit(ctx, commits)
 	if err != nil {
-		return false, err
+		return err
 	}
 	to := map[string]string{}
 	for i, b := range branches {
 		to[b] = ids[i]
 	}
-	behind, err = g.Push(ctx, to)
+	behind, err := g.Push(ctx, to, w.gone...)
 	if err != nil && !behind {
 		// The answer may be what was lost, and not the push.
 		if fetchErr := g.Fetch(ctx); fetchErr == nil {
@@ -168,7 +182,7 @@ func (w *writer) push(ctx context.Context, now time.Time) (behind bool, err erro
 		}
 	}
 	if err != nil {
-		return behind, err
+		return err
 	}
 	read := folded{Files: w.s.read.Files[:w.first/perFile]}
 	for n := w.first / perFile * perFile; n < state.Count; n += perFile {
@@ -176,7 +190,7 @@ func (w *writer) push(ctx context.Context, now time.Time) (behind bool, err erro
 		read.Files, read.Last = append(read.Files, branch.BlobID(b)), len(b)
 	}
 	w.s.read = read
-	return false, w.s.remember(state)
+	return w.s.remember(state)
 }
 
 func (w *writer) message() string {

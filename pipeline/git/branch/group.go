@@ -1,6 +1,7 @@
 package branch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,10 +23,15 @@ type Group struct {
 	Dir      string  // where the clone is; it stays, and is used again
 	Remote   string  // URL or absolute path
 	Branches []string
+	// Watch is the beginning of other refs of the remote that Fetch looks at, "" for none. They may point at anything. Of those Want names
+	// the ones to fetch.
+	Watch string
+	Want  func(refs map[string]string) []string
 
 	Author, Email string // of commits, also as the committer
 
 	heads   map[string]string
+	watched map[string]string
 	locked  bool
 	objects *objects // that answers questions while the clone is locked; nil for none yet
 }
@@ -80,35 +86,68 @@ func (g *Group) tidy(ctx context.Context) {
 // grouped are the branches in the clone.
 const grouped = "refs/slipway/group/"
 
-// Fetch has Head be what the branches are at now. It asks once, and fetches where something has moved.
+// Fetch has Head be what the branches are at now, and Watched what the other refs are. It asks once, and fetches what is not there yet.
 func (g *Group) Fetch(ctx context.Context) error {
+	for try := 1; ; try++ {
+		// A ref may be gone before it is fetched.
+		if err := g.fetch(ctx); git.KindOf(err) != git.NoRef || try == tries {
+			return err
+		}
+	}
+}
+
+// tries is how often something is looked at again that went while it was looked at.
+const tries = 5
+
+func (g *Group) fetch(ctx context.Context) error {
 	args := []string{"ls-remote", "--", remoteName}
 	for _, b := range g.Branches {
 		args = append(args, "refs/heads/"+b)
+	}
+	if g.Watch != "" {
+		args = append(args, g.Watch+"*")
 	}
 	out, err := g.clone().git().Run(ctx, nil, args...)
 	if err != nil {
 		return git.OfRemote(err)
 	}
 	var specs []string
-	heads, moved := map[string]string{}, false
+	heads, watched, moved := map[string]string{}, map[string]string{}, false
 	have, err := g.have(ctx) // also from another process
 	if err != nil {
 		return err
 	}
 	for line := range strings.Lines(string(out)) {
 		id, ref, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if !git.IsObject(id) {
+			return fault.Errorf(fault.Transient, "the git repository says that %.80q is at %.60q", ref, id)
+		}
+		if g.Watch != "" && strings.HasPrefix(ref, g.Watch) {
+			watched[ref] = id
+		}
 		name, ok := strings.CutPrefix(ref, "refs/heads/")
 		if !ok || !slices.Contains(g.Branches, name) {
 			continue // one that ends like it
-		}
-		if !git.IsObject(id) {
-			return fault.Errorf(fault.Transient, "the git repository says that %s is at %.60q", name, id)
 		}
 		heads[name], moved = id, moved || have[name] != id
 		specs = append(specs, "+"+ref+":"+grouped+name)
 	}
 	if !moved {
+		specs = nil
+	}
+	g.watched = watched
+	if g.Want != nil {
+		for _, ref := range g.Want(watched) {
+			obj, _, err := g.get(ctx, watched[ref], 0)
+			if err != nil {
+				return err
+			}
+			if obj.id == "" {
+				specs = append(specs, ref)
+			}
+		}
+	}
+	if len(specs) == 0 {
 		g.heads = heads
 		return nil
 	}
@@ -123,6 +162,9 @@ func (g *Group) Fetch(ctx context.Context) error {
 	g.heads = have
 	return nil
 }
+
+// Watched are the objects that the other refs of the remote were at when it was last asked, by their full names.
+func (g *Group) Watched() map[string]string { return g.watched }
 
 // have are the commits that the clone has of the branches.
 func (g *Group) have(ctx context.Context) (map[string]string, error) {
@@ -147,20 +189,35 @@ func (g *Group) Commit(ctx context.Context, all []Commit) ([]string, error) {
 	return commits(ctx, g.clone().git(), g.Author, g.Email, all)
 }
 
-// Push moves branches to commits, all or none. It reports whether one of them had moved: then Fetch, and make other commits on
-// what is there.
-func (g *Group) Push(ctx context.Context, to map[string]string) (behind bool, err error) {
-	args := []string{"push", "--porcelain", "--atomic", "--", remoteName}
+// Ref is what becomes of a ref that is no branch.
+type Ref struct {
+	Name     string // full
+	From, To string // objects; "" for none
+}
+
+// spec are the arguments that move a ref if it is where it was thought to be.
+func (r Ref) spec() []string {
+	return []string{"--force-with-lease=" + r.Name + ":" + r.From, r.To + ":" + r.Name}
+}
+
+// Push moves branches to commits, and other refs with them, all or none. It reports whether one of them had moved: then Fetch, and make
+// other commits on what is there.
+func (g *Group) Push(ctx context.Context, to map[string]string, refs ...Ref) (behind bool, err error) {
+	options, specs := []string{"--porcelain", "--atomic"}, []string{}
 	for _, b := range slices.Sorted(maps.Keys(to)) {
-		args = append(args, to[b]+":refs/heads/"+b)
+		specs = append(specs, to[b]+":refs/heads/"+b)
+	}
+	for _, r := range refs {
+		options, specs = append(options, r.spec()[0]), append(specs, r.spec()[1])
 	}
 	// By this git moves what the clone has of the branches too, so that nobody has to fetch what was pushed from here.
-	_, err = g.clone().git().Set("remote."+remoteName+".fetch=+refs/heads/*:"+grouped+"*").Run(ctx, nil, args...)
+	_, err = g.clone().git().Set("remote."+remoteName+".fetch=+refs/heads/*:"+grouped+"*").Run(ctx, nil, slices.Concat([]string{"push"}, options, []string{"--", remoteName}, specs)...)
 	switch {
 	case err == nil:
 		for b, id := range to {
 			g.heads[b] = id
 		}
+		g.moved(refs)
 		return false, nil
 	case git.KindOf(err) == git.Moved:
 		return true, fault.New(fault.Transient, fmt.Errorf("%w; others push too: try again", err))
@@ -168,6 +225,60 @@ func (g *Group) Push(ctx context.Context, to map[string]string) (behind bool, er
 		return false, fault.New(fault.Usage, fmt.Errorf("%w: use a git server that moves several branches at once", err))
 	}
 	return false, git.OfRemote(err)
+}
+
+func (g *Group) moved(refs []Ref) {
+	for _, r := range refs {
+		if r.To == "" {
+			delete(g.watched, r.Name)
+		} else if g.watched != nil {
+			g.watched[r.Name] = r.To
+		}
+	}
+}
+
+// PushRefs moves refs that are no branches, each by itself, and returns those that did not move, with what git says of all that. An error
+// is one of the remote.
+func (g *Group) PushRefs(ctx context.Context, refs []Ref) (left []Ref, said error, err error) {
+	options, specs := []string{"--porcelain"}, []string{}
+	for _, r := range refs {
+		options, specs = append(options, r.spec()[0]), append(specs, r.spec()[1])
+	}
+	out, err := g.clone().git().Run(ctx, nil, slices.Concat([]string{"push"}, options, []string{"--", remoteName}, specs)...)
+	if err == nil {
+		g.moved(refs)
+		return nil, nil, nil
+	}
+	// https://git-scm.com/docs/git-push#_output
+	ended := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		if parts := strings.Split(line, "\t"); len(parts) == 3 {
+			_, name, _ := strings.Cut(parts[1], ":")
+			ended[name] = parts[0] != "!"
+		}
+	}
+	if len(ended) == 0 {
+		return nil, nil, git.OfRemote(err)
+	}
+	var went []Ref
+	for _, r := range refs {
+		if ended[r.Name] {
+			went = append(went, r)
+		} else {
+			left = append(left, r)
+		}
+	}
+	g.moved(went)
+	return left, err, nil
+}
+
+// Blobs puts bytes into the clone and returns what git calls them.
+func (g *Group) Blobs(ctx context.Context, all [][]byte) ([]string, error) {
+	var in bytes.Buffer
+	for i, b := range all {
+		fmt.Fprintf(&in, "blob\nmark :%d\ndata %d\n%s\nget-mark :%[1]d\n", i+1, len(b), b)
+	}
+	return fastImport(ctx, g.clone().git(), &in, len(all))
 }
 
 // Has reports whether a branch has a commit.

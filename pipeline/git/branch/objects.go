@@ -179,6 +179,21 @@ func (g *Group) File(ctx context.Context, commit, name string, limit int64) ([]b
 	return b, nil
 }
 
+// Object are the bytes that have a name, nil where the clone does not have them. What is no file's, or more than limit bytes, is an
+// ErrUnfit.
+func (g *Group) Object(ctx context.Context, id string, limit int64) ([]byte, error) {
+	obj, b, err := g.get(ctx, id, limit)
+	switch {
+	case err != nil || obj.id == "":
+		return nil, err
+	case obj.kind != "blob":
+		return nil, unfit("it is a %s and not a file", obj.kind)
+	case b == nil:
+		return nil, unfit("it has %d bytes, and at most %d are read", obj.size, limit)
+	}
+	return b, nil
+}
+
 // Blob is a file of a commit by its path.
 type Blob struct {
 	Path string

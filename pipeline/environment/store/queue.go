@@ -1,0 +1,514 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/git/branch"
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+)
+
+// The refs of a store that are no branches. Below queue each is a request that waits, as a blob, and lease says that somebody does what
+// waits. Neither is needed for a move to be right: a request leaves the queue in the very push that has its line, and a lease saves work.
+const (
+	refs  = "refs/slipway/"
+	queue = refs + "requests/"
+	lease = refs + "lease"
+)
+
+const (
+	maxQueue  = 10_000
+	maxQueued = 1 << 20                // bytes of a request with its signature
+	direct    = 2                      // pushes that may come second before a request goes into the queue
+	renewed   = 2 * time.Second        // after which whoever has the lease says so again
+	firstPoll = 150 * time.Millisecond // after which it is asked what became of a request
+	maxPoll   = time.Second
+	overtime  = 2 * time.Second // that whoever took the lease for a request of their own goes on for those of others
+)
+
+// dead is the time after which a lease that nobody has renewed is anybody's.
+var dead = 10 * time.Second
+
+// queued are the names of requests: milliseconds since 1970, and the id.
+var queued = regexp.MustCompile(`^refs/slipway/requests/([0-9]{13})-([0-9a-f]{32})$`)
+
+// held is a lease that this folder has: another process that has the same folder may use it, since they take turns.
+type held struct {
+	ID   string `json:"id"`             // of the blob
+	Kept bool   `json:"kept,omitempty"` // somebody renews it
+}
+
+// lessee is what a process knows of the lease.
+type lessee struct {
+	seen  string    // that others have
+	since time.Time // by the clock of this machine that only runs forward
+	own   time.Time // when this process renewed its own
+	off   bool      // the host does not take such refs
+}
+
+func (s *Store) leaseFile() string { return filepath.Join(s.o.Dir, "lease") }
+
+// leads reports whether the lease at the remote is that of this folder.
+func (s *Store) leads() (ours held, ok bool) {
+	b, err := os.ReadFile(s.leaseFile())
+	if err == nil {
+		err = canonjson.Decode(b, &ours)
+	}
+	return ours, err == nil && ours.ID != "" && ours.ID == s.group.Watched()[lease]
+}
+
+// free reports whether nobody else has the lease, or whoever had it has not renewed it for long.
+func (s *Store) free() bool {
+	id := s.group.Watched()[lease]
+	if id == "" {
+		return true
+	}
+	if id != s.lessee.seen {
+		s.lessee.seen, s.lessee.since = id, time.Now()
+	}
+	return time.Since(s.lessee.since) > dead
+}
+
+// take is the ref that has the lease be ours, and how it is remembered once it is.
+func (s *Store) take(ctx context.Context, keep bool) (branch.Ref, func() error, error) {
+	ids, err := s.group.Blobs(ctx, [][]byte{[]byte(rand.Text() + "\n")})
+	if err != nil {
+		return branch.Ref{}, nil, err
+	}
+	ref := branch.Ref{Name: lease, From: s.group.Watched()[lease], To: ids[0]}
+	return ref, func() error {
+		s.lessee.own = time.Now()
+		b, err := canonjson.Encode(held{ids[0], keep})
+		if err != nil {
+			return err
+		}
+		return fault.New(fault.Usage, write(s.leaseFile(), b))
+	}, nil
+}
+
+// release gives the lease back. Where that fails it ends by itself.
+func (s *Store) release(ctx context.Context) {
+	if ours, ok := s.leads(); ok {
+		s.group.PushRefs(ctx, []branch.Ref{{Name: lease, From: ours.ID}})
+	}
+	os.Remove(s.leaseFile())
+}
+
+// waitingRefs are the refs of requests that wait, the oldest first. What has no name of one comes first of all.
+func waitingRefs(all map[string]string) []string {
+	var names []string
+	for name := range all {
+		if strings.HasPrefix(name, queue) {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(bit(queued.MatchString(a)), bit(queued.MatchString(b))), cmp.Compare(a, b))
+	})
+	return names
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// first are those that go into one commit.
+func first(all map[string]string) []string {
+	names := waitingRefs(all)
+	return names[:min(len(names), maxBatch)]
+}
+
+// others are the requests that wait in the queue, with what cannot be read of them.
+func (s *Store) others(ctx context.Context) ([]waiting, error) {
+	var all []waiting
+	for _, name := range first(s.group.Watched()) {
+		w := waiting{ref: branch.Ref{Name: name, From: s.group.Watched()[name]}}
+		b, err := s.group.Object(ctx, w.ref.From, maxQueued)
+		if err != nil && !errors.Is(err, branch.ErrUnfit) {
+			return nil, err
+		}
+		if err == nil && b == nil {
+			continue // which came since
+		}
+		parts := queued.FindStringSubmatch(name)
+		if err == nil && parts == nil {
+			err = errors.New("it has no name of a request")
+		}
+		if err == nil {
+			err = canonjson.Decode(b, &w)
+		}
+		if err == nil {
+			w.id = environment.ID([]byte(w.Request))
+			w.q, err = environment.ParseRequest([]byte(w.Request))
+		}
+		if err == nil && w.id != parts[2] {
+			err = errors.New("it is not the request that its name says")
+		}
+		w.bad = err
+		all = append(all, w)
+	}
+	return all, nil
+}
+
+// enqueue puts requests into the queue that are not there yet, and takes the lease where it is free.
+func (s *Store) enqueue(ctx context.Context, own []waiting) error {
+	var blobs [][]byte
+	var put []branch.Ref
+	at := map[string]bool{}
+	waits := waitingRefs(s.group.Watched())
+	for _, name := range waits {
+		if parts := queued.FindStringSubmatch(name); parts != nil {
+			at[parts[2]] = true
+		}
+	}
+	for _, w := range own {
+		if at[w.id] {
+			continue
+		}
+		b, err := canonjson.Encode(waiting{Request: w.Request, Bundle: w.Bundle})
+		if err != nil {
+			return err
+		}
+		blobs = append(blobs, b)
+		put = append(put, branch.Ref{Name: fmt.Sprintf("%s%013d-%s", queue, w.q.At.UnixMilli(), w.id)})
+	}
+	if len(put) > 0 && len(waits)+len(put) > maxQueue {
+		return fault.Errorf(fault.Transient, "%d requests wait in the store, and no more than %d do: have slipway combine run", len(waits), maxQueue)
+	}
+	if len(put) > 0 {
+		ids, err := s.group.Blobs(ctx, blobs)
+		if err != nil {
+			return err
+		}
+		for i, id := range ids {
+			put[i].To = id
+		}
+	}
+	remember := func() error { return nil }
+	if s.free() {
+		ref, taken, err := s.take(ctx, false)
+		if err != nil {
+			return err
+		}
+		put, remember = append(put, ref), taken
+	}
+	if len(put) == 0 {
+		return nil
+	}
+	left, _, err := s.group.PushRefs(ctx, put)
+	if err != nil {
+		return err
+	}
+	for _, r := range left {
+		if r.Name != lease {
+			s.lessee.off = true // the same is tried without a queue
+			return nil
+		}
+		remember = func() error { return nil }
+	}
+	return remember()
+}
+
+// withdraw takes requests out of the queue. What is not there any more was done, and the log says so.
+func (s *Store) withdraw(ctx context.Context, own []waiting) error {
+	var gone []branch.Ref
+	for name, id := range s.group.Watched() {
+		parts := queued.FindStringSubmatch(name)
+		if parts != nil && slices.ContainsFunc(own, func(w waiting) bool { return w.id == parts[2] }) {
+			gone = append(gone, branch.Ref{Name: name, From: id})
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	left, said, err := s.group.PushRefs(ctx, gone)
+	if err == nil && len(left) > 0 {
+		err = said
+	}
+	return err
+}
+
+// writing runs f with the clone to itself, and with the queue and the lease looked at whenever the branches are. What waits is fetched
+// where nobody else is to do it, or anyway.
+func (s *Store) writing(ctx context.Context, anyway bool, f func() error) error {
+	return s.group.Locked(ctx, func() error {
+		s.group.Watch, s.group.Want = refs, func(all map[string]string) []string {
+			if _, ours := s.leads(); !anyway && !ours && !s.lessee.off && !s.free() {
+				return nil
+			}
+			return first(all)
+		}
+		defer func() { s.group.Watch, s.group.Want = "", nil }()
+		return f()
+	})
+}
+
+// Combined is what a round of Combine or Lead did.
+type Combined struct {
+	Lines   int      `json:"lines"`             // that the log gained
+	Removed []string `json:"removed,omitempty"` // from the queue, with why: what is no request there
+}
+
+// Lead commits what waits until the context ends, and holds the lease meanwhile, so that others leave it to this process. said is
+// called after each round that did something.
+func (s *Store) Lead(ctx context.Context, said func(Combined)) error {
+	defer func() {
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), dead)
+		defer cancel()
+		s.writing(after, false, func() error {
+			s.release(after)
+			return nil
+		})
+	}()
+	failed := 0
+	for {
+		var did Combined
+		err := s.writing(ctx, false, func() (err error) {
+			did, err = s.lead(ctx)
+			return err
+		})
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && fault.CodeOf(err) != fault.Transient:
+			return err
+		case err != nil:
+			if failed++; failed >= rounds {
+				return err
+			}
+			if err := branch.Pause(ctx, failed, time.Second); err != nil {
+				return nil
+			}
+			continue
+		}
+		failed = 0
+		if did.Lines > 0 || len(did.Removed) > 0 {
+			said(did)
+			continue
+		}
+		if err := branch.Pause(ctx, 1, 2*firstPoll); err != nil {
+			return nil
+		}
+	}
+}
+
+// lead is one round of Lead.
+func (s *Store) lead(ctx context.Context) (Combined, error) {
+	if err := s.refresh(ctx); err != nil {
+		return Combined{}, err
+	}
+	_, ours := s.leads()
+	if !s.lessee.off && (ours && time.Since(s.lessee.own) > renewed || !ours && s.free()) {
+		ref, taken, err := s.take(ctx, true)
+		if err != nil {
+			return Combined{}, err
+		}
+		left, _, err := s.group.PushRefs(ctx, []branch.Ref{ref})
+		switch {
+		case err != nil:
+			return Combined{}, err
+		case len(left) == 0:
+			ours = true
+			if err := taken(); err != nil {
+				return Combined{}, err
+			}
+		case !ours && s.group.Watched()[lease] == "": // and nobody else took it
+			s.lessee.off = true
+		}
+	}
+	if !ours && !s.lessee.off {
+		return Combined{}, nil // somebody else does it
+	}
+	return s.once(ctx)
+}
+
+// Combine does once what Lead does, whoever has the lease.
+func (s *Store) Combine(ctx context.Context) (did Combined, err error) {
+	err = s.writing(ctx, true, func() error {
+		for round := 1; ; round++ {
+			if err := s.refresh(ctx); err != nil {
+				return err
+			}
+			now, err := s.once(ctx)
+			did.Lines, did.Removed = did.Lines+now.Lines, append(did.Removed, now.Removed...)
+			switch {
+			case err != nil && (git.KindOf(err) != git.Moved || round >= rounds):
+				return err
+			case err == nil && now.Lines == 0 && len(now.Removed) == 0:
+				return nil
+			case err != nil:
+				if err := branch.Pause(ctx, round, 50*time.Millisecond); err != nil {
+					return err
+				}
+			}
+		}
+	})
+	return did, err
+}
+
+// once moves what waits here and in the queue, in one commit.
+func (s *Store) once(ctx context.Context) (Combined, error) {
+	own, err := s.outbox()
+	if err == nil {
+		err = s.sweep()
+	}
+	if err != nil {
+		return Combined{}, err
+	}
+	before := s.view.State.Count
+	b, err := s.batch(ctx, own)
+	if err != nil {
+		s.view.State = nil
+		return Combined{}, err
+	}
+	return Combined{s.view.State.Count - before, b.removed}, s.answerAll(b.results)
+}
+
+// combine has all that waits here be decided, one after the other, and pushed at once: by this process, or where many push at once by
+// one of them for all.
+func (s *Store) combine(ctx context.Context) (map[string]Result, error) {
+	own, err := s.outbox()
+	if err == nil {
+		err = s.sweep()
+	}
+	if err != nil {
+		return nil, err
+	}
+	results := map[string]Result{}
+	err = s.until(ctx, own, results)
+	if err != nil {
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), dead)
+		defer cancel()
+		if withdrawErr := s.withdraw(after, own); withdrawErr != nil {
+			err = fmt.Errorf("%w; it may still be done, since it could not be taken out of the queue of the store: %w", err, withdrawErr)
+		}
+		s.release(after)
+		return nil, err
+	}
+	return results, s.answerAll(results)
+}
+
+// until tries until there is a result for each of some requests.
+func (s *Store) until(ctx context.Context, own []waiting, results map[string]Result) error {
+	second, poll := 0, firstPoll
+	var done time.Time
+	for round := 1; ; round++ {
+		if err := s.refresh(ctx); err != nil {
+			return err
+		}
+		var open []waiting
+		for _, w := range own {
+			if _, ok := results[w.id]; ok {
+				continue
+			}
+			if n := s.view.State.Request(w.id); n > 0 {
+				r, err := s.fromLog(ctx, n)
+				if err != nil {
+					return err
+				}
+				results[w.id] = r
+				continue
+			}
+			open = append(open, w)
+		}
+		ours, leads := s.leads()
+		if len(open) == 0 {
+			if done.IsZero() {
+				done = time.Now()
+			}
+			if !leads || ours.Kept || len(first(s.group.Watched())) == 0 || time.Since(done) > overtime {
+				if leads && !ours.Kept {
+					s.release(ctx)
+				}
+				return nil
+			}
+		}
+		if s.lessee.off || leads || s.free() && second < direct {
+			b, err := s.batch(ctx, open)
+			if err == nil {
+				maps.Copy(results, b.results)
+				if len(open) == len(own) && !leads { // nothing of it waits elsewhere
+					return nil
+				}
+				continue
+			}
+			s.view.State = nil // which has lines that nobody else has
+			if git.KindOf(err) != git.Moved || round >= rounds {
+				return err
+			}
+			if second++; second >= direct && !s.lessee.off {
+				continue
+			}
+			if err := branch.Pause(ctx, round, 50*time.Millisecond); err != nil {
+				return err
+			}
+			continue
+		}
+		if len(open) == 0 { // the lease went meanwhile
+			return nil
+		}
+		if expired := slices.IndexFunc(open, func(w waiting) bool { return !w.q.Expires.After(s.o.Now()) }); expired >= 0 {
+			return fault.Errorf(fault.Transient, "nobody did what waits in the queue of the store in %s: try again", validity)
+		}
+		if len(open) == 1 { // what is refused already need not wait
+			if r, ok := s.foresee(open[0]); ok {
+				results[open[0].id] = r
+				continue
+			}
+		}
+		if err := s.enqueue(ctx, open); err != nil {
+			return err
+		}
+		if _, leads := s.leads(); leads || s.lessee.off {
+			continue
+		}
+		if err := branch.Pause(ctx, 1, 2*poll); err != nil {
+			return err
+		}
+		poll = min(poll*3/2, maxPoll)
+	}
+}
+
+// foresee is the answer to a request that would change nothing now.
+func (s *Store) foresee(w waiting) (Result, bool) {
+	err := s.holds(w)
+	if err != nil {
+		return Result{Err: err}, true
+	}
+	a, err := environment.Decide(s.view.State, s.view.Rules, s.view.RulesCommit, w.id, w.q, s.o.Now())
+	return Result{Answer: a, Err: err}, err != nil || a.Nothing || a.Refused()
+}
+
+// fromLog is what became of a request, by its line.
+func (s *Store) fromLog(ctx context.Context, n int) (Result, error) {
+	b, err := s.group.File(ctx, s.group.Head(Log), logFile(n-1), maxFile)
+	if err != nil {
+		return Result{}, err
+	}
+	for range (n - 1) % perFile {
+		_, b, _ = bytes.Cut(b, []byte("\n"))
+	}
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	l, err := environment.ParseLine(line)
+	if err != nil {
+		return Result{}, fault.New(fault.Mismatch, fmt.Errorf("line %d of the log: %w", n, err))
+	}
+	return Result{Answer: environment.Answer{Line: l, Code: l.Code(), Outcomes: l.Decision}, Line: n}, nil
+}

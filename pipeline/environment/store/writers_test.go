@@ -1,0 +1,361 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
+)
+
+var (
+	measured = flag.String("measure", "", "measure ways of moving, comma-separated, of: "+strings.Join(ways, " "))
+	writers  = flag.String("writers", "1,8,32", "numbers of processes that are measured")
+	moves    = flag.Int("moves", 1000, "moves of each measurement")
+	limit    = flag.Duration("limit", 20*time.Second, "time after which a measurement begins no further move")
+)
+
+// ways are how many processes can move at once: with a clone that they share, with clones of their own, the same with one process that
+// combines, sets of 20 with clones of their own, and what people do with git alone.
+var ways = []string{"shared", "own", "combiner", "sets", "rebase"}
+
+// job has this program be a writer in a process of its own.
+const job = "SLIPWAY_TEST_WRITER"
+
+// work is what a writer does: sets of versions, one after the other.
+type work struct {
+	Way, Remote, Dir string
+	Sets             [][]environment.Item
+	Until            time.Time
+}
+
+// moved is what a writer did.
+type moved struct {
+	Line  int // 0 where git alone moved it
+	Items []environment.Item
+	Took  time.Duration
+}
+
+func TestMain(m *testing.M) {
+	text := os.Getenv(job)
+	if text == "" {
+		os.Exit(m.Run())
+	}
+	var w work
+	if err := json.Unmarshal([]byte(text), &w); err != nil {
+		panic(err)
+	}
+	if err := w.do(context.Background(), json.NewEncoder(os.Stdout)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func (w work) do(ctx context.Context, out *json.Encoder) error {
+	open := func() (*store.Store, error) {
+		return store.Open(store.Options{Remote: w.Remote, Environ: os.Environ(), Dir: w.Dir, Now: time.Now})
+	}
+	if w.Way == "combine" {
+		s, err := open()
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		go func() {
+			io.Copy(io.Discard, os.Stdin) // until whoever started this closes it
+			cancel()
+		}()
+		return s.Lead(ctx, func(store.Combined) {})
+	}
+	for _, set := range w.Sets {
+		began := time.Now()
+		if began.After(w.Until) {
+			break
+		}
+		m := moved{Items: set}
+		if w.Way == "rebase" {
+			if err := w.rebase(set[0]); err != nil {
+				return err
+			}
+		} else {
+			s, err := open() // as a command does
+			if err != nil {
+				return err
+			}
+			r, err := s.Ask(ctx, environment.Request{Kind: environment.Promote, To: "staging", Items: set}, nil)
+			if err != nil || r.Line == 0 {
+				return fmt.Errorf("%v: line %d, %+v: %w", set, r.Line, r.Outcomes, err)
+			}
+			m.Line = r.Line
+		}
+		m.Took = time.Since(began)
+		if err := out.Encode(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rebase is a move with git alone: a rename on a branch, which is tried again on what others have pushed.
+func (w work) rebase(it environment.Item) error {
+	git := func(args ...string) error {
+		cmd := exec.Command("git", append([]string{"-c", "gc.auto=0", "-c", "user.name=Example", "-c", "user.email=example@example.com"}, args...)...)
+		cmd.Dir = w.Dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, out)
+		}
+		return nil
+	}
+	name := environment.Path(it.Component, it.Version)
+	to := filepath.Join("environments", "staging", name)
+	if err := os.MkdirAll(filepath.Join(w.Dir, filepath.Dir(to)), 0o755); err != nil {
+		return err
+	}
+	if err := git("mv", filepath.Join("environments", "snapshot", name), to); err != nil {
+		return err
+	}
+	if err := git("commit", "--quiet", "--message", "move"); err != nil {
+		return err
+	}
+	for try := 1; git("push", "--quiet", "origin", "HEAD:log") != nil; try++ {
+		time.Sleep(time.Duration(rand.Int64N(int64(min(try, 10)) * int64(50*time.Millisecond))))
+		if err := git("pull", "--quiet", "--rebase", "origin", "log"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// crowd is a store that a real git server has, with versions of many components in its first stage.
+type crowd struct {
+	*team
+	repo *gittest.Repo
+	sets [][]environment.Item
+}
+
+const crowdComponents = 50
+
+func newCrowd(t *testing.T, moves, each int) *crowd {
+	t.Helper()
+	repo := gittest.New(t)
+	server := httptest.NewServer(repo)
+	t.Cleanup(server.Close)
+	c := &crowd{team: newTeams(t), repo: repo}
+	c.now = time.Now().UTC().Add(-time.Hour)
+	c.remote = strings.Replace(server.URL, "http://", "http://writer:"+gittest.Token+"@", 1) + "/repo.git"
+	rules := strings.Replace(string(environment.Default), "keep: 20", "keep: 1000", 1) + "\ncomponents:\n"
+	for i := range crowdComponents {
+		rules += fmt.Sprintf("  c%02d: {key: keys/lead.pub}\n", i)
+	}
+	dir := t.TempDir()
+	s := c.open(dir)
+	must(t, s.Init(t.Context(), []byte(rules), map[string][]byte{"lead.pub": c.key.Public().PEM()}))
+	for i := range moves {
+		e := c.entry(fmt.Sprintf("c%02d", i%crowdComponents), fmt.Sprintf("1.0.%d", i/crowdComponents), "x")
+		c.wait(dir, add("snapshot", e))
+		if i%each == 0 {
+			c.sets = append(c.sets, nil)
+		}
+		c.sets[len(c.sets)-1] = append(c.sets[len(c.sets)-1], environment.Item{Component: e.Component, Version: e.Version})
+	}
+	combine(t, s)
+	return c
+}
+
+// start starts a writer, which is ended with the test.
+func (c *crowd) start(w work) (cmd *exec.Cmd, stdin io.Closer, out *bytes.Buffer) {
+	c.t.Helper()
+	text, err := json.Marshal(w)
+	must(c.t, err)
+	cmd = exec.CommandContext(c.t.Context(), os.Args[0])
+	cmd.Env = append(environ(c.t), job+"="+string(text))
+	out = &bytes.Buffer{}
+	cmd.Stdout, cmd.Stderr = out, os.Stderr
+	in, err := cmd.StdinPipe()
+	must(c.t, err)
+	must(c.t, cmd.Start())
+	return cmd, in, out
+}
+
+// move has processes move all sets, as far as the time allows.
+func (c *crowd) move(way string, processes int, until time.Duration) (all []moved, took time.Duration) {
+	c.t.Helper()
+	shared := c.t.TempDir()
+	if way == "combiner" {
+		cmd, in, _ := c.start(work{Way: "combine", Remote: c.remote, Dir: c.t.TempDir()})
+		defer func() {
+			in.Close()
+			must(c.t, cmd.Wait())
+		}()
+		for do(c.t, c.repo.Dir, "for-each-ref", "refs/slipway/lease") == "" {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	jobs := make([]work, processes)
+	for i := range jobs {
+		jobs[i] = work{Way: way, Remote: c.remote, Dir: shared}
+		switch way {
+		case "rebase":
+			jobs[i].Dir = filepath.Join(c.t.TempDir(), "work")
+			do(c.t, ".", "clone", "--quiet", "--branch", "log", c.remote, jobs[i].Dir)
+		case "shared":
+		default:
+			jobs[i].Dir = c.t.TempDir()
+		}
+		if way != "rebase" { // as one who was here before
+			must(c.t, c.open(jobs[i].Dir).Read(c.t.Context(), func(store.View) error { return nil }))
+		}
+	}
+	for i, set := range c.sets {
+		jobs[i%processes].Sets = append(jobs[i%processes].Sets, set)
+	}
+	began := time.Now()
+	outs := make([]*bytes.Buffer, processes)
+	var wg sync.WaitGroup
+	for i, w := range jobs {
+		w.Until = began.Add(until)
+		cmd, _, out := c.start(w)
+		outs[i] = out
+		wg.Go(func() {
+			if err := cmd.Wait(); err != nil {
+				c.t.Errorf("writer %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	took = time.Since(began)
+	for _, out := range outs {
+		for d := json.NewDecoder(out); ; {
+			var m moved
+			if err := d.Decode(&m); err != nil {
+				break
+			}
+			all = append(all, m)
+		}
+	}
+	return all, took
+}
+
+// holds holds the store to what the writers say that they moved: each of it is there, in a line of its own, and nothing else.
+func (c *crowd) holds(all []moved) {
+	c.t.Helper()
+	want := map[string]string{}
+	lines := map[int]int{}
+	for _, set := range c.sets {
+		for _, it := range set {
+			want[it.Component+" "+it.Version] = "snapshot"
+		}
+	}
+	for _, m := range all {
+		lines[m.Line]++
+		for _, it := range m.Items {
+			want[it.Component+" "+it.Version] = "staging"
+		}
+	}
+	s := c.open(c.t.TempDir())
+	n, err := s.Check(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	seeds := len(want)
+	if n.Lines != seeds+len(all) || len(lines) != len(all) {
+		c.t.Errorf("%d lines for %d versions and %d moves, which were told of %d lines", n.Lines, seeds, len(all), len(lines))
+	}
+	must(c.t, s.Read(c.t.Context(), func(v store.View) error {
+		for _, stage := range v.Rules.StageNames() {
+			for _, h := range v.State.In(stage) {
+				if name := h.Component + " " + h.Version; want[name] != stage {
+					c.t.Errorf("%s is in %s and not in %q", name, stage, want[name])
+				}
+				seeds--
+			}
+		}
+		return nil
+	}))
+	if seeds != 0 {
+		c.t.Errorf("%d versions are in no stage or in two", seeds)
+	}
+	for _, on := range []string{"log", "snapshot", "staging"} {
+		if merges := do(c.t, c.repo.Dir, "rev-list", "--merges", on); merges != "" {
+			c.t.Errorf("the history of %s is not a line: %s", on, merges)
+		}
+	}
+	if left := do(c.t, c.repo.Dir, "for-each-ref", "refs/slipway/"); left != "" {
+		c.t.Errorf("left behind: %s", left)
+	}
+}
+
+// Writers in processes of their own, on a real server: no move is lost, none is made twice, and nothing is left behind.
+func TestWriters(t *testing.T) {
+	fixture.SkipRace(t)
+	processes, each := 4, 2
+	if fixture.Full {
+		processes, each = 16, 8
+	}
+	for way, size := range map[string]int{"shared": 1, "own": 1, "combiner": 1, "sets": 5} {
+		t.Run(way, func(t *testing.T) {
+			c := newCrowd(t, processes*each*size, size)
+			all, _ := c.move(way, processes, time.Hour)
+			if len(all) != processes*each {
+				t.Errorf("%d moves", len(all))
+			}
+			c.holds(all)
+		})
+	}
+}
+
+// TestMeasure measures how many moves a second there are, and how long one takes, for .ci/bench.
+func TestMeasure(t *testing.T) {
+	if *measured == "" {
+		t.Skip("nothing is to be measured: -measure")
+	}
+	for way := range strings.SplitSeq(*measured, ",") {
+		for count := range strings.SplitSeq(*writers, ",") {
+			var n int
+			_, err := fmt.Sscan(count, &n)
+			must(t, err)
+			t.Run(way+" "+count, func(t *testing.T) {
+				size := 1
+				if way == "sets" {
+					size = 20
+				}
+				c := newCrowd(t, *moves, size)
+				all, took := c.move(way, n, *limit)
+				var times []time.Duration
+				for _, m := range all {
+					times = append(times, m.Took)
+				}
+				slices.Sort(times)
+				if len(times) == 0 {
+					t.Fatal("nothing was moved")
+				}
+				at := func(percent int) string {
+					return fmt.Sprintf("%.2f", times[min(len(times)*percent/100, len(times)-1)].Seconds())
+				}
+				load, _ := os.ReadFile("/proc/loadavg")
+				fmt.Printf("measured: %-8s %2d writers: %4d moves in %5.1f s, %6.1f a second, p50 %s p90 %s p99 %s s, load %.14s\n",
+					way, n, len(all)*size, took.Seconds(), float64(len(all)*size)/took.Seconds(), at(50), at(90), at(99), load)
+				if way != "rebase" {
+					c.holds(all)
+				}
+			})
+		}
+	}
+}
