@@ -116,14 +116,10 @@ that one have to sign too. It comes into force with the next slipway store sign.
 				if err != nil {
 					return err
 				}
-				var stages []string
 				err = st.Read(cmd.Context(), func(v store.View) error {
-					stages = v.Rules.StageNames()
-					return nil
+					status, err = x.Draft(cmd.Context(), v, plan)
+					return err
 				})
-				if err == nil {
-					status, err = x.Draft(cmd.Context(), stages, plan)
-				}
 				if err != nil {
 					return err
 				}

@@ -74,7 +74,25 @@ func do(t testing.TB, dir string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-var stages = []string{"snapshot", "staging", "production"}
+// view is what the store is at.
+func (tm *team) view() (v store.View) {
+	tm.t.Helper()
+	must(tm.t, tm.store.Read(tm.t.Context(), func(now store.View) error {
+		v = now
+		return nil
+	}))
+	return v
+}
+
+const rules = `version: 1
+components:
+  gateway: {key: keys/lead.pub}
+  control: {key: keys/lead.pub}
+stages:
+  - {name: snapshot, overwrite: always, current: newest}
+  - {name: staging, overwrite: if-needed, leaves: [snapshot]}
+  - {name: production, leaves: [staging, snapshot], current: stable}
+`
 
 func newTeam(t *testing.T) *team {
 	t.Helper()
@@ -85,7 +103,6 @@ func newTeam(t *testing.T) *team {
 	}
 	do(t, ".", "init", "--quiet", "--bare", "--template=", tm.remote)
 	tm.store, tm.index = tm.open(t.TempDir())
-	rules := string(environment.Default) + "\ncomponents:\n  gateway: {key: keys/lead.pub}\n  control: {key: keys/lead.pub}\n"
 	must(t, tm.store.Init(t.Context(), []byte(rules), map[string][]byte{"lead.pub": tm.release.Public().PEM()}))
 	tm.client = &tuf.Client{Dir: t.TempDir(), Now: func() time.Time { return tm.now }}
 	return tm
@@ -101,15 +118,21 @@ func (tm *team) open(dir string) (*store.Store, *index.Index) {
 	return s, x
 }
 
-// rooted is a store with a root that two of three have signed, and an index.
+// rooted is a store with a root that two of three have signed.
 func rooted(t *testing.T) *team {
 	tm := newTeam(t)
-	_, err := tm.index.Draft(t.Context(), stages, index.Plan{Offline: public(tm.offline...), Online: public(tm.online)})
+	tm.root()
+	return tm
+}
+
+func (tm *team) root() {
+	t := tm.t
+	t.Helper()
+	_, err := tm.index.Draft(t.Context(), tm.view(), index.Plan{Offline: public(tm.offline...), Online: public(tm.online)})
 	must(t, err)
 	s, err := tm.index.Sign(t.Context(), "", tm.offline[:2]...)
 	must(t, err)
 	tm.client.Root = s.Draft.File
-	return tm
 }
 
 func (tm *team) add(component, v, to string) {
@@ -127,7 +150,7 @@ func (tm *team) ask(q environment.Request) {
 	r, err := tm.store.Ask(tm.t.Context(), q, nil)
 	must(tm.t, err)
 	if r.Refused() || r.Line == 0 {
-		tm.t.Fatalf("%+v", r)
+		tm.t.Fatalf("%+v", r.Outcomes)
 	}
 }
 
@@ -188,7 +211,7 @@ func TestIndex(t *testing.T) {
 	if _, err := tm.index.Update(t.Context(), tm.store, tm.online); !errors.Is(err, index.ErrNone) || fault.CodeOf(err) != fault.Usage {
 		t.Errorf("without a root: %v", err)
 	}
-	s, err := tm.index.Draft(t.Context(), stages, index.Plan{Offline: public(tm.offline...), Online: public(tm.online)})
+	s, err := tm.index.Draft(t.Context(), tm.view(), index.Plan{Offline: public(tm.offline...), Online: public(tm.online)})
 	must(t, err)
 	if s.Root != nil || s.Draft.Version != 1 || s.Draft.Threshold != 2 || s.Draft.Missing == "" {
 		t.Errorf("%+v", s.Draft)
@@ -289,7 +312,7 @@ func TestRenewal(t *testing.T) {
 	if must(t, err); len(u.Notes) != 1 || !strings.Contains(u.Notes[0], "targets version 1 expires 2026-08-29: slipway store root --renew") {
 		t.Errorf("%q", u.Notes)
 	}
-	_, err = tm.index.Draft(t.Context(), stages, index.Plan{})
+	_, err = tm.index.Draft(t.Context(), tm.view(), index.Plan{})
 	must(t, err)
 	_, err = tm.index.Sign(t.Context(), "", tm.offline[1:]...)
 	must(t, err)
@@ -336,6 +359,14 @@ func TestCopies(t *testing.T) {
 	foreign.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
 	_, err = tm.readOf(foreign.folder(), "production", "gateway")
 	tm.wantMismatch(err, "0 signatures that count")
+	// Another store of the same people, with the same keys.
+	other := newTeam(t)
+	other.offline, other.online = tm.offline, tm.online
+	other.root()
+	other.add("gateway", "6.6.6", "production")
+	other.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	_, err = tm.readOf(other.folder(), "production", "gateway")
+	tm.wantMismatch(err, "it is of store")
 }
 
 // TestRotation has the online key stolen and used, an offline key lost, and all of it replaced.
@@ -371,7 +402,7 @@ func TestRotation(t *testing.T) {
 	// An offline key is lost; the other two name one in its place, and another online key.
 	fresh, stolen := newKey(t, sign.Ed25519), tm.online
 	tm.offline[0], tm.online = newKey(t, sign.Ed25519), fresh
-	_, err = tm.index.Draft(t.Context(), stages, index.Plan{Offline: public(tm.offline...), Online: public(fresh)})
+	_, err = tm.index.Draft(t.Context(), tm.view(), index.Plan{Offline: public(tm.offline...), Online: public(fresh)})
 	must(t, err)
 	_, err = tm.index.Sign(t.Context(), "", tm.offline[1])
 	must(t, err)
@@ -403,7 +434,7 @@ func TestRotation(t *testing.T) {
 func TestOwnKey(t *testing.T) {
 	tm := newTeam(t)
 	own := newKey(t, sign.ECDSA)
-	_, err := tm.index.Draft(t.Context(), stages, index.Plan{Offline: public(tm.offline[0]), Online: public(tm.online), Environments: map[string][]signature.PublicKey{"production": public(own)}})
+	_, err := tm.index.Draft(t.Context(), tm.view(), index.Plan{Offline: public(tm.offline[0]), Online: public(tm.online), Environments: map[string][]signature.PublicKey{"production": public(own)}})
 	must(t, err)
 	s, err := tm.index.Sign(t.Context(), "", tm.offline[0])
 	must(t, err)
@@ -426,7 +457,7 @@ func TestOwnKey(t *testing.T) {
 	tm.wantCurrent("production", "gateway", "1.0.0")
 	tm.wantCurrent("staging", "gateway", "1.1.0")
 	// A renewal keeps it.
-	_, err = tm.index.Draft(t.Context(), stages, index.Plan{})
+	_, err = tm.index.Draft(t.Context(), tm.view(), index.Plan{})
 	must(t, err)
 	s, err = tm.index.Sign(t.Context(), "", tm.offline[0])
 	if must(t, err); len(s.Draft.Own["production"]) != 1 || s.Draft.Missing != "" {
@@ -510,7 +541,7 @@ func TestPlans(t *testing.T) {
 		"is named twice":                 {Offline: public(a, a), Online: public(b)},
 		`there is no environment "prod"`: {Offline: public(a), Online: public(b), Environments: map[string][]signature.PublicKey{"prod": public(b)}},
 	} {
-		if _, err := tm.index.Draft(t.Context(), stages, plan); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
+		if _, err := tm.index.Draft(t.Context(), tm.view(), plan); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}

@@ -36,7 +36,14 @@ func Read(ctx context.Context, client *tuf.Client, stage, component string) (Com
 	if err != nil {
 		return Component{}, Position{}, err
 	}
-	at, err := position(t)
+	of, err := readCustom(client.Trusted().Custom)
+	if err != nil {
+		return Component{}, Position{}, fmt.Errorf("root version %d: %w", client.Trusted().Version, err)
+	}
+	signed, err := readCustom(t.Custom)
+	if err == nil && signed.Store != of.Store {
+		err = fault.Errorf(fault.Mismatch, "it is of store %.80q, and the root is of %.80q", signed.Store, of.Store)
+	}
 	if err != nil {
 		return Component{}, Position{}, fmt.Errorf("%s: %w", name, err)
 	}
@@ -57,7 +64,7 @@ func Read(ctx context.Context, client *tuf.Client, stage, component string) (Com
 				now.UTC().Format(time.RFC3339), component, v.Version, v.In, v.Entered.Format(time.RFC3339))
 		}
 	}
-	return c, at, nil
+	return c, signed.Log, nil
 }
 
 // Open calls f with the branch as it is now, for a client.

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/git/branch"
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
@@ -136,11 +138,11 @@ func (x *Index) Status(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
-// Draft makes the next root, with the keys of a plan and a delegation for each stage, and puts it where those who sign it find it. It
-// takes the place of a draft that was there.
-func (x *Index) Draft(ctx context.Context, stages []string, plan Plan) (s Status, err error) {
+// Draft makes the next root of a store, with the keys of a plan and a delegation for each stage, and puts it where those who sign it
+// find it. It takes the place of a draft that was there.
+func (x *Index) Draft(ctx context.Context, v store.View, plan Plan) (s Status, err error) {
 	err = x.change(ctx, func(p *published) (string, error) {
-		d, err := p.next(stages, plan, x.o.Now())
+		d, err := p.next(v, plan, x.o.Now())
 		if err != nil {
 			return "", err
 		}
@@ -239,7 +241,8 @@ func named(all map[string]tuf.Key, r tuf.Role) []signature.PublicKey {
 }
 
 // next is the draft of the root after the one that is there.
-func (p published) next(stages []string, plan Plan, now time.Time) (*draft, error) {
+func (p published) next(v store.View, plan Plan, now time.Time) (*draft, error) {
+	stages := v.Rules.StageNames()
 	root, top := p.root, p.roles[tuf.RoleTargets].v
 	threshold := plan.Threshold
 	switch {
@@ -277,8 +280,12 @@ func (p published) next(stages []string, plan Plan, now time.Time) (*draft, erro
 	if err != nil {
 		return nil, err
 	}
+	of, err := canonjson.Encode(custom{Store: v.Store})
+	if err != nil {
+		return nil, err
+	}
 	var d draft
-	d.root.v = tuf.Root{Head: tuf.NewHead(tuf.RoleRoot, root.Version+1, now.Add(lasts(tuf.RoleRoot))), Consistent: true, Keys: all, Roles: map[string]tuf.Role{
+	d.root.v = tuf.Root{Custom: of, Head: tuf.NewHead(tuf.RoleRoot, root.Version+1, now.Add(lasts(tuf.RoleRoot))), Consistent: true, Keys: all, Roles: map[string]tuf.Role{
 		tuf.RoleRoot: {KeyIDs: offline, Threshold: threshold}, tuf.RoleTargets: {KeyIDs: offline, Threshold: threshold},
 		tuf.RoleSnapshot: {KeyIDs: online, Threshold: 1}, tuf.RoleTimestamp: {KeyIDs: online, Threshold: 1},
 	}}

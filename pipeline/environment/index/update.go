@@ -1,7 +1,9 @@
 package index
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -118,6 +120,12 @@ func (w *writer) sign(ctx context.Context) error {
 	if err := w.root.Verify(top.file, tuf.RoleTargets); err != nil {
 		return fmt.Errorf("branch %s: targets version %d: %w", Branch, top.v.Version, err)
 	}
+	switch of, err := readCustom(w.root.Custom); {
+	case err != nil:
+		return fmt.Errorf("branch %s: root version %d: %w", Branch, w.root.Version, err)
+	case of.Store != w.v.Store:
+		return fault.Errorf(fault.Mismatch, "the root is of store %s, and this is store %s: make a root for this one", cmp.Or(of.Store, "without an id"), cmp.Or(w.v.Store, "without an id"))
+	}
 	w.done.Root, w.done.Position = w.root.Version, Position{w.v.State.Count, w.v.State.Digest}
 	if err := w.goesOn(top.v.Delegations); err != nil {
 		return err
@@ -140,17 +148,18 @@ func (w *writer) sign(ctx context.Context) error {
 	return nil
 }
 
-// custom is what is signed of a target besides.
+// custom is what is signed of a target besides: how far the log went, and which store it is of. A root says the latter too: of two
+// stores whose keys are the same, the files of one are none of the other.
 type custom struct {
-	Log Position `json:"log"`
+	Log   Position `json:"log,omitzero"`
+	Store string   `json:"store,omitempty"`
 }
 
-func position(t tuf.Target) (Position, error) {
-	var c custom
-	if err := canonjson.DecodeOpen(t.Custom, &c); err != nil {
-		return Position{}, fault.New(fault.Mismatch, err)
+func readCustom(b json.RawMessage) (c custom, err error) {
+	if b != nil {
+		err = canonjson.DecodeOpen(b, &c)
 	}
-	return c.Log, nil
+	return c, fault.New(fault.Mismatch, err)
 }
 
 // goesOn holds the log to what was signed of it last, by keys that still count.
@@ -164,7 +173,8 @@ func (w *writer) goesOn(d *tuf.Delegations) error {
 			continue
 		}
 		for _, t := range last.v.Targets {
-			signed, err := position(t)
+			c, err := readCustom(t.Custom)
+			signed := c.Log
 			switch digest := w.v.State.At(signed.Count); {
 			case err != nil:
 				return fmt.Errorf("branch %s: %s: %w", Branch, r.Name, err)
@@ -194,7 +204,7 @@ func (w *writer) stage(ctx context.Context, d *tuf.Delegations, stage string) er
 	if err != nil {
 		return err
 	}
-	at, err := canonjson.Encode(custom{w.done.Position})
+	at, err := canonjson.Encode(custom{w.done.Position, w.v.Store})
 	if err != nil {
 		return err
 	}
@@ -231,8 +241,8 @@ func (w *writer) stage(ctx context.Context, d *tuf.Delegations, stage string) er
 
 func sameTargets(a, b map[string]tuf.Target) bool {
 	return maps.EqualFunc(a, b, func(a, b tuf.Target) bool {
-		one, err := position(a)
-		two, other := position(b)
+		one, err := readCustom(a.Custom)
+		two, other := readCustom(b.Custom)
 		return err == nil && other == nil && one == two && a.Length == b.Length && maps.Equal(a.Hashes, b.Hashes)
 	})
 }

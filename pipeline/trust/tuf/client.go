@@ -76,6 +76,9 @@ func (c *Client) refresh(ctx context.Context) error {
 	return err
 }
 
+// Trusted is the root that Refresh came to.
+func (c *Client) Trusted() Root { return c.root }
+
 // refreshRoot walks the roots up from the one that is trusted.
 func (c *Client) refreshRoot(ctx context.Context) error {
 	b, seen := c.Root, Root{}

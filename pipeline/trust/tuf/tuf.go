@@ -80,6 +80,8 @@ type Root struct {
 	Consistent bool            `json:"consistent_snapshot"` // whether the names of files have their version or digest
 	Keys       map[string]Key  `json:"keys"`                // by id
 	Roles      map[string]Role `json:"roles"`
+	// Custom is what else the holders of the keys sign for, which the specification leaves room for.
+	Custom json.RawMessage `json:"custom,omitempty"`
 }
 
 // Role is how many of which keys have to sign.
