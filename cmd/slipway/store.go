@@ -24,7 +24,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
-	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 // storage is what all commands about a release store have in common.
@@ -73,14 +72,7 @@ func (s *storage) options() (store.Options, error) {
 	if s.remote == "" {
 		return store.Options{}, fault.Errorf(fault.Usage, "no store is named: say --store URL, or set SLIPWAY_STORE")
 	}
-	remote := s.remote
-	if !verify.IsURL(remote) {
-		if abs, err := filepath.Abs(remote); err == nil {
-			if _, err := os.Stat(abs); err == nil {
-				remote = abs
-			}
-		}
-	}
+	remote := store.Locate(s.remote)
 	dir, err := stateDir("store", remote)
 	return store.Options{Remote: remote, Environ: os.Environ(), Pass: s.pass, Now: time.Now, Dir: dir, Admit: admitted}, err
 }
@@ -397,11 +389,7 @@ func signerOf(v store.View, component, root string) (by admit.Signer, err error)
 	if err != nil {
 		return by, err
 	}
-	by.Name = environment.Identity{Key: c.Key, Identity: c.Identity, Issuer: c.Issuer}
-	if by.Key = v.Keys[c.Key]; c.Identity != "" {
-		by.Identity, err = verify.IdentityFlags{Identity: c.Identity, Issuer: c.Issuer, Root: root}.Verifier()
-	}
-	return by, err
+	return admit.By(c, v.Keys, root)
 }
 
 // admitted says why the release of an entry that somebody wrote by hand is not what the entry says of it.

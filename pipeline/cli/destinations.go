@@ -52,6 +52,10 @@ type shipment struct {
 	choices publishChoices
 	tell    func(wire.Request) // of a dry run; nil for one that is not
 
+	entering *entering         // nil without a release store
+	follows  bool              // it is the current version of an environment, whichever is where it goes
+	others   []publish.Release // whose charts go there as well
+
 	where   []string // every place that it goes to, for the policies
 	list    []publish.Target
 	missing []string // environment variables with secrets that are not there
@@ -68,6 +72,7 @@ type destination struct {
 	key string
 	// snapshots says that several releases without a tag can be there.
 	snapshots bool
+	follow    follow
 	// add adds a target to the shipment for each place that the key names, if the release has something for it.
 	add func(*shipment) error
 }
@@ -75,38 +80,46 @@ type destination struct {
 // destinations are all that a release may go to. A test holds them to the keys of the configuration and to the rooms
 // below pipeline/publish.
 var destinations = []destination{
-	{"registries", true, (*shipment).toRegistries},
-	{"folder", true, (*shipment).toFolder},
-	{"bucket", true, (*shipment).toBucket},
-	{"github", false, (*shipment).toGitHub},
-	{"charts", false, (*shipment).toChartRepository},
-	{"homebrew", false, toTap(tap.Homebrew)},
-	{"scoop", false, toTap(tap.Scoop)},
-	{"winget", false, toTap(tap.Winget)},
-	{"chocolatey", false, (*shipment).toChocolatey},
-	{"snap", false, (*shipment).toSnapStore},
-	{"announce", false, (*shipment).announce},
+	{"registries", true, apart, (*shipment).toRegistries},
+	{"folder", true, apart, (*shipment).toFolder},
+	{"bucket", true, apart, (*shipment).toBucket},
+	{"github", false, apart, (*shipment).toGitHub},
+	{"charts", false, current, (*shipment).toChartRepository},
+	{"homebrew", false, current, toTap(tap.Homebrew)},
+	{"scoop", false, current, toTap(tap.Scoop)},
+	{"winget", false, everyone, toTap(tap.Winget)},
+	{"chocolatey", false, everyone, (*shipment).toChocolatey},
+	{"snap", false, everyone, (*shipment).toSnapStore},
+	{"announce", false, everyone, (*shipment).announce},
 }
 
 // targets are all destinations. What is missing is said at once.
 func (s *shipment) targets() ([]publish.Target, error) {
 	snapshot := s.rel.Manifest.Tag == ""
 	for _, d := range destinations {
-		if snapshot && !d.snapshots {
+		if snapshot && !d.snapshots || s.waits(d.follow) {
 			continue
 		}
 		if err := d.add(s); err != nil {
 			return nil, err
 		}
 	}
-	if len(s.missing) > 0 {
-		slices.Sort(s.missing)
-		return nil, fault.Errorf(fault.Credentials, "there is no %s in the environment, and publishing needs it; a job in CI has it from a secret", strings.Join(slices.Compact(s.missing), ", no "))
+	if err := s.lacking(); err != nil {
+		return nil, err
 	}
 	if len(s.list) == 0 {
 		return nil, fault.Errorf(fault.Usage, "there is nowhere to publish to: name destinations under publish in slipway.yaml")
 	}
 	return s.list, nil
+}
+
+// lacking says which secrets are not there.
+func (s *shipment) lacking() error {
+	if len(s.missing) == 0 {
+		return nil
+	}
+	slices.Sort(s.missing)
+	return fault.Errorf(fault.Credentials, "there is no %s in the environment, and publishing needs it; a job in CI has it from a secret", strings.Join(slices.Compact(s.missing), ", no "))
 }
 
 // add adds a destination.
@@ -133,10 +146,12 @@ func (s *shipment) transport(name string, simulate func(*http.Request) *http.Res
 func (s *shipment) wire(name string, m meter, base http.RoundTripper, simulate func(*http.Request) *http.Response, credentials ...wire.Credential) *wire.Transport {
 	return wire.New(wire.Options{
 		Destination: name, Base: base, Recorder: s.journal, Credentials: credentials,
-		UserAgent: "slipway/" + cmp.Or(strings.TrimPrefix(toolVersion(), "v"), "devel"),
+		UserAgent: userAgent(),
 		DryRun:    s.tell, Simulate: simulate, Sent: func(n int64) { m.Add(n) },
 	})
 }
+
+func userAgent() string { return "slipway/" + cmp.Or(strings.TrimPrefix(toolVersion(), "v"), "devel") }
 
 // network is the connection to remotes, which gives up on those that fall silent.
 func network() *http.Transport {
@@ -152,12 +167,12 @@ func (s *shipment) toRegistries() error {
 		return err
 	}
 	for _, host := range registry.Hosts(s.rel.Manifest, s.to.Registries.Targets) {
-		auth, err := s.registryAuth(host)
+		auth, err := s.app.registryAuth(host)
 		if err != nil {
 			return err
 		}
 		t, m := s.transport(host, registry.Simulate)
-		d, err := registry.New(registry.Options{Release: s.rel, Transport: t, Host: host, Repositories: s.to.Registries.Targets, Auth: auth})
+		d, err := registry.New(registry.Options{Release: s.rel, Transport: t, Host: host, Repositories: s.to.Registries.Targets, Auth: auth, Still: s.entering != nil})
 		if err != nil {
 			return err
 		}
@@ -245,7 +260,7 @@ func (s *shipment) toGitHub() error {
 	t, m := s.transport("github", githubrelease.Simulate, s.github(api, s.to.GitHub.Token)...)
 	d, err := githubrelease.New(githubrelease.Options{
 		Release: s.rel, Transport: t, API: api, Owner: repo.Owner, Repo: repo.Name,
-		Discussion: s.to.GitHub.Discussion,
+		Discussion: s.to.GitHub.Discussion, NotLatest: s.entering != nil,
 	})
 	if err != nil {
 		return err
@@ -258,14 +273,14 @@ func (s *shipment) toGitHub() error {
 // toChartRepository adds a chart repository in a branch.
 func (s *shipment) toChartRepository() error {
 	c := s.to.Charts
-	if c.Git == "" || len(s.rel.Manifest.Charts) == 0 {
+	if c.Git == "" || len(s.rel.Manifest.Charts) == 0 && len(s.others) == 0 {
 		return nil
 	}
 	name := "charts"
 	committer, email := s.committer()
 	t, m := s.transport(name, nil)
 	o := chartrepo.Options{
-		Release: s.rel, Remote: c.Git, Branch: c.Branch, Folder: c.Folder, URL: c.URL, Transport: t, Committer: committer, Email: email,
+		Release: s.rel, Others: s.others, Remote: c.Git, Branch: c.Branch, Folder: c.Folder, URL: c.URL, Transport: t, Committer: committer, Email: email,
 		Path: s.app.getenv("PATH"), Destination: name, Recorder: s.journal, DryRun: s.tell,
 	}
 	where := c.Git
@@ -308,7 +323,7 @@ func toTap(kind tap.Kind) func(*shipment) error {
 		committer, email := s.committer()
 		o := tap.Options{
 			Release: s.rel, API: api, Kind: kind, Owner: repo.Owner, Repo: repo.Name, Branch: c.Branch, Folder: c.Folder,
-			Committer: committer, Email: email, PullRequest: c.PullRequest == "always",
+			Committer: committer, Email: email, PullRequest: c.PullRequest == "always", Follow: s.follows,
 		}
 		if o.PullRequest && c.Upstream != "" {
 			upstream, _, err := onGitHub(c.Upstream, c.API)
@@ -460,12 +475,12 @@ var notInVariables = regexp.MustCompile(`[^A-Z0-9]+`)
 // registryAuth finds the credentials for a registry: an environment variable of its own, such as
 // SLIPWAY_REGISTRY_GHCR_IO with user:password, else Docker's configuration with its helpers, else, for GitHub's, the
 // token of GitHub.
-func (s *shipment) registryAuth(host string) (authn.Authenticator, error) {
+func (a *app) registryAuth(host string) (authn.Authenticator, error) {
 	if host == name.DefaultRegistry { // Docker Hub calls itself by two names
 		host = "docker.io"
 	}
 	variable := "SLIPWAY_REGISTRY_" + notInVariables.ReplaceAllString(strings.ToUpper(host), "_")
-	if v := s.app.getenv(variable); v != "" {
+	if v := a.getenv(variable); v != "" {
 		user, password, ok := strings.Cut(v, ":")
 		if !ok {
 			return nil, fault.Errorf(fault.Credentials, "%s is not user:password", variable)
@@ -480,8 +495,8 @@ func (s *shipment) registryAuth(host string) (authn.Authenticator, error) {
 	if err != nil {
 		return nil, fault.New(fault.Credentials, fmt.Errorf("reading Docker's configuration for %s: %w", host, err))
 	}
-	if token := s.app.getenv("GITHUB_TOKEN"); auth == authn.Anonymous && host == "ghcr.io" && token != "" {
-		return &authn.Basic{Username: cmp.Or(s.app.getenv("GITHUB_ACTOR"), "token"), Password: token}, nil
+	if token := a.getenv("GITHUB_TOKEN"); auth == authn.Anonymous && host == "ghcr.io" && token != "" {
+		return &authn.Basic{Username: cmp.Or(a.getenv("GITHUB_ACTOR"), "token"), Password: token}, nil
 	}
 	return auth, nil
 }
@@ -492,7 +507,7 @@ func (s *shipment) Has(ctx context.Context, reference string) (bool, error) {
 	if err != nil {
 		return false, fault.New(fault.Policy, err)
 	}
-	auth, err := s.registryAuth(ref.Context().RegistryStr())
+	auth, err := s.app.registryAuth(ref.Context().RegistryStr())
 	if err != nil {
 		return false, err
 	}

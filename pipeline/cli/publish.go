@@ -34,6 +34,7 @@ import (
 // publishChoices are the flags of publish.
 type publishChoices struct {
 	to                 string
+	environment        string
 	destinations       string
 	trustedRoot        string
 	dryRun             bool
@@ -55,6 +56,10 @@ from there: what a destination already holds is left alone, and a name that hold
 
 It publishes to the destinations below publish in slipway.yaml or, with --to, to the set of that name below destinations.
 Sets do not affect each other: each has a journal and receipts of its own.
+
+Where slipway.yaml names a release store, the names that move are left to the reconcile command, and the release is added to an
+environment of the store in the end: to that of --environment, else the one that slipway.yaml names. It is published to the
+set of destinations of that name, where there is one. A release that the store's rules refuse is not published.
 
 A version is published only by a workflow, which proves its identity. A person can publish snapshots, and anything to this
 machine: for a rehearsal, --destinations names a file that has what is otherwise below publish. Tokens are read from the
@@ -78,6 +83,7 @@ done is recorded in dist/publish.`,
 	flags.BoolVar(&c.deep, "deep", false, "with --status: fetch every byte and compare")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 	flags.StringVar(&c.to, "to", "", "`name` of a set under destinations in slipway.yaml to publish to, instead of publish there")
+	flags.StringVar(&c.environment, "environment", "", "`name` of the environment of the release store that the release enters (default that of slipway.yaml)")
 	flags.StringVar(&c.destinations, "destinations", "", "`file` that says where to publish, instead of publish in slipway.yaml")
 	flags.StringVar(&c.trustedRoot, "trusted-root", "", "`file` with the keys of Sigstore's services, to check signatures of a workflow with")
 	flags.BoolVar(&c.announce, "announce", false, "send announcements again, which are otherwise sent once")
@@ -102,7 +108,15 @@ func (a *app) publish(ctx context.Context, f finished, c publishChoices) (err er
 	if s.rel, err = openRelease(f.dir); err != nil {
 		return err
 	}
-	if s.config, s.to, err = a.whereTo(c); err != nil {
+	if s.config, _, err = a.readConfig(); err != nil {
+		return err
+	}
+	stage, follows := c.enters(s.config)
+	if _, ok := s.config.Destinations[stage]; ok && c.to == "" && c.destinations == "" {
+		c.to = stage
+	}
+	s.choices = c
+	if s.to, err = a.whereTo(s.config, c); err != nil {
 		return err
 	}
 	end, err := s.openJournal(ctx)
@@ -117,6 +131,11 @@ func (a *app) publish(ctx context.Context, f finished, c publishChoices) (err er
 	s.tracker = progress.NewTracker(s.display, nil)
 	if n := s.journal.Unanswered(); n > 0 {
 		s.tracker.Note(fmt.Sprintf("an earlier run ended with %s open; each is checked before anything is sent", count(n, "request", "requests")))
+	}
+	if follows {
+		if err := s.prepareEntering(ctx, stage); err != nil {
+			return err
+		}
 	}
 	if c.status {
 		return s.status(ctx)
@@ -189,7 +208,10 @@ func (s *shipment) run(ctx context.Context) error {
 		if s.choices.json {
 			return s.printStatus(result, true)
 		}
-		return s.printPlanned(result)
+		if err := s.printPlanned(result); err != nil {
+			return err
+		}
+		return s.enter(ctx)
 	}
 	// Receipts say how everything stands, also after a run that did not get to its end.
 	if written := publish.NewReceipts(s.rel, s.choices.to, result).Write(s.rel.Dir); written != nil && err == nil {
@@ -204,7 +226,10 @@ func (s *shipment) run(ctx context.Context) error {
 	if closing := s.display.Close(); closing != nil {
 		return closing
 	}
-	return s.printResult(result)
+	if err := s.printResult(result); err != nil {
+		return err
+	}
+	return s.enter(ctx)
 }
 
 // printResult says what was published.
@@ -227,6 +252,7 @@ func (s *shipment) printResult(r publish.Result) error {
 	if !r.Changed {
 		verb = "published already, nothing to do"
 	}
+	s.printWaiting()
 	_, err := fmt.Fprintf(a.stdout, "%s %s: %s (%s)\n", s.rel.Manifest.Name, s.rel.Manifest.Version, verb, count(len(r.Outcomes), "destination", "destinations"))
 	s.printWays()
 	return err
@@ -257,28 +283,24 @@ func openRelease(dir string) (publish.Release, error) {
 	return rel, err
 }
 
-// whereTo is the configuration with where a release goes: what a file of its own says, else the configuration.
-func (a *app) whereTo(c publishChoices) (config.Config, config.Publish, error) {
-	cfg, _, err := a.readConfig()
-	if err != nil {
-		return cfg, config.Publish{}, err
-	}
+// whereTo is where a release goes: what a file of its own says, else the configuration.
+func (a *app) whereTo(cfg config.Config, c publishChoices) (config.Publish, error) {
 	if c.to != "" && c.destinations != "" {
-		return cfg, config.Publish{}, fault.Errorf(fault.Usage, "--to and --destinations cannot be used together: one names a set of slipway.yaml, the other a file")
+		return config.Publish{}, fault.Errorf(fault.Usage, "--to and --destinations cannot be used together: one names a set of slipway.yaml, the other a file")
 	}
 	if c.destinations == "" {
 		to, err := cfg.Set(c.to)
-		return cfg, to, fault.New(fault.Usage, err)
+		return to, fault.New(fault.Usage, err)
 	}
 	b, err := readConfiguration(c.destinations)
 	if err != nil {
-		return cfg, config.Publish{}, err
+		return config.Publish{}, err
 	}
 	if whole, err := config.Parse(filepath.Base(c.destinations), b); err == nil {
-		return cfg, config.Publish{}, fault.Errorf(fault.Usage, "%s is the configuration of %s; --destinations names a file with what stands below publish there, by itself", c.destinations, whole.Project.Name)
+		return config.Publish{}, fault.Errorf(fault.Usage, "%s is the configuration of %s; --destinations names a file with what stands below publish there, by itself", c.destinations, whole.Project.Name)
 	}
 	to, err := config.ParsePublish(filepath.Base(c.destinations), b)
-	return cfg, to, fault.New(fault.Usage, err)
+	return to, fault.New(fault.Usage, err)
 }
 
 // checked is the fact that every file of the release was opened and every signature looked at. A later run of the same

@@ -44,6 +44,7 @@ type Config struct {
 	Trust        []TrustedKey       `yaml:"trust" doc:"Keys whose signatures count besides signing.key, those of earlier releases say, and for how long each key counts."`
 	Publish      Publish            `yaml:"publish" doc:"Where a release goes."`
 	Destinations map[string]Publish `yaml:"destinations" doc:"Further sets of places that a release may go to, each by its name and with the keys of publish. The publish command goes to one with --to." example:"staging: {registries: {ghcr.io/owner: [registry.example.com/owner]}, folder: /srv/staging, github: {release: none}}"`
+	Environment  Environment        `yaml:"environment" doc:"Release store that says which version is in which environment. With it, the publish command leaves the names that move alone, which follow the store, and adds the release to the store."`
 	Mirrors      map[string]string  `yaml:"mirrors" doc:"Registry to read bases from instead of another, by the host that it replaces. The digest decides what is accepted." example:"docker.io: mirror.example.com/hub"`
 	Test         Test               `yaml:"test" doc:"What the test command runs."`
 	Filters      []string           `yaml:"filters" enum:"lfs" doc:"Filters of git that the configuration of a clone may name, since files of the project go through them; lfs is Git LFS, as git lfs install --local writes it. Other programs that a clone names are not run, while those of a person's own configuration are."`
@@ -245,6 +246,7 @@ func (c Config) validate() error {
 	for _, set := range sortedKeys(c.Destinations) {
 		v.set(set, c.Destinations[set], c.Project)
 	}
+	v.environment(c.Environment)
 	v.test(c.Test)
 	return v.Err()
 }

@@ -235,6 +235,11 @@ func (s *State) View(r Rules, stage, component string) []Seen {
 // Current is the version that an environment stands for, and whether a rollback has pinned it; false where there is
 // none. A version that was withdrawn never is.
 func (s *State) Current(r Rules, stage, component string) (current Seen, pinned, ok bool) {
+	return s.CurrentOf(r, stage, component, func(version.Version) bool { return true })
+}
+
+// CurrentOf is Current as if the environment had nothing but the versions that are wanted: those of a line such as 1.2.
+func (s *State) CurrentOf(r Rules, stage, component string, wanted func(version.Version) bool) (current Seen, pinned, ok bool) {
 	rule, err := r.Stage(stage)
 	if err != nil {
 		return Seen{}, false, false
@@ -245,7 +250,7 @@ func (s *State) Current(r Rules, stage, component string) (current Seen, pinned,
 	}
 	for _, v := range s.View(r, stage, component) {
 		switch {
-		case v.Withdrawn != nil:
+		case v.Withdrawn != nil || !wanted(s.parsed(v.Held)):
 		case v.Version == pin:
 			return v, true, true
 		case rule.Current == "stable" && s.parsed(v.Held).IsPrerelease():

@@ -96,6 +96,23 @@ func Fetch(ctx context.Context, address, dir string, o Options) (Fetched, error)
 	return fetch(ctx, address, dir, o, (*fetcher).release)
 }
 
+// Some is Fetch of release.json and of those files of it alone that are wanted. What the server does not have is not brought.
+func Some(ctx context.Context, address, dir string, wanted func(manifest.Release, artifact.File) bool) (Fetched, error) {
+	return fetch(ctx, address, dir, Options{}, func(f *fetcher, ctx context.Context, _ Options) error {
+		rel, err := f.manifest(ctx)
+		if err != nil || rel == nil {
+			return err
+		}
+		var some []file
+		for _, l := range rel.Files {
+			if wanted(*rel, l) && l.Size <= maxDownload {
+				some = append(some, file{l.Path, l.Size, l.Digest})
+			}
+		}
+		return f.all(ctx, some)
+	})
+}
+
 // fetch brings what work asks for.
 func fetch(ctx context.Context, address, dir string, o Options, work func(*fetcher, context.Context, Options) error) (Fetched, error) {
 	base, err := parseURL(address)

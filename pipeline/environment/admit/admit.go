@@ -27,6 +27,18 @@ type Signer struct {
 	Name     environment.Identity // of either, as rules name it
 }
 
+// By is who must sign the releases of a component, as the rules of a store and its keys say. Root is a file with the keys of Sigstore's
+// services, for a workflow; "" are those that verify knows.
+func By(c environment.Component, keys map[string]signature.PublicKey, root string) (Signer, error) {
+	by := Signer{Key: keys[c.Key], Name: environment.Identity{Key: c.Key, Identity: c.Identity, Issuer: c.Issuer}}
+	if c.Identity == "" {
+		return by, nil
+	}
+	var err error
+	by.Identity, err = verify.IdentityFlags{Identity: c.Identity, Issuer: c.Issuer, Root: root}.Verifier()
+	return by, err
+}
+
 // Entry is the entry of a release in a folder or at a URL, which stays its place. A release that is not whole is a fault.Mismatch;
 // one that is whole and not signed by the signer is a fault.Policy.
 func Entry(ctx context.Context, place, component, version string, by Signer) (environment.Entry, error) {

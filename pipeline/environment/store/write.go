@@ -397,14 +397,19 @@ func (s *Store) checkTree(ctx context.Context, on, folder string, want map[strin
 	return nil
 }
 
-// Entry is the entry of a version in a stage.
+// Entry is the entry of a version in a stage, for whoever reads the store. One that is not what the log says is a fault.Mismatch.
 func (s *Store) Entry(ctx context.Context, stage, component, version string) (environment.Entry, error) {
-	b, err := s.group.File(ctx, s.group.Head(Log), inLog(stage, environment.Path(component, version)), environment.MaxEntry)
-	if err == nil && b == nil {
-		err = fault.Errorf(fault.Usage, "%s %s is not in %s", component, version, stage)
+	h, there := s.view.State.Held(stage, component, version)
+	if !there {
+		return environment.Entry{}, fault.Errorf(fault.Usage, "%s %s is not in %s", component, version, stage)
 	}
+	name := inLog(stage, environment.Path(component, version))
+	b, err := s.group.File(ctx, s.group.Head(Log), name, environment.MaxEntry)
 	if err != nil {
 		return environment.Entry{}, err
+	}
+	if b == nil || artifact.Sum(b) != h.Entry {
+		return environment.Entry{}, fault.Errorf(fault.Mismatch, "branch %s: %s is not the entry of line %d: run slipway store check", Log, name, h.Line)
 	}
 	return environment.ParseEntry(b)
 }

@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/Masterminds/semver/v3"
 	helmchart "helm.sh/helm/v3/pkg/chart"
@@ -44,6 +45,7 @@ const maxChart = 32 << 20
 // Options say where the charts go. Nothing else decides what is written: no time of a clock, and no configuration of git.
 type Options struct {
 	Release publish.Release
+	Others  []publish.Release // whose charts are to be there as well
 	// Remote is the URL of the git repository: https, ssh in either of its forms, file, or http on this machine. No
 	// password is in it.
 	Remote string
@@ -72,6 +74,7 @@ type packaged struct {
 	meta   *helmchart.Metadata
 	bytes  []byte
 	semver *semver.Version
+	time   time.Time // of its release
 }
 
 // Destination is a chart repository.
@@ -96,12 +99,14 @@ func New(o Options) (*Destination, error) {
 		return nil, err
 	}
 	d := &Destination{o: o}
-	for _, c := range o.Release.Manifest.Charts {
-		p, err := load(o.Release, c)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", c.Path, err)
+	for _, rel := range append([]publish.Release{o.Release}, o.Others...) {
+		for _, c := range rel.Manifest.Charts {
+			p, err := load(rel, c)
+			if err != nil {
+				return nil, fmt.Errorf("reading %s: %w", c.Path, err)
+			}
+			d.charts = append(d.charts, p)
 		}
-		d.charts = append(d.charts, p)
 	}
 	if f, ok := o.Release.File("charts/" + hubFile); ok {
 		b, err := readFile(o.Release.Path(f.Path), maxHub)
@@ -137,7 +142,7 @@ func load(rel publish.Release, c manifest.Chart) (packaged, error) {
 	if err != nil {
 		return packaged{}, fault.New(fault.Usage, err)
 	}
-	return packaged{file: f, name: path.Base(c.Path), meta: loaded.Metadata, bytes: b, semver: v}, nil
+	return packaged{file: f, name: path.Base(c.Path), meta: loaded.Metadata, bytes: b, semver: v, time: rel.Manifest.Time}, nil
 }
 
 // remotes are the URLs of git repositories that are meant by one; what git would take for an option or for a program to
@@ -409,7 +414,7 @@ func (d *Destination) merged(ctx context.Context, c *clone) (map[string][]byte, 
 			files[d.in(p.name)] = p.bytes
 			if len(x.digests(p.meta.Name, p.meta.Version)) == 0 {
 				listed = false
-				if err := x.add(p.meta, p.file.Digest, p.name, d.o.Release.Manifest.Time); err != nil {
+				if err := x.add(p.meta, p.file.Digest, p.name, p.time); err != nil {
 					return nil, err
 				}
 			}
@@ -435,7 +440,7 @@ func (d *Destination) withHub(ctx context.Context, c *clone, x index, files map[
 	if err != nil || bytes.Equal(have, d.hub) {
 		return err
 	}
-	for _, p := range d.charts {
+	for _, p := range d.charts[:len(d.o.Release.Manifest.Charts)] { // whose the file is
 		if have != nil && (p.semver.Prerelease() != "" || !x.highest(p.meta.Name, p.semver)) {
 			return nil
 		}

@@ -48,6 +48,8 @@ type Options struct {
 	Title     string // of a release that nobody gave one; "" is the tag
 	// Discussion is the category in which a discussion begins with the release; "" begins none.
 	Discussion string
+	// NotLatest leaves it to something else which release is called the latest.
+	NotLatest bool
 }
 
 // Destination is the release of a tag.
@@ -113,7 +115,7 @@ func (d *Destination) view(ctx context.Context) (*view, error) {
 		if err := d.drafts(ctx, v); err != nil {
 			return nil, err
 		}
-	} else if d.o.Release.Manifest.Version.IsStable() {
+	} else if d.o.Release.Manifest.Version.IsStable() && !d.o.NotLatest {
 		names, _, err := d.standing(ctx)
 		if err != nil {
 			return nil, err
@@ -526,7 +528,7 @@ func (d *Destination) Flip(ctx context.Context) error {
 	} else if err := d.whole(ctx, v); err != nil {
 		return err
 	}
-	if err := d.publish(ctx, v); err != nil || !d.o.Release.Manifest.Version.IsStable() || d.o.Transport.DryRun() {
+	if err := d.publish(ctx, v); err != nil || !d.o.Release.Manifest.Version.IsStable() || d.o.NotLatest || d.o.Transport.DryRun() {
 		return err
 	}
 	return d.forward(ctx)
@@ -562,7 +564,7 @@ func (d *Destination) whole(ctx context.Context, v *view) error {
 // publish makes the draft public. A title or a text that a person gave it stays.
 func (d *Destination) publish(ctx context.Context, v *view) error {
 	m := d.o.Release.Manifest
-	latest := m.Version.IsStable() && !slices.ContainsFunc(v.stable, func(other version.Version) bool { return other.Compare(m.Version) > 0 })
+	latest := !d.o.NotLatest && m.Version.IsStable() && !slices.ContainsFunc(v.stable, func(other version.Version) bool { return other.Compare(m.Version) > 0 })
 	in := &gh.RepositoryRelease{Draft: new(false), Prerelease: new(!m.Version.IsStable()), MakeLatest: new(fmt.Sprint(latest))}
 	if v.release.Name == "" && !d.o.Transport.DryRun() {
 		in.Name = new(d.title())

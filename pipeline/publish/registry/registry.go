@@ -35,6 +35,9 @@ type Options struct {
 	// only those of Host are taken.
 	Repositories func(repository string) []string
 	Auth         authn.Authenticator // nil is anonymous
+	// Still leaves out the names of images that move, which follow something else. Whose a chart is, which Artifact Hub's metadata
+	// say, is the same for all versions.
+	Still bool
 }
 
 // Destination is a registry.
@@ -63,6 +66,11 @@ func New(o Options) (*Destination, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if o.Still {
+		for i := range repos {
+			repos[i].Floating = slices.DeleteFunc(repos[i].Floating, func(t tag) bool { return t.Name != hubTag })
+		}
 	}
 	return &Destination{o: o, repos: repos, broken: map[artifact.Digest]bool{}, moved: map[string]string{}}, nil
 }
@@ -317,14 +325,7 @@ func (d *Destination) held(ctx context.Context, c *client, r repository, t tag, 
 	if err != nil || want == "" {
 		return nil, err
 	}
-	doc, err := c.document(ctx, r.Name, string(want))
-	if err != nil || doc == nil {
-		return nil, err
-	}
-	if doc.Digest != want || !slices.Contains(strings.Split(accepted, ", "), doc.MediaType) {
-		return nil, fault.Errorf(fault.Transient, "%s/%s gives other bytes for %s", d.o.Host, r.Name, want)
-	}
-	return doc, nil
+	return c.whole(ctx, r.Name, want)
 }
 
 // Versions are those that the registry has of the project already, by the names of its images and charts.

@@ -67,6 +67,9 @@ type Options struct {
 	// Committer and Email are the author and the committer.
 	Committer, Email string
 	Message          string // of the commit; "" is "<name> <version>"
+	// Follow makes the files those of this release whichever version is there, for a repository that follows something else than
+	// the highest version.
+	Follow bool
 	// PullRequest proposes the commit, in a branch of its own, instead of making it.
 	PullRequest bool
 	// Upstream is the repository that the pull request goes to, as owner/name; "" is the one that is written to. Another one
@@ -122,6 +125,7 @@ type Destination struct {
 	title    string
 	body     string
 	version  version.Version
+	follow   bool
 	files    []file
 }
 
@@ -140,7 +144,7 @@ type file struct {
 func New(o Options) (*Destination, error) {
 	m := o.Release.Manifest
 	d := &Destination{
-		kind: o.Kind, repo: github.Repo{Owner: o.Owner, Name: o.Repo}, branch: o.Branch, body: o.Body, version: m.Version,
+		kind: o.Kind, follow: o.Follow, repo: github.Repo{Owner: o.Owner, Name: o.Repo}, branch: o.Branch, body: o.Body, version: m.Version,
 		commit: commit{Message: cmp.Or(o.Message, m.Name+" "+m.Version.String())},
 	}
 	d.upstream = d.repo
@@ -331,7 +335,7 @@ func (d *Destination) look(ctx context.Context, depth publish.Depth) (view, erro
 		it := publish.Item{
 			Name: d.upstream.String() + "/" + f.at, Phase: publish.Flip, Digest: f.Digest, Size: f.Size, URL: page(target, v.branch, f.at),
 		}
-		it.State, it.Detail = f.judge(there)
+		it.State, it.Detail = f.judge(there, d.follow)
 		v.items = append(v.items, it)
 	}
 	if d.proposal != "" {
@@ -341,7 +345,7 @@ func (d *Destination) look(ctx context.Context, depth publish.Depth) (view, erro
 }
 
 // judge tells how a file stands where something else, or nothing, has its name.
-func (f file) judge(b blob) (publish.State, string) {
+func (f file) judge(b blob, follow bool) (publish.State, string) {
 	switch {
 	case !b.there:
 		return publish.Missing, ""
@@ -360,8 +364,10 @@ func (f file) judge(b blob) (publish.State, string) {
 		return publish.Different, fmt.Sprintf("what is there is %.100q and not %q", r.id, f.recipe.id)
 	}
 	switch c := r.version.Compare(f.recipe.version); {
-	case c < 0:
+	case c < 0 || follow && c > 0:
 		return publish.Movable, "it is of " + r.version.String()
+	case follow:
+		return publish.Movable, "it is of " + r.version.String() + " and has other bytes"
 	case c > 0:
 		return publish.Kept, "it is of " + r.version.String() + ", which is newer"
 	}

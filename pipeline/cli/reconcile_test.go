@@ -1,0 +1,269 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
+)
+
+// stored is a world with a release store, and what publishes to it.
+type stored struct {
+	*world
+	store *store.Store
+	key   sign.Key
+	url   string
+}
+
+func newStored(t *testing.T) *stored {
+	t.Helper()
+	key, err := sign.Generate(sign.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stored{key: key, url: "file://" + filepath.ToSlash(filepath.Join(t.TempDir(), "releases.git"))}
+	s.world = newWorld(t, s.dist(t, "1.2.3", ""))
+	remote := strings.TrimPrefix(s.url, "file://")
+	if out, err := exec.CommandContext(t.Context(), "git", "init", "--quiet", "--bare", "--template=", remote).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if s.store, err = store.Open(store.Options{Remote: remote, Environ: s.env, Dir: t.TempDir(), Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	rules := `version: 1
+components:
+  hello: {key: keys/release.pub}
+stages:
+  - {name: snapshot, overwrite: always, current: newest, tags: [snapshot]}
+  - {name: staging, from: [snapshot, outside], overwrite: if-needed, leaves: [snapshot], tags: [staging]}
+  - {name: production, from: [staging], leaves: [staging, snapshot], current: stable, tags: [production, latest, "{major}", "{major}.{minor}"]}
+`
+	if err := s.store.Init(t.Context(), []byte(rules), map[string][]byte{"release.pub": key.Public().PEM()}); err != nil {
+		t.Fatal(err)
+	}
+	to, err := os.ReadFile(filepath.Join(s.dir, "to.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := s.faults.Serve(t, "shelf", http.FileServer(http.Dir(s.shelf)))
+	config := helloConfig + "environment: {store: " + s.url + ", enter: snapshot, url: " + served + "}\npublish:\n" + regexp.MustCompile(`(?m)^`).ReplaceAllString(strings.TrimSpace(string(to)), "  ") + "\n"
+	if err := os.WriteFile(filepath.Join(s.dir, "slipway.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// dist is a release of the version that the key has signed, of a commit or the usual one.
+func (s *stored) dist(t *testing.T, version, commit string) string {
+	t.Helper()
+	dir := t.TempDir()
+	_, err := verifytest.Write(dir, verifytest.Options{Version: version, Commit: commit, EditManifest: func(r *manifest.Release) {
+		r.Repository = "https://github.com/example/hello"
+		if r.Version.IsStable() {
+			r.Images[0].Floating = []string{"latest-alpine", "latest", "1", "1.2"}
+		}
+	}})
+	if err == nil {
+		_, err = sign.Release(t.Context(), dir, sign.Options{Signer: s.key})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// take puts another release into dist.
+func (s *stored) take(dist string) {
+	s.t.Helper()
+	to := filepath.Join(s.dir, "dist")
+	if err := os.RemoveAll(to); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.CopyFS(to, os.DirFS(dist)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// ci runs the command line and wants an exit code.
+func (s *stored) ci(code int, args ...string) string {
+	s.t.Helper()
+	cmd, out := s.command(args...)
+	if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != code {
+		s.t.Fatalf("ci %q: %v\n%s", args, err, out)
+	}
+	return out.String()
+}
+
+func (s *stored) ask(kind environment.Kind, version, to string) {
+	s.t.Helper()
+	r, err := s.store.Ask(s.t.Context(), environment.Request{Kind: kind, To: to, Why: "a test", Items: []environment.Item{{Component: "hello", Version: version}}}, nil)
+	if err != nil || r.Refused() {
+		s.t.Fatalf("%+v, %v", r.Outcomes, err)
+	}
+}
+
+// latest is the tag of what GitHub calls the latest release.
+func (s *stored) latest() string {
+	s.t.Helper()
+	res, err := http.Get(s.urls["github"] + "/repos/example/hello/releases/latest")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var r struct {
+		Tag string `json:"tag_name"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&r); err != nil {
+		s.t.Fatal(err)
+	}
+	return r.Tag
+}
+
+func (s *stored) wants(text string, parts ...string) {
+	s.t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			s.t.Errorf("there is no %q in\n%s", part, text)
+		}
+	}
+}
+
+// A project with a store: its releases enter as they are published, and names follow the store and nothing else.
+func TestStore(t *testing.T) {
+	fixture.SkipRace(t)
+	s := newStored(t)
+	images := s.registries[0]
+	tag := func(name string) string { return images.Tag("example/hello", name) }
+
+	s.wants(s.ci(0, "publish", "--dry-run"), "hello 1.2.3 would be added to snapshot")
+	out := s.ci(0, "publish")
+	s.wants(out, "hello 1.2.3: published", "hello 1.2.3: outside -> snapshot (line 1)",
+		"charts, homebrew, scoop: left to the reconcile command", "winget, chocolatey, snap, announce: not before production has this version")
+	if tag("1.2.3-alpine") == "" || tag("latest") != "" || tag("latest-alpine") != "" || s.hello.Latest() != "" || len(s.posts.list) > 0 || len(s.tap.Log("main")) > 1 {
+		t.Errorf("what moves has moved: %s, %q, %q", images.State(), s.hello.Latest(), s.posts.list)
+	}
+	if out := s.ci(0, "publish"); strings.Contains(out, "line") {
+		t.Error(out)
+	}
+	s.wants(s.ci(0, "publish", "--status"), "hello 1.2.3")
+
+	// The names follow.
+	out = s.ci(5, "reconcile", "--check")
+	s.wants(out, s.hosts[0]+"/example/hello:snapshot-alpine is missing and should be "+tag("1.2.3-alpine")[7:19]+": hello 1.2.3 in snapshot (line 1)", "names are not where the store says; the reconcile command moves them")
+	if tag("snapshot-alpine") != "" {
+		t.Error("a check moves something")
+	}
+	s.wants(s.ci(0, "reconcile"), s.hosts[0]+"/example/hello:snapshot-alpine: nothing -> ", s.hosts[1]+"/mirror/hello:snapshot-alpine: nothing -> ",
+		"hello in production: no version is the current one; charts, taps and buckets keep what they have")
+	quiet := func(want string) {
+		t.Helper()
+		for _, args := range [][]string{{"reconcile"}, {"reconcile", "--check"}} {
+			if out := s.ci(0, args...); out != want {
+				t.Errorf("%q says %s", args, out)
+			}
+		}
+	}
+	quiet("slipway: hello in production: no version is the current one; charts, taps and buckets keep what they have\n")
+	if tag("snapshot-alpine") != tag("1.2.3-alpine") || tag("latest") != "" {
+		t.Error(images.State())
+	}
+	s.ask(environment.Promote, "1.2.3", "staging")
+	s.ask(environment.Promote, "1.2.3", "production")
+	s.wants(s.ci(5, "reconcile", "--check"), "example/homebrew-tap/Formula/hello.rb is missing and should be ", "hello 1.2.3 is missing and should be ")
+	s.wants(s.ci(0, "reconcile"), "example/homebrew-tap/Formula/hello.rb -> hello 1.2.3 in production (line 3)", "example/scoop-bucket/bucket/hello.json -> hello 1.2.3 in production (line 3)",
+		"hello 1.2.3 -> hello 1.2.3 in production (line 3)")
+	quiet("")
+	formula := func() string {
+		text, _ := s.tap.File("main", "Formula/hello.rb")
+		return text
+	}
+	if !strings.Contains(formula(), "1.2.3") || !strings.Contains(s.pages.State(), "hello-1.2.3.tgz") || s.latest() != "v1.2.3" {
+		t.Errorf("%s\n%s\n%s", formula(), s.pages.State(), s.latest())
+	}
+	for _, name := range []string{"latest-alpine", "production-alpine", "1-alpine", "1.2-alpine", "staging-alpine"} {
+		if tag(name) != tag("1.2.3-alpine") {
+			t.Errorf("%s is %q", name, tag(name))
+		}
+	}
+	// What offers a version to everybody has waited for that.
+	out = s.ci(0, "publish")
+	if len(s.posts.list) != 1 || strings.Contains(out, "not before") || strings.Contains(out, "line") {
+		t.Errorf("%q\n%s", s.posts.list, out)
+	}
+
+	// What the rules refuse is not published.
+	s.take(s.dist(t, "1.2.3", strings.Repeat("b", 40)))
+	before := s.state()
+	s.wants(s.ci(7, "publish", "--environment", "production"), "production does not take hello 1.2.3", "overwrite: production has other bytes under 1.2.3 and is never changed; give it another version")
+	s.wants(s.ci(2, "publish", "--environment", "productoin"), `there is no environment "productoin"; did you mean "production"?`)
+	if s.state() != before {
+		t.Error("what was refused was published")
+	}
+
+	// A rollback takes the names back.
+	s.take(s.dist(t, "1.2.4-rc.1", ""))
+	s.wants(s.ci(0, "publish", "--environment", "staging"), "hello 1.2.4-rc.1: outside -> staging (line 4)")
+	s.ci(0, "reconcile")
+	if tag("staging-alpine") != tag("1.2.4-rc.1-alpine") || tag("latest-alpine") != tag("1.2.3-alpine") {
+		t.Error(images.State())
+	}
+	s.ask(environment.Rollback, "1.2.3", "staging")
+	s.wants(s.ci(0, "reconcile"), fmt.Sprintf("%s/example/hello:staging-alpine: %s -> %s: hello 1.2.3 in staging, pinned by a rollback (line ", s.hosts[0], tag("1.2.4-rc.1-alpine")[7:19], tag("1.2.3-alpine")[7:19]))
+
+	// So does the tap, and what GitHub calls the latest, whatever is higher.
+	first := formula()
+	s.take(s.dist(t, "2.0.0", ""))
+	s.ci(0, "publish", "--environment", "staging")
+	s.ask(environment.Promote, "2.0.0", "production")
+	s.ci(0, "reconcile")
+	if !strings.Contains(formula(), "2.0.0") || s.latest() != "v2.0.0" {
+		t.Errorf("%s\n%s", formula(), s.latest())
+	}
+	s.ask(environment.Rollback, "1.2.3", "production")
+	s.wants(s.ci(5, "reconcile", "--check"), "example/homebrew-tap/Formula/hello.rb: it is of 2.0.0, and should be hello 1.2.3 in production, pinned by a rollback",
+		"latest release of example/hello: it is v2.0.0, and should be hello 1.2.3 in production, pinned by a rollback")
+	s.ci(0, "reconcile")
+	if formula() != first || s.latest() != "v1.2.3" || !strings.Contains(s.pages.State(), "hello-2.0.0.tgz") {
+		t.Errorf("%s\n%s\n%s", formula(), s.latest(), s.pages.State())
+	}
+	quiet("")
+
+	// A place that gives something else than the store and the manifest say is not believed, and tags follow all the same.
+	s.ask(environment.Release, "", "production")
+	for _, c := range []struct{ file, want string }{
+		{"packages/homebrew/Formula/hello.rb", "hello.rb has other bytes than release.json says"},
+		{"release.json", "release.json there is "},
+	} {
+		if err := os.WriteFile(filepath.Join(s.shelf, "hello", "2.0.0", filepath.FromSlash(c.file)), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(filepath.Join(strings.TrimPrefix(s.env[1], "HOME="), ".cache", "slipway", "releases")); err != nil {
+			t.Fatal(err)
+		}
+		s.wants(s.ci(5, "reconcile"), c.want)
+	}
+	if formula() != first || tag("latest-alpine") != tag("2.0.0-alpine") {
+		t.Errorf("%s\n%s", formula(), images.State())
+	}
+
+	// Without a slipway.yaml it is about all that the store has, at the repositories that releases name, which nobody reaches here.
+	empty := t.TempDir()
+	cmd, text := s.command("reconcile", "--check")
+	cmd.Dir = empty
+	if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != 2 || !strings.Contains(text.String(), "no store is named") {
+		t.Error(text)
+	}
+}
