@@ -189,6 +189,27 @@ func showRoot(w io.Writer, what string, r *index.RootStatus) {
 	}
 }
 
+// signIndex signs what a store is at.
+func (s *storage) signIndex(cmd *cobra.Command, st *store.Store, x *index.Index, keys []signature.Signer) error {
+	u, err := x.Update(cmd.Context(), st, keys...)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(u)
+	}
+	if len(u.Signed) > 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), "the index of line %d is signed: %s\n", u.Count, strings.Join(u.Signed, ", "))
+	}
+	for _, note := range u.Notes {
+		fmt.Fprintf(cmd.ErrOrStderr(), "  %s\n", note)
+	}
+	if len(u.Behind) > 0 {
+		return fault.Errorf(fault.Credentials, "not signed, since none of the keys speaks for it: %s", strings.Join(u.Behind, ", "))
+	}
+	return nil
+}
+
 func newStoreSign() *cobra.Command {
 	var s storage
 	var by []string
@@ -216,23 +237,7 @@ nothing where there is nothing new and nothing is half through its time.`,
 			if err != nil {
 				return err
 			}
-			u, err := x.Update(cmd.Context(), st, keys...)
-			if err != nil {
-				return err
-			}
-			if s.json {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(u)
-			}
-			if len(u.Signed) > 0 {
-				fmt.Fprintf(cmd.OutOrStdout(), "the index of line %d is signed: %s\n", u.Count, strings.Join(u.Signed, ", "))
-			}
-			for _, note := range u.Notes {
-				fmt.Fprintf(cmd.ErrOrStderr(), "  %s\n", note)
-			}
-			if len(u.Behind) > 0 {
-				return fault.Errorf(fault.Credentials, "not signed, since none of the keys speaks for it: %s", strings.Join(u.Behind, ", "))
-			}
-			return nil
+			return s.signIndex(cmd, st, x, keys)
 		},
 	}
 	s.register(cmd, false)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,8 +48,7 @@ func (s *storage) register(cmd *cobra.Command, changes bool) {
 		return
 	}
 	flags.BoolVar(&s.dry, "dry-run", false, "say what the rules would have it do, and do nothing")
-	flags.StringVar(&s.key, "key", "", "sign with this private key in a PEM `file`, or env:NAME")
-	flags.StringVar(&s.passphrase, "passphrase-file", "", "`file` with the passphrase of the key")
+	s.registerKey(cmd)
 	flags.StringVar(&s.why, "why", "", "`reason`, for whoever reads the log")
 }
 
@@ -56,6 +56,12 @@ func (s *storage) register(cmd *cobra.Command, changes bool) {
 func (s *storage) registerStore(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.remote, "store", os.Getenv("SLIPWAY_STORE"), "`URL` or path of the store's git repository (default $SLIPWAY_STORE)")
 	cmd.Flags().StringArrayVar(&s.pass, "pass", nil, "`name` of an environment variable that a credential helper of git reads")
+}
+
+// registerKey adds the flags of whoever signs requests.
+func (s *storage) registerKey(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.key, "key", "", "sign with this private key in a PEM `file`, or env:NAME")
+	cmd.Flags().StringVar(&s.passphrase, "passphrase-file", "", "`file` with the passphrase of the key")
 }
 
 // open is the store.
@@ -107,7 +113,7 @@ func (s *storage) askOf(cmd *cobra.Command, st *store.Store, q environment.Reque
 	if err != nil {
 		return err
 	}
-	q.Why = s.why
+	q.Why = cmp.Or(s.why, q.Why)
 	if s.pull && !s.dry {
 		return s.propose(cmd, st, q)
 	}

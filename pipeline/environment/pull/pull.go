@@ -79,13 +79,13 @@ func Open(ctx context.Context, remote string, r Request, getenv func(string) str
 		Page string `json:"html_url"`
 	}
 	// https://docs.github.com/rest/pulls/pulls#list-pull-requests
-	q := url.Values{"head": {repo.Owner + ":" + r.Branch}, "base": {r.Into}, "state": {"open"}}
-	var open []shown
-	if err := client.Get(ctx, "/repos/"+repo.String()+"/pulls?"+q.Encode(), &open); err != nil {
+	q := url.Values{"head": {repo.Owner + ":" + r.Branch}, "base": {r.Into}, "state": {"all"}}
+	var before []shown // the newest one first
+	if err := client.Get(ctx, "/repos/"+repo.String()+"/pulls?"+q.Encode(), &before); err != nil {
 		return "", err
 	}
-	if len(open) > 0 {
-		return open[0].Page, nil
+	if len(before) > 0 {
+		return before[0].Page, nil
 	}
 	// https://docs.github.com/rest/pulls/pulls#create-a-pull-request
 	var made shown

@@ -35,6 +35,7 @@ const (
 	maxQueued = 1 << 20                // bytes of a request with its signature
 	direct    = 2                      // pushes that may come second before a request goes into the queue
 	renewed   = 2 * time.Second        // after which whoever has the lease says so again
+	beat      = time.Minute            // between calls of said by Lead where nothing happens
 	firstPoll = 150 * time.Millisecond // after which it is asked what became of a request
 	maxPoll   = time.Second
 	overtime  = 2 * time.Second // that whoever took the lease for a request of their own goes on for those of others
@@ -267,8 +268,8 @@ type Combined struct {
 }
 
 // Lead commits what waits until the context ends, and holds the lease meanwhile, so that others leave it to this process. said is
-// called after each round that did something.
-func (s *Store) Lead(ctx context.Context, said func(Combined)) error {
+// called after each round that did something, and once a minute besides; what it fails with ends it.
+func (s *Store) Lead(ctx context.Context, said func(Combined) error) error {
 	defer func() {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), dead)
 		defer cancel()
@@ -277,7 +278,7 @@ func (s *Store) Lead(ctx context.Context, said func(Combined)) error {
 			return nil
 		})
 	}()
-	failed := 0
+	failed, last := 0, s.o.Now()
 	for {
 		var did Combined
 		err := s.writing(ctx, false, func() (err error) {
@@ -299,8 +300,14 @@ func (s *Store) Lead(ctx context.Context, said func(Combined)) error {
 			continue
 		}
 		failed = 0
-		if did.Lines > 0 || len(did.Removed) > 0 {
-			said(did)
+		moved := did.Lines > 0 || len(did.Removed) > 0
+		if moved || s.o.Now().Sub(last) >= beat {
+			if err := said(did); err != nil {
+				return err
+			}
+			last = s.o.Now()
+		}
+		if moved {
 			continue
 		}
 		if err := branch.Pause(ctx, 1, 2*firstPoll); err != nil {

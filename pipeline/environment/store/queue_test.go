@@ -247,7 +247,12 @@ func TestLead(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	lines, ended, dir := make(chan int, 100), make(chan error, 1), t.TempDir()
 	leader := tm.open(dir)
-	go func() { ended <- leader.Lead(ctx, func(did store.Combined) { lines <- did.Lines }) }()
+	go func() {
+		ended <- leader.Lead(ctx, func(did store.Combined) error {
+			lines <- did.Lines
+			return nil
+		})
+	}()
 	for do(t, tm.remote, "for-each-ref", "refs/slipway/lease") == "" {
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -82,7 +82,7 @@ func (w work) do(ctx context.Context, out *json.Encoder) error {
 			io.Copy(io.Discard, os.Stdin) // until whoever started this closes it
 			cancel()
 		}()
-		return s.Lead(ctx, func(store.Combined) {})
+		return s.Lead(ctx, func(store.Combined) error { return nil })
 	}
 	for _, set := range w.Sets {
 		began := time.Now()
