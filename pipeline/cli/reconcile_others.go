@@ -37,6 +37,7 @@ const (
 type followed struct {
 	environment string
 	current     environment.Seen
+	line        int // of the log, that says so
 	pinned, ok  bool
 	entry       environment.Entry
 	last        []environment.Entry // of other versions that entered last
@@ -101,6 +102,9 @@ func followedBy(ctx context.Context, st *store.Store, v store.View, cfg config.C
 	if !now.ok {
 		return now, nil
 	}
+	if now.line = now.current.Line; now.pinned {
+		now.line = v.State.Pinned(now.environment, component)
+	}
 	var err error
 	if now.entry, err = st.Entry(ctx, now.current.Stage, component, now.current.Version); err != nil {
 		return now, err
@@ -129,7 +133,7 @@ func drifted(r publish.Result, now followed) []names.Name {
 			}
 			all = append(all, names.Name{
 				Name: cmp.Or(it.Name, o.Destination), Detail: it.Detail, ShouldBe: it.Digest, Component: now.entry.Component,
-				Environment: now.environment, Version: now.current.Version, Pinned: now.pinned, Line: now.current.Line,
+				Environment: now.environment, Version: now.current.Version, Pinned: now.pinned, Line: now.line,
 			})
 		}
 	}

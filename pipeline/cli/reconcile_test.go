@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -265,5 +266,93 @@ func TestStore(t *testing.T) {
 	cmd.Dir = empty
 	if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != 2 || !strings.Contains(text.String(), "no store is named") {
 		t.Error(text)
+	}
+}
+
+// stands is all that follows the store.
+func (s *stored) stands() string {
+	s.t.Helper()
+	var tags []string
+	for _, r := range s.registries {
+		for line := range strings.Lines(r.State()) {
+			if strings.Contains(line, " tag ") {
+				tags = append(tags, line)
+			}
+		}
+	}
+	formula, _ := s.tap.File("main", "Formula/hello.rb")
+	cask, _ := s.tap.File("main", "Casks/hello.rb")
+	index, _ := s.pages.File("gh-pages", "index.yaml")
+	return strings.Join(tags, "") + formula + cask + index + s.latest()
+}
+
+// A reconciling that is killed anywhere ends, when it is run again, where one clean run ends; so do two at once.
+func TestReconcileKilled(t *testing.T) {
+	fixture.SkipRace(t)
+	if testing.Short() {
+		t.Skip("kills many processes")
+	}
+	s := newStored(t)
+	for _, v := range []string{"1.2.3", "2.0.0"} {
+		s.take(s.dist(t, v, ""))
+		s.ci(0, "publish", "--environment", "staging")
+		s.ask(environment.Promote, v, "production")
+	}
+	s.ci(0, "reconcile")
+	above := s.stands()
+	s.ask(environment.Rollback, "1.2.3", "production")
+	s.faults.Forget()
+	s.ci(0, "reconcile")
+	below, n := s.stands(), len(s.faults.Seen())
+	if above == below {
+		t.Fatal("a rollback changes nothing")
+	}
+	rolled := true
+	turn := func() (want string) {
+		rolled = !rolled
+		if rolled {
+			s.ask(environment.Rollback, "1.2.3", "production")
+			return below
+		}
+		s.ask(environment.Release, "", "production")
+		return above
+	}
+	points, step := 0, fixture.Stride(n/4)
+	for k, how := range []fixture.Fault{fixture.Kill, fixture.KillAfter} {
+		for i := 1 + k*step/2; i <= n; i += step {
+			want := turn()
+			s.faults.Forget()
+			cmd, _ := s.command("reconcile")
+			var once sync.Once
+			s.faults.Kill = func() { once.Do(func() { _ = cmd.Process.Kill() }) }
+			s.faults.Set(fixture.Nth(i, how))
+			err := cmd.Run()
+			s.faults.Set(nil)
+			if err != nil && cmd.ProcessState.ExitCode() != -1 {
+				t.Errorf("%s %d: %v", how, i, err)
+			}
+			s.ci(0, "reconcile")
+			if difference := firstDifference(s.stands(), want); difference != "" {
+				t.Errorf("%s %d: %s", how, i, difference)
+			}
+			points++
+		}
+	}
+	t.Logf("%d requests, killed at %d points", n, points)
+	want := turn()
+	var both [2]*exec.Cmd
+	for i := range both {
+		both[i], _ = s.command("reconcile")
+		if err := both[i].Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, cmd := range both {
+		if err := cmd.Wait(); err != nil && cmd.ProcessState.ExitCode() != 6 {
+			t.Error(err)
+		}
+	}
+	if out := s.ci(0, "reconcile"); out != "" || s.stands() != want {
+		t.Errorf("after two at once: %s%s", out, firstDifference(s.stands(), want))
 	}
 }

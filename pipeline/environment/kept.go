@@ -15,7 +15,7 @@ import (
 
 // keptFormat names the form of a kept state and what lines come to in it. Whoever changes the one or the other counts it up, so that no
 // version takes the state of another one for its own.
-const keptFormat = "slipway.state/1\n"
+const keptFormat = "slipway.state/2\n"
 
 // errKept says that a state cannot be had without its lines. Fold them.
 var errKept = errors.New("not a state that this version of slipway kept, or damaged")
@@ -87,7 +87,10 @@ func (c *codec) state(s *State) {
 			}
 			c.history(*of)
 		})
-		entries(c, &(*known).pinned, func(_ string, v *string) { text(c, v) })
+		entries(c, &(*known).pinned, func(_ string, p *pin) {
+			text(c, &p.version)
+			c.int(&p.line)
+		})
 		pairs(c, &(*known).held, func(about *[2]string, stop *Stop) {
 			text(c, &about[0])
 			text(c, &about[1])

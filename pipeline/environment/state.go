@@ -50,8 +50,14 @@ func (s Stop) over(now time.Time) bool { return !s.Until.IsZero() && !now.Before
 // component is what is known of a component in all stages.
 type component struct {
 	versions map[string]*history
-	pinned   map[string]string  // version by stage
+	pinned   map[string]pin     // by stage
 	held     map[[2]string]Stop // by version, "" for all of them, and stage, "" for each
+}
+
+// pin is the version that a rollback has made the current one, and the line that says so.
+type pin struct {
+	version string
+	line    int
 }
 
 // history is what is known of a version.
@@ -144,7 +150,7 @@ func (s *State) move(l Line, m Move) {
 			delete(c.pinned, m.To)
 		}
 	case Rollback:
-		set(&c.pinned, m.To, m.Version)
+		set(&c.pinned, m.To, pin{m.Version, l.N})
 	case Withdraw:
 		c.of(m.Version).withdrawn = &stop
 	case Restore:
@@ -238,6 +244,14 @@ func (s *State) Current(r Rules, stage, component string) (current Seen, pinned,
 	return s.CurrentOf(r, stage, component, func(version.Version) bool { return true })
 }
 
+// Pinned is the line of the rollback that says what the current version of an environment is, 0 where none does.
+func (s *State) Pinned(stage, component string) int {
+	if c := s.components[component]; c != nil {
+		return c.pinned[stage].line
+	}
+	return 0
+}
+
 // CurrentOf is Current as if the environment had nothing but the versions that are wanted: those of a line such as 1.2.
 func (s *State) CurrentOf(r Rules, stage, component string, wanted func(version.Version) bool) (current Seen, pinned, ok bool) {
 	rule, err := r.Stage(stage)
@@ -246,7 +260,7 @@ func (s *State) CurrentOf(r Rules, stage, component string, wanted func(version.
 	}
 	pin := ""
 	if c := s.components[component]; c != nil {
-		pin = c.pinned[stage]
+		pin = c.pinned[stage].version
 	}
 	for _, v := range s.View(r, stage, component) {
 		switch {

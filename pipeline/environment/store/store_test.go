@@ -443,7 +443,7 @@ func TestKeptState(t *testing.T) {
 	first, err := os.ReadFile(kept)
 	must(t, err)
 	// Damaged, of another version, or of another log: as if there were none.
-	for _, bad := range []string{"", "{}", "\n", string(first[:len(first)-1]), strings.Replace(string(first), "slipway.state/1", "slipway.state/0", 1), strings.Replace(string(first), `"last":`, `"last":1`, 1)} {
+	for _, bad := range []string{"", "{}", "\n", string(first[:len(first)-1]), strings.Replace(string(first), "slipway.state/", "slipway.state/0", 1), strings.Replace(string(first), `"last":`, `"last":1`, 1)} {
 		must(t, os.WriteFile(kept, []byte(bad), 0o600))
 		if n := count(); n != 300 {
 			t.Errorf("%d lines", n)

@@ -228,6 +228,9 @@ func (r *run) of(s Store, stage environment.Stage, component string) (all []Name
 				return nil, nil, err
 			}
 			n := Name{Component: component, Environment: stage.Name, Version: current.Version, Pinned: pinned, Line: line(view, stage, current, speaks)}
+			if pinned {
+				n.Line = s.State.Pinned(stage.Name, component)
+			}
 			for _, im := range e.Images {
 				tags := []string{tag + "-" + im.Distro}
 				if im.Default {
