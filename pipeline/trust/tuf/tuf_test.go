@@ -449,6 +449,91 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
+// TestQuiet has a repository in which nothing new comes: first for so long that what the client keeps expires, and then under the
+// number of what it has.
+func TestQuiet(t *testing.T) {
+	r := newRepo(t)
+	r.timestamp.Version++
+	r.timestamp.Expires = r.now.Add(24 * time.Hour)
+	r.write("timestamp", &r.timestamp)
+	c := r.client()
+	must(t, c.Refresh(t.Context()))
+	r.put("env-staging", "staging/hello.json", "unnumbered")
+	r.publish("env-staging", "snapshot")
+	r.write("timestamp", &r.timestamp)
+	if got, err := read(t, c, "staging/hello.json"); got != "staging" || err != nil {
+		t.Errorf("another timestamp of the same version: %q, %v", got, err)
+	}
+	r.now = r.now.Add(24 * time.Hour)
+	if err := c.Refresh(t.Context()); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(err.Error(), "timestamp version 2 expired") {
+		t.Error(err)
+	}
+}
+
+// TestRoleNames has roles whose names could be those of other files.
+func TestRoleNames(t *testing.T) {
+	r := newRepo(t)
+	names := []string{"Timestamp", "../up", "a/b", "?#", "%41"}
+	for _, name := range names {
+		r.delegate("targets", name, false, "odd/*")
+	}
+	r.put("%41", "odd/hello", "found")
+	r.publish(append(slices.Clone(names), "targets", "snapshot", "timestamp")...)
+	c := r.client()
+	if got, err := read(t, c, "odd/hello"); got != "found" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	have := slices.Sorted(maps.Keys(kept(t, c)))
+	want := []string{"%2541", "%3F%23", "%54imestamp", "..%2Fup", "a%2Fb", "root", "snapshot", "targets", "timestamp"}
+	if !slices.Equal(have, want) {
+		t.Errorf("kept %q", have)
+	}
+}
+
+// TestDelegations has roles that speak for each other in a circle, too many of them, and one that no other is asked after.
+func TestDelegations(t *testing.T) {
+	r := newRepo(t)
+	r.delegate("targets", "a", false, "x/*", "y/*")
+	r.delegate("a", "b", false, "x/*")
+	r.delegate("b", "a", false, "x/*")
+	r.delegate("targets", "last", true, "x/*")
+	r.delegate("targets", "never", false, "x/*", "y/*")
+	r.signers["a"] = append(r.signers["a"], newKey(t))
+	for _, by := range []string{"targets", "b"} { // both have a speak with the same key
+		key, err := tuf.NewKey(r.signers["a"][0].Public())
+		must(t, err)
+		d := r.roles[by].Delegations
+		d.Keys[key.ID()] = key
+		for i := range d.Roles {
+			if d.Roles[i].Name == "a" {
+				d.Roles[i].KeyIDs = []string{key.ID()}
+			}
+		}
+	}
+	r.put("never", "x/1", "not asked")
+	r.put("never", "y/1", "asked last")
+	r.put("b", "y/1", "not theirs")
+	r.publish("a", "b", "last", "never", "targets", "snapshot", "timestamp")
+	c := r.client()
+	if got, err := read(t, c, "x/1"); fault.CodeOf(err) != fault.Usage {
+		t.Errorf("x/1: %q, %v", got, err)
+	}
+	if got, err := read(t, c, "y/1"); got != "asked last" || err != nil {
+		t.Errorf("y/1: %q, %v", got, err)
+	}
+	var many []string
+	for i := range 40 {
+		name := fmt.Sprintf("many-%02d", i)
+		many = append(many, name)
+		r.delegate("targets", name, false, "z/*")
+	}
+	r.put("many-39", "z/1", "too far")
+	r.publish(append(many, "targets", "snapshot", "timestamp")...)
+	if got, err := read(t, c, "z/1"); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(err.Error(), "more than 32 roles") {
+		t.Errorf("z/1: %q, %v", got, err)
+	}
+}
+
 // TestRootRotation has a client that slept through three roots: one of three keys was lost, then all keys were replaced.
 func TestRootRotation(t *testing.T) {
 	r := newRepo(t)
