@@ -9,11 +9,15 @@ import (
 	"testing"
 )
 
-// TestSecurityDocument holds docs/security.md to what it says: each test that it names is there.
+// TestSecurityDocument holds docs/security.md and docs/environments.md to what they say: each test that they name is there.
 func TestSecurityDocument(t *testing.T) {
-	doc, err := os.ReadFile("../docs/security.md")
-	if err != nil {
-		t.Fatal(err)
+	var doc []byte
+	for _, name := range []string{"security", "environments"} {
+		b, err := os.ReadFile("../docs/" + name + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc = append(doc, b...)
 	}
 	named := regexp.MustCompile("`([a-z0-9/]+)\\.((?:Test|Fuzz)[A-Za-z0-9]+)(?:/([a-z_]+))?`").FindAllStringSubmatch(string(doc), -1)
 	if len(named) < 30 {

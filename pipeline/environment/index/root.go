@@ -70,21 +70,21 @@ type Plan struct {
 
 // Status is what a store has of roots.
 type Status struct {
-	Root  *RootStatus // nil where there is none yet
-	Draft *RootStatus // nil where there is none
+	Root  *RootStatus `json:"root,omitempty"`  // nil where there is none yet
+	Draft *RootStatus `json:"draft,omitempty"` // nil where there is none
 }
 
 // RootStatus is a root and the targets beside it.
 type RootStatus struct {
-	Version   int64
-	Expires   time.Time // of whichever is first
-	Digest    artifact.Digest
-	Threshold int
-	Offline   []string // fingerprints of keys
-	Online    []string
-	Own       map[string][]string // fingerprints by environment that has keys of its own
-	Missing   string              // what a draft lacks; "" for one that is complete
-	File      []byte              // of the root
+	Version   int64               `json:"version"`
+	Expires   time.Time           `json:"expires"`          // of whichever is first
+	Digest    artifact.Digest     `json:"digest,omitempty"` // of a draft
+	Threshold int                 `json:"threshold"`
+	Offline   []string            `json:"offline"` // fingerprints of keys
+	Online    []string            `json:"online"`
+	Own       map[string][]string `json:"own,omitempty"`   // fingerprints by environment that has keys of its own
+	Missing   string              `json:"lacks,omitempty"` // what a draft lacks; "" for one that is complete
+	File      []byte              `json:"-"`               // of the root
 }
 
 func status(root role[tuf.Root], targets role[tuf.Targets]) *RootStatus {

@@ -26,10 +26,10 @@ import (
 // Updated is what Update has done.
 type Updated struct {
 	Position          // that the index is of now
-	Root     int64    // version of the root
-	Signed   []string // roles, none where there was nothing to do
-	Behind   []string // environments whose keys are not among the signers' and that are not up to date
-	Notes    []string // what has to be done by others before long
+	Root     int64    `json:"root"`             // version of the root
+	Signed   []string `json:"signed,omitempty"` // roles, none where there was nothing to do
+	Behind   []string `json:"behind,omitempty"` // environments whose keys are not among the signers' and that are not up to date
+	Notes    []string `json:"notes,omitempty"`  // what has to be done by others before long
 }
 
 // Update signs what a store is at now, with keys that its root names for that, and pushes it. It does nothing where that is signed and

@@ -92,6 +92,32 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
+// TestTargets has bytes that are not what was signed for, or that nobody can tell from others.
+func TestTargets(t *testing.T) {
+	good := tuf.NewTarget([]byte("x"), nil)
+	sha512 := "a4abd4448c49562d828115d13a1fccea927f52b4d5459297f8b43e42da89238bc13626e43dcb38ddb082488927ec904fb42057443983e88585179d50551afe62"
+	for _, tt := range []struct {
+		name   string
+		target tuf.Target
+		ok     bool
+	}{
+		{"as it is", good, true},
+		{"by SHA-512", tuf.Target{Length: 1, Hashes: map[string]string{"sha512": sha512}}, true},
+		{"by two", tuf.Target{Length: 1, Hashes: map[string]string{"sha512": sha512, "sha256": good.Hashes["sha256"]}}, true},
+		{"by a third as well", tuf.Target{Length: 1, Hashes: map[string]string{"sha512": sha512, "other": "00"}}, true},
+		{"by another kind alone", tuf.Target{Length: 1, Hashes: map[string]string{"other": sha512}}, false},
+		{"by none", tuf.Target{Length: 1}, false},
+		{"of another length", tuf.Target{Length: 2, Hashes: good.Hashes}, false},
+		{"of no length", tuf.Target{Hashes: good.Hashes}, false},
+		{"one of two is another", tuf.Target{Length: 1, Hashes: map[string]string{"sha512": sha512, "sha256": strings.Repeat("0", 64)}}, false},
+		{"in capital letters", tuf.Target{Length: 1, Hashes: map[string]string{"sha256": strings.ToUpper(good.Hashes["sha256"])}}, false},
+	} {
+		if err := tt.target.Check([]byte("x")); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
 // TestWeb has servers that answer with what they should not.
 func TestWeb(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
