@@ -53,7 +53,8 @@ lint: ## Check format, vet, staticcheck and the workflows: 2 min with nothing co
 	$(GO) run $(STATICCHECK) -tags full ./... ./.ci/plot
 	$(GO) run $(ACTIONLINT) -shellcheck= -pyflakes= .github/workflows/*.yml
 	@# With .github/workflows/ci.yml goes action.yml, which it uses. What init writes stands in a golden file.
-	awk '/^-- / {on = /release\.yml/; next} on' pipeline/scaffold/testdata/simple.txtar | $(GO) run $(ACTIONLINT) -shellcheck= -pyflakes= -
+	for f in simple store-project store; do \
+		awk '/^-- / {on = /(release|store)\.yml/; next} on' pipeline/scaffold/testdata/$$f.txtar | $(GO) run $(ACTIONLINT) -shellcheck= -pyflakes= - || exit 1; done
 	$(GO) mod verify >/dev/null
 	$(GO) mod tidy -diff
 

@@ -37,5 +37,6 @@ newer ones.`,
 	}
 	cmd.Flags().StringVar(&o.Dir, "dir", ".", "root of the repository")
 	cmd.Flags().StringVar(&o.GoReleaser, "from-goreleaser", "", "`file` of GoReleaser to start from; what cannot be carried over is listed")
+	cmd.Flags().StringVar(&o.Store, "store", "", "`URL` of the release store that the project is in; in a clone of the store itself init writes its workflow")
 	return cmd
 }

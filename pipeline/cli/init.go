@@ -35,6 +35,7 @@ the product is built from.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.Dir, "dir", ".", "root of the repository")
 	flags.StringVar(&o.GoReleaser, "from-goreleaser", "", "`file` of GoReleaser to start from; what cannot be carried over is listed")
+	flags.StringVar(&o.Store, "store", "", "`URL` of the release store that the project is in; in a clone of the store itself init writes its workflow")
 	flags.StringVar(&o.Replace, "replace", "", "`folder` of Slipway's source, to use instead of a released version")
 	flags.BoolVar(&offline, "offline", false, "lock the bases that this version of Slipway knows, and ask no registry")
 	return cmd

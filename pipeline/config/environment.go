@@ -1,6 +1,9 @@
 package config
 
-import "regexp"
+import (
+	"fmt"
+	"regexp"
+)
 
 // Environment is the release store that a project is in.
 type Environment struct {
@@ -22,4 +25,12 @@ func (v *validator) environment(e Environment) {
 	v.match("environment.public", e.Public, stageName, "the name of an environment")
 	v.web("environment.url", e.URL)
 	v.variable("environment.key", e.Key)
+}
+
+// CheckStore refuses what is not the URL of a store; "" is none.
+func CheckStore(url string) error {
+	if url != "" && !gitURL.MatchString(url) {
+		return fmt.Errorf("%.80q is not the URL of a git repository, such as https://github.com/owner/releases.git", url)
+	}
+	return nil
 }

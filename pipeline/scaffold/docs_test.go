@@ -110,6 +110,12 @@ func TestPublishingDocs(t *testing.T) {
 			}
 			continue
 		}
+		if top.Content[0].Value == "environment" {
+			if _, err := config.Parse("publishing.md", []byte("version: 1\nproject: {name: tool}\n"+block[1])); err != nil {
+				t.Errorf("%v in\n%s", err, block[1])
+			}
+			continue
+		}
 		if top.Content[0].Value == "publish" {
 			top = top.Content[1]
 		}
@@ -134,7 +140,7 @@ func TestPublishingDocs(t *testing.T) {
 			t.Errorf("input %s is not shown as %s", name, row)
 		}
 	}
-	for name := range parseWorkflow(t, string(workflow(releaseWorkflow, "ci", "", false))).Jobs {
+	for name := range parseWorkflow(t, string(workflow(releaseWorkflow, settings{Folder: "ci"}))).Jobs {
 		if name != "check" && !strings.Contains(text, "| `"+name+"` | ") {
 			t.Errorf("job %s is not shown", name)
 		}

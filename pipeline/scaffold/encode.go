@@ -160,6 +160,13 @@ func encode(c config.Config) []byte {
 		w.line(0, "# Files go through Git LFS, also where only the configuration of a clone says so.")
 		w.line(0, "filters: [%s]", strings.Join(c.Filters, ", "))
 	}
+	if c.Environment.Store != "" {
+		w.line(0, "")
+		w.line(0, "# The release store that says which version is in which environment, and what a release enters first.")
+		w.line(0, "environment:")
+		w.text(1, "store", c.Environment.Store)
+		w.text(1, "enter", c.Environment.Enter)
+	}
 	return []byte(w.b.String())
 }
 

@@ -103,30 +103,36 @@ func pipelineModule(name, version, replace string) ([]byte, error) {
 	return f.Format()
 }
 
-//go:embed release.yml.tmpl reproduce.yml.tmpl
+//go:embed release.yml.tmpl reproduce.yml.tmpl store.yml.tmpl
 var workflows embed.FS
 
 var workflowTemplates = template.Must(template.New("").Delims("[[", "]]").ParseFS(workflows, "*.tmpl"))
 
 var plainPrefix = regexp.MustCompile(`^[A-Za-z0-9._/-]*$`)
 
-// The workflows: one builds each tag twice, compares and publishes, the other builds what is published again.
+// The workflows: one builds each tag twice, compares and publishes, another builds what is published again, and the last is that of a
+// release store.
 const (
 	releaseWorkflow   = "release.yml"
 	reproduceWorkflow = "reproduce.yml"
+	storeWorkflow     = "store.yml"
 )
 
-// workflow is one of the workflows for a project.
-func workflow(name, folder, tagPrefix string, workspace bool) []byte {
-	if !plainPrefix.MatchString(tagPrefix) {
-		tagPrefix = "" // patterns would read it as one; see the note on tagPrefix
+// settings are what the workflows of a project differ in.
+type settings struct {
+	Folder, TagPrefix string
+	Workspace         bool
+	Store             bool   // the project is in a release store
+	Version           string // of Slipway
+}
+
+// workflow is one of the workflows.
+func workflow(name string, o settings) []byte {
+	if !plainPrefix.MatchString(o.TagPrefix) {
+		o.TagPrefix = "" // patterns would read it as one; see the note on tagPrefix
 	}
 	var b bytes.Buffer
-	data := struct {
-		Folder, TagPrefix string
-		Workspace         bool
-	}{folder, tagPrefix, workspace}
-	if err := workflowTemplates.ExecuteTemplate(&b, name+".tmpl", data); err != nil {
+	if err := workflowTemplates.ExecuteTemplate(&b, name+".tmpl", o); err != nil {
 		panic(err) // the template and its data are constants of this package
 	}
 	return b.Bytes()

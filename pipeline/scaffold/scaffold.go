@@ -41,6 +41,7 @@ type Options struct {
 	Replace    string // local path of Slipway, for a replace directive in ci/go.mod; "" for none
 	GoReleaser string // .goreleaser.yml to start from; "" for none
 	Remote     string // URL of the git remote; "" where there is none
+	Store      string // URL of the release store that the project is in; "" for none
 	GoVersion  string // Go release for a go.mod that names none in full
 	// Lock resolves what slipway.lock pins. Where it is nil or fails, the pins that Slipway was released with are used.
 	Lock func(context.Context, config.Config) (config.Lock, error)
@@ -77,6 +78,13 @@ func Init(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 
+	if err := config.CheckStore(o.Store); err != nil {
+		return Result{}, fault.New(fault.Usage, err)
+	}
+	if _, err := root.Stat(rulesFile); err == nil && o.Store != "" {
+		return initStore(ctx, root, o)
+	}
+
 	found, err := look(ctx, root)
 	if err != nil {
 		return Result{}, err
@@ -103,6 +111,9 @@ func Init(ctx context.Context, o Options) (Result, error) {
 	if found.lfs {
 		p.config.Filters = []string{"lfs"}
 	}
+	if o.Store != "" {
+		p.config.Environment = config.Environment{Store: o.Store, Enter: "snapshot"}
+	}
 	goVersion := p.toolchain(o.GoVersion)
 	p.oldGo(goVersion)
 
@@ -127,13 +138,21 @@ func Init(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	set := settings{Folder: folder, TagPrefix: parsed.Project.TagPrefix, Workspace: found.workspace != "", Store: o.Store != "" || parsed.Environment.Store != ""}
 	files := []file{
 		{config.FileName, text},
 		{config.LockFileName, lock.Encode()},
 		{folder + "/main.go", []byte(pipelineMain(folder))},
 		{folder + "/go.mod", goMod},
-		{".github/workflows/" + releaseWorkflow, workflow(releaseWorkflow, folder, parsed.Project.TagPrefix, found.workspace != "")},
-		{".github/workflows/" + reproduceWorkflow, workflow(reproduceWorkflow, folder, parsed.Project.TagPrefix, found.workspace != "")},
+		{".github/workflows/" + releaseWorkflow, workflow(releaseWorkflow, set)},
+		{".github/workflows/" + reproduceWorkflow, workflow(reproduceWorkflow, set)},
+	}
+	if o.Store != "" {
+		p.note("%s: name %s under components in the %s of %s, with who signs its releases, and run init --store in a clone of that for its workflow; "+
+			"the job publish reaches it with the secret STORE_TOKEN", config.FileName, parsed.Project.Name, rulesFile, o.Store)
+		if parsed.Environment.Store == "" {
+			p.note("%s is there already: add environment: {store: %q, enter: snapshot}", config.FileName, o.Store)
+		}
 	}
 	if found.workspace != "" {
 		p.note("%s: the Go command reads this workspace in every folder below it, so the pipeline runs with GOWORK=off. "+
@@ -144,6 +163,20 @@ func Init(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	return Result{Files: written, Notes: p.notes, Next: next(o, folder, found.workspace != "", fromPins)}, nil
+}
+
+// rulesFile is what the repository of a release store has at its root.
+const rulesFile = "environment.yaml"
+
+// initStore writes the workflow of a release store into a clone of it.
+func initStore(ctx context.Context, root *os.Root, o Options) (Result, error) {
+	written, err := write(ctx, root, []file{{".github/workflows/" + storeWorkflow, workflow(storeWorkflow, settings{Version: cmp.Or(o.Version, "latest")})}})
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Files: written, Notes: []string{
+		"protect main and the branches of environments that are entered by pull request, require the check there, and let this workflow push to the others",
+	}, Next: []string{"git add .github/workflows", `git commit -m "Follow the store"`, "git push origin HEAD:main"}}, nil
 }
 
 // released is the version as the Go command names it; "" for one that nobody can require: of a build from a working

@@ -111,6 +111,8 @@ func TestGolden(t *testing.T) {
 					o.Version = value
 				case "go":
 					o.GoVersion = value
+				case "store":
+					o.Store = value
 				case "goreleaser":
 					o.GoReleaser = filepath.Join(o.Dir, value)
 				case "all":
@@ -490,7 +492,7 @@ func checkPins(t *testing.T, text string, least int) {
 // TestWorkflow holds the workflow to what a workflow that releases must be.
 func TestWorkflow(t *testing.T) {
 	for _, prefix := range []string{"", "cli/", "a'b*"} {
-		text := string(workflow(releaseWorkflow, "ci", prefix, true))
+		text := string(workflow(releaseWorkflow, settings{Folder: "ci", TagPrefix: prefix, Workspace: true}))
 		w := parseWorkflow(t, text)
 		if w.Permissions == nil || len(w.Permissions) > 0 || w.Env["GOWORK"] != "off" {
 			t.Errorf("permissions %v, env %v", w.Permissions, w.Env)
@@ -566,6 +568,53 @@ func TestWorkflow(t *testing.T) {
 	}
 }
 
+// TestStoreWorkflow: a pull request into a store starts a job that may only read and has nothing of the pull request but its number; what
+// writes runs after it was merged.
+func TestStoreWorkflow(t *testing.T) {
+	text := string(workflow(storeWorkflow, settings{Version: "v1.2.3"}))
+	checkPins(t, text, 4)
+	w := parseWorkflow(t, text)
+	check, follow := w.Jobs["check"], w.Jobs["follow"]
+	if len(w.Jobs) != 2 || !reflect.DeepEqual(check.Permissions, map[string]string{"contents": "read"}) || w.Permissions == nil || len(w.Permissions) > 0 {
+		t.Errorf("%+v", w)
+	}
+	if !strings.Contains(follow.If, "pull_request.merged") || follow.Concurrency.Group == "" || follow.Permissions["contents"] != "write" {
+		t.Errorf("%+v", follow)
+	}
+	for _, s := range slices.Concat(check.Steps, follow.Steps) {
+		if strings.Contains(s.Run, "${{") || s.With["ref"] != "" || strings.HasPrefix(s.Uses, "actions/checkout") && s.With["persist-credentials"] != "false" {
+			t.Errorf("%+v", s)
+		}
+	}
+	for _, secret := range []string{"secrets.", "head_ref", "head.sha", "head.ref", "pull_request.title", "pull_request.body"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("it has %s", secret)
+		}
+	}
+	runs := ""
+	for _, s := range follow.Steps {
+		runs += s.Run + "\n"
+	}
+	if combine, reconcile := strings.Index(runs, " combine --once --auto"), strings.Index(runs, " reconcile"); combine < 0 || reconcile < combine {
+		t.Errorf("it runs\n%s", runs)
+	}
+}
+
+// A project in a store publishes main as a snapshot and tags as candidates, and no other project does.
+func TestStoreProject(t *testing.T) {
+	for _, in := range []bool{false, true} {
+		text := string(workflow(releaseWorkflow, settings{Folder: "ci", Store: in}))
+		for _, part := range []string{"branches: [main]", "publish --environment", "'staging' || 'snapshot'", "secrets.STORE_TOKEN"} {
+			if strings.Contains(text, part) != in {
+				t.Errorf("with a store %t, it has %q: %t", in, part, !in)
+			}
+		}
+	}
+	if _, err := Init(t.Context(), Options{Dir: t.TempDir(), Store: "--upload-pack=x"}); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "is not the URL of a git repository") {
+		t.Error(err)
+	}
+}
+
 // TestOwnWorkflow: this repository is released as init says, with its pipeline a package of the one module.
 func TestOwnWorkflow(t *testing.T) {
 	own, err := os.ReadFile("../../.github/workflows/release.yml")
@@ -577,7 +626,7 @@ func TestOwnWorkflow(t *testing.T) {
 	text := strings.NewReplacer(
 		"go-version-file: ci/go.mod", goVersion, "go-version-file: again/ci/go.mod", goVersion,
 		"go run -C ci .", "go run ./ci", "go run -C again/ci .", "go run -C again ./ci",
-	).Replace(string(workflow(releaseWorkflow, "ci", "", false)))
+	).Replace(string(workflow(releaseWorkflow, settings{Folder: "ci"})))
 	want, got := parseWorkflow(t, text), parseWorkflow(t, string(own))
 	delete(want.Jobs, "check") // ci.yml is there for pull requests
 	for name, job := range want.Jobs {
@@ -601,7 +650,7 @@ func TestOwnReproduction(t *testing.T) {
 	goVersion := regexp.MustCompile(`go-version: \S+`).FindString(string(own))
 	want := strings.NewReplacer(
 		"go-version-file: ci/go.mod", goVersion, "go build -C ci -o", "go build -o", "github.com/slipway-build/slipway/cmd/slipway\n", "./cmd/slipway\n",
-	).Replace(string(workflow(reproduceWorkflow, "ci", "", false)))
+	).Replace(string(workflow(reproduceWorkflow, settings{Folder: "ci"})))
 	if string(own) != want {
 		t.Errorf(".github/workflows/reproduce.yml is not what init writes:\n%s", want)
 	}
@@ -634,7 +683,7 @@ func action(t *testing.T) (text string, inputs map[string]struct{ Description, D
 func TestAction(t *testing.T) {
 	text, inputs, steps := action(t)
 	checkPins(t, text, 1)
-	if uses := steps[0].Uses; !strings.Contains(string(workflow(releaseWorkflow, "ci", "", false)), uses+" ") {
+	if uses := steps[0].Uses; !strings.Contains(string(workflow(releaseWorkflow, settings{Folder: "ci"})), uses+" ") {
 		t.Errorf("it uses %s, and the workflow another one", uses)
 	}
 	for name, in := range inputs {
