@@ -176,7 +176,7 @@ func read[T any](files map[string][]byte, name string, parse func([]byte) (T, tu
 		return r, nil
 	}
 	if r.v, r.file, err = parse(b); err != nil {
-		return r, fmt.Errorf("branch %s: %s: %w", Branch, name, err)
+		return r, fmt.Errorf("branch %s: %s: %w; put it back as it was", Branch, name, err)
 	}
 	r.b = b
 	return r, nil
@@ -237,8 +237,8 @@ func (x *Index) published(ctx context.Context) (published, error) {
 		}
 		p.roles[name] = r
 	}
-	p.draft, err = readDraft(p.files)
-	return p, err
+	p.draft = readDraft(p.files)
+	return p, nil
 }
 
 // follows says why a root is not the one after another, or the first one.

@@ -27,6 +27,7 @@ import (
 type team struct {
 	t       *testing.T
 	remote  string
+	dir     string // of the store and the index
 	now     time.Time
 	offline []signature.Signer
 	online  signature.Signer
@@ -102,7 +103,8 @@ func newTeam(t *testing.T) *team {
 		tm.offline = append(tm.offline, newKey(t, sign.Ed25519))
 	}
 	do(t, ".", "init", "--quiet", "--bare", "--template=", tm.remote)
-	tm.store, tm.index = tm.open(t.TempDir())
+	tm.dir = t.TempDir()
+	tm.store, tm.index = tm.open(tm.dir)
 	must(t, tm.store.Init(t.Context(), []byte(rules), map[string][]byte{"lead.pub": tm.release.Public().PEM()}))
 	tm.client = &tuf.Client{Dir: t.TempDir(), Now: func() time.Time { return tm.now }}
 	return tm
@@ -496,6 +498,74 @@ func TestRewritten(t *testing.T) {
 	tm.wantMismatch(err, "the log was rewritten: line 2 was")
 }
 
+// TestTwoAtOnce has two machines sign at once, each what it has read: the branch ends with the newest, and nothing is signed twice under
+// one number.
+func TestTwoAtOnce(t *testing.T) {
+	tm := rooted(t)
+	o := store.Options{Remote: tm.remote, Environ: environ(t), Dir: t.TempDir(), Now: func() time.Time { return tm.now.Add(time.Second) }}
+	store2, err := store.Open(o)
+	must(t, err)
+	index2, err := index.Open(o)
+	must(t, err)
+	for i := range 4 {
+		tm.add("gateway", fmt.Sprintf("1.%d.0", i), "production")
+		errs := make(chan error, 2)
+		var signed [2]index.Updated
+		go func() {
+			var err error
+			signed[0], err = tm.index.Update(t.Context(), tm.store, tm.online)
+			errs <- err
+		}()
+		go func() {
+			var err error
+			signed[1], err = index2.Update(t.Context(), store2, tm.online)
+			errs <- err
+		}()
+		for range 2 {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+		if n := len(signed[0].Signed) + len(signed[1].Signed); signed[0].Count != i+1 || signed[1].Count != i+1 || n > 7 {
+			t.Errorf("%+v", signed)
+		}
+		tm.wantCurrent("production", "gateway", fmt.Sprintf("1.%d.0", i))
+	}
+	if n := do(t, tm.remote, "rev-list", "--count", index.Branch); n != "6" { // two of the root
+		t.Errorf("%s commits", n)
+	}
+}
+
+// TestJunk has somebody who may push put files there that nobody signed.
+func TestJunk(t *testing.T) {
+	tm := rooted(t)
+	tm.add("gateway", "1.0.0", "production")
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	junk := func(name string) {
+		dir := tm.folder()
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("{}"), 0o644))
+		do(t, dir, "add", ".")
+		do(t, dir, "commit", "--quiet", "-m", "junk")
+		do(t, dir, "push", "--quiet")
+	}
+	for _, name := range []string{"draft/root.json", "draft/targets.json", "metadata/99.env-production.json", "metadata/99.snapshot.json", "metadata/x", "targets/production/components/x.json", "readme"} {
+		junk(name)
+	}
+	tm.add("gateway", "1.1.0", "production")
+	tm.update("env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.wantCurrent("production", "gateway", "1.1.0")
+	for _, name := range []string{"metadata/2.root.json", "metadata/timestamp.json"} {
+		before := do(t, tm.remote, "rev-parse", index.Branch)
+		junk(name)
+		_, err := tm.index.Update(t.Context(), tm.store, tm.online)
+		tm.wantMismatch(err, name)
+		do(t, tm.remote, "update-ref", "refs/heads/"+index.Branch, before)
+		must(t, os.Remove(filepath.Join(tm.dir, "metadata.seen")))
+	}
+	tm.update()
+}
+
 // TestPrune has many moves leave few files.
 func TestPrune(t *testing.T) {
 	tm := rooted(t)
@@ -548,6 +618,14 @@ func TestPlans(t *testing.T) {
 	if _, err := tm.index.Sign(t.Context(), "", a); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("nothing to sign: %v", err)
 	}
+	v := tm.view()
+	v.Store = strings.Repeat("0", 32)
+	_, err := tm.index.Draft(t.Context(), v, index.Plan{Offline: public(a), Online: public(tm.online)})
+	must(t, err)
+	_, err = tm.index.Sign(t.Context(), "", a)
+	must(t, err)
+	_, err = tm.index.Update(t.Context(), tm.store, tm.online)
+	tm.wantMismatch(err, "the root is of store 0000")
 }
 
 func FuzzParse(f *testing.F) {

@@ -28,16 +28,15 @@ type draft struct {
 	targets role[tuf.Targets]
 }
 
-func readDraft(files map[string][]byte) (*draft, error) {
-	var d draft
-	var err error
-	if d.root, err = read(files, draftRoot, tuf.ParseRoot); err == nil {
-		d.targets, err = read(files, draftTargets, tuf.ParseTargets)
+// readDraft is the draft that is there. One that cannot be read is none: it keeps nobody from signing an index, or from drafting
+// another one.
+func readDraft(files map[string][]byte) *draft {
+	root, err := read(files, draftRoot, tuf.ParseRoot)
+	targets, other := read(files, draftTargets, tuf.ParseTargets)
+	if err != nil || other != nil || root.b == nil || targets.b == nil {
+		return nil
 	}
-	if err != nil || d.root.b == nil || d.targets.b == nil {
-		return nil, err
-	}
-	return &d, nil
+	return &draft{root, targets}
 }
 
 // digest names a draft, whoever has signed it.

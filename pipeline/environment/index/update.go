@@ -213,19 +213,16 @@ func (w *writer) stage(ctx context.Context, d *tuf.Delegations, stage string) er
 	for name, b := range files {
 		t := tuf.NewTarget(b, at)
 		next.Targets[name] = t
-		dir, base := path.Split(name)
-		paths[targetsDir+dir+t.Hashes["sha256"]+"."+base] = b
+		paths[targetFile(name, t)] = b
 	}
 	last := w.p.roles[name]
 	holds := last.b != nil && last.file.Verify(d.Keys, d.Roles[i].Role) == nil
 	if holds && !old(name, last.v.Head, w.now) && sameTargets(last.v.Targets, next.Targets) {
-		w.hold(last.v)
 		return nil
 	}
 	by := w.may(d.Roles[i].Role)
 	if by == nil {
 		w.done.Behind = append(w.done.Behind, stage)
-		w.hold(last.v)
 		return nil
 	}
 	if next.Head, err = w.head(ctx, tuf.RoleTargets, name, last.v.Head, holds); err != nil {
@@ -247,12 +244,10 @@ func sameTargets(a, b map[string]tuf.Target) bool {
 	})
 }
 
-// hold keeps the files of targets.
-func (w *writer) hold(t tuf.Targets) {
-	for name, target := range t.Targets {
-		dir, base := path.Split(name)
-		w.held[targetsDir+dir+target.Hashes["sha256"]+"."+base] = true
-	}
+// targetFile is where a target is on the branch.
+func targetFile(name string, t tuf.Target) string {
+	dir, base := path.Split(name)
+	return targetsDir + dir + t.Hashes["sha256"] + "." + base
 }
 
 // may are as many of the signers as a role needs, nil where there are fewer.
@@ -381,8 +376,11 @@ func (w *writer) prune() {
 			case i >= kept && v != current:
 				w.gone = append(w.gone, name)
 			case strings.HasPrefix(role, prefix):
-				if t, _, err := tuf.ParseTargets(w.p.files[name]); err == nil {
-					w.hold(t)
+				t, _, err := tuf.ParseTargets(w.p.files[name])
+				for name, target := range t.Targets {
+					if err == nil {
+						w.held[targetFile(name, target)] = true
+					}
 				}
 			}
 		}
