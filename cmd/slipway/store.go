@@ -289,7 +289,7 @@ func newStoreCheck() *cobra.Command {
 	var stage, pull string
 	cmd := &cobra.Command{
 		Use: "check", Short: "Hold a release store to its log",
-		Long: `check holds each line of the log to the one before it, each signed request to its signature, and the entries on every branch
+		Long: `check holds each line of the log to the one before it and to the rules of its time, each signed request to its signature, and the entries on every branch
 to what the lines come to. A log that was rewritten is noticed by whoever saw it before. With --pull-request it prints instead what the
 rules say of a pull request into an environment, and exits with 9 where they refuse it, or with 7 where other bytes have its place: a
 required check of the host for pull requests.`,

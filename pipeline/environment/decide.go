@@ -124,6 +124,8 @@ type decision struct {
 	q     Request
 	now   time.Time
 	asked []Move // for a line that says what was refused
+	// unseen says that of entries no more is known than what a line has of them.
+	unseen bool
 }
 
 func (d *decision) say(component, rule string, ok bool, fix, detail string, args ...any) {
@@ -239,14 +241,19 @@ func (d *decision) writers() {
 
 // add has a release come in from outside.
 func (d *decision) add(m Move, e Entry) error {
+	if e.Component != m.Component || e.Version != m.Version {
+		return fault.Errorf(fault.Usage, "the entry is of %s %s and the request of %s %s", e.Component, e.Version, m.Component, m.Version)
+	}
+	m.From, m.Commit, m.Manifest = Outside, e.Commit, e.Manifest
+	if d.unseen {
+		d.enter(m)
+		return nil
+	}
 	file, err := e.Encode()
 	if err != nil {
 		return err
 	}
-	if e.Component != m.Component || e.Version != m.Version {
-		return fault.Errorf(fault.Usage, "the entry is of %s %s and the request of %s %s", e.Component, e.Version, m.Component, m.Version)
-	}
-	m.From, m.Commit, m.Manifest, m.Entry = Outside, e.Commit, e.Manifest, artifact.Sum(file)
+	m.Entry = artifact.Sum(file)
 	c := d.r.Components[m.Component]
 	same := c.Key != "" && e.Signed.Key == c.Key || c.Identity != "" && matches(c.Identity, e.Signed.Identity) && (c.Issuer == "" || c.Issuer == e.Signed.Issuer)
 	d.say(m.Component, "signed", same, fmt.Sprintf("have it signed by %s, or name the signer in %s", cmp.Or(c.Key, c.Identity), RulesFile), "by %s", e.Signed)
@@ -293,11 +300,15 @@ func (d *decision) merge(m Move, e Entry) error {
 	if !ok || h.Manifest != e.Manifest {
 		return d.add(m, e)
 	}
+	m.From, m.Commit, m.Manifest, m.Entry = h.Stage, h.Commit, h.Manifest, h.Entry
+	if d.unseen {
+		d.enter(m)
+		return nil
+	}
 	file, err := e.Encode()
 	if err != nil {
 		return err
 	}
-	m.From, m.Commit, m.Manifest, m.Entry = h.Stage, h.Commit, h.Manifest, h.Entry
 	same := artifact.Sum(file) == h.Entry && e.Component == m.Component && e.Version == m.Version
 	if d.enter(m) {
 		d.say(m.Component, "entry", same, fmt.Sprintf("copy the file that %s has", h.Stage), "%s has this release, %s", h.Stage, map[bool]string{true: "with the same entry", false: "and says something else of it"}[same])

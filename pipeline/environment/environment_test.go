@@ -681,11 +681,12 @@ func TestModel(t *testing.T) {
 		}
 	}
 	check(w.s)
-	var again environment.State
-	if err := again.Fold(w.log, nil); err != nil {
+	var again, replayed environment.State
+	if err := again.Fold(w.log, func(l environment.Line) error { return replayed.Replay(w.r, l) }); err != nil {
 		t.Fatal(err)
 	}
 	check(&again)
+	check(&replayed)
 	if moved < 500 {
 		t.Errorf("only %d requests were allowed", moved)
 	}

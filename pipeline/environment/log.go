@@ -429,26 +429,6 @@ func (l Line) Code() fault.Code {
 	return fault.Policy
 }
 
-// MayWrite says why a line is not one that its writer could have, by the rules of that time.
-func (r Rules) MayWrite(l Line) error {
-	if slices.Contains([]Kind{Approve, Evidence, Expire, Refused}, l.Kind) {
-		return nil
-	}
-	for _, m := range l.Moves {
-		stage, err := r.Stage(m.To)
-		if byPull := stage.Enter != "commit"; err == nil && l.Kind == Merge {
-			if !byPull {
-				return fmt.Errorf("it has a pull request enter %s, which is entered by a command", m.To)
-			}
-			continue // the host of the store says who may merge
-		}
-		if err == nil && len(stage.Writers) > 0 && !among(stage.Writers, l.By) {
-			return fmt.Errorf("it is by %s, and only %s may ask for something in %s", l.By, strings.Join(stage.Writers, ", "), m.To)
-		}
-	}
-	return nil
-}
-
 // Answers says why a line is not one that a request can have become.
 func (l Line) Answers(q Request) error {
 	if l.Kind != q.Kind && l.Kind != Refused || l.By != q.By || l.Why != q.Why {

@@ -150,15 +150,15 @@ func TestForgedWriter(t *testing.T) {
 	tm.check("2 1 1")
 	text := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl") + "\n"
 	for rules, want := range map[string]string{
-		do(t, tm.remote, "rev-parse", "main"): "line 3 of the log: it is by nobody who signed, and only " + e.Signed.Key,
+		do(t, tm.remote, "rev-parse", "main"): "line 3 of the log: the rules refuse it: writers: nobody who signed asks",
 		old:                                   "are older than those of the line before",
 		strings.Repeat("a", 40):               "branch main never had the rules",
 	} {
 		var state environment.State
 		must(t, state.Fold([]byte(text), nil))
 		line, err := state.Append(environment.Line{
-			Time: tm.clock(), Kind: environment.Rollback, Request: strings.Repeat("1", 32), Rules: rules,
-			Moves: []environment.Move{{Component: "gateway", Version: "1.0.0", To: "production"}},
+			Time: tm.clock(), Kind: environment.Freeze, Request: strings.Repeat("1", 32), Rules: rules, Why: "x",
+			Moves: []environment.Move{{To: "production"}},
 		})
 		must(t, err)
 		tm.forge(text+string(line), 2)

@@ -19,7 +19,7 @@ const maxMerged = 250
 
 // merged is what a commit brought to the branch of a stage that is entered by pull request.
 type merged struct {
-	stage, commit string
+	stage, commit string // "" for what the log says that a pull request brought, and no commit of the branch did
 	why           string
 	id            string // of the request that it is
 	entries       []environment.Entry
@@ -155,7 +155,7 @@ func (s *Store) adopt(ctx context.Context, w *writer, now time.Time) error {
 			return err
 		}
 		for _, m := range slices.Backward(all) {
-			if s.view.State.Request(m.id) > 0 {
+			if m.commit == "" || s.view.State.Request(m.id) > 0 {
 				continue // which it has refused
 			}
 			a, err := m.decide(ctx, s, now)
@@ -180,6 +180,9 @@ func (s *Store) checkMerges(ctx context.Context, stage string, n *Checked) error
 		return err
 	}
 	for _, m := range all {
+		if m.commit == "" {
+			return fault.Errorf(fault.Mismatch, "branch %s never had %s, and a line of the log says that it was merged there", stage, m.paths[0])
+		}
 		if line := s.view.State.Request(m.id); line > 0 {
 			return fault.Errorf(fault.Mismatch, "branch %s: commit %.12s brought %s, which line %d of the log refuses: slipway store repair puts the branch back", stage, m.commit, m.paths[0], line)
 		}

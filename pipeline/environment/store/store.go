@@ -695,6 +695,9 @@ func (s *Store) batch(ctx context.Context, own []waiting) (batched, error) {
 	if state.Time.Sub(now) > maxBehind {
 		return b, fault.Errorf(fault.Transient, "this machine's clock says %s, and the last line of the log is of %s: set the clock", now.UTC().Format(time.RFC3339), state.Time.Format(time.RFC3339))
 	}
+	if now.Before(state.Time) { // as the line will have it, so that the rules say the same of it again
+		now = state.Time
+	}
 	if err := s.adopt(ctx, w, now); err != nil {
 		return b, err
 	}

@@ -226,7 +226,7 @@ type Checked struct {
 	Waiting                    int // pull requests that were merged, and that nobody has written into the log yet
 }
 
-// Check holds a store to its log: each line to the one before it and to the writers that its rules name, each signed request to
+// Check holds a store to its log: each line to the one before it and to the rules that it names, each signed request to
 // its signature and to what the line says of it, and the entries on the branch of the log and on those of the stages to what the
 // lines come to. What differs is a fault.Mismatch that names the branch and the file.
 func (s *Store) Check(ctx context.Context) (Checked, error) {
@@ -239,10 +239,10 @@ func (s *Store) Check(ctx context.Context) (Checked, error) {
 		if err != nil {
 			return err
 		}
-		rules := ""
+		rules, replayed := "", &environment.State{}
 		// From nothing: what was kept says of itself that it is right.
 		if err := s.fold(ctx, &environment.State{}, folded{}, last, func(l environment.Line) error {
-			if err := s.checkRules(ctx, l, &rules); err != nil || l.Signed == nil {
+			if err := s.checkRules(ctx, replayed, l, &rules); err != nil || l.Signed == nil {
 				return err
 			}
 			n.Signatures++
@@ -328,8 +328,9 @@ func (s *Store) viewAt(ctx context.Context, commit string) (*View, error) {
 	return v, nil
 }
 
-// checkRules holds a line to the rules that it names, which are those of main, and not older than those of the line before.
-func (s *Store) checkRules(ctx context.Context, l environment.Line, before *string) error {
+// checkRules holds a line to the rules that it names, which are those of main and not older than those of the line before, and which
+// must have allowed it.
+func (s *Store) checkRules(ctx context.Context, state *environment.State, l environment.Line, before *string) error {
 	wrong := func(err error) error {
 		return fault.New(fault.Mismatch, fmt.Errorf("line %d of the log: %w", l.N, err))
 	}
@@ -350,7 +351,7 @@ func (s *Store) checkRules(ctx context.Context, l environment.Line, before *stri
 		}
 	}
 	*before = l.Rules
-	if err := v.Rules.MayWrite(l); err != nil {
+	if err := state.Replay(v.Rules, l); err != nil {
 		return wrong(err)
 	}
 	return nil

@@ -73,15 +73,15 @@ func (g *Group) Blob(ctx context.Context, id string, limit int64) ([]byte, error
 	return b, err
 }
 
-// Touched is the last commit, of those that led to one, that changed a file, and the first line of what it says.
+// Touched is the last commit, of those that led to one, that changed a file, and the first line of what it says; "" for none.
 func (g *Group) Touched(ctx context.Context, commit, path string) (id, subject string, err error) {
 	out, err := g.clone().git().Run(ctx, nil, "log", "-1", "--no-show-signature", "--format=%H%n%s", commit, "--", ":(literal)"+path)
 	if err != nil {
 		return "", "", err
 	}
 	id, subject, _ = strings.Cut(strings.TrimSuffix(string(out), "\n"), "\n")
-	if !git.IsObject(id) {
-		return "", "", fault.Errorf(fault.Git, "running git log: no commit changed %.200q", path)
+	if id != "" && !git.IsObject(id) {
+		return "", "", fault.Errorf(fault.Git, "running git log: it answers %.80q", id)
 	}
 	return id, subject, nil
 }
