@@ -1,11 +1,13 @@
 package index_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -432,6 +434,96 @@ func TestRotation(t *testing.T) {
 	tm.wantCurrent("production", "gateway", "1.1.0")
 }
 
+// TestStolenKey has somebody with the online key write an index of their own: they can say which version is current, but not give the
+// file of one component or environment for that of another, nor bytes of another version that has the same name.
+func TestStolenKey(t *testing.T) {
+	tm := rooted(t)
+	tm.add("gateway", "1.0.0", "production")
+	tm.add("gateway", "1.1.0", "staging")
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	for _, tt := range []struct {
+		name    string
+		content func(dir string) []byte
+		want    string // in the error; "" for none
+	}{
+		{"the file of another environment", func(dir string) []byte { return target(t, dir, "staging/components/*.gateway.json") }, "it is of gateway in staging"},
+		{"the file of another component", func(dir string) []byte {
+			return bytes.ReplaceAll(target(t, dir, "production/components/*.gateway.json"), []byte(`"component": "gateway"`), []byte(`"component": "control"`))
+		}, "it is of control in production"},
+		{"a current version that is withdrawn", func(dir string) []byte {
+			return bytes.ReplaceAll(target(t, dir, "production/components/*.gateway.json"), []byte(`"places": [`), []byte(`"withdrawn": {"line": 1}, "places": [`))
+		}, "is none that may be used"},
+		{"a current version that is not there", func(dir string) []byte {
+			return bytes.ReplaceAll(target(t, dir, "production/components/*.gateway.json"), []byte(`"current": "1.0.0"`), []byte(`"current": "6.6.6"`))
+		}, "is none that may be used"},
+		{"another current version", func(dir string) []byte {
+			return bytes.ReplaceAll(target(t, dir, "production/components/*.gateway.json"), []byte(`"1.0.0"`), []byte(`"6.6.6"`))
+		}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := tm.folder()
+			tm.forge(dir, "production", "production/components/gateway.json", tt.content(dir))
+			tm.client.Dir = t.TempDir()
+			switch got, err := tm.readOf(dir, "production", "gateway"); {
+			case tt.want == "" && (got != "6.6.6" || err != nil):
+				t.Errorf("%q, %v", got, err)
+			case tt.want != "":
+				tm.wantMismatch(err, tt.want)
+			}
+		})
+	}
+}
+
+// target is the bytes of the one target of a copy that matches a pattern.
+func target(t testing.TB, dir, pattern string) []byte {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "targets", filepath.FromSlash(pattern)))
+	must(t, err)
+	if len(names) != 1 {
+		t.Fatalf("%q", names)
+	}
+	b, err := os.ReadFile(names[0])
+	must(t, err)
+	return b
+}
+
+// forge puts other bytes into a copy in the place of a target, and signs all that follows from it with the online key.
+func (tm *team) forge(dir, stage, name string, content []byte) {
+	t := tm.t
+	t.Helper()
+	at := func(format string, args ...any) string {
+		return filepath.Join(dir, "metadata", fmt.Sprintf(format, args...))
+	}
+	file := func(name string) []byte {
+		b, err := os.ReadFile(name)
+		must(t, err)
+		return b
+	}
+	put := func(name string, v any) []byte {
+		b, err := tuf.Write(v, tm.online)
+		must(t, err)
+		must(t, os.WriteFile(name, b, 0o644))
+		return b
+	}
+	stamp, _, err := tuf.ParseTimestamp(file(at("timestamp.json")))
+	must(t, err)
+	snap, _, err := tuf.ParseSnapshot(file(at("%d.snapshot.json", stamp.Meta["snapshot.json"].Version)))
+	must(t, err)
+	role := "env-" + stage
+	targets, _, err := tuf.ParseTargets(file(at("%d.%s.json", snap.Meta[role+".json"].Version, role)))
+	must(t, err)
+	forged := tuf.NewTarget(content, targets.Targets[name].Custom)
+	targets.Targets[name] = forged
+	folder, base := path.Split(name)
+	must(t, os.WriteFile(filepath.Join(dir, "targets", folder, forged.Hashes["sha256"]+"."+base), content, 0o644))
+	targets.Version++
+	snap.Version++
+	stamp.Version++
+	snap.Meta[role+".json"] = tuf.NewMeta(targets.Version, put(at("%d.%s.json", targets.Version, role), targets))
+	stamp.Meta["snapshot.json"] = tuf.NewMeta(snap.Version, put(at("%d.snapshot.json", snap.Version), snap))
+	put(at("timestamp.json"), stamp)
+}
+
 // TestOwnKey has production be signed for with a key of its own.
 func TestOwnKey(t *testing.T) {
 	tm := newTeam(t)
@@ -541,25 +633,30 @@ func TestJunk(t *testing.T) {
 	tm := rooted(t)
 	tm.add("gateway", "1.0.0", "production")
 	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
-	junk := func(name string) {
+	junk := func(name, content string) {
 		dir := tm.folder()
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte("{}"), 0o644))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644))
 		do(t, dir, "add", ".")
 		do(t, dir, "commit", "--quiet", "-m", "junk")
 		do(t, dir, "push", "--quiet")
 	}
 	for _, name := range []string{"draft/root.json", "draft/targets.json", "metadata/99.env-production.json", "metadata/99.snapshot.json", "metadata/x", "targets/production/components/x.json", "readme"} {
-		junk(name)
+		junk(name, "{}")
 	}
 	tm.add("gateway", "1.1.0", "production")
 	tm.update("env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
 	tm.wantCurrent("production", "gateway", "1.1.0")
-	for _, name := range []string{"metadata/2.root.json", "metadata/timestamp.json"} {
+	foreign := strings.Replace(string(rooted(t).client.Root), `"version": 1`, `"version": 2`, 1)
+	for _, tt := range []struct{ name, content, want string }{
+		{"metadata/2.root.json", "{}", "metadata/2.root.json: "},
+		{"metadata/2.root.json", foreign, "metadata/2.root.json: by the root before it: it has 0 signatures"},
+		{"metadata/timestamp.json", "{}", "metadata/timestamp.json: "},
+	} {
 		before := do(t, tm.remote, "rev-parse", index.Branch)
-		junk(name)
+		junk(tt.name, tt.content)
 		_, err := tm.index.Update(t.Context(), tm.store, tm.online)
-		tm.wantMismatch(err, name)
+		tm.wantMismatch(err, tt.want)
 		do(t, tm.remote, "update-ref", "refs/heads/"+index.Branch, before)
 		must(t, os.Remove(filepath.Join(tm.dir, "metadata.seen")))
 	}
@@ -608,6 +705,7 @@ func TestPlans(t *testing.T) {
 		"say --online":                   {Offline: public(a)},
 		"a --threshold from 1 to 1":      {Offline: public(a), Online: public(b), Threshold: 2},
 		"is to be offline and online":    {Offline: public(a), Online: public(a)},
+		"to be offline and online":       {Offline: public(a), Online: public(b), Environments: map[string][]signature.PublicKey{"production": public(a)}},
 		"is named twice":                 {Offline: public(a, a), Online: public(b)},
 		`there is no environment "prod"`: {Offline: public(a), Online: public(b), Environments: map[string][]signature.PublicKey{"prod": public(b)}},
 	} {
