@@ -32,7 +32,7 @@ var districts = map[string]string{
 	"verify":      "format internal release trust",
 	"environment": "git internal release trust verify",
 	"config":      "format images internal release trust",
-	"serve":       "internal release trust",
+	"serve":       "environment internal release trust",
 
 	"format": "internal release", "trust": "git internal release", "present": "internal release", "source": "git internal release",
 	"git":     "internal release",
@@ -168,8 +168,9 @@ var rooms = map[string]string{
 	"reproduce/rerun": "internal/bounded internal/gocommand release/fault",
 	"scaffold":        "config format git images internal/bounded internal/words internal/yamldoc release/artifact release/fault",
 
-	"serve": "internal/bounded internal/canonjson internal/words release/artifact release/fault release/manifest release/provenance " +
-		"release/version trust/ledger trust/signature",
+	"serve": "environment/store internal/bounded internal/canonjson internal/words release/artifact release/fault release/manifest release/provenance " +
+		"release/version serve/environments trust/ledger trust/signature",
+	"serve/environments": "environment environment/store release/artifact release/fault release/version",
 
 	"source": "git internal/bounded internal/words release/fault release/version",
 

@@ -9,15 +9,21 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/serve"
+	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 func newServe() *cobra.Command {
@@ -26,6 +32,8 @@ func newServe() *cobra.Command {
 		accessLog, check bool
 		checkRate        int64
 		options          serve.Options
+		s                storage
+		hosts            []string
 	)
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -40,8 +48,15 @@ with 500, named in the log, and counted by slipway_damaged_files in /metrics.
 
 A client, by which an address is meant or a network of IPv6 with 64 bits, that has as many connections as it may loses an idle
 one. Behind a proxy all clients are one: give it as much as all together. /healthz, /readyz and /metrics are answered however
-busy the server is.`,
-		Example: "  slipway serve --root dist --listen 127.0.0.1:8080\n  slipway serve --root /srv/releases --check\n  slipway serve --ready http://127.0.0.1:8080",
+busy the server is.
+
+With --store it shows a release store besides: a page of components by environment, which follows the store without being
+loaded again, the timeline of moves, and below /environments/NAME/ a Helm repository, downloads and an install script for each
+environment, with a registry under /v2/NAME/ and an interface for programs under /api/v1/. What is in the folder of --root is
+sent from there, and everything else is fetched from where its entry says. The store is read with git, which has to be there.
+A local store is looked at four times a second, and another one every second; while it cannot be reached the last state is
+shown.`,
+		Example: "  slipway serve --root dist --listen 127.0.0.1:8080\n  slipway serve --store https://example.com/releases.git --hostname production=releases.example.com\n  slipway serve --root /srv/releases --check\n  slipway serve --ready http://127.0.0.1:8080",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if ready != "" {
@@ -65,20 +80,30 @@ busy the server is.`,
 			info, _ := debug.ReadBuildInfo()
 			b := thisBuild(info)
 			options.Version, options.Commit = b.Version, b.Commit
-			if info, err := os.Stat(options.Root); err != nil || !info.IsDir() {
+			if s.remote != "" && !cmd.Flags().Changed("root") {
+				options.Root = ""
+			}
+			if info, err := os.Stat(options.Root); options.Root != "" && (err != nil || !info.IsDir()) {
 				return fault.Errorf(fault.Usage, "%s is not a folder; name the folder of releases with --root", options.Root)
+			}
+			if err := s.serve(&options, hosts); err != nil {
+				return err
 			}
 			ln, err := new(net.ListenConfig).Listen(cmd.Context(), "tcp", listen)
 			if err != nil {
 				return fault.Errorf(fault.Usage, "%w; choose another address with --listen", err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "serving %s on http://%s\n", options.Root, ln.Addr())
+			what := slices.DeleteFunc([]string{options.Root, s.shown()}, func(s string) bool { return s == "" })
+			fmt.Fprintf(cmd.OutOrStdout(), "serving %s on http://%s\n", strings.Join(what, " and "), ln.Addr())
 			return serve.New(options).Run(cmd.Context(), ln)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&listen, "listen", ":8080", "address to listen on; port 0 lets the system choose")
 	flags.StringVar(&options.Root, "root", "dist", "folder of releases")
+	flags.StringVar(&s.remote, "store", "", "`URL` or path of a release store's git repository, whose environments are served too")
+	flags.StringArrayVar(&s.pass, "pass", nil, "`name` of an environment variable that a credential helper of git reads")
+	flags.StringArrayVar(&hosts, "hostname", nil, "`ENVIRONMENT=HOST`: what is below /environments/ENVIRONMENT/ is at the root of this host too")
 	flags.StringVar(&options.URL, "url", "", "URL that people reach the server by, for the commands on its pages; default: the host that they asked for")
 	flags.BoolVar(&accessLog, "access-log", false, "write a line of JSON for each request to standard error")
 	flags.BoolVar(&check, "check", false, "read all files in the background, again and again, to find what is damaged before somebody asks for it")
@@ -95,6 +120,50 @@ busy the server is.`,
 	flags.DurationVar(&options.DrainDelay, "drain-delay", 0, "time from /readyz saying 503 to refusing connections, for load balancers to notice")
 	flags.StringVar(&ready, "ready", "", "instead of serving, ask the server at this URL whether it is ready: exit 0 if it is, 6 if not")
 	return cmd
+}
+
+// hostnames are those that --hostname has as its value.
+var hostnames = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$`)
+
+// How often a store is looked at, on this machine and on another.
+const (
+	pollLocal  = 250 * time.Millisecond
+	pollRemote = time.Second
+)
+
+// serve has a store served, if one is named.
+func (s *storage) serve(o *serve.Options, hosts []string) (err error) {
+	if s.remote == "" {
+		if len(hosts) > 0 {
+			return fault.Errorf(fault.Usage, "--hostname %q: environments are those of a store; name it with --store", hosts[0])
+		}
+		return nil
+	}
+	o.Hostnames, o.Poll = map[string]string{}, pollRemote
+	for _, h := range hosts {
+		env, host, _ := strings.Cut(h, "=")
+		if host = strings.ToLower(host); environment.CheckName(env) != nil || !hostnames.MatchString(host) {
+			return fault.Errorf(fault.Usage, "--hostname %q is not one such as production=releases.example.com", h)
+		}
+		if other, taken := o.Hostnames[host]; taken {
+			return fault.Errorf(fault.Usage, "--hostname %q: the host is that of %s", h, other)
+		}
+		o.Hostnames[host] = env
+	}
+	if filepath.IsAbs(store.Locate(s.remote)) {
+		o.Poll = pollLocal
+	}
+	o.Store, err = s.open()
+	return err
+}
+
+// shown is the store without what only git is to know.
+func (s *storage) shown() string {
+	u, err := url.Parse(s.remote)
+	if !verify.IsURL(s.remote) || err != nil {
+		return s.remote
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
 // collectRarely has the garbage collector come a quarter as often: little is kept between requests, and a third of the time of a

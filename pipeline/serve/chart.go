@@ -39,35 +39,35 @@ type chart struct {
 
 // metadata is what an index has of a Chart.yaml (https://helm.sh/docs/topics/charts/#the-chartyaml-file).
 type metadata struct {
-	APIVersion   string            `yaml:"apiVersion"`
-	Name         string            `yaml:"name"`
-	Version      string            `yaml:"version"`
-	AppVersion   string            `yaml:"appVersion,omitempty"`
-	KubeVersion  string            `yaml:"kubeVersion,omitempty"`
-	Type         string            `yaml:"type,omitempty"`
-	Description  string            `yaml:"description,omitempty"`
-	Home         string            `yaml:"home,omitempty"`
-	Icon         string            `yaml:"icon,omitempty"`
-	Deprecated   bool              `yaml:"deprecated,omitempty"`
-	Keywords     []string          `yaml:"keywords,omitempty"`
-	Sources      []string          `yaml:"sources,omitempty"`
-	Maintainers  []maintainer      `yaml:"maintainers,omitempty"`
-	Dependencies []dependency      `yaml:"dependencies,omitempty"`
-	Annotations  map[string]string `yaml:"annotations,omitempty"`
+	APIVersion   string            `yaml:"apiVersion" json:"apiVersion"`
+	Name         string            `yaml:"name" json:"name"`
+	Version      string            `yaml:"version" json:"version"`
+	AppVersion   string            `yaml:"appVersion,omitempty" json:"appVersion,omitempty"`
+	KubeVersion  string            `yaml:"kubeVersion,omitempty" json:"kubeVersion,omitempty"`
+	Type         string            `yaml:"type,omitempty" json:"type,omitempty"`
+	Description  string            `yaml:"description,omitempty" json:"description,omitempty"`
+	Home         string            `yaml:"home,omitempty" json:"home,omitempty"`
+	Icon         string            `yaml:"icon,omitempty" json:"icon,omitempty"`
+	Deprecated   bool              `yaml:"deprecated,omitempty" json:"deprecated,omitempty"`
+	Keywords     []string          `yaml:"keywords,omitempty" json:"keywords,omitempty"`
+	Sources      []string          `yaml:"sources,omitempty" json:"sources,omitempty"`
+	Maintainers  []maintainer      `yaml:"maintainers,omitempty" json:"maintainers,omitempty"`
+	Dependencies []dependency      `yaml:"dependencies,omitempty" json:"dependencies,omitempty"`
+	Annotations  map[string]string `yaml:"annotations,omitempty" json:"annotations,omitempty"`
 }
 
 type maintainer struct {
-	Name  string `yaml:"name"`
-	Email string `yaml:"email,omitempty"`
-	URL   string `yaml:"url,omitempty"`
+	Name  string `yaml:"name" json:"name"`
+	Email string `yaml:"email,omitempty" json:"email,omitempty"`
+	URL   string `yaml:"url,omitempty" json:"url,omitempty"`
 }
 
 type dependency struct {
-	Name       string `yaml:"name"`
-	Version    string `yaml:"version,omitempty"`
-	Repository string `yaml:"repository,omitempty"`
-	Condition  string `yaml:"condition,omitempty"`
-	Alias      string `yaml:"alias,omitempty"`
+	Name       string `yaml:"name" json:"name"`
+	Version    string `yaml:"version,omitempty" json:"version,omitempty"`
+	Repository string `yaml:"repository,omitempty" json:"repository,omitempty"`
+	Condition  string `yaml:"condition,omitempty" json:"condition,omitempty"`
+	Alias      string `yaml:"alias,omitempty" json:"alias,omitempty"`
 }
 
 // loadChart reads a chart of a release, which must be the one that the manifest lists and say of itself what the

@@ -84,6 +84,9 @@ func Entries(n int) func() {
 	return func() { maxFolders = was }
 }
 
+// Look reads the release store.
+func (s *Server) Look(ctx context.Context) { s.site.Look(ctx) }
+
 // Plain is how many requests were answered without net/http.
 func (s *Server) Plain() int64 { return s.metrics.plain.Load() }
 

@@ -249,7 +249,7 @@ func (a *answerer) answer(r plainRequest, start time.Time) outcome {
 		return forOthers // which says so
 	}
 	defer s.leave(c)
-	ready := s.answerTo(ctx, shelf, r.target)
+	ready := s.answerTo(ctx, shelf, r)
 	if ready == nil || r.match != nil && string(r.match) != ready.etag {
 		return forOthers
 	}
@@ -433,8 +433,13 @@ type answers struct {
 const maxAnswers = 4096
 
 // answerTo is the answer to a request for target, nil for one that only net/http can give.
-func (s *Server) answerTo(ctx context.Context, shelf *shelf, target []byte) *ready {
-	a := &shelf.answers
+func (s *Server) answerTo(ctx context.Context, shelf *shelf, asked plainRequest) *ready {
+	a, target := &shelf.answers, asked.target
+	if s.site != nil {
+		if target = s.inside(asked.host, target); bytes.HasPrefix(target, []byte("/environments/")) {
+			a = s.siteAnswers()
+		}
+	}
 	a.mu.RLock()
 	r := a.all[string(target)]
 	a.mu.RUnlock()
@@ -460,11 +465,17 @@ func (s *Server) prepare(ctx context.Context, shelf *shelf, target string) *read
 	if err != nil || strings.Contains(target, "?") || len(target) > maxURI || !plain(u) {
 		return nil
 	}
-	name, parts := find(u.Path)
+	name, parts := s.find("", u.Path)
 	r := &ready{route: name, path: u.EscapedPath()}
 	method := http.MethodGet
 	var answer func(*response, *http.Request) error
 	switch name {
+	case routeEnvironment:
+		d, ok := s.siteDocument(parts)
+		if !ok {
+			return nil
+		}
+		r.body, answer = &body{bytes: d.body}, d.serve
 	case routeHome, routeListing, routeLedger, routeIndex:
 		d, err := shelf.document(name, 1)
 		if err != nil {

@@ -47,8 +47,15 @@ const (
 	routeRobots  route = "robots"
 	routeHealth  route = "healthz"
 	routeReady   route = "readyz"
-	routeMetrics route = "metrics"
-	routeOther   route = "other"
+	// The further ones are there with a release store.
+	routeEnvironment route = "environment"
+	routeRegistry    route = "registry"
+	routeAPI         route = "api"
+	routeEvents      route = "events"
+	routeState       route = "state" // a page about the store
+	routeScript      route = "script"
+	routeMetrics     route = "metrics"
+	routeOther       route = "other"
 )
 
 // probe tells routes that are answered however busy the server is.
@@ -118,7 +125,7 @@ var (
 
 func (s *Server) serveHTTP(rw http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	name, parts := find(r.URL.Path)
+	name, parts := s.find(r.Host, r.URL.Path)
 	s.metrics.inFlight.Add(1)
 	w := &response{ResponseWriter: rw, control: http.NewResponseController(rw), timeout: s.options.WriteTimeout}
 	defer func() {
@@ -184,6 +191,8 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 		return text(w, r, "User-agent: *\nDisallow: /\n")
 	case routeOther:
 		return errNotFound
+	case routeEvents:
+		return s.events(w, r, c)
 	}
 	shelf := s.library.current(r.Context()) // before the place is taken: many may wait, and none is slow
 	if shelf == nil {
@@ -227,12 +236,14 @@ func (s *Server) leave(c *conn) {
 // show answers from what is on the shelf. With errChanging nothing has been sent.
 func (s *Server) show(w *response, r *http.Request, shelf *shelf, name route, parts []string) error {
 	switch name {
+	case routeEnvironment, routeRegistry, routeAPI, routeState, routeScript:
+		return s.showSite(w, r, shelf, name, parts)
 	case routeHome:
 		return home(w, r, shelf)
 	case routeLatest:
 		return latest(w, r, shelf, parts[0], parts[1])
 	case routeRelease:
-		return s.showRelease(w, r, shelf, parts)
+		return s.showRelease(w, r, shelf, parts, "")
 	case routeListing, routeLedger, routeIndex:
 		d, err := shelf.document(name, 0)
 		if err != nil {
@@ -300,8 +311,8 @@ func (s *Server) item(shelf *shelf, name route, parts []string) (item, *heading,
 	return item{found, f}, head, err
 }
 
-// showRelease answers with the page of a release.
-func (s *Server) showRelease(w *response, r *http.Request, shelf *shelf, parts []string) error {
+// showRelease answers with the page of a release, as one of an environment where that is named.
+func (s *Server) showRelease(w *response, r *http.Request, shelf *shelf, parts []string, env string) error {
 	found, ok := shelf.byPath[parts[0]+"/"+parts[1]]
 	if !ok {
 		return errNotFound
@@ -314,7 +325,7 @@ func (s *Server) showRelease(w *response, r *http.Request, shelf *shelf, parts [
 	if err != nil {
 		return err
 	}
-	page, err := s.releasePage(r, shelf, opened)
+	page, err := s.releasePage(r, shelf, opened, env)
 	if err != nil {
 		return err
 	}
@@ -393,7 +404,11 @@ func (s *Server) ready(w *response, r *http.Request) error {
 	if s.draining.Load() {
 		return status{http.StatusServiceUnavailable, "shutting down"}
 	}
-	if err := s.library.ready(); err != nil {
+	err := s.library.ready()
+	if err == nil && s.site != nil {
+		err = s.site.Ready()
+	}
+	if err != nil {
 		return status{http.StatusServiceUnavailable, err.Error()}
 	}
 	return text(w, r, "ready\n")
@@ -404,6 +419,7 @@ func (s *Server) showMetrics(w *response, r *http.Request) error {
 	s.metrics.write(&b)
 	s.library.writeMetrics(&b)
 	s.gate.writeMetrics(&b)
+	s.writeSiteMetrics(&b)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b.Bytes()))

@@ -51,6 +51,7 @@ type library struct {
 	next     atomic.Int64          // when to look next whether something has changed, in Unix nanoseconds
 	scans    atomic.Int64
 	failures atomic.Int64
+	changes  atomic.Int64 // of the shelf
 
 	looking sync.Mutex
 	scanned time.Time     // when the last scan began
@@ -121,7 +122,7 @@ func (l *library) current(ctx context.Context) *shelf {
 // good.
 func (l *library) look() <-chan struct{} {
 	now := time.Now()
-	if now.UnixNano() < l.next.Load() {
+	if l.root == "" || now.UnixNano() < l.next.Load() {
 		return nil
 	}
 	l.looking.Lock()
@@ -168,7 +169,9 @@ func (l *library) scan() {
 				found.watched[i].state = state{size: -1} // it may change again unseen
 			}
 		}
-		l.shelf.Store(found.shelf)
+		if l.shelf.Swap(found.shelf) != found.shelf {
+			l.changes.Add(1)
+		}
 		l.folder.Store(found.folder)
 	}
 	l.problem.Store(&err)
@@ -187,6 +190,7 @@ func (l *library) scan() {
 func (l *library) ready() error {
 	l.look()
 	switch problem := l.problem.Load(); {
+	case l.root == "":
 	case problem == nil:
 		return errors.New("the releases have not been read yet")
 	case *problem != nil:
@@ -228,6 +232,8 @@ type release struct {
 	digest    artifact.Digest // of release.json
 	condition *condition
 	charts    []chart
+	script    artifact.File
+	blobs     []uint64 // the first bytes of the digests of what is in its layouts, in order
 	problems  []string // that leave the rest of the release good
 }
 
@@ -605,6 +611,12 @@ func load(root *os.Root, at string, seen []state, withCharts bool) (*opened, err
 	}
 	if err := signatures(dir, r); err != nil {
 		r.problems = append(r.problems, fmt.Sprintf("its signatures are not served: %v", err))
+	}
+	r.blobs = blobsOf(r.files)
+	for _, recipe := range m.Recipes {
+		if recipe.Format == "script" {
+			r.script = r.files[recipe.Path]
+		}
 	}
 	r.size += 2*min(r.files[m.Notes].Size, maxNotes) + min(r.files[m.Provenance].Size, maxProvenance)
 	if len(m.Charts) > 0 {

@@ -148,10 +148,21 @@ type section struct {
 }
 
 // releasePage is the page of a release, as who asks for it reaches the server.
-func (s *Server) releasePage(r *http.Request, shelf *shelf, o *opened) (document, error) {
+//
+// A page of an environment has no neighbours, which may be in none, and leads back to it.
+func (s *Server) releasePage(r *http.Request, shelf *shelf, o *opened, env string) (document, error) {
 	ctx := r.Context()
 	s.library.describe(ctx, o)
 	newer, older, before := shelf.neighbours(o.release)
+	root := strings.Repeat("../", strings.Count(r.URL.Path, "/")-1)
+	back, to := "Releases", root
+	switch {
+	case env != "":
+		newer, older, before = nil, nil, nil
+		back, to = env, "../../../"
+	case s.site != nil:
+		to += "releases"
+	}
 	var differ []difference
 	var same []string
 	if before != nil {
@@ -172,6 +183,9 @@ func (s *Server) releasePage(r *http.Request, shelf *shelf, o *opened) (document
 	judgements, earlier := shelf.history.judgements(o.release)
 	archives, more := o.sections()
 	return render("release", map[string]any{
+		"Root":        root,
+		"Back":        back,
+		"To":          to,
 		"Release":     shown{o.release, false, slices.Concat(shelf.problems[o.release], o.condition.problems()), shelf.history.standing(o.release)},
 		"Manifest":    o.manifest,
 		"Newer":       newer,

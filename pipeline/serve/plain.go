@@ -10,6 +10,7 @@ type plainRequest struct {
 	target []byte
 	match  []byte // the value of If-None-Match; nil for none
 	agent  []byte
+	host   []byte
 	size   int // bytes of the request
 }
 
@@ -65,6 +66,7 @@ func parsePlain(b []byte) (r plainRequest, _ plainness) {
 			if hosts++; len(value) == 0 || !only(value, &hostname) {
 				return r, odd
 			}
+			r.host = value
 		case fieldConnection:
 			if !bytes.EqualFold(value, []byte("keep-alive")) {
 				return r, odd

@@ -20,12 +20,18 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/serve/environments"
 )
 
-// Options configure a Server. Only Root is needed; a zero field takes the default that is named with it.
+// Options configure a Server. Only Root or Store is needed; a zero field takes the default that is named with it.
 type Options struct {
-	Root string // the folder of releases
+	Root string // the folder of releases, "" for none
+
+	Store     *store.Store      // a release store, whose environments are served too; nil for none
+	Poll      time.Duration     // from one look at the store to the next; 1 s
+	Hostnames map[string]string // environments by the host at whose root they are served too
 
 	// Log gets one record for each request, and what net/http has to report; nil drops them. The probes and the metrics
 	// are logged at the debug level, everything else at info.
@@ -95,19 +101,31 @@ type Server struct {
 	gate     *gate         // nil until Run
 	slots    chan struct{} // one for each request that may be answered at once
 	draining atomic.Bool
+	site     *environments.Site // nil without a store
+	docs     atomic.Pointer[siteAnswers]
+	stop     <-chan struct{} // closed when Run is to end; nil until Run
 }
 
 // New returns a server. It reads nothing yet: the first request or Run does.
 func New(o Options) *Server {
 	o = o.withDefaults()
 	log := slog.New(o.Log)
-	return &Server{
+	s := &Server{
 		options: o,
 		log:     log,
 		library: &library{root: o.Root, every: o.Rescan, log: log, hashing: make(chan struct{}, runtime.GOMAXPROCS(0))},
 		metrics: newMetrics(o.Version, o.Commit),
 		slots:   make(chan struct{}, o.MaxRequests),
 	}
+	if o.Root == "" {
+		s.library.shelf.Store(&shelf{})
+	}
+	if o.Store != nil {
+		s.site = environments.New(environments.Options{
+			Store: o.Store, Every: o.Poll, Hostnames: o.Hostnames, Folder: o.Root != "", Style: pageCSS, Log: log,
+		}, folder{s.library})
+	}
+	return s
 }
 
 // Handler answers every request to the server.
@@ -117,7 +135,7 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
 // DrainDelay, and what is being answered is given ShutdownTimeout to end. A request that is cut off after that makes a
 // fault.Transient; a clean end is nil.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
-	s.gate = newGate(ln, s.options)
+	s.gate, s.stop = newGate(ln, s.options), ctx.Done()
 	server := &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: s.options.HeaderTimeout,
@@ -136,6 +154,9 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	defer ended()
 	if s.options.CheckRate > 0 {
 		g.Go(func() { s.patrol(patrol) })
+	}
+	if s.site != nil {
+		g.Go(func() { s.site.Run(patrol) })
 	}
 	served := make(chan error, 1)
 	front := newFront(s, s.gate)
