@@ -119,6 +119,8 @@ func (d summary) check() error {
 		return errors.New("it does not say of which release it is")
 	case len(p.Inputs) != 1 || !isObjectName(p.Inputs[0].Digest["gitCommit"]):
 		return errors.New("it does not say which commit was rebuilt")
+	case p.Inputs[0].URI != p.Resource || len(p.Inputs[0].Digest) != 1:
+		return fmt.Errorf("it is of %.120q, and %.120q is what was rebuilt", p.Resource, p.Inputs[0].URI)
 	case len(d.Subject) == 0:
 		return errors.New("it is about nothing")
 	}

@@ -62,6 +62,8 @@ func TestSummaryRefused(t *testing.T) {
 		"another verifier":   {"#verdicts\"", "#other\"", "does not rebuild releases"},
 		"another result":     {`"PASSED"`, `"MAYBE"`, "is neither PASSED nor FAILED"},
 		"other levels":       {provenance.Reproduced, "SLSA_BUILD_LEVEL_4", "do not belong to PASSED"},
+		"of another release": {`"resourceUri": "https://`, `"resourceUri": "https://x.`, "is what was rebuilt"},
+		"two digests":        {`"gitCommit"`, `"gitTree": "1", "gitCommit"`, "is what was rebuilt"},
 		"no commit":          {strings.Repeat("1", 40), "main", "which commit was rebuilt"},
 		"a short digest":     {strings.Repeat("b", 64), "bb", "is not named by a SHA-256"},
 		"a subject twice":    {"archives/tool.tar.gz", "release.json", "comes twice"},
