@@ -57,9 +57,10 @@ func lasts(role string) time.Duration {
 	return 30 * day
 }
 
-// old reports whether a role's metadata is to be signed again.
+// old reports whether a role's metadata is to be signed again: half of its time is over, or it counts for longer than it should, since
+// the clock of whoever signed it was ahead.
 func old(role string, h tuf.Head, now time.Time) bool {
-	return now.After(h.Expires.Add(-lasts(role) / 2))
+	return now.After(h.Expires.Add(-lasts(role)/2)) || h.Expires.After(now.Add(lasts(role)+maxBehind))
 }
 
 // ErrNone says that a store has no index: nobody has made a root for it.

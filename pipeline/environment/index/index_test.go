@@ -685,6 +685,27 @@ func TestPrune(t *testing.T) {
 	tm.wantCurrent("production", "gateway", "1.7.0")
 }
 
+// TestClocks has those who sign with clocks that are wrong: behind the log nothing is signed, and what was signed with one that was ahead
+// is signed again.
+func TestClocks(t *testing.T) {
+	tm := rooted(t)
+	tm.add("gateway", "1.0.0", "production")
+	right := tm.now
+	tm.now = right.Add(-time.Hour)
+	if _, err := tm.index.Update(t.Context(), tm.store, tm.online); fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "set the clock") {
+		t.Error(err)
+	}
+	tm.now = right.Add(100 * 24 * time.Hour)
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.now = right
+	tm.update("env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.update()
+	tm.wantCurrent("production", "gateway", "1.0.0")
+	tm.now = right.Add(25 * time.Hour)
+	_, err := tm.read("production", "gateway")
+	tm.wantMismatch(err, "timestamp version 3 expired")
+}
+
 // TestClock has a reader whose clock is behind.
 func TestClock(t *testing.T) {
 	tm := rooted(t)
