@@ -627,10 +627,12 @@ func newEnvironments() *cobra.Command {
 	var s storage
 	var only, component string
 	var all bool
+	var moves int
 	cmd := &cobra.Command{
 		Use: "environments", Short: "Show which version is in which environment",
 		Long: `environments prints the current version of every component in every environment, in which stage it is and since when. An
-environment shows what is in its stage and in all that come later. With --all it prints every version.`,
+environment shows what is in its stage and in all that come later. With --all it prints every version, and with --moves the last lines
+of the log, the newest first.`,
 		Example: "  slipway environments --store https://example.com/releases.git\n  slipway environments --component tool --all --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -638,17 +640,62 @@ environment shows what is in its stage and in all that come later. With --all it
 			if err != nil {
 				return err
 			}
-			return st.Read(cmd.Context(), func(v store.View) error { return s.show(cmd.OutOrStdout(), v, only, component, all) })
+			if moves < 0 {
+				return fault.Errorf(fault.Usage, "--moves %d: say how many, 1 or more", moves)
+			}
+			return st.Read(cmd.Context(), func(v store.View) error {
+				if moves > 0 {
+					return s.timeline(cmd, st, v, only, component, moves)
+				}
+				return s.show(cmd.OutOrStdout(), v, only, component, all)
+			})
 		},
 	}
 	s.register(cmd, false)
 	cmd.Flags().StringVar(&only, "environment", "", "show this `environment` alone")
 	cmd.Flags().StringVar(&component, "component", "", "show this `component` alone")
 	cmd.Flags().BoolVar(&all, "all", false, "show every version, and not the current ones alone")
+	cmd.Flags().IntVar(&moves, "moves", 0, "show the last lines of the log, at most this `many`")
 	return cmd
 }
 
-func (s *storage) show(w io.Writer, v store.View, only, component string, all bool) error {
+// timeline prints the last lines of the log, the newest first.
+func (s *storage) timeline(cmd *cobra.Command, st *store.Store, v store.View, only, component string, most int) error {
+	if err := known(v, only, component); err != nil {
+		return err
+	}
+	all := []environment.Line{}
+	for file := (v.State.Count - 1) / store.LinesOfFile; file >= 0 && len(all) < most && v.State.Count > 0; file-- {
+		var some []environment.Line
+		err := st.Lines(cmd.Context(), st.LogHead(), func(l environment.Line) error {
+			about := slices.ContainsFunc(l.Moves, func(m environment.Move) bool {
+				return (component == "" || m.Component == component) && (only == "" || m.From == only || m.To == only || slices.Contains(m.Left, only))
+			})
+			if about {
+				some = append(some, l)
+			}
+			return nil
+		}, file)
+		if err != nil {
+			return err
+		}
+		slices.Reverse(some)
+		all = append(all, some...)
+	}
+	all = all[:min(len(all), most)]
+	if s.json {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
+	}
+	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "LINE\tTIME\tWHAT\tBY\tWHY")
+	for _, l := range all {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", l.N, l.Time.Format("2006-01-02 15:04"), cmdline.Line(l.String()), cmdline.Line(l.By.String()), cmdline.Line(l.Why))
+	}
+	return t.Flush()
+}
+
+// known refuses the name of an environment or a component that there is not.
+func known(v store.View, only, component string) error {
 	if only != "" {
 		if _, err := v.Rules.Stage(only); err != nil {
 			return err
@@ -658,6 +705,13 @@ func (s *storage) show(w io.Writer, v store.View, only, component string, all bo
 		if _, err := v.Rules.Component(component); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (s *storage) show(w io.Writer, v store.View, only, component string, all bool) error {
+	if err := known(v, only, component); err != nil {
+		return err
 	}
 	rows := []shown{}
 	for _, name := range v.State.Components() {

@@ -110,6 +110,11 @@ func TestCombineAuto(t *testing.T) {
 		{"combine --once --auto", 0, ""},
 		{"environments --environment live", 0, "hello      live         1.2.3    live"},
 		{"why hello 1.2.3 --to live", 0, "hello 1.2.3 is in live"},
+		{"environments --moves 1", 0, "merge hello 1.2.3: beta -> live"},
+		{"environments --moves 9 --environment next", 0, "add hello 1.2.3: outside -> next"},
+		{"environments --moves 9 --json", 0, `"n":3,`},
+		{"environments --moves 9 --component none", 2, "there is no component"},
+		{"environments --moves -1", 2, "say how many"},
 	} {
 		s.run(t)
 	}

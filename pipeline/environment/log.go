@@ -311,6 +311,25 @@ type Line struct {
 	Unknown canonjson.Unknown `json:"-"`
 }
 
+// String is what the line does, as the commit of it says.
+func (l Line) String() string {
+	var all []string
+	for _, m := range l.Moves {
+		text := strings.TrimSpace(m.Component + " " + m.Version)
+		switch {
+		case m.From != "" && m.To != "":
+			text += ": " + m.From + " -> " + m.To
+		case m.To != "":
+			text = strings.TrimSpace(text + " " + m.To)
+		}
+		all = append(all, text)
+	}
+	if len(all) > 3 {
+		all = append(all[:3], fmt.Sprintf("and %d more", len(all)-3))
+	}
+	return string(l.Kind) + " " + strings.Join(all, ", ")
+}
+
 var requestIDs = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // check says what of a line cannot be meant.

@@ -74,7 +74,7 @@ func (w *writer) add(ctx context.Context, a environment.Answer) error {
 		return err
 	}
 	w.lines = append(w.lines, line)
-	w.said = append(w.said, sentence(a.Line))
+	w.said = append(w.said, a.Line.String())
 	for i, m := range moves {
 		name := environment.Path(m.Component, m.Version)
 		for _, stage := range m.Left {
@@ -96,25 +96,6 @@ func (w *writer) stage(name string) *change {
 		w.stages[name] = &change{files: map[string][]byte{}, there: map[string]bool{}, gone: map[string]bool{}}
 	}
 	return w.stages[name]
-}
-
-// sentence is what a commit says of a line.
-func sentence(l environment.Line) string {
-	var all []string
-	for _, m := range l.Moves {
-		text := strings.TrimSpace(m.Component + " " + m.Version)
-		switch {
-		case m.From != "" && m.To != "":
-			text += ": " + m.From + " -> " + m.To
-		case m.To != "":
-			text = strings.TrimSpace(text + " " + m.To)
-		}
-		all = append(all, text)
-	}
-	if len(all) > 3 {
-		all = append(all[:3], fmt.Sprintf("and %d more", len(all)-3))
-	}
-	return string(l.Kind) + " " + strings.Join(all, ", ")
 }
 
 // push makes the commits and moves all branches at once, with the refs that leave the queue.
