@@ -31,17 +31,17 @@ type entering struct {
 }
 
 // enters is the environment that a publishing adds the release to, "" for none, and whether names follow a store. A set of destinations
-// or a file that is named on the command line has nothing to do with a store unless an environment is named as well.
-func (c publishChoices) enters(cfg config.Config) (stage string, follows bool) {
-	switch {
-	case c.environment != "":
-		return c.environment, true
-	case cfg.Environment.Store == "" || c.destinations != "":
-		return "", false
-	case c.to != "":
-		return "", true
+// or a file that is named on the command line has nothing to do with a store unless an environment is named as well; where neither is
+// named, the set of the environment's name is taken if there is one.
+func (c *publishChoices) enters(cfg config.Config) (stage string, follows bool) {
+	follows = c.environment != "" || cfg.Environment.Store != "" && c.destinations == ""
+	if stage = c.environment; stage == "" && follows && c.to == "" {
+		stage = cfg.Environment.Enter
 	}
-	return cfg.Environment.Enter, true
+	if _, ok := cfg.Destinations[stage]; ok && c.to == "" && c.destinations == "" {
+		c.to = stage
+	}
+	return stage, follows
 }
 
 // prepareEntering reads the store and asks its rules whether they would take the release. Nothing is changed: a release that they refuse

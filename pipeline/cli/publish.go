@@ -112,9 +112,6 @@ func (a *app) publish(ctx context.Context, f finished, c publishChoices) (err er
 		return err
 	}
 	stage, follows := c.enters(s.config)
-	if _, ok := s.config.Destinations[stage]; ok && c.to == "" && c.destinations == "" {
-		c.to = stage
-	}
 	s.choices = c
 	if s.to, err = a.whereTo(s.config, c); err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/environment"
@@ -47,6 +46,11 @@ type followed struct {
 // release GitHub calls the latest. It is done with the store as package names is with tags: what was changed is looked at again, with
 // the store as it is then.
 func (a *app) followOthers(ctx context.Context, st *store.Store, cfg config.Config, check bool) (all []names.Name, left []string, err error) {
+	dir, err := os.MkdirTemp("", "slipway-reconcile-*")
+	if err != nil {
+		return nil, nil, fault.New(fault.Usage, err)
+	}
+	defer os.RemoveAll(dir)
 	for round := 1; ; round++ {
 		var now followed
 		if err := st.Read(ctx, func(v store.View) (err error) {
@@ -62,7 +66,7 @@ func (a *app) followOthers(ctx context.Context, st *store.Store, cfg config.Conf
 		if !now.ok {
 			return all, []string{fmt.Sprintf("%s in %s: no version is the current one; charts, taps and buckets keep what they have", cfg.Project.Name, now.environment)}, nil
 		}
-		targets, err := s.followers(ctx, now)
+		targets, err := s.followers(ctx, now, dir)
 		if err != nil {
 			return all, nil, err
 		}
@@ -145,15 +149,15 @@ func (s *shipment) hasFollowers() bool {
 	return s.to.Charts.Git != "" || s.to.Homebrew.Repository != "" || s.to.Scoop.Repository != "" || s.to.GitHub.RepositoryOf(s.config.Project) != ""
 }
 
-// followers are the destinations that have the current version.
-func (s *shipment) followers(ctx context.Context, now followed) ([]publish.Target, error) {
+// followers are the destinations that have the current version. What they carry is brought below a folder.
+func (s *shipment) followers(ctx context.Context, now followed, dir string) ([]publish.Target, error) {
 	var err error
-	if s.rel, err = s.app.parts(ctx, now.entry, s.needs); err != nil {
+	if s.rel, err = parts(ctx, dir, now.entry, s.needs); err != nil {
 		return nil, err
 	}
 	if s.to.Charts.Git != "" {
 		for _, e := range now.last {
-			rel, err := s.app.parts(ctx, e, isChart)
+			rel, err := parts(ctx, dir, e, isChart)
 			if err != nil {
 				return nil, err
 			}
@@ -220,18 +224,14 @@ func isChart(rel manifest.Release, f artifact.File) bool {
 }
 
 // parts are the manifest of a release of the store and some of its files, from the first of its places that has them. The store says
-// which manifest that is, and the manifest what the files are.
-func (a *app) parts(ctx context.Context, e environment.Entry, wanted func(manifest.Release, artifact.File) bool) (publish.Release, error) {
-	cache, err := a.cacheDir()
-	if err != nil {
-		return publish.Release{}, err
-	}
+// which manifest that is, and the manifest what the files are. What is not on this machine is brought below the folder.
+func parts(ctx context.Context, below string, e environment.Entry, wanted func(manifest.Release, artifact.File) bool) (publish.Release, error) {
 	var errs []error
 	for _, place := range e.Places {
-		dir := filepath.Join(cache, "releases", e.Manifest.Hex())
+		dir := filepath.Join(below, e.Manifest.Hex())
 		if u, err := url.Parse(place); err == nil && u.Scheme == "file" {
 			dir = filepath.FromSlash(u.Path)
-		} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		} else if err := os.MkdirAll(dir, 0o700); err != nil {
 			return publish.Release{}, fault.New(fault.Usage, err)
 		} else if _, err := verify.Some(ctx, place, dir, wanted); err != nil {
 			errs = append(errs, err)
@@ -269,7 +269,7 @@ func whole(dir string, e environment.Entry, wanted func(manifest.Release, artifa
 		case err != nil:
 			return rel, fault.New(fault.Transient, err)
 		case digest != f.Digest:
-			return rel, fault.Errorf(fault.Mismatch, "%s has other bytes than %s says", strings.TrimPrefix(f.Path, "./"), manifest.FileName)
+			return rel, fault.Errorf(fault.Mismatch, "%s has other bytes than %s says", f.Path, manifest.FileName)
 		}
 	}
 	return rel, nil

@@ -41,6 +41,11 @@ func newStored(t *testing.T) *stored {
 	if out, err := exec.CommandContext(t.Context(), "git", "init", "--quiet", "--bare", "--template=", remote).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	private, err := key.PEM(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.env = append(s.env, "STORE_KEY="+string(private))
 	if s.store, err = store.Open(store.Options{Remote: remote, Environ: s.env, Dir: t.TempDir(), Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +53,7 @@ func newStored(t *testing.T) *stored {
 components:
   hello: {key: keys/release.pub}
 stages:
-  - {name: snapshot, overwrite: always, current: newest, tags: [snapshot]}
+  - {name: snapshot, overwrite: always, current: newest, tags: [snapshot], writers: ["` + string(key.Public().Fingerprint()) + `"]}
   - {name: staging, from: [snapshot, outside], overwrite: if-needed, leaves: [snapshot], tags: [staging]}
   - {name: production, from: [staging], leaves: [staging, snapshot], current: stable, tags: [production, latest, "{major}", "{major}.{minor}"]}
 `
@@ -60,7 +65,7 @@ stages:
 		t.Fatal(err)
 	}
 	served := s.faults.Serve(t, "shelf", http.FileServer(http.Dir(s.shelf)))
-	config := helloConfig + "environment: {store: " + s.url + ", enter: snapshot, url: " + served + "}\npublish:\n" + regexp.MustCompile(`(?m)^`).ReplaceAllString(strings.TrimSpace(string(to)), "  ") + "\n"
+	config := helloConfig + "environment: {store: " + s.url + ", enter: snapshot, key: STORE_KEY, url: " + served + "}\npublish:\n" + regexp.MustCompile(`(?m)^`).ReplaceAllString(strings.TrimSpace(string(to)), "  ") + "\n"
 	if err := os.WriteFile(filepath.Join(s.dir, "slipway.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -249,9 +254,6 @@ func TestStore(t *testing.T) {
 		{"release.json", "release.json there is "},
 	} {
 		if err := os.WriteFile(filepath.Join(s.shelf, "hello", "2.0.0", filepath.FromSlash(c.file)), []byte("{}"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.RemoveAll(filepath.Join(strings.TrimPrefix(s.env[1], "HOME="), ".cache", "slipway", "releases")); err != nil {
 			t.Fatal(err)
 		}
 		s.wants(s.ci(5, "reconcile"), c.want)

@@ -371,3 +371,28 @@ func TestStoreID(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An entry that was changed by hand is not taken for the one that the log says.
+func TestEntryChanged(t *testing.T) {
+	tm := newTeam(t)
+	s := tm.open(t.TempDir())
+	ask(t, s, add("staging", tm.entry("gateway", "1.0.0", "a")), 1)
+	entry := func() (e environment.Entry, err error) {
+		must(t, s.Read(t.Context(), func(store.View) error {
+			e, err = s.Entry(t.Context(), "staging", "gateway", "1.0.0")
+			return nil
+		}))
+		return e, err
+	}
+	if e, err := entry(); err != nil || e.Manifest != tm.entry("gateway", "1.0.0", "a").Manifest {
+		t.Errorf("%+v, %v", e, err)
+	}
+	other, err := tm.entry("gateway", "1.0.0", "b").Encode()
+	must(t, err)
+	tm.on("log", func(work string) {
+		must(t, os.WriteFile(filepath.Join(work, "environments", "staging", "entries", "gateway", "1.0.0.json"), other, 0o600))
+	})
+	if e, err := entry(); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(err.Error(), "is not the entry of line 1: run slipway store check") {
+		t.Errorf("%+v, %v", e, err)
+	}
+}

@@ -190,7 +190,7 @@ func (r *run) list(s Store) (all []Name, left []string, err error) {
 			}
 			for _, n := range found {
 				if other, ok := places[n.Name]; ok && other.ShouldBe != n.ShouldBe {
-					return nil, nil, fault.Errorf(fault.Usage, "%s is a name of %s in %s and of %s in %s, which have other bytes: change tags in %s so that one of them has it",
+					r.failed[n.Name] = fault.Errorf(fault.Usage, "%s is a name of %s in %s and of %s in %s, which have other bytes, so it stays where it is: have one of them have it, by its repository or by tags in %s",
 						n.Name, other.Component, other.Environment, n.Component, n.Environment, environment.RulesFile)
 				}
 				places[n.Name] = n

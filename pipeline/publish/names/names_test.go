@@ -333,8 +333,13 @@ func TestRefused(t *testing.T) {
 	tm.add("hello", "1.2.0", "production")
 	tm.reconcile() // both mean the same
 	tm.add("hello", "1.3.0-rc.1", "snapshot")
-	if _, err := names.Reconcile(t.Context(), tm.options(nil)); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "is a name of hello in snapshot and of hello in production") {
+	tm.add("hello", "1.2.1", "staging")
+	r, err = names.Reconcile(t.Context(), tm.options(nil))
+	if fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "/example/hello:latest is a name of hello in snapshot and of hello in production") {
 		t.Error(err)
+	}
+	if got := tm.tags("hello"); !strings.Contains(got, "latest=1.2.0") || !strings.Contains(got, "staging=1.2.1") || len(r.Names) != 6 {
+		t.Errorf("%d names were moved: %s", len(r.Names), got)
 	}
 }
 
