@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -155,8 +156,20 @@ func TestStore(t *testing.T) {
 	tag := func(name string) string { return images.Tag("example/hello", name) }
 
 	s.wants(s.ci(0, "publish", "--dry-run"), "hello 1.2.3 would be added to snapshot")
+	// A store that takes nothing leaves a release that is published, and the same command goes on from there.
+	hook := filepath.Join(strings.TrimPrefix(s.url, "file://"), "hooks", "pre-receive")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(hook), 0o700), os.WriteFile(hook, []byte("#!/bin/sh\nexit 1\n"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	cmd, text := s.command("publish")
+	if err := cmd.Run(); err == nil || !strings.Contains(text.String(), "the release is published and is not in snapshot of the store; the same command adds it") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if err := os.Remove(hook); err != nil {
+		t.Fatal(err)
+	}
 	out := s.ci(0, "publish")
-	s.wants(out, "hello 1.2.3: published", "hello 1.2.3: outside -> snapshot (line 1)",
+	s.wants(out, "hello 1.2.3: published already", "hello 1.2.3: outside -> snapshot (line 1)",
 		"charts, homebrew, scoop: left to the reconcile command", "winget, chocolatey, snap, announce: not before production has this version")
 	if tag("1.2.3-alpine") == "" || tag("latest") != "" || tag("latest-alpine") != "" || s.hello.Latest() != "" || len(s.posts.list) > 0 || len(s.tap.Log("main")) > 1 {
 		t.Errorf("what moves has moved: %s, %q, %q", images.State(), s.hello.Latest(), s.posts.list)
@@ -264,7 +277,7 @@ func TestStore(t *testing.T) {
 
 	// Without a slipway.yaml it is about all that the store has, at the repositories that releases name, which nobody reaches here.
 	empty := t.TempDir()
-	cmd, text := s.command("reconcile", "--check")
+	cmd, text = s.command("reconcile", "--check")
 	cmd.Dir = empty
 	if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != 2 || !strings.Contains(text.String(), "no store is named") {
 		t.Error(text)
