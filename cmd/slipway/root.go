@@ -201,11 +201,11 @@ func (s *storage) signIndex(cmd *cobra.Command, st *store.Store, x *index.Index,
 	if len(u.Signed) > 0 {
 		fmt.Fprintf(cmd.OutOrStdout(), "the index of line %d is signed: %s\n", u.Count, strings.Join(u.Signed, ", "))
 	}
+	for _, stage := range u.Behind {
+		fmt.Fprintf(cmd.ErrOrStderr(), "  %s stays as it was signed last: none of the keys speaks for it\n", stage)
+	}
 	for _, note := range u.Notes {
 		fmt.Fprintf(cmd.ErrOrStderr(), "  %s\n", note)
-	}
-	if len(u.Behind) > 0 {
-		return fault.Errorf(fault.Credentials, "not signed, since none of the keys speaks for it: %s", strings.Join(u.Behind, ", "))
 	}
 	return nil
 }
@@ -218,7 +218,8 @@ func newStoreSign() *cobra.Command {
 		Use: "sign", Short: "Sign what a release store is at, for its readers",
 		Long: `sign puts a file for each component of each environment on branch metadata, below metadata of The Update Framework that is
 signed with --key, numbered and expires: within a day for the newest. So run it at every move and twice a day besides. It does
-nothing where there is nothing new and nothing is half through its time.`,
+nothing where there is nothing new and nothing is half through its time. An environment that has a key of its own stays as it was
+where that key is not given.`,
 		Example: "  slipway store sign --key ci.key\n  slipway store sign --key ci.key --key production.key",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -550,12 +550,24 @@ func TestOwnKey(t *testing.T) {
 	tm.update("env-snapshot", "env-staging", "snapshot", "timestamp")
 	tm.wantCurrent("production", "gateway", "1.0.0")
 	tm.wantCurrent("staging", "gateway", "1.1.0")
-	// A renewal keeps it.
+	// A stage that the rules gain waits for the offline keys.
+	dir := filepath.Join(t.TempDir(), "main")
+	do(t, ".", "clone", "--quiet", "--branch", "main", tm.remote, dir)
+	must(t, os.WriteFile(filepath.Join(dir, environment.RulesFile), []byte(rules+"  - {name: space}\n"), 0o644))
+	do(t, dir, "commit", "--quiet", "-a", "-m", "another stage")
+	do(t, dir, "push", "--quiet")
+	if u := tm.update(); len(u.Notes) != 1 || !strings.Contains(u.Notes[0], "no key speaks for space yet: slipway store root --renew") {
+		t.Errorf("%+v", u)
+	}
+	// A renewal keeps the keys.
 	_, err = tm.index.Draft(t.Context(), tm.view(), index.Plan{})
 	must(t, err)
 	s, err = tm.index.Sign(t.Context(), "", tm.offline[0])
 	if must(t, err); len(s.Draft.Own["production"]) != 1 || s.Draft.Missing != "" {
 		t.Errorf("%+v", s.Draft)
+	}
+	if u, err := tm.index.Update(t.Context(), tm.store, own, tm.online); err != nil || len(u.Notes)+len(u.Behind) > 0 || !slices.Contains(u.Signed, "env-space") {
+		t.Errorf("%+v, %v", u, err)
 	}
 }
 
@@ -646,6 +658,12 @@ func TestJunk(t *testing.T) {
 	}
 	tm.add("gateway", "1.1.0", "production")
 	tm.update("env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.wantCurrent("production", "gateway", "1.1.0")
+	for i := range 5 {
+		junk(fmt.Sprintf("metadata/%d.snapshot.json", 100+i), "{}")
+	}
+	tm.now = tm.now.Add(13 * time.Hour)
+	tm.update("timestamp")
 	tm.wantCurrent("production", "gateway", "1.1.0")
 	foreign := strings.Replace(string(rooted(t).client.Root), `"version": 1`, `"version": 2`, 1)
 	for _, tt := range []struct{ name, content, want string }{

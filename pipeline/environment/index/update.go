@@ -200,7 +200,6 @@ func (w *writer) stage(ctx context.Context, d *tuf.Delegations, stage string) er
 		i = slices.IndexFunc(d.Roles, func(r tuf.Delegation) bool { return r.Name == name })
 	}
 	if i < 0 {
-		w.done.Behind = append(w.done.Behind, stage)
 		w.done.Notes = append(w.done.Notes, fmt.Sprintf("no key speaks for %s yet: slipway store root --renew", stage))
 		return nil
 	}
