@@ -16,7 +16,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -201,65 +200,34 @@ func (r *run) list(s Store) (all []Name, left []string, err error) {
 }
 
 // of are the names of a component in an environment, and the tags that nothing is the current version for.
-//
-// A tag stands for the version that would be current if the environment had only those that the tag speaks of: latest of all,
-// 1.2 of those of that line. So a backport moves the names of its line alone, as it does where publish moves them; and a rollback
-// takes back the names that speak of the version that it pins, and no others.
 func (r *run) of(s Store, stage environment.Stage, component string) (all []Name, without []string, err error) {
-	view := s.State.View(s.Rules, stage.Name, component)
-	for _, template := range stage.Tags {
-		done := map[string]bool{}
-		for _, seen := range view {
-			tag := fill(template, parsed(seen))
-			if done[tag] {
-				continue
+	for _, t := range s.State.Tags(s.Rules, stage.Name, component) {
+		if t.None {
+			without = append(without, t.Name)
+			continue
+		}
+		e, err := r.entry(s, t.Seen)
+		if err != nil {
+			return nil, nil, err
+		}
+		n := Name{Component: component, Environment: stage.Name, Version: t.Version, Pinned: t.Pinned, Line: t.Line}
+		for _, im := range e.Images {
+			tags := []string{t.Name + "-" + im.Distro}
+			if im.Default {
+				tags = append(tags, t.Name)
 			}
-			done[tag] = true
-			speaks := func(v version.Version) bool { return fill(template, v) == tag }
-			current, pinned, ok := s.State.CurrentOf(s.Rules, stage.Name, component, speaks)
-			if !ok {
-				if tag == template || slices.ContainsFunc(view, func(v environment.Seen) bool { return v.Withdrawn != nil && speaks(parsed(v)) }) {
-					without = append(without, tag)
-				}
-				continue
-			}
-			e, err := r.entry(s, current)
-			if err != nil {
-				return nil, nil, err
-			}
-			n := Name{Component: component, Environment: stage.Name, Version: current.Version, Pinned: pinned, Line: line(view, stage, current, speaks)}
-			if pinned {
-				n.Line = s.State.Pinned(stage.Name, component)
-			}
-			for _, im := range e.Images {
-				tags := []string{tag + "-" + im.Distro}
-				if im.Default {
-					tags = append(tags, tag)
-				}
-				for _, where := range r.Repositories(stage.Name, im.Repository) {
-					for _, n.tag = range tags {
-						if err := checkTag(n.tag, im.Distro); err != nil {
-							return nil, nil, fault.Errorf(fault.Usage, "%s: tags of %s: %w", environment.RulesFile, stage.Name, err)
-						}
-						n.Name, n.repository, n.ShouldBe = where+":"+n.tag, where, im.Digest
-						all = append(all, n)
+			for _, where := range r.Repositories(stage.Name, im.Repository) {
+				for _, n.tag = range tags {
+					if err := checkTag(n.tag, im.Distro); err != nil {
+						return nil, nil, fault.Errorf(fault.Usage, "%s: tags of %s: %w", environment.RulesFile, stage.Name, err)
 					}
+					n.Name, n.repository, n.ShouldBe = where+":"+n.tag, where, im.Digest
+					all = append(all, n)
 				}
 			}
 		}
 	}
 	return all, without, nil
-}
-
-// parsed is the version of an entry, which was read before.
-func parsed(s environment.Seen) version.Version {
-	v, _ := version.Parse(s.Version)
-	return v
-}
-
-// fill is a template of a tag for a version.
-func fill(template string, v version.Version) string {
-	return strings.NewReplacer("{major}", strconv.FormatUint(v.Major(), 10), "{minor}", strconv.FormatUint(v.Minor(), 10)).Replace(template)
 }
 
 // tags are what a registry takes for one
@@ -275,21 +243,6 @@ func checkTag(tag, distro string) error {
 		return fmt.Errorf("%s is a name that never moves", tag)
 	}
 	return nil
-}
-
-// line is that of the log by which a version is the current one: the one that it entered by, or a later one that withdrew what would be.
-func line(view []environment.Seen, stage environment.Stage, current environment.Seen, speaks func(version.Version) bool) int {
-	at := current.Line
-	for _, v := range view {
-		above := parsed(v).Compare(parsed(current)) > 0
-		if stage.Current == "newest" {
-			above = v.Line > current.Line
-		}
-		if v.Withdrawn != nil && above && speaks(parsed(v)) {
-			at = max(at, v.Withdrawn.Line)
-		}
-	}
-	return at
 }
 
 // entry is that of a version, which is read once: another entry has another digest.
