@@ -921,8 +921,8 @@ func TestSitePages(t *testing.T) {
 		}
 	}
 	for at, want := range map[string]string{
-		"":                            "Nothing enters production: because of &lt;freeze&gt;, by nobody who signed in line 7.",
-		"c/hello":                     "Withdrawn: because of &lt;withdraw&gt;, by nobody who signed in line 6.",
+		"":                            "Nothing enters production: because of &lt;freeze&gt;, in line 7 by nobody who signed.",
+		"c/hello":                     "Withdrawn: because of &lt;withdraw&gt;, in line 6 by nobody who signed.",
 		"c/hello/1.0.0...1.1.0":       "1.0.0 → 1.1.0",
 		"c/hello/1.2.0-rc.1/why":      "It does not enter yet.",
 		"c/hello/1.3.0-dev.1+abc/why": "because of &lt;add&gt;",

@@ -45,12 +45,21 @@
   };
 
   let line = Number(document.querySelector("main").dataset.line);
-  const events = new EventSource(live);
-  events.addEventListener("state", (e) => {
-    const at = JSON.parse(e.data);
-    if (at.line !== line) {
-      line = at.line;
-      refresh();
-    }
-  });
+  let events = null;
+  // A browser has few connections to one server, so that only a page that is seen keeps one of them.
+  const follow = () => {
+    if (events) events.close();
+    events = document.hidden ? null : new EventSource(live);
+    if (events) events.addEventListener("state", (e) => {
+      const at = JSON.parse(e.data);
+      if (at.line !== line) {
+        line = at.line;
+        refresh();
+      }
+    });
+  };
+  document.addEventListener("visibilitychange", follow);
+  addEventListener("pagehide", () => { if (events) events.close(); });
+  addEventListener("pageshow", (e) => { if (e.persisted) follow(); });
+  follow();
 })();

@@ -41,6 +41,9 @@ func (s *Site) Live() Answer {
 // perPage is how many components or versions a page lists, and half as many lines of the log.
 const perPage = 100
 
+// maxShown is how many moves of a line the timeline shows.
+const maxShown = 20
+
 type fields = map[string]any
 
 // page renders a page. What all of them have is added to the fields.
@@ -272,7 +275,16 @@ func (s *Site) timeline(ctx context.Context, st *state, r Request) (Answer, erro
 	if all.Next != "" {
 		next = "?" + url.Values{"after": {all.Next}}.Encode()
 	}
-	return s.page(st, r, "timeline", "Timeline", fields{"Lines": all.Moves, "Next": next})
+	type shortened struct {
+		line
+		More int // moves of it that are not shown
+	}
+	lines := make([]shortened, len(all.Moves))
+	for i, l := range all.Moves {
+		lines[i] = shortened{l, max(0, len(l.Moves)-maxShown)}
+		lines[i].Moves = l.Moves[:min(len(l.Moves), maxShown)]
+	}
+	return s.page(st, r, "timeline", "Timeline", fields{"Lines": lines, "Next": next})
 }
 
 // environmentPage shows the current versions of an environment, and how to get them.
