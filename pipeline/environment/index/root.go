@@ -31,9 +31,9 @@ type draft struct {
 // readDraft is the draft that is there. One that cannot be read is none: it keeps nobody from signing an index, or from drafting
 // another one.
 func readDraft(files map[string][]byte) *draft {
-	root, err := read(files, draftRoot, tuf.ParseRoot)
-	targets, other := read(files, draftTargets, tuf.ParseTargets)
-	if err != nil || other != nil || root.b == nil || targets.b == nil {
+	root, _ := read(files, draftRoot, tuf.ParseRoot)
+	targets, _ := read(files, draftTargets, tuf.ParseTargets)
+	if root.b == nil || targets.b == nil {
 		return nil
 	}
 	return &draft{root, targets}
