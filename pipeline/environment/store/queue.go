@@ -84,16 +84,22 @@ func (s *Store) free() bool {
 	return time.Since(s.lessee.since) > dead
 }
 
-// take is the ref that has the lease be ours, and how it is remembered once it is.
-func (s *Store) take(ctx context.Context, keep bool) (branch.Ref, func() error, error) {
-	ids, err := s.group.Blobs(ctx, [][]byte{[]byte(rand.Text() + "\n")})
-	if err != nil {
-		return branch.Ref{}, nil, err
+// take is the ref that has the lease be ours, and how it is remembered once it is. It is an object that nobody else has: one of those that
+// are put, or a new one.
+func (s *Store) take(ctx context.Context, put []branch.Ref, keep bool) (branch.Ref, func() error, error) {
+	ref := branch.Ref{Name: lease, From: s.group.Watched()[lease]}
+	if len(put) > 0 {
+		ref.To = put[0].To
+	} else {
+		ids, err := s.group.Blobs(ctx, [][]byte{[]byte(rand.Text() + "\n")})
+		if err != nil {
+			return branch.Ref{}, nil, err
+		}
+		ref.To = ids[0]
 	}
-	ref := branch.Ref{Name: lease, From: s.group.Watched()[lease], To: ids[0]}
 	return ref, func() error {
 		s.lessee.own = time.Now()
-		b, err := canonjson.Encode(held{ids[0], keep})
+		b, err := canonjson.Encode(held{ref.To, keep})
 		if err != nil {
 			return err
 		}
@@ -168,7 +174,8 @@ func (s *Store) others(ctx context.Context) ([]waiting, error) {
 	return all, nil
 }
 
-// enqueue puts requests into the queue that are not there yet, and takes the lease where it is free.
+// enqueue puts requests into the queue that are not there yet, and takes the lease where it is free. The lease is the first of them, which
+// no other process has.
 func (s *Store) enqueue(ctx context.Context, own []waiting) error {
 	var blobs [][]byte
 	var put []branch.Ref
@@ -203,8 +210,8 @@ func (s *Store) enqueue(ctx context.Context, own []waiting) error {
 		}
 	}
 	remember := func() error { return nil }
-	if s.free() {
-		ref, taken, err := s.take(ctx, false)
+	if s.group.Watched() != nil && s.free() {
+		ref, taken, err := s.take(ctx, put, false)
 		if err != nil {
 			return err
 		}
@@ -323,7 +330,7 @@ func (s *Store) lead(ctx context.Context) (Combined, error) {
 	}
 	_, ours := s.leads()
 	if !s.lessee.off && (ours && time.Since(s.lessee.own) > renewed || !ours && s.free()) {
-		ref, taken, err := s.take(ctx, true)
+		ref, taken, err := s.take(ctx, nil, true)
 		if err != nil {
 			return Combined{}, err
 		}
@@ -415,6 +422,15 @@ func (s *Store) combine(ctx context.Context) (map[string]Result, error) {
 // until tries until there is a result for each of some requests.
 func (s *Store) until(ctx context.Context, own []waiting, results map[string]Result) error {
 	second, poll := 0, firstPoll
+	if s.crowded() { // it saves asking what is there
+		if err := s.enqueue(ctx, own); err != nil {
+			return err
+		}
+		second = direct
+		if err := branch.Pause(ctx, 1, 2*poll); err != nil {
+			return err
+		}
+	}
 	var done time.Time
 	for round := 1; ; round++ {
 		if err := s.refresh(ctx); err != nil {
@@ -461,6 +477,7 @@ func (s *Store) until(ctx context.Context, own []waiting, results map[string]Res
 				return err
 			}
 			if second++; second >= direct && !s.lessee.off {
+				s.crowds()
 				continue
 			}
 			if err := branch.Pause(ctx, round, 50*time.Millisecond); err != nil {
@@ -486,11 +503,24 @@ func (s *Store) until(ctx context.Context, own []waiting, results map[string]Res
 		if _, leads := s.leads(); leads || s.lessee.off {
 			continue
 		}
-		if err := branch.Pause(ctx, 1, 2*poll); err != nil {
+		// Where many wait it takes longer, and to ask keeps the one from it who does it.
+		crowd := time.Duration(len(waitingRefs(s.group.Watched()))) * 25 * time.Millisecond
+		if err := branch.Pause(ctx, 1, 2*min(max(poll, crowd), maxPoll)); err != nil {
 			return err
 		}
-		poll = min(poll*3/2, maxPoll)
+		poll = poll * 3 / 2
 	}
+}
+
+// crowdFile is touched when a push from this folder came second too often.
+func (s *Store) crowdFile() string { return filepath.Join(s.o.Dir, "crowded") }
+
+func (s *Store) crowds() { os.WriteFile(s.crowdFile(), nil, 0o600) }
+
+// crowded reports whether that was a short time ago.
+func (s *Store) crowded() bool {
+	info, err := os.Stat(s.crowdFile())
+	return err == nil && time.Since(info.ModTime()) < dead
 }
 
 // foresee is the answer to a request that would change nothing now.

@@ -224,8 +224,7 @@ func (s *Store) look(ctx context.Context) error {
 		}
 		// The branches of the stages, which are known by now.
 		if more := append([]string{Main, Log}, s.view.Rules.StageNames()...); !slices.Equal(more, s.group.Branches) {
-			s.group.Branches = more
-			if err := s.group.Fetch(ctx); err != nil {
+			if err := s.group.Follow(ctx, more); err != nil {
 				return err
 			}
 		}
@@ -540,11 +539,16 @@ func (s *Store) Ask(ctx context.Context, q environment.Request, signer signature
 		return Result{}, fault.New(fault.Usage, err)
 	}
 	var result Result
-	err = s.writing(ctx, false, func() error {
+	wait, answered := context.WithCancel(ctx)
+	defer answered()
+	began := make(chan struct{})
+	go s.untilAnswered(wait, id, began, answered)
+	err = s.writing(wait, false, func() error {
+		close(began)
 		for { // the oldest come first, and there may be more of them than go into one commit
-			answered, ok, err := s.answer(id)
+			r, ok, err := s.answer(id)
 			if err != nil || ok {
-				result = answered
+				result = r
 				return err
 			}
 			results, err := s.combine(ctx)
@@ -557,11 +561,35 @@ func (s *Store) Ask(ctx context.Context, q environment.Request, signer signature
 			}
 		}
 	})
+	if err != nil && ctx.Err() == nil && wait.Err() != nil {
+		r, ok, answerErr := s.answer(id)
+		if result, err = r, answerErr; err == nil && !ok {
+			err = fault.Errorf(fault.Usage, "another process took the answer away")
+		}
+		err = errors.Join(err, os.RemoveAll(filepath.Join(s.o.Dir, "outbox", id))) // which whoever left it was about to do
+	}
 	if err != nil {
 		// Nobody does later what was said to have failed. If the push has arrived after all, the log has the request.
 		return result, errors.Join(err, os.RemoveAll(filepath.Join(s.o.Dir, "outbox", id)))
 	}
 	return result, result.Err
+}
+
+// untilAnswered calls answered when somebody who has the lock leaves the answer to a request that waits for it, unless it has begun.
+func (s *Store) untilAnswered(ctx context.Context, id string, began <-chan struct{}, answered func()) {
+	for {
+		select {
+		case <-began:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+		if _, err := os.Stat(filepath.Join(s.o.Dir, "answers", id)); err == nil {
+			answered()
+			return
+		}
+	}
 }
 
 // id is the id of the store, which a signature is for.

@@ -174,8 +174,10 @@ func newCrowd(t *testing.T, moves, each int) *crowd {
 			c.sets = append(c.sets, nil)
 		}
 		c.sets[len(c.sets)-1] = append(c.sets[len(c.sets)-1], environment.Item{Component: e.Component, Version: e.Version})
+		if i%250 == 249 || i == moves-1 {
+			combine(t, s)
+		}
 	}
-	combine(t, s)
 	return c
 }
 

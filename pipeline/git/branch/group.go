@@ -30,7 +30,8 @@ type Group struct {
 
 	Author, Email string // of commits, also as the committer
 
-	heads   map[string]string
+	there   map[string]string // all branches of the remote when it was last asked
+	heads   map[string]string // of those that are followed
 	watched map[string]string
 	locked  bool
 	objects *objects // that answers questions while the clone is locked; nil for none yet
@@ -100,45 +101,62 @@ func (g *Group) Fetch(ctx context.Context) error {
 const tries = 5
 
 func (g *Group) fetch(ctx context.Context) error {
-	args := []string{"ls-remote", "--", remoteName}
-	for _, b := range g.Branches {
-		args = append(args, "refs/heads/"+b)
-	}
+	args := []string{"ls-remote", "--", remoteName, "refs/heads/*"}
 	if g.Watch != "" {
 		args = append(args, g.Watch+"*")
 	}
-	out, err := g.clone().git().Run(ctx, nil, args...)
+	out, err := g.asking().Run(ctx, nil, args...)
 	if err != nil {
 		return git.OfRemote(err)
 	}
-	var specs []string
-	heads, watched, moved := map[string]string{}, map[string]string{}, false
-	have, err := g.have(ctx) // also from another process
-	if err != nil {
-		return err
-	}
+	g.there, g.watched = map[string]string{}, map[string]string{}
 	for line := range strings.Lines(string(out)) {
 		id, ref, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		if !git.IsObject(id) {
 			return fault.Errorf(fault.Transient, "the git repository says that %.80q is at %.60q", ref, id)
 		}
-		if g.Watch != "" && strings.HasPrefix(ref, g.Watch) {
-			watched[ref] = id
+		if name, ok := strings.CutPrefix(ref, "refs/heads/"); ok {
+			g.there[name] = id
+		} else if g.Watch != "" && strings.HasPrefix(ref, g.Watch) {
+			g.watched[ref] = id
 		}
-		name, ok := strings.CutPrefix(ref, "refs/heads/")
-		if !ok || !slices.Contains(g.Branches, name) {
-			continue // one that ends like it
+	}
+	return g.load(ctx)
+}
+
+// asking is git for what asks a remote what it has. In the first version of the protocol that is one request, in the second one two, which
+// spare nothing where all refs are asked for (https://git-scm.com/docs/protocol-v2).
+func (g *Group) asking() git.Git { return g.clone().git().Set("protocol.version=0") }
+
+// Follow has Branches be others, as the remote had them when it was last asked.
+func (g *Group) Follow(ctx context.Context, branches []string) error {
+	g.Branches = branches
+	if err := g.load(ctx); git.KindOf(err) != git.NoRef {
+		return err
+	}
+	return g.Fetch(ctx)
+}
+
+// load fetches what the clone does not have of what the remote has.
+func (g *Group) load(ctx context.Context) error {
+	have, err := g.have(ctx) // also from another process
+	if err != nil {
+		return err
+	}
+	var specs []string
+	heads := map[string]string{}
+	for _, b := range g.Branches {
+		id := g.there[b]
+		if id == "" {
+			continue
 		}
-		heads[name], moved = id, moved || have[name] != id
-		specs = append(specs, "+"+ref+":"+grouped+name)
+		if heads[b] = id; have[b] != id {
+			specs = append(specs, "+refs/heads/"+b+":"+grouped+b)
+		}
 	}
-	if !moved {
-		specs = nil
-	}
-	g.watched = watched
 	if g.Want != nil {
-		for _, ref := range g.Want(watched) {
-			obj, _, err := g.get(ctx, watched[ref], 0)
+		for _, ref := range g.Want(g.watched) {
+			obj, _, err := g.get(ctx, g.watched[ref], 0)
 			if err != nil {
 				return err
 			}
@@ -147,11 +165,11 @@ func (g *Group) fetch(ctx context.Context) error {
 			}
 		}
 	}
+	g.heads = heads
 	if len(specs) == 0 {
-		g.heads = heads
 		return nil
 	}
-	if _, err := g.clone().git().Set("fetch.unpackLimit=1").Run(ctx, nil, append([]string{"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--", remoteName}, specs...)...); err != nil {
+	if _, err := g.asking().Set("fetch.unpackLimit=1").Run(ctx, nil, append([]string{"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--", remoteName}, specs...)...); err != nil {
 		return git.OfRemote(err)
 	}
 	// What they are at by now, if they moved in between.
