@@ -84,6 +84,13 @@ func (w work) do(ctx context.Context, out *json.Encoder) error {
 		}()
 		return s.Lead(ctx, func(store.Combined) error { return nil })
 	}
+	if w.Way == "once" {
+		s, err := open()
+		if err == nil {
+			_, err = s.Combine(ctx)
+		}
+		return err
+	}
 	for _, set := range w.Sets {
 		began := time.Now()
 		if began.After(w.Until) {
