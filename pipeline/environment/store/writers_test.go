@@ -165,17 +165,18 @@ func newCrowd(t *testing.T, moves, each int) *crowd {
 	server := httptest.NewServer(repo)
 	t.Cleanup(server.Close)
 	c := &crowd{team: newTeams(t), repo: repo}
-	c.now = time.Now().UTC().Add(-time.Hour)
 	c.remote = strings.Replace(server.URL, "http://", "http://writer:"+gittest.Token+"@", 1) + "/repo.git"
 	rules := strings.Replace(string(environment.Default), "keep: 20", "keep: 1000", 1) + "\ncomponents:\n"
 	for i := range crowdComponents {
 		rules += fmt.Sprintf("  c%02d: {key: keys/lead.pub}\n", i)
 	}
 	dir := t.TempDir()
-	s := c.open(dir)
+	s, err := store.Open(store.Options{Remote: c.remote, Environ: environ(t), Dir: dir, Now: time.Now})
+	must(t, err)
 	must(t, s.Init(t.Context(), []byte(rules), map[string][]byte{"lead.pub": c.key.Public().PEM()}))
 	for i := range moves {
 		e := c.entry(fmt.Sprintf("c%02d", i%crowdComponents), fmt.Sprintf("1.0.%d", i/crowdComponents), "x")
+		c.now = time.Now().UTC().Truncate(time.Second)
 		c.wait(dir, add("snapshot", e))
 		if i%each == 0 {
 			c.sets = append(c.sets, nil)
@@ -336,6 +337,9 @@ func TestMeasure(t *testing.T) {
 		t.Skip("nothing is to be measured: -measure")
 	}
 	for way := range strings.SplitSeq(*measured, ",") {
+		if way == "size" {
+			continue
+		}
 		for count := range strings.SplitSeq(*writers, ",") {
 			var n int
 			_, err := fmt.Sscan(count, &n)
@@ -367,4 +371,97 @@ func TestMeasure(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestMeasureSize measures commands on a store of 10,000 releases and 100,000 lines.
+func TestMeasureSize(t *testing.T) {
+	if !slices.Contains(strings.Split(*measured, ","), "size") {
+		t.Skip("nothing is to be measured: -measure size")
+	}
+	const releases, each = 10_000, 10
+	tm := newTeams(t)
+	rules := do(t, tm.remote, "rev-parse", "main")
+	r, err := environment.ParseRules(environment.RulesFile, []byte(strings.Replace(do(t, tm.remote, "cat-file", "blob", "main:environment.yaml"), "keys/lead.pub", string(tm.key.Public().Fingerprint()), 2)))
+	must(t, err)
+	var state environment.State
+	var log, in bytes.Buffer
+	file := func(name string, b []byte) { fmt.Fprintf(&in, "M 100644 inline %s\ndata %d\n%s\n", name, len(b), b) }
+	var entries []func(folder string)
+	decide := func(q environment.Request, n int) {
+		q.At = tm.clock()
+		q.Expires = q.At.Add(time.Minute)
+		a, err := environment.Decide(&state, r, rules, fmt.Sprintf("%032x", n), q, q.At)
+		must(t, err)
+		if a.Refused() || a.Nothing {
+			t.Fatalf("%+v", a)
+		}
+		line, err := state.Append(a.Line)
+		must(t, err)
+		log.Write(line)
+	}
+	for i := range releases {
+		e := tm.entry([]string{"gateway", "control"}[i%2], fmt.Sprintf("1.%d.%d", i/100, i%100), fmt.Sprint(i))
+		decide(add("staging", e), i*each)
+		for j := range each - 1 {
+			decide(request([]environment.Kind{environment.Hold, environment.Release}[j%2], e.Component, e.Version, "production"), i*each+j+1)
+		}
+		b, err := e.Encode()
+		must(t, err)
+		entries = append(entries, func(folder string) { file(folder+environment.Path(e.Component, e.Version), b) })
+	}
+	for _, on := range []string{"log", "staging"} {
+		fmt.Fprintf(&in, "commit refs/heads/%s\ncommitter Example <example@example.com> 1790000000 +0000\ndata 1\nx\nfrom refs/heads/%[1]s^0\n", on)
+		folder := map[string]string{"log": "environments/staging/"}[on]
+		for _, e := range entries {
+			e(folder)
+		}
+		if on == "log" {
+			lines := bytes.SplitAfter(log.Bytes(), []byte("\n"))
+			for i := 0; i*256 < state.Count; i++ {
+				file(fmt.Sprintf("log/%06d.jsonl", i), bytes.Join(lines[i*256:min((i+1)*256, state.Count)], nil))
+			}
+		}
+	}
+	cmd := exec.Command("git", "fast-import", "--quiet")
+	cmd.Dir, cmd.Env, cmd.Stdin = tm.remote, environ(t), &in
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	dir := t.TempDir()
+	measure := func(what string, f func(s *store.Store)) {
+		s := tm.open(dir)
+		began := time.Now()
+		f(s)
+		took := time.Since(began)
+		load, _ := os.ReadFile("/proc/loadavg")
+		fmt.Printf("measured: %d releases, %d lines: %s %.3f s, load %.14s\n", releases, state.Count, what, took.Seconds(), load)
+	}
+	read := func(s *store.Store) {
+		must(t, s.Read(t.Context(), func(v store.View) error {
+			q := request(environment.Promote, "gateway", "1.0.0", "staging")
+			_, err := environment.Decide(v.State, v.Rules, v.RulesCommit, strings.Repeat("0", 32), q, tm.now)
+			return err
+		}))
+	}
+	measure("why, the first time", read)
+	for range 3 {
+		measure("why", read)
+	}
+	measure("hold", func(s *store.Store) {
+		if _, err := s.Ask(t.Context(), request(environment.Hold, "control", "", "production"), nil); err != nil {
+			t.Error(err)
+		}
+	})
+	measure("check", func(s *store.Store) {
+		_, err := s.Check(t.Context())
+		must(t, err)
+	})
+	info, err := os.Stat(filepath.Join(dir, "state"))
+	must(t, err)
+	b, err := os.ReadFile(filepath.Join(dir, "state"))
+	must(t, err)
+	began := time.Now()
+	_, _, err = environment.Kept(b)
+	must(t, err)
+	fmt.Printf("measured: the state that is kept has %.1f MB and is read in %.3f s\n", float64(info.Size())/1e6, time.Since(began).Seconds())
 }
