@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -298,12 +299,15 @@ func (s *Site) take(ctx context.Context, v store.View, last *state) (*state, err
 		n.blobs[blob], n.entries[d] = d, last.entries[d]
 		return true
 	}
+	var files [][]byte
 	err := s.o.Store.Entries(ctx, known, func(blob string, file []byte) error {
-		e, err := environment.ParseEntry(file)
-		d := artifact.Sum(file)
-		n.blobs[blob], n.entries[d] = d, &e
-		return err
+		n.blobs[blob] = artifact.Sum(file)
+		files = append(files, file)
+		return nil
 	})
+	if err == nil {
+		err = n.parse(files)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -323,6 +327,29 @@ func (s *Site) take(ctx context.Context, v store.View, last *state) (*state, err
 		}
 	}
 	return n, nil
+}
+
+// parse adds entries, which are read by as many at once as there are processors: of all that is done before the first answer it
+// takes the longest.
+func (st *state) parse(files [][]byte) error {
+	entries, errs := make([]environment.Entry, len(files)), make([]error, len(files))
+	var next atomic.Int64
+	var g sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		g.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(files)); i = next.Add(1) - 1 {
+				entries[i], errs[i] = environment.ParseEntry(files[i])
+			}
+		})
+	}
+	g.Wait()
+	for i := range files {
+		if errs[i] != nil {
+			return errs[i]
+		}
+		st.entries[artifact.Sum(files[i])] = &entries[i]
+	}
+	return nil
 }
 
 // made is a document that is made once.
