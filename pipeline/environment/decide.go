@@ -291,13 +291,13 @@ func (d *decision) promote(m Move) error {
 	return nil
 }
 
-// merge has a version enter as a pull request brought it: from the stage before that has these very bytes, or else from outside.
+// merge has a version enter as a pull request brought it: from the stage that has these very bytes, or else from outside.
 func (d *decision) merge(m Move, e Entry) error {
 	if m.To == "" {
 		return fault.Errorf(fault.Usage, "%s %s %s into which environment?", Merge, m.Component, m.Version)
 	}
-	h, ok := d.s.Nearest(d.r, m.To, m.Component, m.Version)
-	if !ok || h.Manifest != e.Manifest {
+	h, ok := d.s.Having(d.r, m.To, e)
+	if !ok {
 		return d.add(m, e)
 	}
 	m.From, m.Commit, m.Manifest, m.Entry = h.Stage, h.Commit, h.Manifest, h.Entry
@@ -310,7 +310,7 @@ func (d *decision) merge(m Move, e Entry) error {
 		return err
 	}
 	same := artifact.Sum(file) == h.Entry && e.Component == m.Component && e.Version == m.Version
-	if d.enter(m) {
+	if d.enter(m) || !same {
 		d.say(m.Component, "entry", same, fmt.Sprintf("copy the file that %s has", h.Stage), "%s has this release, %s", h.Stage, map[bool]string{true: "with the same entry", false: "and says something else of it"}[same])
 	}
 	return nil

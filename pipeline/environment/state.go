@@ -287,6 +287,15 @@ func (s *State) Nearest(r Rules, to, component, version string) (found Seen, ok 
 	return found, ok
 }
 
+// Having is the stage that has the bytes of an entry: the one that it is to enter, or the nearest one before.
+func (s *State) Having(r Rules, to string, e Entry) (found Seen, ok bool) {
+	if h, there := s.Held(to, e.Component, e.Version); there && h.Manifest == e.Manifest {
+		return Seen{Held: h, Stage: to}, true
+	}
+	found, ok = s.Nearest(r, to, e.Component, e.Version)
+	return found, ok && found.Manifest == e.Manifest
+}
+
 // Components are the names of all that is or was in a stage.
 func (s *State) Components() []string { return slices.Sorted(maps.Keys(s.components)) }
 

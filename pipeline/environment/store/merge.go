@@ -14,8 +14,12 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
-// maxMerged is how many files of a stage are looked at that its branch has otherwise than the log.
-const maxMerged = 250
+// Bounds of what is looked at that the branch of a stage has otherwise than the log.
+const (
+	maxDiffer = 10_000 // files
+	maxMerged = 250    // commits that brought them
+	maxPath   = 1000   // bytes of the path of a file; a longer one is no entry, and may be no argument
+)
 
 // merged is what a commit brought to the branch of a stage that is entered by pull request.
 type merged struct {
@@ -34,26 +38,47 @@ func (s *Store) mergesInto(ctx context.Context, stage string) ([]merged, error) 
 	if head == "" {
 		return nil, nil
 	}
-	differ, err := s.group.Differences(ctx, branch.Folder{Commit: s.group.Head(Log), Path: inLog(stage, "entries")}, branch.Folder{Commit: head, Path: "entries"})
+	differ, err := s.group.Differences(ctx, branch.Folder{Commit: s.group.Head(Log), Path: inLog(stage, "entries")}, branch.Folder{Commit: head, Path: "entries"}, maxDiffer)
 	if err != nil {
 		return nil, err
 	}
 	var all []merged
-	for _, d := range differ[:min(len(differ), maxMerged)] {
-		path := "entries/" + d.Path
+	for len(differ) > 0 && len(all) < maxMerged {
+		path := "entries/" + differ[0].Path
+		m := merged{stage: stage, paths: []string{path}}
+		if len(path) > maxPath {
+			m.wrong = fault.Errorf(fault.Mismatch, "%.200q is there, and no line of the log put it there", path)
+			all, differ = append(all, m), differ[1:]
+			continue
+		}
 		commit, subject, err := s.group.Touched(ctx, head, path)
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(all, func(m merged) bool { return m.commit == commit })
-		if i < 0 {
-			i = len(all)
-			id := environment.ID([]byte(strings.Join([]string{"merge", stage, commit}, "\n")))
-			all = append(all, merged{stage: stage, commit: commit, why: environment.OneLine(subject), id: id})
+		if commit == "" {
+			m.wrong = fault.Errorf(fault.Mismatch, "it never had %s, and a line of the log says that it was merged there", path)
+			all, differ = append(all, m), differ[1:]
+			continue
 		}
-		if err := s.gather(ctx, &all[i], path, d); err != nil {
+		m = merged{stage: stage, commit: commit, why: environment.OneLine(subject), id: environment.ID([]byte(strings.Join([]string{"merge", stage, commit}, "\n")))}
+		brought, err := s.group.Differences(ctx, branch.Folder{Commit: commit + "^", Path: "entries"}, branch.Folder{Commit: commit, Path: "entries"}, maxDiffer)
+		if err != nil {
 			return nil, err
 		}
+		known := map[branch.Difference]bool{differ[0]: true}
+		for _, d := range brought {
+			known[d] = true
+		}
+		var others []branch.Difference
+		for _, d := range differ {
+			path := "entries/" + d.Path
+			if !known[d] {
+				others = append(others, d)
+			} else if err := s.gather(ctx, &m, path, d); err != nil {
+				return nil, err
+			}
+		}
+		all, differ = append(all, m), others
 	}
 	return all, nil
 }
@@ -66,7 +91,9 @@ func (s *Store) gather(ctx context.Context, m *merged, path string, d branch.Dif
 		return err
 	}
 	if err != nil {
-		m.wrong = errors.Join(m.wrong, err)
+		if m.wrong == nil { // of thousands the first one will do
+			m.wrong = err
+		}
 		return nil
 	}
 	m.entries = append(m.entries, e)
@@ -109,7 +136,7 @@ func (m merged) decide(ctx context.Context, s *Store, now time.Time) (environmen
 	err := m.wrong
 	if err == nil {
 		for _, e := range m.entries {
-			if h, ok := s.view.State.Nearest(s.view.Rules, m.stage, e.Component, e.Version); ok && h.Manifest == e.Manifest {
+			if _, ok := s.view.State.Having(s.view.Rules, m.stage, e); ok {
 				continue
 			}
 			if err = s.admit(ctx, e); err != nil {
@@ -126,14 +153,19 @@ func (m merged) decide(ctx context.Context, s *Store, now time.Time) (environmen
 			return a, nil
 		}
 	}
+	return m.refused(s, err, now), nil
+}
+
+// refused is the answer to a merge that cannot be meant.
+func (m merged) refused(s *Store, why error, now time.Time) environment.Answer {
 	return environment.Answer{
 		Code: fault.Policy,
 		Line: environment.Line{
 			Time: now.UTC().Truncate(time.Second), Kind: environment.Refused, Request: m.id, Rules: s.view.RulesCommit, Why: m.why,
 			Moves:    []environment.Move{{To: m.stage}},
-			Decision: []environment.Outcome{{Rule: "merge", Detail: environment.OneLine(strings.ReplaceAll(err.Error(), "\n", "; ")), Fix: "slipway store repair"}},
+			Decision: []environment.Outcome{{Rule: "merge", Detail: environment.OneLine(strings.ReplaceAll(why.Error(), "\n", "; ")), Fix: "slipway store repair"}},
 		},
-	}, nil
+	}
 }
 
 // admit looks at a release that a pull request brings from outside.
@@ -165,7 +197,14 @@ func (s *Store) adopt(ctx context.Context, w *writer, now time.Time) error {
 			case err != nil:
 				return err
 			}
-			if err := w.add(ctx, a); err != nil {
+			if !a.Refused() {
+				a.Entries = m.entries
+			}
+			err = w.add(ctx, a)
+			if fault.CodeOf(err) == fault.Usage { // as of a line that is too long: others go on
+				err = w.add(ctx, m.refused(s, err, now))
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -175,13 +214,16 @@ func (s *Store) adopt(ctx context.Context, w *writer, now time.Time) error {
 
 // checkMerges holds the branch of a stage that is entered by pull request to the log, but for what was merged since.
 func (s *Store) checkMerges(ctx context.Context, stage string, n *Checked) error {
+	if s.group.Head(stage) == "" && len(s.view.State.In(stage)) > 0 {
+		return fault.Errorf(fault.Mismatch, "the store has no branch %s: slipway store repair makes it again", stage)
+	}
 	all, err := s.mergesInto(ctx, stage)
 	if err != nil {
 		return err
 	}
 	for _, m := range all {
 		if m.commit == "" {
-			return fault.Errorf(fault.Mismatch, "branch %s never had %s, and a line of the log says that it was merged there", stage, m.paths[0])
+			return fmt.Errorf("branch %s: %w: slipway store repair puts the branch back", stage, m.wrong)
 		}
 		if line := s.view.State.Request(m.id); line > 0 {
 			return fault.Errorf(fault.Mismatch, "branch %s: commit %.12s brought %s, which line %d of the log refuses: slipway store repair puts the branch back", stage, m.commit, m.paths[0], line)
@@ -210,7 +252,7 @@ func (s *Store) Proposed(ctx context.Context, stage, ref string) (a environment.
 		if err != nil {
 			return err
 		}
-		differ, err := s.group.Differences(ctx, branch.Folder{Commit: base}, branch.Folder{Commit: commit})
+		differ, err := s.group.Differences(ctx, branch.Folder{Commit: base}, branch.Folder{Commit: commit}, maxDiffer)
 		if err != nil {
 			return err
 		}
@@ -330,6 +372,17 @@ func (s *Store) push(ctx context.Context, p *Proposal, m merged, now time.Time) 
 		return err
 	}
 	head := s.group.Head(m.stage)
+	lacks := head == ""
+	for name, b := range files {
+		has, err := s.group.File(ctx, head, name, environment.MaxEntry)
+		if err != nil {
+			return err
+		}
+		lacks = lacks || string(has) != string(b)
+	}
+	if !lacks {
+		return fault.Errorf(fault.Conflict, "branch %s of %s has what this would bring, and the log refuses it: run slipway store repair, and merge its branch first", m.stage, s.at.Shown)
+	}
 	if there != "" {
 		if merged, err := s.group.Contains(ctx, head, there); err != nil {
 			return err
@@ -343,6 +396,16 @@ func (s *Store) push(ctx context.Context, p *Proposal, m merged, now time.Time) 
 		}
 		p.There = true
 		return nil
+	}
+	if head == "" { // of a stage that the rules have gained: it needs a branch to open a pull request against
+		ids, err := s.group.Commit(ctx, []branch.Commit{{Change: branch.Change{Message: "release store", Time: now}}})
+		if err == nil {
+			_, err = s.group.Push(ctx, map[string]string{m.stage: ids[0]})
+		}
+		if err != nil {
+			return err
+		}
+		head = ids[0]
 	}
 	ids, err := s.group.Commit(ctx, []branch.Commit{{Onto: head, Change: branch.Change{Files: files, Message: message, Time: now}}})
 	if err != nil {

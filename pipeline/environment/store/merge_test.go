@@ -2,7 +2,9 @@ package store_test
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -207,6 +209,123 @@ func TestMergeTakesAway(t *testing.T) {
 	must(t, err)
 	tm.merge(all[0].Branch, "production")
 	tm.verdict(fault.OK)
+}
+
+// Whatever is on the branch of a stage, others move on, check names it, and a repair puts the branch back.
+func TestMergeAnything(t *testing.T) {
+	for name, change := range map[string]func(tm *team, work string){
+		"the branch is gone": func(tm *team, work string) { do(tm.t, tm.remote, "update-ref", "-d", "refs/heads/production") },
+		"it is at an older commit": func(tm *team, work string) {
+			do(tm.t, tm.remote, "update-ref", "refs/heads/production", "production~2")
+		},
+		"an entry says something else of the same bytes": func(tm *team, work string) {
+			do(tm.t, work, "checkout", "--quiet", "production")
+			e := tm.entry("gateway", "1.0.0", "a")
+			e.Places = []string{"https://elsewhere.example.com/"}
+			file(tm.t, work, "entries/gateway/1.0.0.json", encode(tm.t, e))
+			do(tm.t, work, "add", ".")
+			do(tm.t, work, "commit", "--quiet", "--message", "x")
+			do(tm.t, work, "push", "--quiet", "origin", "production")
+		},
+		"a name of 200 kB": func(tm *team, work string) { tm.push(work, strings.Repeat("x", 200_000)) },
+		"millions of names in a few hundred bytes": func(tm *team, work string) {
+			names := make([]string, 100)
+			for i := range names {
+				names[i] = fmt.Sprint(i)
+			}
+			tm.push(work, names, names, names, names)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tm, s := newPulls(t)
+			p, err := s.Propose(t.Context(), request(environment.Promote, "gateway", "1.0.0", "production"))
+			must(t, err)
+			tm.merge(p.Branch, "production")
+			combine(t, s)
+			tm.check("2 1 0")
+			work := t.TempDir()
+			do(t, work, "clone", "--quiet", tm.remote, ".")
+			change(tm, work)
+			if r, err := s.Ask(t.Context(), add("snapshot", tm.entry("control", "2.0.0", "b")), nil); err != nil || r.Line == 0 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			tm.verdict(fault.Mismatch)
+			if name == "a name of 200 kB" {
+				return // of which git makes no other commit
+			}
+			all, err := s.Repair(t.Context())
+			if strings.HasPrefix(name, "millions") {
+				if fault.CodeOf(err) != fault.Mismatch {
+					t.Errorf("%+v, %v", all, err)
+				}
+				return // to a commit before
+			}
+			must(t, err)
+			if all[0].For != "" {
+				tm.merge(all[0].Branch, "production")
+			}
+			tm.verdict(fault.OK)
+		})
+	}
+}
+
+// push puts files below entries/gateway on top of production: a name, or all of some names.
+func (tm *team) push(work string, names ...any) {
+	tm.t.Helper()
+	must(tm.t, os.WriteFile(filepath.Join(work, "one"), []byte("x"), 0o600))
+	id, kind := do(tm.t, work, "hash-object", "-w", "one"), "100644 blob"
+	for _, level := range append(slices.Clone(names), "gateway", "entries") {
+		list, ok := level.([]string)
+		if !ok {
+			list = []string{level.(string)}
+		}
+		var rows strings.Builder
+		for _, name := range list {
+			fmt.Fprintf(&rows, "%s %s\t%s\n", kind, id, name)
+		}
+		id, kind = tm.given(work, rows.String(), "mktree"), "040000 tree"
+	}
+	commit := tm.given(work, "x", "commit-tree", "-p", "origin/production", id)
+	do(tm.t, work, "push", "--quiet", "origin", commit+":refs/heads/production")
+}
+
+// given is what git answers to what it is given.
+func (tm *team) given(work, in string, args ...string) string {
+	tm.t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "user.name=Example", "-c", "user.email=example@example.com"}, args...)...)
+	cmd.Dir, cmd.Env, cmd.Stdin = work, environ(tm.t), strings.NewReader(in)
+	out, err := cmd.Output()
+	must(tm.t, err)
+	return strings.TrimSpace(string(out))
+}
+
+// A merge whose line would be too long is refused, and keeps nobody else.
+func TestMergeTooLong(t *testing.T) {
+	tm, s := newPulls(t)
+	var items []environment.Item
+	q := environment.Request{Kind: environment.Add, To: "staging"}
+	for i := range 250 {
+		e := tm.entry("gateway", fmt.Sprintf("2.%d.0-%s", i, strings.Repeat("x", 100)), "a")
+		q.Items, q.Entries = append(q.Items, environment.Item{Component: "gateway", Version: e.Version}), append(q.Entries, e)
+		if len(q.Items) == 50 || i == 249 {
+			r, err := s.Ask(t.Context(), q, nil)
+			if err != nil || r.Line == 0 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			items, q.Items, q.Entries = append(items, q.Items...), nil, nil
+		}
+	}
+	p, err := s.Propose(t.Context(), environment.Request{Kind: environment.Promote, To: "production", Items: items})
+	if err != nil || p.Branch == "" {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	tm.merge(p.Branch, "production")
+	if r, err := s.Ask(t.Context(), add("snapshot", tm.entry("control", "2.0.0", "b")), nil); err != nil || r.Line == 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if err := tm.verdict(fault.Mismatch); err == nil || !strings.Contains(err.Error(), "refuses") {
+		t.Error(err)
+	}
 }
 
 // A release from outside enters once somebody has looked at its bytes, and waits as long as nobody can.

@@ -12,6 +12,9 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
+// maxRepaired is how many files of a branch Repair looks at.
+const maxRepaired = 1 << 20
+
 // Repaired is a branch that Repair has put back.
 type Repaired struct {
 	Branch string
@@ -41,7 +44,7 @@ func (s *Store) Repair(ctx context.Context) (all []Repaired, err error) {
 					return err
 				}
 				for _, m := range merges {
-					if v.State.Request(m.id) == 0 {
+					if m.commit != "" && v.State.Request(m.id) == 0 {
 						waiting = append(waiting, m.paths...)
 					}
 				}
@@ -50,7 +53,7 @@ func (s *Store) Repair(ctx context.Context) (all []Repaired, err error) {
 				return err
 			}
 			into := ""
-			if stage.Enter == "pull-request" {
+			if stage.Enter == "pull-request" && s.group.Head(stage.Name) != "" {
 				into = stage.Name
 			}
 			if all, err = s.pushBack(ctx, all, change, stage.Name, into); err != nil {
@@ -72,7 +75,10 @@ func (s *Store) putBack(ctx context.Context, v View, stage, on, folder string, b
 		}
 	}
 	// Compared with nothing, so that a link or a folder in the place of a file is seen too.
-	there, err := s.group.Differences(ctx, branch.Folder{}, branch.Folder{Commit: s.group.Head(on), Path: folder + "entries"})
+	there, err := s.group.Differences(ctx, branch.Folder{}, branch.Folder{Commit: s.group.Head(on), Path: folder + "entries"}, maxRepaired)
+	if err == nil && len(there) == maxRepaired {
+		err = fault.Errorf(fault.Mismatch, "branch %s has more than %d files below %sentries: go back to a commit before they came", on, maxRepaired, folder)
+	}
 	if err != nil {
 		return change, err
 	}

@@ -1,9 +1,10 @@
 package branch
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/git"
@@ -22,14 +23,12 @@ type Difference struct {
 	Gone bool   // the second one has nothing there
 }
 
-// emptyTree is the name of a folder with nothing in it, which git knows without having it.
-const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-
-// Differences are what the second of two folders has otherwise than the first, by path. What is not there, or is no folder, is empty.
-func (g *Group) Differences(ctx context.Context, a, b Folder) ([]Difference, error) {
+// Differences are what the second of two folders has otherwise than the first, by name, and no more than the first so many of them: a folder
+// of little size may have any number of files, where all that it has is the same folder. What is not there, or is no folder, is empty.
+func (g *Group) Differences(ctx context.Context, a, b Folder, limit int) ([]Difference, error) {
 	var ids [2]string
 	for i, f := range [2]Folder{a, b} {
-		if ids[i] = emptyTree; f.Commit == "" {
+		if f.Commit == "" {
 			continue
 		}
 		obj, _, err := g.get(ctx, f.Commit+":"+strings.TrimSuffix(f.Path, "/"), 0)
@@ -40,28 +39,55 @@ func (g *Group) Differences(ctx context.Context, a, b Folder) ([]Difference, err
 			ids[i] = obj.id
 		}
 	}
-	if ids[0] == ids[1] {
-		return nil, nil
-	}
-	out, err := g.clone().git().Run(ctx, nil, "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", ids[0], ids[1], "--")
-	if err != nil {
-		return nil, err
-	}
 	var all []Difference
-	for len(out) > 0 { // :100644 100644 ID ID M NUL path NUL, https://git-scm.com/docs/diff-format
-		head, rest, ok := bytes.Cut(out, []byte{0})
-		path, rest, ended := bytes.Cut(rest, []byte{0})
-		fields := strings.Fields(string(head))
-		if !ok || !ended || len(fields) != 5 {
-			return nil, fault.Errorf(fault.Git, "running git diff-tree: it answers %.100q", head)
-		}
-		d := Difference{Path: string(path), Gone: fields[4] == "D"}
-		if fields[1] == "100644" {
-			d.ID = fields[3]
-		}
-		all, out = append(all, d), rest
+	return all, g.differ(ctx, ids, "", limit, &all)
+}
+
+// differ adds the differences of two folders, by their names in git, "" for none.
+func (g *Group) differ(ctx context.Context, ids [2]string, at string, limit int, all *[]Difference) error {
+	if ids[0] == ids[1] || len(*all) >= limit {
+		return nil
 	}
-	return all, nil
+	if strings.Count(at, "/") > maxDepth {
+		return fault.Errorf(fault.Mismatch, "%.200q: there are more than %d folders in each other", at, maxDepth)
+	}
+	var has [2]map[string]row
+	names := map[string]bool{}
+	for i, id := range ids {
+		has[i] = map[string]row{}
+		if id == "" {
+			continue
+		}
+		rows, err := g.rows(ctx, id, at)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			has[i][r.name], names[r.name] = r, true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		var folders [2]string
+		var file [2]row // or whatever else is not a folder
+		for i := range has {
+			if r := has[i][name]; r.mode == modeFolder {
+				folders[i] = r.id
+			} else {
+				file[i] = r
+			}
+		}
+		if file[0] != file[1] && len(*all) < limit {
+			d := Difference{Path: at + name, Gone: file[1].id == ""}
+			if file[1].mode == modeFile {
+				d.ID = file[1].id
+			}
+			*all = append(*all, d)
+		}
+		if err := g.differ(ctx, folders, at+name+"/", limit, all); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Blob is the content of a plain file that Differences found. One of more than limit bytes is an ErrUnfit.
@@ -73,13 +99,17 @@ func (g *Group) Blob(ctx context.Context, id string, limit int64) ([]byte, error
 	return b, err
 }
 
+// maxSubject bounds what Touched returns of a message, in columns.
+const maxSubject = 2000
+
 // Touched is the last commit, of those that led to one, that changed a file, and the first line of what it says; "" for none.
 func (g *Group) Touched(ctx context.Context, commit, path string) (id, subject string, err error) {
-	out, err := g.clone().git().Run(ctx, nil, "log", "-1", "--no-show-signature", "--format=%H%n%s", commit, "--", ":(literal)"+path)
+	format := fmt.Sprintf("--format=%%H%%n%%<(%d,trunc)%%s", maxSubject)
+	out, err := g.clone().git().Set("log.follow=false").Run(ctx, nil, "log", "-1", "--no-show-signature", format, commit, "--", ":(literal)"+path)
 	if err != nil {
 		return "", "", err
 	}
-	id, subject, _ = strings.Cut(strings.TrimSuffix(string(out), "\n"), "\n")
+	id, subject, _ = strings.Cut(strings.TrimSpace(string(out)), "\n")
 	if id != "" && !git.IsObject(id) {
 		return "", "", fault.Errorf(fault.Git, "running git log: it answers %.80q", id)
 	}

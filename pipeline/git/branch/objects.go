@@ -221,38 +221,54 @@ func (g *Group) tree(ctx context.Context, name, folder string, depth int, all *[
 	if depth > maxDepth {
 		return fault.Errorf(fault.Mismatch, "%.200q: there are more than %d folders in each other", folder, maxDepth)
 	}
-	obj, b, err := g.get(ctx, name, maxTree)
-	switch {
-	case err != nil || obj.id == "":
-		return err
-	case obj.kind != "tree" || b == nil:
-		return fault.Errorf(fault.Mismatch, "%.200q is not a folder, or has too much in it", folder)
-	}
-	// https://git-scm.com/book/en/v2/Git-Internals-Git-Objects#_tree_objects
-	width := len(obj.id) / 2
-	for len(b) > 0 {
-		head, rest, ok := bytes.Cut(b, []byte{0})
-		mode, base, named := strings.Cut(string(head), " ")
-		if !ok || !named || base == "" || len(rest) < width {
-			return fault.Errorf(fault.Mismatch, "%.200q is not a folder", folder)
-		}
-		id := hex.EncodeToString(rest[:width])
-		b = rest[width:]
-		at := strings.TrimPrefix(folder+"/"+base, "/")
+	rows, err := g.rows(ctx, name, folder)
+	for _, r := range rows {
+		at := strings.TrimPrefix(folder+"/"+r.name, "/")
 		switch {
-		case mode == "40000":
-			if err := g.tree(ctx, id, at, depth+1, all); err != nil {
+		case r.mode == modeFolder:
+			if err := g.tree(ctx, r.id, at, depth+1, all); err != nil {
 				return err
 			}
-		case mode != "100644":
+		case r.mode != modeFile:
 			return fault.Errorf(fault.Mismatch, "%.200q is not a plain file", at)
 		case len(*all) == maxFiles:
 			return fault.Errorf(fault.Mismatch, "there are more than %d files", maxFiles)
 		default:
-			*all = append(*all, Blob{Path: at, ID: id})
+			*all = append(*all, Blob{Path: at, ID: r.id})
 		}
 	}
-	return nil
+	return err
+}
+
+// row is what a folder has under a name.
+type row struct{ mode, name, id string }
+
+const (
+	modeFolder = "40000"
+	modeFile   = "100644"
+)
+
+// rows are what a folder has, none where it is not there.
+func (g *Group) rows(ctx context.Context, name, folder string) ([]row, error) {
+	obj, b, err := g.get(ctx, name, maxTree)
+	switch {
+	case err != nil || obj.id == "":
+		return nil, err
+	case obj.kind != "tree" || b == nil:
+		return nil, fault.Errorf(fault.Mismatch, "%.200q is not a folder, or has too much in it", folder)
+	}
+	// https://git-scm.com/book/en/v2/Git-Internals-Git-Objects#_tree_objects
+	var all []row
+	for width := len(obj.id) / 2; len(b) > 0; b = b[width:] {
+		head, rest, ok := bytes.Cut(b, []byte{0})
+		mode, base, named := strings.Cut(string(head), " ")
+		if !ok || !named || base == "" || len(rest) < width {
+			return nil, fault.Errorf(fault.Mismatch, "%.200q is not a folder", folder)
+		}
+		b = rest
+		all = append(all, row{mode, base, hex.EncodeToString(rest[:width])})
+	}
+	return all, nil
 }
 
 // Read gives the bytes of blobs of Files to f, in their order. One of more than limit bytes is a fault.Mismatch.
