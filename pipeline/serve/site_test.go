@@ -350,7 +350,7 @@ func TestEnvironmentRegistry(t *testing.T) {
 		Tags []string
 	}
 	tags := answer[list](t, h, registry+"/tags/list")
-	if got := strings.Join(tags.Tags, " "); tags.Name != "example/hello" || got != "1 1-alpine 1.0.0 1.0.0-alpine 1.1 1.1-alpine 1.1.0 1.1.0-alpine latest latest-alpine production production-alpine" {
+	if got := strings.Join(tags.Tags, " "); tags.Name != "example/hello" || got != "1 1-alpine 1.0 1.0-alpine 1.0.0 1.0.0-alpine 1.1 1.1-alpine 1.1.0 1.1.0-alpine latest latest-alpine production production-alpine" {
 		t.Errorf("%+v", tags)
 	}
 	w := get(h, registry+"/tags/list?n=2&last=1.0.0")

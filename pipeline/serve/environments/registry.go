@@ -14,7 +14,6 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
-	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // repository is what an environment has of a repository of images or charts.
@@ -29,6 +28,12 @@ type repository struct {
 func repositories(v *view) map[string]*repository {
 	all := map[string]*repository{}
 	for _, c := range v.components {
+		moving := map[string][]string{} // by version
+		for _, t := range v.state.Tags(v.state.rules, v.stage.Name, c.Name) {
+			if !t.None {
+				moving[t.Version] = append(moving[t.Version], t.Name)
+			}
+		}
 		for _, seen := range c.Versions {
 			e := v.state.entries[seen.Entry]
 			in := func(name string) *repository {
@@ -42,9 +47,8 @@ func repositories(v *view) map[string]*repository {
 				}
 				return r
 			}
-			current := c.Current != nil && c.Current.Version == seen.Version
 			for _, im := range e.Images {
-				in(im.Repository).image(v, seen, im, current)
+				in(im.Repository).image(seen, im, moving[seen.Version])
 			}
 			for _, chart := range e.Charts {
 				if r := in(chart.Repository); seen.Withdrawn == nil {
@@ -70,21 +74,15 @@ func repositories(v *view) map[string]*repository {
 	return all
 }
 
-// image adds the tags of an image: those that it was published under, and those that move with the environment.
-func (r *repository) image(v *view, seen environment.Seen, im environment.Image, current bool) {
+// image adds the tags of an image: those that it was published under, and those that move and stand for its version.
+func (r *repository) image(seen environment.Seen, im environment.Image, moving []string) {
 	if seen.Withdrawn != nil {
 		return
 	}
-	add := func(tag string) {
+	for _, tag := range append([]string{tagOf(seen.Version)}, moving...) {
 		r.tags[tag+"-"+im.Distro] = im.Digest
 		if im.Default {
 			r.tags[tag] = im.Digest
-		}
-	}
-	add(tagOf(seen.Version))
-	if current {
-		for _, tag := range v.moving(seen.Version) {
-			add(tag)
 		}
 	}
 }
@@ -389,15 +387,4 @@ func about(ctx context.Context, here Release, d artifact.Digest) ([]descriptor, 
 		}
 	}
 	return found, nil
-}
-
-// moving are the tags that an environment moves to its current version.
-func (v *view) moving(text string) []string {
-	is, _ := version.Parse(text) // which was looked at when it was added
-	numbers := strings.NewReplacer("{major}", strconv.FormatUint(is.Major(), 10), "{minor}", strconv.FormatUint(is.Minor(), 10))
-	var all []string
-	for _, tag := range v.stage.Tags {
-		all = append(all, numbers.Replace(tag))
-	}
-	return all
 }
