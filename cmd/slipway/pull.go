@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -31,22 +32,34 @@ func (s *storage) propose(cmd *cobra.Command, st *store.Store, q environment.Req
 	case err != nil:
 		return err
 	case p.Branch == "" && p.Refused():
-		outcomes(cmd.ErrOrStderr(), p.Outcomes)
+		if err := s.proposed(cmd, p, ""); err != nil {
+			return err
+		}
 		return fault.Errorf(p.Code, "%s is refused: %s", asked(q), strings.Join(refusals(p.Outcomes), ", "))
 	case p.Branch == "":
-		return nil
-	}
-	if p.Refused() {
-		outcomes(cmd.ErrOrStderr(), p.Outcomes)
+		return s.proposed(cmd, p, "")
 	}
 	page, err := pull.Open(cmd.Context(), st.Remote(), pull.Request{Branch: p.Branch, Into: p.Onto, Title: asked(q), Body: q.Why}, os.Getenv)
 	if err != nil {
 		return err
 	}
-	if page == "" {
-		page = "open a pull request of it"
+	return s.proposed(cmd, p, page)
+}
+
+// proposed prints what became of a proposal. Page is that of its pull request, "" for none.
+func (s *storage) proposed(cmd *cobra.Command, p store.Proposal, page string) error {
+	if s.json {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(told{
+			Refused: p.Refused(), Moves: append([]environment.Move{}, p.Line.Moves...), Rules: append([]environment.Outcome{}, p.Outcomes...),
+			Branch: p.Branch, Page: page,
+		})
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "branch %s proposes it for %s: %s\n", p.Branch, p.Onto, page)
+	if p.Refused() {
+		outcomes(cmd.ErrOrStderr(), p.Outcomes)
+	}
+	if p.Branch != "" {
+		fmt.Fprintf(cmd.OutOrStdout(), "branch %s proposes it for %s: %s\n", p.Branch, p.Onto, cmp.Or(page, "open a pull request of it"))
+	}
 	return nil
 }
 
@@ -54,6 +67,9 @@ func (s *storage) propose(cmd *cobra.Command, st *store.Store, q environment.Req
 func (s *storage) checkProposal(cmd *cobra.Command, st *store.Store, stage, ref string) error {
 	if stage == "" {
 		return fault.Errorf(fault.Usage, "check a pull request into which environment? name it with --environment")
+	}
+	if ref == "" {
+		return fault.Errorf(fault.Usage, "check which pull request into %s? name its branch or its ref with --pull-request", stage)
 	}
 	a, err := st.Proposed(cmd.Context(), stage, ref)
 	if err != nil {

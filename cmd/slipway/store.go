@@ -134,7 +134,7 @@ func (s *storage) askOf(cmd *cobra.Command, st *store.Store, q environment.Reque
 	}
 	if s.json {
 		moves, rules := append([]environment.Move{}, r.Answer.Line.Moves...), append([]environment.Outcome{}, r.Outcomes...)
-		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(told{r.Line, r.Refused(), moves, rules}); err != nil {
+		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(told{Line: r.Line, Refused: r.Refused(), Moves: moves, Rules: rules}); err != nil {
 			return err
 		}
 	}
@@ -178,6 +178,8 @@ type told struct {
 	Refused bool                  `json:"refused"`
 	Moves   []environment.Move    `json:"moves"`
 	Rules   []environment.Outcome `json:"rules"`
+	Branch  string                `json:"branch,omitempty"` // that proposes it, where that is for a pull request
+	Page    string                `json:"page,omitempty"`   // of the pull request, where it was opened
 }
 
 // asked says what a request is about.

@@ -77,6 +77,8 @@ func TestWhyBy(t *testing.T) {
 		{"why hello 1.2.3 --to open", 0, "ok  entry      beta has this release, with the same entry"},
 		{"promote hello 1.2.3 --to live --dry-run", 9, "promote hello 1.2.3 to live is refused: writers"},
 		{"promote hello 1.2.3 --to open --dry-run", 0, "hello 1.2.3: beta -> open (not done)"},
+		{"promote hello 1.2.3 --to open --json", 0, `"rule":"entry","ok":true,"detail":"beta has this release, with the same entry"}],"branch":"promote/open/hello-1.2.3"}`},
+		{"store check --environment open", 2, "check which pull request into open?"},
 		{"promote hello 1.2.3 --to open --dry-run --json", 0, `{"refused":false,"moves":[{"component":"hello","version":"1.2.3",`},
 		{"hold hello 1.2.3 --why x --environment open --json", 0, `{"line":2,"refused":false,"moves":[{"component":"hello","version":"1.2.3","to":"open"}],"rules":[]}`},
 		{"promote hello 1.2.3 --to live --json", 9, `{"refused":true,"moves":[{"component":"hello","version":"1.2.3","to":"live"}],"rules":[{"rule":"writers","ok":false,`},

@@ -9,7 +9,7 @@ import (
 
 // Promotions are what the rules promote by themselves at a time, into each stage that has auto: of each component the highest version
 // that came from a stage before and that every rule allows, if it is higher than all that the stage and those after it have. A version of
-// an older line is for a person to promote. Entry is that of a version in a stage.
+// an older line, or one that went back from the stage, is for a person to promote. Entry is that of a version in a stage.
 func Promotions(s *State, r Rules, rules string, now time.Time, entry func(Held, string) (Entry, error)) ([]Request, error) {
 	var all []Request
 	names := r.StageNames()
@@ -18,10 +18,16 @@ func Promotions(s *State, r Rules, rules string, now time.Time, entry func(Held,
 			continue
 		}
 		for _, component := range s.Components() {
+			if _, ok := r.Components[component]; !ok {
+				continue // the rules have it no more
+			}
 			view := s.View(r, names[0], component) // the highest one first
 			for _, v := range view {
 				if slices.Index(names, v.Stage) >= i {
 					break // and all that follow are lower
+				}
+				if s.find(component, v.Version).seen[seen{stage.Name, v.Commit, v.Manifest}] {
+					continue // it went back from there, and is for a person to promote again
 				}
 				e, err := entry(v.Held, v.Stage)
 				if err != nil {

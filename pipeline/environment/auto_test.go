@@ -52,6 +52,18 @@ stages:
 	w.add("beta", entry("gateway", "0.9.9", "d"))
 	w.is("an older line", what(), "")
 
+	w.add("next", entry("control", "0.1.0", "a"))
+	w.do(environment.Promote, "control", "0.1.0", "beta")
+	w.do(environment.Demote, "control", "0.1.0", "next")
+	w.is("it went back", what(), "")
+	w.add("next", entry("control", "0.1.0", "b"))
+	w.is("other bytes than those that went back", what(), "control 0.1.0 to beta")
+	control := w.r.Components["control"]
+	delete(w.r.Components, "control")
+	w.is("the rules have it no more", what(), "")
+	w.r.Components["control"] = control
+	w.do(environment.Withdraw, "control", "0.1.0", "")
+
 	for i := range w.r.Stages {
 		if w.r.Stages[i].Trusted != nil {
 			w.r.Stages[i].Trusted = []string{"sha256:others"}

@@ -58,7 +58,7 @@ func Open(ctx context.Context, remote string, r Request, getenv func(string) str
 		return "", nil
 	}
 	client, err := github.New(github.Options{
-		HTTP: &http.Client{Transport: web.Kept(bearer(token)), Timeout: patience}, API: api, MaxAnswer: maxAnswer,
+		HTTP: &http.Client{Transport: web.Kept(bearer{token, github.Hosts(api)}), Timeout: patience}, API: api, MaxAnswer: maxAnswer,
 		Fault: func(err error) error { return fault.Or(err, fault.Transient) },
 		Expect: func(res *http.Response, want ...int) error {
 			if slices.Contains(want, res.StatusCode) {
@@ -98,11 +98,16 @@ func Open(ctx context.Context, remote string, r Request, getenv func(string) str
 	return made.Page, nil
 }
 
-// bearer adds a token to requests.
-type bearer string
+// bearer adds a token to requests of the hosts that it is for, and to none that one of them sends on elsewhere.
+type bearer struct {
+	token string
+	hosts []string
+}
 
 func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+string(b))
+	if slices.Contains(b.hosts, r.URL.Host) {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+b.token)
+	}
 	return http.DefaultTransport.RoundTrip(r)
 }

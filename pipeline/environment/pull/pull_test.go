@@ -1,6 +1,8 @@
 package pull_test
 
 import (
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -31,6 +33,23 @@ func TestPage(t *testing.T) {
 		if got != want {
 			t.Errorf("%s is at %q and not %q", remote, got, want)
 		}
+	}
+}
+
+// A server that sends on elsewhere does not take the token there.
+func TestOpenElsewhere(t *testing.T) {
+	shown := ""
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown += r.Header.Get("Authorization")
+		io.WriteString(w, "[]")
+	}))
+	defer elsewhere.Close()
+	server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer server.Close()
+	environ := map[string]string{"GITHUB_SERVER_URL": server.URL, "GITHUB_API_URL": server.URL, "GITHUB_TOKEN": githubtest.Token}
+	pull.Open(t.Context(), server.URL+"/acme/releases.git", pull.Request{Branch: "a", Into: "b"}, func(name string) string { return environ[name] })
+	if shown != "" {
+		t.Errorf("another host was shown %q", shown)
 	}
 }
 

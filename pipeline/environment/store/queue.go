@@ -59,6 +59,7 @@ type lessee struct {
 	since time.Time // by the clock of this machine that only runs forward
 	own   time.Time // when this process renewed its own
 	off   bool      // the host does not take such refs
+	lost  int       // how often nobody had it, and it could not be taken
 }
 
 func (s *Store) leaseFile() string { return filepath.Join(s.o.Dir, "lease") }
@@ -229,6 +230,11 @@ func (s *Store) enqueue(ctx context.Context, own []waiting) error {
 			s.lessee.off = true // the same is tried without a queue
 			return nil
 		}
+		// Others may have taken it just now, but not again and again with nobody who has it.
+		if s.group.Watched()[lease] == "" {
+			s.lessee.lost++
+		}
+		s.lessee.off = s.lessee.lost > direct
 		remember = func() error { return nil }
 	}
 	return remember()

@@ -60,6 +60,24 @@ func (tm *team) asks(ctx context.Context, dir string, q environment.Request) <-c
 	return answer
 }
 
+// A lease that nobody has and nobody can take, since a ref of another name is in its way, keeps nobody waiting.
+func TestLeaseInTheWay(t *testing.T) {
+	tm := newTeams(t)
+	tm.put("refs/slipway/lease/x", "somebody")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // else it would be as long as a request is good
+	defer cancel()
+	var answers []<-chan asked
+	for i := range 6 {
+		answers = append(answers, tm.asks(ctx, t.TempDir(), add("staging", tm.entry("gateway", fmt.Sprintf("1.0.%d", i), "a"))))
+	}
+	for _, a := range answers {
+		if r := <-a; r.err != nil {
+			t.Error(r.err)
+		}
+	}
+	tm.check("6 6 0")
+}
+
 // While somebody has the lease, others leave their requests in the queue. Each learns from the log what became of it.
 func TestQueue(t *testing.T) {
 	tm := newTeams(t)
