@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -406,7 +407,17 @@ func admitted(ctx context.Context, v store.View, e environment.Entry) error {
 	if err != nil {
 		return err
 	}
-	found, err := admit.Entry(ctx, e.Places[0], e.Component, e.Version, by)
+	place := e.Places[0]
+	if u, err := url.Parse(place); err == nil && u.Scheme == "file" {
+		place = filepath.FromSlash(u.Path)
+		if _, err := os.Stat(place); err != nil { // it may be there on another machine
+			return fault.New(fault.Transient, err)
+		}
+	}
+	found, err := admit.Entry(ctx, place, e.Component, e.Version, by)
+	if code := fault.CodeOf(err); code == fault.Credentials || code == fault.Usage { // others may see it
+		return fault.New(fault.Transient, err)
+	}
 	if err != nil {
 		return err
 	}

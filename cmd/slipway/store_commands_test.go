@@ -121,3 +121,28 @@ func TestCombineAuto(t *testing.T) {
 		s.run(t)
 	}
 }
+
+// A release that a pull request brings from a folder is looked at there, and waits where the folder is not; what is no entry is named.
+func TestPullRequestFromOutside(t *testing.T) {
+	newStoreHere(t, "  - {name: live, enter: pull-request}\n")
+	for _, s := range []step{
+		{"store init --rules environment.yaml --public-key release.pub", 0, "the store is made"},
+		{"add hello 1.2.3 --from dist --to live", 0, "branch promote/live/hello-1.2.3 proposes it"},
+		{"store check --environment live --pull-request promote/live/hello-1.2.3", 0, "ok  signed"},
+	} {
+		s.run(t)
+	}
+	if err := os.Rename("dist", "elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	step{"store check --environment live --pull-request promote/live/hello-1.2.3", 6, "no such file"}.run(t)
+	for _, line := range []string{
+		"clone --quiet --branch promote/live/hello-1.2.3 releases.git work", "-C work mv entries/hello/1.2.3.json entries/hello/1.2.4.json",
+		"-C work -c user.name=x -c user.email=x@example.com commit --quiet --message x", "-C work push --quiet",
+	} {
+		if out, err := exec.Command("git", strings.Fields(line)...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", line, err, out)
+		}
+	}
+	step{"store check --environment live --pull-request promote/live/hello-1.2.3", 9, `"entries/hello/1.2.4.json" is the entry of hello 1.2.3; change the pull request`}.run(t)
+}

@@ -158,12 +158,13 @@ func (m merged) decide(ctx context.Context, s *Store, now time.Time) (environmen
 
 // refused is the answer to a merge that cannot be meant.
 func (m merged) refused(s *Store, why error, now time.Time) environment.Answer {
+	said := []environment.Outcome{{Rule: "merge", Detail: environment.OneLine(strings.ReplaceAll(why.Error(), "\n", "; ")), Fix: "slipway store repair"}}
 	return environment.Answer{
-		Code: fault.Policy,
+		Code: fault.Policy, Outcomes: said,
 		Line: environment.Line{
 			Time: now.UTC().Truncate(time.Second), Kind: environment.Refused, Request: m.id, Rules: s.view.RulesCommit, Why: m.why,
 			Moves:    []environment.Move{{To: m.stage}},
-			Decision: []environment.Outcome{{Rule: "merge", Detail: environment.OneLine(strings.ReplaceAll(why.Error(), "\n", "; ")), Fix: "slipway store repair"}},
+			Decision: said,
 		},
 	}
 }
@@ -275,6 +276,11 @@ func (s *Store) Proposed(ctx context.Context, stage, ref string) (a environment.
 			return fault.Errorf(fault.Usage, "%s is entered by a command, and no pull request changes it", stage)
 		}
 		a, err = m.decide(ctx, s, s.o.Now())
+		for i, o := range a.Outcomes {
+			if o.Rule == "merge" { // which is not on the branch of the stage yet
+				a.Outcomes[i].Fix = "change the pull request"
+			}
+		}
 		return err
 	})
 	return a, err
