@@ -104,7 +104,7 @@ log yet stays. It changes no line of the log: a log that does not hold is restor
 			}
 			all, err := st.Repair(cmd.Context())
 			for _, r := range all {
-				text := fmt.Sprintf("branch %s: %d files put back", r.Branch, r.Files)
+				text := fmt.Sprintf("branch %s: %d file%s put back", r.Branch, r.Files, strings.Repeat("s", min(r.Files-1, 1)))
 				if r.For != "" {
 					text += "; open a pull request of it into " + r.For
 				}

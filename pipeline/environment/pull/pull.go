@@ -45,7 +45,7 @@ func Page(remote string) *url.URL {
 	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(strings.TrimRight(u.Path, "/"), ".git")}
 }
 
-// Open opens a pull request, if none of the branch is open, and returns the address of its page. That is "" where the repository is not on
+// Open opens a pull request, if none of the branch is open or was closed without a merge, and returns the address of its page. That is "" where the repository is not on
 // the GitHub that GITHUB_SERVER_URL names, by default github.com, or GITHUB_TOKEN is not set: then a person opens it.
 func Open(ctx context.Context, remote string, r Request, getenv func(string) string) (string, error) {
 	page, token := Page(remote), getenv("GITHUB_TOKEN")
@@ -76,7 +76,8 @@ func Open(ctx context.Context, remote string, r Request, getenv func(string) str
 		return "", fault.New(fault.Usage, err)
 	}
 	type shown struct {
-		Page string `json:"html_url"`
+		Page   string  `json:"html_url"`
+		Merged *string `json:"merged_at"`
 	}
 	// https://docs.github.com/rest/pulls/pulls#list-pull-requests
 	q := url.Values{"head": {repo.Owner + ":" + r.Branch}, "base": {r.Into}, "state": {"all"}}
@@ -84,7 +85,8 @@ func Open(ctx context.Context, remote string, r Request, getenv func(string) str
 	if err := client.Get(ctx, "/repos/"+repo.String()+"/pulls?"+q.Encode(), &before); err != nil {
 		return "", err
 	}
-	if len(before) > 0 {
+	// One that was closed is not opened again, and one that was merged was of what the branch had then.
+	if len(before) > 0 && before[0].Merged == nil {
 		return before[0].Page, nil
 	}
 	// https://docs.github.com/rest/pulls/pulls#create-a-pull-request

@@ -74,6 +74,16 @@ func TestOpen(t *testing.T) {
 	if got := repo.Pulls(); !slices.Equal(got, []string{"open acme:promote/production/gateway-1.0.0 -> main: promote gateway 1.0.0 to production"}) {
 		t.Errorf("%q", got)
 	}
+	// What was merged is not what the branch has by now.
+	repo.Merge()
+	repo.Commit("promote/production/gateway-1.0.0", map[string]string{"y": "z"})
+	if page, err := open(server.URL + "/acme/releases.git"); err != nil || !strings.HasSuffix(page, "/acme/releases/pull/2") {
+		t.Errorf("%q, %v", page, err)
+	}
+	repo.Close()
+	if page, err := open(server.URL + "/acme/releases.git"); err != nil || !strings.HasSuffix(page, "/acme/releases/pull/2") {
+		t.Errorf("closed: %q, %v", page, err)
+	}
 	// A token goes to no other host, and without one a person opens it.
 	for _, remote := range []string{"/srv/releases.git", "https://elsewhere.example.com/acme/releases"} {
 		if page, err := open(remote); page != "" || err != nil {
