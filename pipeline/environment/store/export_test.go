@@ -11,3 +11,10 @@ func SetDead(t testing.TB, d time.Duration) {
 	dead = d
 	t.Cleanup(func() { dead = before })
 }
+
+// SetUnanswered changes after which time a request is pushed in spite of a lease.
+func SetUnanswered(t testing.TB, d time.Duration) {
+	before := unanswered
+	unanswered = d
+	t.Cleanup(func() { unanswered = before })
+}

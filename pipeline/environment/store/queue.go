@@ -38,11 +38,16 @@ const (
 	beat      = time.Minute            // between calls of said by Lead where nothing happens
 	firstPoll = 150 * time.Millisecond // after which it is asked what became of a request
 	maxPoll   = time.Second
+	arrives   = 3               // looks at the store for what an interrupted push may have put there
 	overtime  = 2 * time.Second // that whoever took the lease for a request of their own goes on for those of others
 )
 
-// dead is the time after which a lease that nobody has renewed is anybody's.
-var dead = 10 * time.Second
+// dead is the time after which a lease that nobody has renewed is anybody's, and unanswered that after which a request is pushed
+// directly although somebody renews it: it saves work, and must not be what keeps others out.
+var (
+	dead       = 10 * time.Second
+	unanswered = 2 * time.Minute
+)
 
 // queued are the names of requests: milliseconds since 1970, and the id.
 var queued = regexp.MustCompile(`^refs/slipway/requests/([0-9]{13})-([0-9a-f]{32})$`)
@@ -58,8 +63,10 @@ type lessee struct {
 	seen  string    // that others have
 	since time.Time // by the clock of this machine that only runs forward
 	own   time.Time // when this process renewed its own
-	off   bool      // the host does not take such refs
-	lost  int       // how often nobody had it, and it could not be taken
+	// unsure says that a push of requests failed, which may have arrived.
+	unsure bool
+	off    bool // the host does not take such refs
+	lost   int  // how often nobody had it, and it could not be taken
 }
 
 func (s *Store) leaseFile() string { return filepath.Join(s.o.Dir, "lease") }
@@ -223,6 +230,7 @@ func (s *Store) enqueue(ctx context.Context, own []waiting) error {
 	}
 	left, _, err := s.group.PushRefs(ctx, put)
 	if err != nil {
+		s.lessee.unsure = len(blobs) > 0
 		return err
 	}
 	for _, r := range left {
@@ -243,10 +251,25 @@ func (s *Store) enqueue(ctx context.Context, own []waiting) error {
 // withdraw takes requests out of the queue. What is not there any more was done, and the log says so.
 func (s *Store) withdraw(ctx context.Context, own []waiting) error {
 	var gone []branch.Ref
-	for name, id := range s.group.Watched() {
-		parts := queued.FindStringSubmatch(name)
-		if parts != nil && slices.ContainsFunc(own, func(w waiting) bool { return w.id == parts[2] }) {
-			gone = append(gone, branch.Ref{Name: name, From: id})
+	for try := 0; ; try++ {
+		for name, id := range s.group.Watched() {
+			parts := queued.FindStringSubmatch(name)
+			if parts != nil && slices.ContainsFunc(own, func(w waiting) bool { return w.id == parts[2] }) {
+				gone = append(gone, branch.Ref{Name: name, From: id})
+			}
+		}
+		if len(gone) > 0 || !s.lessee.unsure {
+			break
+		}
+		if try == arrives {
+			return errors.New("a push was interrupted")
+		}
+		// What was interrupted may have arrived all the same, and a little later.
+		if err := branch.Pause(ctx, 1, 2*firstPoll); err != nil {
+			return err
+		}
+		if err := s.group.Fetch(ctx); err != nil {
+			return err
 		}
 	}
 	if len(gone) == 0 {
@@ -438,7 +461,9 @@ func (s *Store) until(ctx context.Context, own []waiting, results map[string]Res
 		}
 	}
 	var done time.Time
+	began := time.Now()
 	for round := 1; ; round++ {
+		overdue := time.Since(began) > unanswered
 		if err := s.refresh(ctx); err != nil {
 			return err
 		}
@@ -469,7 +494,7 @@ func (s *Store) until(ctx context.Context, own []waiting, results map[string]Res
 				return nil
 			}
 		}
-		if s.lessee.off || leads || s.free() && second < direct {
+		if s.lessee.off || leads || overdue || s.free() && second < direct {
 			b, err := s.batch(ctx, open)
 			if err == nil {
 				maps.Copy(results, b.results)
@@ -482,7 +507,7 @@ func (s *Store) until(ctx context.Context, own []waiting, results map[string]Res
 			if git.KindOf(err) != git.Moved || round >= rounds {
 				return err
 			}
-			if second++; second >= direct && !s.lessee.off {
+			if second++; second >= direct && !s.lessee.off && !overdue {
 				s.crowds()
 				continue
 			}

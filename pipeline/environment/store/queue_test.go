@@ -129,6 +129,21 @@ func TestDeadLease(t *testing.T) {
 	tm.check("1 1 0")
 }
 
+// A lease that somebody renews for ever, and who does nothing, keeps nobody out.
+func TestLeaseWithoutWork(t *testing.T) {
+	store.SetDead(t, time.Hour)
+	store.SetUnanswered(t, 50*time.Millisecond)
+	tm := newTeams(t)
+	tm.put("refs/slipway/lease", "somebody")
+	if a := <-tm.asks(t.Context(), t.TempDir(), add("staging", tm.entry("gateway", "1.0.0", "a"))); a.err != nil || a.Line != 1 {
+		t.Errorf("%+v", a)
+	}
+	if left := do(t, tm.remote, "for-each-ref", "refs/slipway/requests/"); left != "" {
+		t.Error(left)
+	}
+	tm.check("1 1 0")
+}
+
 // Whoever gives up takes the request out of the queue: nobody does later what was said to have failed.
 func TestGivesUp(t *testing.T) {
 	tm := newTeams(t)

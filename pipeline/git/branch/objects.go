@@ -28,6 +28,7 @@ const (
 type objects struct {
 	in   *io.PipeWriter
 	out  *bufio.Reader
+	ctx  context.Context // of whoever asked first
 	kill context.CancelFunc
 	quit chan struct{} // closed once nobody asks any more
 	end  chan error    // how git ended
@@ -37,7 +38,7 @@ type objects struct {
 func openObjects(ctx context.Context, g git.Git) (*objects, error) {
 	questions, in := io.Pipe()
 	ctx, kill := context.WithCancel(ctx)
-	o := &objects{in: in, kill: kill, quit: make(chan struct{}), end: make(chan error, 1)}
+	o := &objects{in: in, ctx: ctx, kill: kill, quit: make(chan struct{}), end: make(chan error, 1)}
 	started := make(chan io.Reader, 1)
 	go func() {
 		err := g.Stream(ctx, questions, func(out io.Reader) error {
@@ -126,6 +127,10 @@ func noEOF(err error) error {
 func (g *Group) talk(ctx context.Context, f func(*objects) error) error {
 	o := g.objects
 	g.objects = nil
+	if o != nil && o.ctx.Err() != nil { // it was ended, and whoever asks now was not
+		_ = o.close() // which says that
+		o = nil
+	}
 	if o == nil {
 		var err error
 		if o, err = openObjects(ctx, g.clone().git()); err != nil {
