@@ -236,6 +236,9 @@ func TestMergeAnything(t *testing.T) {
 			tm.push(work, names, names, names, names)
 		},
 	} {
+		if !fixture.Full && name != "the branch is gone" && name != "a name of 200 kB" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			tm, s := newPulls(t)
 			p, err := s.Propose(t.Context(), request(environment.Promote, "gateway", "1.0.0", "production"))

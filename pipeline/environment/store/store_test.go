@@ -238,7 +238,7 @@ func TestManyWriters(t *testing.T) {
 	tm := newTeams(t)
 	writers, moves := 4, 2
 	if fixture.Full {
-		writers, moves = 8, 8
+		writers, moves = 8, 4
 	}
 	shared := t.TempDir()
 	var wg sync.WaitGroup

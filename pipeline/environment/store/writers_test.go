@@ -317,7 +317,7 @@ func TestWriters(t *testing.T) {
 	fixture.SkipRace(t)
 	processes, each := 4, 2
 	if fixture.Full {
-		processes, each = 16, 8
+		processes, each = 8, 4
 	}
 	for way, size := range map[string]int{"shared": 1, "own": 1, "combiner": 1, "sets": 5} {
 		t.Run(way, func(t *testing.T) {
