@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/slipway-build/slipway/pipeline/environment/index"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -37,9 +38,11 @@ request. With --index-key it signs what the store is at afterwards, as slipway s
 			if err != nil {
 				return err
 			}
-			x, err := s.openIndex()
-			if err != nil {
-				return err
+			var x *index.Index
+			if len(keys) > 0 {
+				if x, err = s.openIndex(); err != nil {
+					return err
+				}
 			}
 			said := func(did store.Combined) error {
 				s.combined(cmd.OutOrStdout(), did)

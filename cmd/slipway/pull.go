@@ -75,15 +75,21 @@ func (s *storage) checkProposal(cmd *cobra.Command, st *store.Store, stage, ref 
 	if err != nil {
 		return err
 	}
+	a.Outcomes = append([]environment.Outcome{}, a.Outcomes...)
+	return s.verdict(cmd, a, ref, stage)
+}
+
+// verdict prints what the rules say of something that would enter a stage, and is an error where they refuse it.
+func (s *storage) verdict(cmd *cobra.Command, a environment.Answer, what, stage string) error {
 	if s.json {
-		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(append([]environment.Outcome{}, a.Outcomes...)); err != nil {
+		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(a.Outcomes); err != nil {
 			return err
 		}
 	} else {
 		outcomes(cmd.OutOrStdout(), a.Outcomes)
 	}
 	if a.Refused() {
-		return fault.Errorf(a.Code, "%s does not enter %s: %s", ref, stage, strings.Join(refusals(a.Outcomes), ", "))
+		return fault.Errorf(a.Code, "%s does not enter %s: %s", what, stage, strings.Join(refusals(a.Outcomes), ", "))
 	}
 	return nil
 }

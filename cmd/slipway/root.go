@@ -152,8 +152,8 @@ that one have to sign too. It comes into force with the next slipway store sign.
 	}
 	s.register(cmd, false)
 	flags := cmd.Flags()
-	flags.StringArrayVar(&offline, "offline", nil, "public key `file` of somebody who signs roots; all of them are named anew")
-	flags.StringArrayVar(&online, "online", nil, "public key `file` of whoever moves versions, or ENVIRONMENT=FILE for one that signs for this environment alone; all of them are named anew")
+	flags.StringArrayVar(&offline, "offline", nil, "public key `file` of somebody who signs roots; those named here take the place of all before")
+	flags.StringArrayVar(&online, "online", nil, "public key `file` of whoever moves versions, or ENVIRONMENT=FILE for one that signs for this environment alone; those named here take the place of all before")
 	flags.IntVar(&threshold, "threshold", 0, "how `many` of the offline keys a root needs (default more than half)")
 	flags.BoolVar(&renew, "renew", false, "draft a root with the same keys and the stages of today, that counts for another year")
 	flags.StringArrayVar(&by, "sign", nil, "sign the draft with this private key in a PEM `file`, or env:NAME")

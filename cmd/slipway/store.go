@@ -601,15 +601,8 @@ have its place. The answer is for whoever asks without a key, or for the one tha
 			if err != nil {
 				return err
 			}
-			if s.json {
-				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(a.Outcomes); err != nil {
-					return err
-				}
-			} else {
-				outcomes(cmd.OutOrStdout(), a.Outcomes)
-			}
-			if a.Refused() {
-				return fault.Errorf(a.Code, "%s %s does not enter %s: %s", all[0].Component, all[0].Version, to, strings.Join(refusals(a.Outcomes), ", "))
+			if err := s.verdict(cmd, a, all[0].Component+" "+all[0].Version, to); err != nil {
+				return err
 			}
 			if a.Nothing && !s.json {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s %s is in %s\n", all[0].Component, all[0].Version, to)

@@ -177,7 +177,7 @@ func (e *entering) allowed(v store.View) error {
 	if e.signer != nil {
 		q.By = environment.Identity{Key: string(e.signer.Public().Fingerprint())}
 	}
-	a, err := environment.Decide(v.State, v.Rules, v.RulesCommit, strings.Repeat("0", 32), q, q.At)
+	a, err := environment.Decide(v.State, v.Rules, v.RulesCommit, environment.Untold, q, q.At)
 	if err != nil {
 		return err
 	}

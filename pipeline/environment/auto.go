@@ -3,7 +3,6 @@ package environment
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -44,7 +43,7 @@ func Promotions(s *State, r Rules, rules string, now time.Time, entry func(Held,
 				if stage.Enter == "pull-request" {
 					asked.Kind, asked.Entries = Merge, []Entry{e}
 				}
-				a, err := Decide(s, r, rules, strings.Repeat("0", 32), asked, now)
+				a, err := Decide(s, r, rules, Untold, asked, now)
 				if err != nil {
 					return nil, err
 				}

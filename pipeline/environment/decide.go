@@ -65,6 +65,9 @@ func (q Request) Encode() ([]byte, error) {
 	return b, err
 }
 
+// Untold is the id of a request that is only decided, and that nobody asks for.
+const Untold = "00000000000000000000000000000000"
+
 // ID is the name of the request whose file that is: the same request asked for twice is one.
 func ID(file []byte) string { return artifact.Sum(file).Hex()[:32] }
 

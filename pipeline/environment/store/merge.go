@@ -257,7 +257,7 @@ func (s *Store) Proposed(ctx context.Context, stage, ref string) (a environment.
 		if err != nil {
 			return err
 		}
-		m := merged{stage: stage, commit: commit, id: strings.Repeat("0", 32)}
+		m := merged{stage: stage, commit: commit, id: environment.Untold}
 		var others []string
 		for _, d := range differ {
 			if !strings.HasPrefix(d.Path, "entries/") {
@@ -328,7 +328,7 @@ func (s *Store) Propose(ctx context.Context, q environment.Request) (p Proposal,
 
 // proposal is what a request would bring to the branch of a stage.
 func (s *Store) proposal(ctx context.Context, q environment.Request) (merged, error) {
-	m := merged{stage: q.To, why: q.Why, entries: q.Entries, id: strings.Repeat("0", 32)}
+	m := merged{stage: q.To, why: q.Why, entries: q.Entries, id: environment.Untold}
 	if _, err := s.view.Rules.Stage(q.To); err != nil {
 		return m, err
 	}

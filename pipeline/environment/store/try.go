@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/environment"
@@ -22,7 +21,7 @@ func (s *Store) Try(ctx context.Context, q environment.Request) (a environment.A
 			}
 			q = m.request(now)
 		}
-		a, err = environment.Decide(v.State, v.Rules, v.RulesCommit, strings.Repeat("0", 32), q, now)
+		a, err = environment.Decide(v.State, v.Rules, v.RulesCommit, environment.Untold, q, now)
 		return err
 	})
 	return a, err

@@ -481,7 +481,7 @@ func (s *Site) decide(st *state, component, version, to string) (decision, error
 		At: now, Expires: now.Add(time.Minute), Kind: environment.Promote, To: to,
 		Items: []environment.Item{{Component: component, Version: version}},
 	}
-	a, err := environment.Decide(st.State, st.rules, st.rulesCommit, strings.Repeat("0", 32), q, now)
+	a, err := environment.Decide(st.State, st.rules, st.rulesCommit, environment.Untold, q, now)
 	if fault.CodeOf(err) == fault.Usage {
 		return decision{}, status{http.StatusNotFound, err.Error()}
 	}
