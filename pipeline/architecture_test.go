@@ -62,7 +62,7 @@ var rooms = map[string]string{
 	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
 	"build/sbom/osdb":     "",
 
-	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config environment environment/admit environment/store format images internal/bounded " +
+	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config environment environment/admit environment/pull environment/store format images internal/bounded " +
 		"internal/canonjson internal/github internal/gocommand internal/words plan present/cmdline present/progress present/report publish publish/announce publish/bucket " +
 		"publish/chartrepo publish/folder publish/githubrelease publish/names publish/nuget publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +

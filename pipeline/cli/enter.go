@@ -1,17 +1,18 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/admit"
+	"github.com/slipway-build/slipway/pipeline/environment/pull"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/internal/github"
 	"github.com/slipway-build/slipway/pipeline/internal/words"
@@ -26,6 +27,7 @@ type entering struct {
 	stage  string // that the release enters; "" for none
 	public bool   // the release is in the environment that is for everybody
 	owner  string // that environment
+	pull   bool   // the stage is entered by pull request
 	signer signature.Signer
 	ask    *environment.Request // nil where nothing is to be asked for
 }
@@ -81,7 +83,7 @@ func (s *shipment) prepareEntering(ctx context.Context, stage string) error {
 			return "", err
 		}
 		e.ask.Entries = []environment.Entry{entry}
-		return "", e.store.Read(ctx, e.allowed)
+		return "", e.allowed(ctx)
 	})
 }
 
@@ -112,6 +114,7 @@ func (e *entering) look(v store.View, owner string, s *shipment) error {
 	e.public = has(e.owner)
 	if e.stage != "" && !has(e.stage) {
 		e.ask = &environment.Request{Kind: environment.Add, To: e.stage, Items: []environment.Item{{Component: m.Name, Version: m.Version.String()}}}
+		e.pull = e.ask.ByPull(v.Rules)
 	}
 	return nil
 }
@@ -170,15 +173,13 @@ func (s *shipment) places() ([]string, error) {
 }
 
 // allowed asks the rules, as the store will.
-func (e *entering) allowed(v store.View) error {
+func (e *entering) allowed(ctx context.Context) error {
 	q := *e.ask
-	q.At = time.Now().UTC().Truncate(time.Second)
-	q.Expires = q.At.Add(time.Minute)
 	if e.signer != nil {
 		q.By = environment.Identity{Key: string(e.signer.Public().Fingerprint())}
 	}
-	a, err := environment.Decide(v.State, v.Rules, v.RulesCommit, environment.Untold, q, q.At)
-	if err != nil {
+	a, err := e.store.Try(ctx, q)
+	if err != nil || e.pull && a.Passing() {
 		return err
 	}
 	return e.refused(a)
@@ -207,8 +208,12 @@ func (s *shipment) enter(ctx context.Context) error {
 	}
 	it := e.ask.Items[0]
 	if s.choices.dryRun {
-		_, err := fmt.Fprintf(s.app.stdout, "%s %s would be added to %s\n", it.Component, it.Version, e.stage)
+		would := map[bool]string{false: "added to", true: "proposed for"}[e.pull]
+		_, err := fmt.Fprintf(s.app.stdout, "%s %s would be %s %s\n", it.Component, it.Version, would, e.stage)
 		return err
+	}
+	if e.pull {
+		return s.propose(ctx)
 	}
 	r, err := e.store.Ask(ctx, *e.ask, e.signer)
 	if err == nil {
@@ -221,6 +226,29 @@ func (s *shipment) enter(ctx context.Context) error {
 		return nil
 	}
 	_, err = fmt.Fprintf(s.app.stdout, "%s %s: %s -> %s (line %d)\n", it.Component, it.Version, environment.Outside, e.stage, r.Line)
+	return err
+}
+
+// propose has the release enter the stage by pull request.
+func (s *shipment) propose(ctx context.Context) error {
+	e := s.entering
+	p, err := e.store.Propose(ctx, *e.ask)
+	page := ""
+	switch {
+	case err != nil:
+	case p.Branch == "":
+		err = e.refused(p.Answer)
+	default:
+		it := e.ask.Items[0]
+		title := fmt.Sprintf("add %s %s to %s", it.Component, it.Version, e.stage)
+		page, err = pull.Open(ctx, e.store.Remote(), pull.Request{Branch: p.Branch, Into: p.Onto, Title: title}, s.app.getenv)
+	}
+	if err != nil {
+		return fmt.Errorf("%w\nthe release is published and is not proposed for %s of the store; the same command proposes it", err, e.stage)
+	}
+	if p.Branch != "" {
+		_, err = fmt.Fprintf(s.app.stdout, "branch %s proposes it for %s: %s\n", p.Branch, p.Onto, cmp.Or(page, "open a pull request of it"))
+	}
 	return err
 }
 

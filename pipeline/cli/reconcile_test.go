@@ -114,6 +114,31 @@ func (s *stored) ci(code int, args ...string) string {
 	return out.String()
 }
 
+// rules changes the rules of the store.
+func (s *stored) rules(change ...string) {
+	s.t.Helper()
+	work := s.t.TempDir()
+	git := func(args ...string) {
+		s.t.Helper()
+		cmd := exec.CommandContext(s.t.Context(), "git", append([]string{"-c", "user.name=Example", "-c", "user.email=example@example.com"}, args...)...)
+		cmd.Dir = work
+		if out, err := cmd.CombinedOutput(); err != nil {
+			s.t.Fatalf("git %q: %v\n%s", args, err, out)
+		}
+	}
+	git("clone", "--quiet", "--branch", "main", s.url, ".")
+	name := filepath.Join(work, environment.RulesFile)
+	b, err := os.ReadFile(name)
+	if err == nil {
+		err = os.WriteFile(name, []byte(strings.NewReplacer(change...).Replace(string(b))), 0o600)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	git("commit", "--quiet", "--all", "--message", "rules")
+	git("push", "--quiet")
+}
+
 func (s *stored) ask(kind environment.Kind, version, to string) {
 	s.t.Helper()
 	r, err := s.store.Ask(s.t.Context(), environment.Request{Kind: kind, To: to, Why: "a test", Items: []environment.Item{{Component: "hello", Version: version}}}, nil)
@@ -231,6 +256,17 @@ func TestStore(t *testing.T) {
 	if s.state() != before {
 		t.Error("what was refused was published")
 	}
+
+	// Where an environment is entered by pull request it is proposed, again by the same branch.
+	s.rules("name: production, ", "name: production, enter: pull-request, approvals: {count: 1}, ")
+	s.take(s.dist(t, "1.2.4-rc.1", ""))
+	s.wants(s.ci(9, "publish", "--environment", "production"), "production does not take hello 1.2.4-rc.1: from: production takes what comes from staging")
+	s.rules("from: [staging], ", "from: [staging, outside], ")
+	s.wants(s.ci(0, "publish", "--environment", "production", "--dry-run"), "hello 1.2.4-rc.1 would be proposed for production")
+	for range 2 {
+		s.wants(s.ci(0, "publish", "--environment", "production"), "branch promote/production/hello-1.2.4-rc.1 proposes it for production: open a pull request of it")
+	}
+	s.rules("from: [staging, outside], ", "from: [staging], ", "enter: pull-request, approvals: {count: 1}, ", "")
 
 	// A rollback takes the names back.
 	s.take(s.dist(t, "1.2.4-rc.1", ""))

@@ -9,7 +9,7 @@ import (
 // Promotions are what the rules promote by themselves at a time, into each stage that has auto: of each component the highest version
 // that came from a stage before and that every rule allows, if it is higher than all that the stage and those after it have. A version of
 // an older line, or one that went back from the stage, is for a person to promote. Entry is that of a version in a stage.
-func Promotions(s *State, r Rules, rules string, now time.Time, entry func(Held, string) (Entry, error)) ([]Request, error) {
+func Promotions(s *State, r Rules, rules string, now time.Time, entry Find) ([]Request, error) {
 	var all []Request
 	names := r.StageNames()
 	for i, stage := range r.Stages {
@@ -39,11 +39,7 @@ func Promotions(s *State, r Rules, rules string, now time.Time, entry func(Held,
 					Kind: Promote, At: now, Expires: now.Add(time.Minute), To: stage.Name, Why: fmt.Sprintf("every rule of %s allows it", stage.Name),
 					Items: []Item{{Component: component, Version: v.Version}},
 				}
-				asked := q
-				if stage.Enter == "pull-request" {
-					asked.Kind, asked.Entries = Merge, []Entry{e}
-				}
-				a, err := Decide(s, r, rules, Untold, asked, now)
+				a, err := Foresee(s, r, rules, q, now, entry)
 				if err != nil {
 					return nil, err
 				}

@@ -2,6 +2,7 @@ package serve_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"html"
@@ -619,6 +620,20 @@ func TestAPIWhyAndDiff(t *testing.T) {
 		t.Errorf("%+v", why)
 	}
 	if why := answer[decided](t, h, "/api/v1/why?component=hello&version=1.2.0-rc.1&to=staging"); !why.There || why.Allowed {
+		t.Errorf("%+v", why)
+	}
+	// Of an environment that is entered by pull request it is what the rules say of the merge, as the command has it.
+	tm.ask(environment.Release, "hello", "1.2.0-rc.1", "production")
+	work := t.TempDir()
+	git(t, work, "clone", "--quiet", "--branch", "main", tm.remote, ".")
+	file := filepath.Join(work, environment.RulesFile)
+	b, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(file, bytes.Replace(b, []byte("enter: commit"), []byte("enter: pull-request"), 1), 0o600))
+	git(t, work, "commit", "--quiet", "--all", "--message", "x")
+	git(t, work, "push", "--quiet")
+	_, h = tm.serving(serve.Options{})
+	if why := answer[decided](t, h, "/api/v1/why?component=hello&version=1.2.0-rc.1&to=production"); !why.Allowed || why.Rules[len(why.Rules)-1].Rule != "entry" {
 		t.Errorf("%+v", why)
 	}
 	type compared struct {

@@ -290,9 +290,7 @@ func (s *Store) Proposed(ctx context.Context, stage, ref string) (a environment.
 func (s *Store) Promotions(ctx context.Context) (all []environment.Request, err error) {
 	err = s.Read(ctx, func(v View) error {
 		now := s.o.Now().UTC().Truncate(time.Second)
-		all, err = environment.Promotions(v.State, v.Rules, v.RulesCommit, now, func(h environment.Held, stage string) (environment.Entry, error) {
-			return s.Entry(ctx, stage, h.Component, h.Version)
-		})
+		all, err = environment.Promotions(v.State, v.Rules, v.RulesCommit, now, s.finds(ctx))
 		return err
 	})
 	return all, err
@@ -310,47 +308,19 @@ type Proposal struct {
 // change is not. Entries are of releases from outside; the others are those of the stage before.
 func (s *Store) Propose(ctx context.Context, q environment.Request) (p Proposal, err error) {
 	err = s.Read(ctx, func(v View) error {
-		m, err := s.proposal(ctx, q)
-		if err != nil {
-			return err
-		}
 		now := s.o.Now().UTC().Truncate(time.Second)
-		if p.Answer, err = environment.Decide(v.State, v.Rules, v.RulesCommit, m.id, m.request(now), now); err != nil || p.Nothing {
+		q.At, q.Expires = now, now.Add(validity)
+		q, err := q.AsMerge(v.State, v.Rules, s.finds(ctx))
+		if err == nil {
+			p.Answer, err = environment.Decide(v.State, v.Rules, v.RulesCommit, environment.Untold, q, now)
+		}
+		if err != nil || p.Nothing || !p.Passing() {
 			return err
 		}
-		if slices.ContainsFunc(p.Outcomes, func(o environment.Outcome) bool { return !o.OK && !slices.Contains(passing, o.Rule) }) {
-			return nil
-		}
-		return s.push(ctx, &p, m, now)
+		return s.push(ctx, &p, merged{stage: q.To, why: q.Why, entries: q.Entries}, now)
 	})
 	return p, err
 }
-
-// proposal is what a request would bring to the branch of a stage.
-func (s *Store) proposal(ctx context.Context, q environment.Request) (merged, error) {
-	m := merged{stage: q.To, why: q.Why, entries: q.Entries, id: environment.Untold}
-	if _, err := s.view.Rules.Stage(q.To); err != nil {
-		return m, err
-	}
-	for _, it := range q.Items {
-		if slices.ContainsFunc(q.Entries, func(e environment.Entry) bool { return e.Component == it.Component && e.Version == it.Version }) {
-			continue
-		}
-		h, ok := s.view.State.Nearest(s.view.Rules, q.To, it.Component, it.Version)
-		if !ok {
-			return m, fault.Errorf(fault.Usage, "%s %s is in no environment before %s: add it first, with the URL of its release", it.Component, it.Version, q.To)
-		}
-		e, err := s.Entry(ctx, h.Stage, it.Component, it.Version)
-		if err != nil {
-			return m, err
-		}
-		m.entries = append(m.entries, e)
-	}
-	return m, nil
-}
-
-// passing are the rules that time and people may change the answer of.
-var passing = []string{"soak", "approvals", "freeze", "hold"}
 
 // push makes the branch of a proposal, where it is not there yet.
 func (s *Store) push(ctx context.Context, p *Proposal, m merged, now time.Time) error {

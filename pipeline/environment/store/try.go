@@ -13,16 +13,15 @@ func (s *Store) Try(ctx context.Context, q environment.Request) (a environment.A
 	err = s.Read(ctx, func(v View) error {
 		now := s.o.Now().UTC().Truncate(time.Second)
 		q.At, q.Expires = now, now.Add(validity)
-		enters := q.Kind == environment.Add || q.Kind == environment.Promote
-		if stage, err := v.Rules.Stage(q.To); err == nil && enters && stage.Enter == "pull-request" {
-			m, err := s.proposal(ctx, q)
-			if err != nil {
-				return err
-			}
-			q = m.request(now)
-		}
-		a, err = environment.Decide(v.State, v.Rules, v.RulesCommit, environment.Untold, q, now)
+		a, err = environment.Foresee(v.State, v.Rules, v.RulesCommit, q, now, s.finds(ctx))
 		return err
 	})
 	return a, err
+}
+
+// finds are the entries of the store, for the function that Read calls.
+func (s *Store) finds(ctx context.Context) environment.Find {
+	return func(h environment.Held, stage string) (environment.Entry, error) {
+		return s.Entry(ctx, stage, h.Component, h.Version)
+	}
 }

@@ -481,7 +481,9 @@ func (s *Site) decide(st *state, component, version, to string) (decision, error
 		At: now, Expires: now.Add(time.Minute), Kind: environment.Promote, To: to,
 		Items: []environment.Item{{Component: component, Version: version}},
 	}
-	a, err := environment.Decide(st.State, st.rules, st.rulesCommit, environment.Untold, q, now)
+	a, err := environment.Foresee(st.State, st.rules, st.rulesCommit, q, now, func(h environment.Held, _ string) (environment.Entry, error) {
+		return *st.entries[h.Entry], nil
+	})
 	if fault.CodeOf(err) == fault.Usage {
 		return decision{}, status{http.StatusNotFound, err.Error()}
 	}
