@@ -168,9 +168,9 @@ var rooms = map[string]string{
 	"reproduce/rerun": "internal/bounded internal/gocommand release/fault",
 	"scaffold":        "config format git images internal/bounded internal/words internal/yamldoc release/artifact release/fault",
 
-	"serve": "environment/store internal/bounded internal/canonjson internal/words release/artifact release/fault release/manifest release/provenance " +
+	"serve": "environment/index environment/store internal/bounded internal/canonjson internal/words release/artifact release/fault release/manifest release/provenance " +
 		"release/version serve/environments trust/ledger trust/signature",
-	"serve/environments": "environment environment/store release/artifact release/fault release/version",
+	"serve/environments": "environment environment/index environment/store release/artifact release/fault release/version",
 
 	"source": "git internal/bounded internal/words release/fault release/version",
 

@@ -153,7 +153,9 @@ func (s *storage) serve(o *serve.Options, hosts []string) (err error) {
 	if filepath.IsAbs(store.Locate(s.remote)) {
 		o.Poll = pollLocal
 	}
-	o.Store, err = s.open()
+	if o.Store, err = s.open(); err == nil {
+		o.Index, err = s.openIndex()
+	}
 	return err
 }
 

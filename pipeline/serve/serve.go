@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/environment/index"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/serve/environments"
@@ -30,6 +31,7 @@ type Options struct {
 	Root string // the folder of releases, "" for none
 
 	Store     *store.Store      // a release store, whose environments are served too; nil for none
+	Index     *index.Index      // of the store; nil for none
 	Poll      time.Duration     // from one look at the store to the next; 1 s
 	Hostnames map[string]string // environments by the host at whose root they are served too
 
@@ -122,7 +124,7 @@ func New(o Options) *Server {
 	}
 	if o.Store != nil {
 		s.site = environments.New(environments.Options{
-			Store: o.Store, Every: o.Poll, Hostnames: o.Hostnames, Folder: o.Root != "", Style: pageCSS, Log: log,
+			Store: o.Store, Index: o.Index, Every: o.Poll, Hostnames: o.Hostnames, Folder: o.Root != "", Style: pageCSS, Log: log,
 		}, folder{s.library})
 	}
 	return s

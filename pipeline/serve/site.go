@@ -79,7 +79,7 @@ func (s *Server) environmentAt(host string) string {
 // ofEnvironment tells what is an environment's own where it has a host.
 func ofEnvironment(p string) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/")
-	return slices.Contains([]string{"", "charts", "releases", "install.sh", "tap.git", "scoop.git"}, first)
+	return slices.Contains([]string{"", "charts", "releases", "install.sh", "metadata", "targets", "tap.git", "scoop.git"}, first)
 }
 
 // inside is what a request asks for where no environment has a host for itself.
@@ -112,7 +112,7 @@ func (s *Server) siteDocument(parts []string) (document, bool) {
 	if parts[1] != "charts/index.yaml" {
 		return document{}, false
 	}
-	a, err := s.site.Environment(parts[0], environments.Request{Path: parts[1]})
+	a, err := s.site.Environment(context.Background(), parts[0], environments.Request{Path: parts[1]})
 	return document{a.Kind, a.Body, a.ETag}, err == nil && a.Code == 0
 }
 
@@ -140,7 +140,7 @@ func (s *Server) showSite(w *response, r *http.Request, shelf *shelf, name route
 		if base := s.base(r); base != "" {
 			asked.Base = base + strings.TrimSuffix(r.URL.Path, asked.Path)
 		}
-		a, err = s.site.Environment(parts[0], asked)
+		a, err = s.site.Environment(r.Context(), parts[0], asked)
 	}
 	if err != nil {
 		if code := environments.Code(err); code < http.StatusInternalServerError || code == http.StatusServiceUnavailable {

@@ -119,7 +119,10 @@ func (tm *team) add(name, v, to string, here bool) manifest.Release {
 // serving is a server of the store and the folder that has read both.
 func (tm *team) serving(o serve.Options) (*serve.Server, http.Handler) {
 	tm.t.Helper()
-	o.Root, o.Store, o.Rescan = tm.root, tm.open(), time.Millisecond
+	o.Root, o.Rescan = tm.root, time.Millisecond
+	if o.Store == nil {
+		o.Store = tm.open()
+	}
 	s := serve.New(o)
 	s.Look(tm.t.Context())
 	h := s.Handler()

@@ -14,6 +14,9 @@ const LinesOfFile = perFile
 // LogHead is the commit of the log that Read shows, while it does.
 func (s *Store) LogHead() string { return s.group.Head(Log) }
 
+// At is the commit that any branch of the repository was at when Read looked last, "" for one that was not there.
+func (s *Store) At(branch string) string { return s.group.At(branch) }
+
 // Lines gives f the lines of some files of the log as it was at a commit, which was LogHead; the first file has number 0. Unlike all
 // else it may be called at any time and by several goroutines.
 func (s *Store) Lines(ctx context.Context, commit string, f func(environment.Line) error, files ...int) error {

@@ -202,6 +202,9 @@ func (g *Group) have(ctx context.Context) (map[string]string, error) {
 // Head is the commit that a branch was at when it was last asked for, "" for a branch that was not there.
 func (g *Group) Head(branch string) string { return g.heads[branch] }
 
+// At is the commit that any branch of the remote was at when it was last asked for, "" for one that was not there.
+func (g *Group) At(branch string) string { return g.there[branch] }
+
 // Commit makes commits. It pushes nothing.
 func (g *Group) Commit(ctx context.Context, all []Commit) ([]string, error) {
 	return commits(ctx, g.clone().git(), g.Author, g.Email, all)

@@ -1,6 +1,7 @@
 package environments
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -22,7 +23,7 @@ type Request struct {
 }
 
 // Environment answers what is asked for below the address of an environment.
-func (s *Site) Environment(name string, r Request) (Answer, error) {
+func (s *Site) Environment(ctx context.Context, name string, r Request) (Answer, error) {
 	st, v, err := s.stage(name)
 	if err != nil {
 		return Answer{}, err
@@ -37,6 +38,8 @@ func (s *Site) Environment(name string, r Request) (Answer, error) {
 		return s.install(v, r)
 	case first == "releases":
 		return s.download(v, rest)
+	case first == "metadata", first == "targets":
+		return s.metadata(ctx, r.Path)
 	}
 	return Answer{}, errNotFound
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/environment/index"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -28,6 +29,7 @@ import (
 // Options say what is shown.
 type Options struct {
 	Store *store.Store // which nobody else reads from
+	Index *index.Index // of the store, nil for none; nobody else reads from it either
 
 	// Every is the time from one look at the store to the next; a second where it is zero.
 	Every time.Duration
@@ -130,6 +132,8 @@ type Site struct {
 	state atomic.Pointer[state]
 	lines lines
 
+	signed signed
+
 	mu      sync.Mutex
 	changed chan struct{} // closed when the state is replaced
 	problem error         // of the last look
@@ -150,7 +154,7 @@ func New(o Options, shelf Shelf) *Site {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Site{o: o, shelf: shelf, changed: make(chan struct{})}
+	return &Site{o: o, shelf: shelf, changed: make(chan struct{}), signed: signed{reading: make(chan struct{}, indexReaders)}}
 }
 
 // patience bounds one look at a store that does not answer.
@@ -187,6 +191,9 @@ func (s *Site) Look(ctx context.Context) {
 		return err
 	})
 	s.note(ctx, err)
+	if err == nil {
+		s.follow(ctx)
+	}
 }
 
 // note keeps how a look went, and says it once.

@@ -308,6 +308,15 @@ func (s *Site) environmentPage(st *state, v *view, r Request) (Answer, error) {
 		}
 	}
 	is := fields{"Name": v.stage.Name, "Current": now, "Commands": commands}
+	if files := s.signed.files.Load(); files != nil {
+		if at, ok := files.Signed(v.stage.Name); ok {
+			is["Signed"] = at.Count
+			if r.Base != "" && len(now) > 0 {
+				add("Signed index", fmt.Sprintf("slipway current %s --environment %s --from %s --root root.json", now[0].Component, v.stage.Name, strings.TrimSuffix(r.Base, "/")))
+				is["Commands"] = commands
+			}
+		}
+	}
 	for _, stage := range s.stages(st) {
 		if stage.Name == v.stage.Name && stage.Frozen != nil {
 			is["Frozen"] = stage.Frozen
