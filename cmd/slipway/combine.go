@@ -10,6 +10,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/environment/index"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -93,10 +94,8 @@ func (s *storage) combined(w io.Writer, did store.Combined) {
 	case s.json:
 		json.NewEncoder(w).Encode(did)
 		return
-	case did.Lines == 1:
-		fmt.Fprintln(w, "1 line")
-	case did.Lines > 1:
-		fmt.Fprintf(w, "%d lines\n", did.Lines)
+	case did.Lines > 0:
+		fmt.Fprintln(w, cmdline.Count(did.Lines, "line"))
 	}
 	for _, r := range did.Removed {
 		fmt.Fprintln(w, "removed", r)

@@ -12,6 +12,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/pull"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -110,7 +111,7 @@ log yet stays. It changes no line of the log: a log that does not hold is restor
 			}
 			all, err := st.Repair(cmd.Context())
 			for _, r := range all {
-				text := fmt.Sprintf("branch %s: %d file%s put back", r.Branch, r.Files, strings.Repeat("s", min(r.Files-1, 1)))
+				text := fmt.Sprintf("branch %s: %s put back", r.Branch, cmdline.Count(r.Files, "file"))
 				if r.For != "" {
 					text += "; open a pull request of it into " + r.For
 				}

@@ -313,9 +313,9 @@ required check of the host for pull requests.`,
 			if s.json {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]int{"lines": n.Lines, "entries": n.Entries, "signatures": n.Signatures, "waiting": n.Waiting})
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d lines, %d entries and %d signatures hold\n", n.Lines, n.Entries, n.Signatures)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s, %s and %s hold\n", cmdline.Count(n.Lines, "line"), cmdline.Count(n.Entries, "entry"), cmdline.Count(n.Signatures, "signature"))
 			if n.Waiting > 0 {
-				fmt.Fprintf(cmd.OutOrStdout(), "waiting to be written into the log: %d merged pull request%s\n", n.Waiting, strings.Repeat("s", min(n.Waiting-1, 1)))
+				fmt.Fprintf(cmd.OutOrStdout(), "waiting to be written into the log: %s\n", cmdline.Count(n.Waiting, "merged pull request"))
 			}
 			return nil
 		},

@@ -82,7 +82,7 @@ func TestWhyBy(t *testing.T) {
 		{"promote hello 1.2.3 --to open --dry-run --json", 0, `{"refused":false,"moves":[{"component":"hello","version":"1.2.3",`},
 		{"hold hello 1.2.3 --why x --environment open --json", 0, `{"line":2,"refused":false,"moves":[{"component":"hello","version":"1.2.3","to":"open"}],"rules":[]}`},
 		{"promote hello 1.2.3 --to live --json", 9, `{"refused":true,"moves":[{"component":"hello","version":"1.2.3","to":"live"}],"rules":[{"rule":"writers","ok":false,`},
-		{"store check", 0, "2 lines, 1 entries"},
+		{"store check", 0, "2 lines, 1 entry and"},
 	} {
 		s.run(t)
 	}
@@ -100,7 +100,7 @@ func TestCombineAuto(t *testing.T) {
 		{"combine --once --auto", 0, "branch promote/live/hello-1.2.3 proposes it for live: open a pull request of it"},
 		{"combine --once --index-key release.key", 2, "slipway store root"},
 		{"store check --environment live --pull-request promote/live/hello-1.2.3", 0, "ok  entry"},
-		{"store check", 0, "2 lines, 2 entries and 1 signatures hold"},
+		{"store check", 0, "2 lines, 2 entries and 1 signature hold"},
 	} {
 		s.run(t)
 	}

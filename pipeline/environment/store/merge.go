@@ -257,11 +257,18 @@ func (s *Store) Proposed(ctx context.Context, stage, ref string) (a environment.
 		if err != nil {
 			return err
 		}
+		besides, err := s.group.Differences(ctx, branch.Folder{Commit: s.group.Head(Log), Path: inLog(stage, "entries")}, branch.Folder{Commit: commit, Path: "entries"}, maxDiffer)
+		if err != nil {
+			return err
+		}
 		m := merged{stage: stage, commit: commit, id: environment.Untold}
 		var others []string
 		for _, d := range differ {
-			if !strings.HasPrefix(d.Path, "entries/") {
+			name, entry := strings.CutPrefix(d.Path, "entries/")
+			if !entry {
 				others = append(others, d.Path)
+			} else if !slices.ContainsFunc(besides, func(b branch.Difference) bool { return b.Path == name }) {
+				continue // it puts back what the log has, as a repair does
 			} else if err := s.gather(ctx, &m, d.Path, d); err != nil {
 				return err
 			}
@@ -336,6 +343,9 @@ func (s *Store) push(ctx context.Context, p *Proposal, m merged, now time.Time) 
 	}
 	p.Onto = m.stage
 	p.Branch = fmt.Sprintf("promote/%s/%s-%s", m.stage, m.entries[0].Component, strings.ReplaceAll(m.entries[0].Version, "+", "_"))
+	if strings.HasSuffix(p.Branch, ".lock") { // which git takes for a file of its own, and no version ends like this
+		p.Branch += "_"
+	}
 	message := fmt.Sprintf("promote %s to %s", strings.Join(all, ", "), m.stage)
 	if len(all) > 1 {
 		p.Branch += fmt.Sprintf("-and-%d-%s", len(all)-1, artifact.Sum([]byte(message)).Hex()[:8])

@@ -75,7 +75,8 @@ func TestPullRequest(t *testing.T) {
 			t.Errorf("%s: %+v, %v", ref, a, err)
 		}
 	}
-	for ref, code := range map[string]fault.Code{"none": fault.Usage, "refs/../x": fault.Usage, "staging": fault.OK} {
+	do(t, tm.remote, "update-ref", "refs/pull/8/head", do(t, tm.remote, "rev-parse", "main:"+environment.RulesFile))
+	for ref, code := range map[string]fault.Code{"none": fault.Usage, "refs/../x": fault.Usage, "staging": fault.OK, "refs/pull/8/head": fault.Mismatch} {
 		if _, err := s.Proposed(t.Context(), "production", ref); fault.CodeOf(err) != code {
 			t.Errorf("%s: %v", ref, err)
 		}
@@ -182,9 +183,21 @@ func TestMergeRefused(t *testing.T) {
 			if err != nil || len(all) != 1 || all[0].For != "production" {
 				t.Fatalf("%+v, %v", all, err)
 			}
+			if again, err := tm.open(t.TempDir()).Repair(t.Context()); err != nil || len(again) != 1 || !again[0].There || again[0].Branch != all[0].Branch {
+				t.Errorf("again: %+v, %v", again, err)
+			}
+			if a, err := s.Proposed(t.Context(), "production", all[0].Branch); err != nil || a.Refused() {
+				t.Errorf("the required check: %+v, %v", a, err)
+			}
 			tm.merge(all[0].Branch, "production")
 			tm.verdict(fault.OK)
 			ask(t, s, request(environment.Promote, "control", "2.0.0", "staging"), 0)
+			// The same once more is put back by the same branch.
+			tm.on("production", func(work string) { c.change(tm, work) })
+			combine(t, s)
+			if again, err := s.Repair(t.Context()); err != nil || len(again) != 1 || again[0].There || again[0].Branch != all[0].Branch {
+				t.Errorf("once more: %+v, %v", again, err)
+			}
 		})
 	}
 }
@@ -227,13 +240,13 @@ func TestMergeAnything(t *testing.T) {
 			do(tm.t, work, "commit", "--quiet", "--message", "x")
 			do(tm.t, work, "push", "--quiet", "origin", "production")
 		},
-		"a name of 200 kB": func(tm *team, work string) { tm.push(work, strings.Repeat("x", 200_000)) },
+		"a name of 200 kB": func(tm *team, work string) { tm.push(work, "production", strings.Repeat("x", 200_000)) },
 		"millions of names in a few hundred bytes": func(tm *team, work string) {
 			names := make([]string, 100)
 			for i := range names {
 				names[i] = fmt.Sprint(i)
 			}
-			tm.push(work, names, names, names, names)
+			tm.push(work, "production", names, names, names, names)
 		},
 	} {
 		if !fixture.Full && name != "the branch is gone" && name != "a name of 200 kB" {
@@ -253,9 +266,6 @@ func TestMergeAnything(t *testing.T) {
 				t.Fatalf("%+v, %v", r, err)
 			}
 			tm.verdict(fault.Mismatch)
-			if name == "a name of 200 kB" {
-				return // of which git makes no other commit
-			}
 			all, err := s.Repair(t.Context())
 			if strings.HasPrefix(name, "millions") {
 				if fault.CodeOf(err) != fault.Mismatch {
@@ -264,16 +274,19 @@ func TestMergeAnything(t *testing.T) {
 				return // to a commit before
 			}
 			must(t, err)
-			if all[0].For != "" {
-				tm.merge(all[0].Branch, "production")
+			if all[0].For != "" { // git has no file of such a name in a work tree, and a host needs none
+				do(t, tm.remote, "update-ref", "refs/heads/production", all[0].Branch)
 			}
 			tm.verdict(fault.OK)
+			if got := tm.files("production"); got != "entries/gateway/1.0.0.json touched" && got != "entries/gateway/1.0.0.json" {
+				t.Errorf("production has %.200s", got)
+			}
 		})
 	}
 }
 
-// push puts files below entries/gateway on top of production: a name, or all of some names.
-func (tm *team) push(work string, names ...any) {
+// push puts files below entries/gateway on top of a branch: a name, or all of some names.
+func (tm *team) push(work, on string, names ...any) {
 	tm.t.Helper()
 	must(tm.t, os.WriteFile(filepath.Join(work, "one"), []byte("x"), 0o600))
 	id, kind := do(tm.t, work, "hash-object", "-w", "one"), "100644 blob"
@@ -288,8 +301,8 @@ func (tm *team) push(work string, names ...any) {
 		}
 		id, kind = tm.given(work, rows.String(), "mktree"), "040000 tree"
 	}
-	commit := tm.given(work, "x", "commit-tree", "-p", "origin/production", id)
-	do(tm.t, work, "push", "--quiet", "origin", commit+":refs/heads/production")
+	commit := tm.given(work, "x", "commit-tree", "-p", "origin/"+on, id)
+	do(tm.t, work, "push", "--quiet", "origin", commit+":refs/heads/"+on)
 }
 
 // given is what git answers to what it is given.
@@ -400,6 +413,18 @@ func TestMergeApproves(t *testing.T) {
 	}
 }
 
+// Every version that there may be has a branch that proposes it, and none has that of another one.
+func TestProposedBranches(t *testing.T) {
+	tm, s := newPulls(t)
+	for i, v := range []string{"1.1.0-a.lock", "1.1.0-a+lock", "1.1.0-a.lock.1"} {
+		ask(t, s, add("staging", tm.entry("gateway", v, v)), i+2)
+		want := "promote/production/gateway-" + map[string]string{"1.1.0-a.lock": "1.1.0-a.lock_", "1.1.0-a+lock": "1.1.0-a_lock"}[v]
+		if p, err := s.Propose(t.Context(), request(environment.Promote, "gateway", v, "production")); err != nil || p.There || i < 2 && p.Branch != want {
+			t.Errorf("%s: %+v, %v", v, p, err)
+		}
+	}
+}
+
 // Entries that somebody changed by hand are put back, and the log has all of it.
 func TestRepair(t *testing.T) {
 	tm := newTeam(t)
@@ -428,6 +453,17 @@ func TestRepair(t *testing.T) {
 		t.Errorf("again: %+v, %v", all, err)
 	}
 	ask(t, s, request(environment.Promote, "gateway", "1.2.0", "production"), 4)
+	// Of what is in the way of others they are told what puts it back.
+	work := t.TempDir()
+	do(t, work, "clone", "--quiet", tm.remote, ".")
+	tm.push(work, "staging", strings.Repeat("x", 200_000))
+	if _, err := s.Ask(t.Context(), add("staging", tm.entry("gateway", "1.3.0", "c")), nil); err == nil || !strings.Contains(err.Error(), "slipway store repair puts it back") {
+		t.Error(err)
+	}
+	if all, err := s.Repair(t.Context()); err != nil || len(all) != 1 || all[0].Branch != "staging" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	ask(t, s, add("staging", tm.entry("gateway", "1.3.0", "c")), 5)
 }
 
 func file(t testing.TB, work, name, content string) {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,6 +21,7 @@ type Repaired struct {
 	Branch string
 	For    string // the stage that it is to be merged into, where that is entered by pull request; "" where it was pushed
 	Files  int
+	There  bool // since before
 }
 
 // Repair puts entries that somebody has changed by hand back to what the lines of the log say: on the branch of the log, and on those
@@ -30,9 +32,9 @@ func (s *Store) Repair(ctx context.Context) (all []Repaired, err error) {
 	err = s.Read(ctx, func(v View) error {
 		for _, stage := range v.Rules.Stages {
 			folder := "environments/" + stage.Name + "/"
-			change, err := s.putBack(ctx, v, stage.Name, Log, folder, nil)
+			b, err := s.putBack(ctx, v, stage.Name, Log, folder, nil)
 			if err == nil {
-				all, err = s.pushBack(ctx, all, change, Log, "")
+				all, err = s.pushBack(ctx, all, b, Log, "")
 			}
 			if err != nil {
 				return err
@@ -49,14 +51,14 @@ func (s *Store) Repair(ctx context.Context) (all []Repaired, err error) {
 					}
 				}
 			}
-			if change, err = s.putBack(ctx, v, stage.Name, stage.Name, "", waiting); err != nil {
+			if b, err = s.putBack(ctx, v, stage.Name, stage.Name, "", waiting); err != nil {
 				return err
 			}
 			into := ""
 			if stage.Enter == "pull-request" && s.group.Head(stage.Name) != "" {
 				into = stage.Name
 			}
-			if all, err = s.pushBack(ctx, all, change, stage.Name, into); err != nil {
+			if all, err = s.pushBack(ctx, all, b, stage.Name, into); err != nil {
 				return err
 			}
 		}
@@ -65,9 +67,16 @@ func (s *Store) Repair(ctx context.Context) (all []Repaired, err error) {
 	return all, err
 }
 
+// back is a change that puts files back.
+type back struct {
+	branch.Change
+	files int    // that it is about
+	was   string // what is there of them
+}
+
 // putBack is the change that has the entries of a branch below a folder be those of a stage again, but for some files.
-func (s *Store) putBack(ctx context.Context, v View, stage, on, folder string, but []string) (branch.Change, error) {
-	change := branch.Change{Files: map[string][]byte{}, Message: "repair: the entries that the log has", Time: s.o.Now()}
+func (s *Store) putBack(ctx context.Context, v View, stage, on, folder string, but []string) (back, error) {
+	change := back{Change: branch.Change{Files: map[string][]byte{}, Message: "repair: the entries that the log has", Time: s.o.Now()}}
 	want := map[string]artifact.Digest{}
 	for _, h := range v.State.In(stage) {
 		if name := environment.Path(h.Component, h.Version); !slices.Contains(but, name) {
@@ -82,30 +91,39 @@ func (s *Store) putBack(ctx context.Context, v View, stage, on, folder string, b
 	if err != nil {
 		return change, err
 	}
+	good := map[string][]byte{}
 	for _, d := range there {
 		name := "entries/" + d.Path
-		if slices.Contains(but, name) {
-			continue
+		digest, wanted := want[name]
+		keep := slices.Contains(but, name)
+		var b []byte
+		if d.ID != "" && (wanted || keep) {
+			if b, err = s.group.Blob(ctx, d.ID, environment.MaxEntry); err != nil && !errors.Is(err, branch.ErrUnfit) {
+				return change, err
+			}
 		}
-		digest, ok := want[name]
-		if !ok {
-			change.Gone = append(change.Gone, folder+name)
-			continue
-		}
-		if d.ID == "" {
-			continue
-		}
-		b, err := s.group.Blob(ctx, d.ID, environment.MaxEntry)
-		if err == nil && artifact.Sum(b) == digest {
+		switch {
+		case keep || wanted && b != nil && artifact.Sum(b) == digest:
+			good[folder+name] = b
 			delete(want, name)
-		} else if err != nil && !errors.Is(err, branch.ErrUnfit) {
-			return change, err
+			continue
+		case !wanted:
+			change.Gone = append(change.Gone, folder+name)
 		}
+		change.was += name + "\n" + d.ID + "\n"
 	}
 	for name, digest := range want {
 		if change.Files[folder+name], err = s.find(ctx, stage, name, digest); err != nil {
 			return change, err
 		}
+	}
+	slices.Sort(change.Gone)
+	change.files = len(change.Files) + len(change.Gone)
+	if slices.ContainsFunc(change.Gone, func(name string) bool { return len(name) > maxPath }) {
+		// git opens no folder with such a name: all of them are made anew.
+		maps.DeleteFunc(good, func(_ string, b []byte) bool { return b == nil })
+		maps.Copy(change.Files, good)
+		change.Gone = []string{folder + "entries"}
 	}
 	return change, nil
 }
@@ -136,21 +154,31 @@ func (s *Store) find(ctx context.Context, stage, name string, digest artifact.Di
 	return nil, fault.Errorf(fault.Mismatch, "the store has lost %s of %s: restore its repository from a copy", name, stage)
 }
 
-func (s *Store) pushBack(ctx context.Context, all []Repaired, change branch.Change, on, into string) ([]Repaired, error) {
-	n := len(change.Files) + len(change.Gone)
-	if n == 0 {
+// pushBack pushes a change. What is for a pull request goes to a branch that is named by what it is about, so that it is proposed once.
+func (s *Store) pushBack(ctx context.Context, all []Repaired, b back, on, into string) ([]Repaired, error) {
+	if b.files == 0 {
 		return all, nil
 	}
-	slices.Sort(change.Gone)
-	ids, err := s.group.Commit(ctx, []branch.Commit{{Onto: s.group.Head(on), Change: change}})
-	if err != nil {
-		return all, err
-	}
-	r := Repaired{Branch: on, Files: n}
+	r, head := Repaired{Branch: on, Files: b.files, For: into}, s.group.Head(on)
 	if into != "" {
-		r = Repaired{Branch: strings.Join([]string{"repair", into, ids[0][:12]}, "/"), For: into, Files: n}
+		for _, name := range slices.Sorted(maps.Keys(b.Files)) {
+			b.was += name + "\n" + string(artifact.Sum(b.Files[name])) + "\n"
+		}
+		r.Branch = strings.Join([]string{"repair", into, artifact.Sum([]byte(b.was)).Hex()[:12]}, "/")
+		there, err := s.group.Other(ctx, r.Branch)
+		if err == nil && there != "" {
+			merged, containsErr := s.group.Contains(ctx, head, there)
+			r.There, err = !merged, containsErr
+		}
+		if err != nil || r.There {
+			return append(all, r), err
+		}
 	}
-	if _, err := s.group.Push(ctx, map[string]string{r.Branch: ids[0]}); err != nil {
+	ids, err := s.group.Commit(ctx, []branch.Commit{{Onto: head, Change: b.Change}})
+	if err == nil {
+		_, err = s.group.Push(ctx, map[string]string{r.Branch: ids[0]})
+	}
+	if err != nil {
 		return all, err
 	}
 	return append(all, r), nil

@@ -146,6 +146,9 @@ func (w *writer) push(ctx context.Context, now time.Time) error {
 	slices.Sort(log.Gone)
 	commits[0].Change = log
 	ids, err := g.Commit(ctx, commits)
+	if fault.CodeOf(err) == fault.Git { // as of a name that git takes from others and makes no commit of
+		err = fmt.Errorf("%w; if somebody changed a branch of the store by hand, slipway store repair puts it back", err)
+	}
 	if err != nil {
 		return err
 	}

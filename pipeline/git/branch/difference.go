@@ -143,7 +143,11 @@ func (g *Group) Other(ctx context.Context, ref string) (string, error) {
 	if _, err := g.clone().git().Set("fetch.unpackLimit=1").Run(ctx, nil, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--", remoteName, "+"+ref+":"+proposed); err != nil {
 		return "", git.OfRemote(err)
 	}
-	return g.clone().git().ID(ctx, nil, "rev-parse", "--verify", proposed+"^{commit}")
+	obj, _, err := g.get(ctx, proposed+"^{commit}", 0)
+	if err == nil && obj.id == "" {
+		err = fault.Errorf(fault.Mismatch, "%s is not a commit", ref)
+	}
+	return obj.id, err
 }
 
 // Base is the last commit that two have in common, "" where there is none.

@@ -4,13 +4,17 @@ package words
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
-// Count is a number with what is counted, in the plural where there is not one: "1 file", "3 files".
+// Count is a number with what is counted, in the plural where there is not one: "1 file", "3 files", "2 entries".
 func Count(n int, word string) string {
 	if n == 1 {
 		return "1 " + word
+	}
+	if stem, ok := strings.CutSuffix(word, "y"); ok {
+		return fmt.Sprintf("%d %sies", n, stem)
 	}
 	return fmt.Sprintf("%d %ss", n, word)
 }

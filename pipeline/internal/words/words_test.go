@@ -13,6 +13,9 @@ func TestWords(t *testing.T) {
 			t.Errorf("Count(%d) = %q, want %q", n, got, want)
 		}
 	}
+	if got := words.Count(0, "entry") + ", " + words.Count(1, "entry"); got != "0 entries, 1 entry" {
+		t.Error(got)
+	}
 	for d, want := range map[time.Duration]string{
 		-time.Second: "0.0s", 0: "0.0s", 240 * time.Millisecond: "0.2s", 42100 * time.Millisecond: "42.1s",
 		59949 * time.Millisecond: "59.9s", 59950 * time.Millisecond: "1m00s", 62 * time.Second: "1m02s",

@@ -33,6 +33,9 @@ func Fail(w io.Writer, err error) {
 	}
 }
 
+// Count is a number with what is counted; see words.Count.
+func Count(n int, word string) string { return words.Count(n, word) }
+
 // Line is a text with something from outside as one line; see words.Line.
 func Line(s string) string { return words.Line(s) }
 
