@@ -56,14 +56,14 @@ request. With --index-key it signs what the store is at afterwards, as slipway s
 				return st.Lead(cmd.Context(), said)
 			}
 			did, err := st.Combine(cmd.Context())
-			if err == nil && auto {
-				err = s.promote(cmd, st)
-			}
 			if err != nil {
 				s.combined(cmd.OutOrStdout(), did)
 				return err
 			}
-			return said(did)
+			if auto {
+				err = s.promote(cmd, st) // of which a failure keeps nobody from knowing what the store is at
+			}
+			return errors.Join(err, said(did))
 		},
 	}
 	s.register(cmd, false)

@@ -104,9 +104,37 @@ func TestCombineAuto(t *testing.T) {
 	} {
 		s.run(t)
 	}
-	if out, err := exec.Command("git", "-C", "releases.git", "fetch", "--quiet", ".", "promote/live/hello-1.2.3:live").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	git := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("git", append([]string{"-C", "releases.git"}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
+	ci, err := sign.Generate(sign.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := ci.PEM(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"ci.key": private, "ci.pub": ci.Public().PEM()} {
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What is in the way of a proposal keeps nobody from knowing what the store is at.
+	git("branch", "--quiet", "kept", "promote/live/hello-1.2.3")
+	git("branch", "--quiet", "--force", "promote/live/hello-1.2.3", "log")
+	for _, s := range []step{
+		{"store root --offline release.pub --online ci.pub", 0, "lacks"},
+		{"store root --sign release.key", 0, "signed; slipway store sign"},
+		{"combine --once --auto --index-key ci.key", 7, "the index of line 2 is signed"},
+	} {
+		s.run(t)
+	}
+	git("branch", "--quiet", "--force", "promote/live/hello-1.2.3", "kept")
+	git("fetch", "--quiet", ".", "promote/live/hello-1.2.3:live")
 	for _, s := range []step{
 		{"combine --once --auto", 0, "1 line"},
 		{"combine --once --auto", 0, ""},

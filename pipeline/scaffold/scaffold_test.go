@@ -586,10 +586,14 @@ func TestStoreWorkflow(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	for _, secret := range []string{"secrets.", "head_ref", "head.sha", "head.ref", "pull_request.title", "pull_request.body"} {
+	for _, secret := range []string{"head_ref", "head.sha", "head.ref", "pull_request.title", "pull_request.body"} {
 		if strings.Contains(text, secret) {
 			t.Errorf("it has %s", secret)
 		}
+	}
+	before, after, _ := strings.Cut(text, "  follow:")
+	if strings.Contains(before, "secrets.") || strings.Count(after, "secrets.") != 2 {
+		t.Errorf("secrets are not those of one step:\n%s", text)
 	}
 	runs := ""
 	for _, s := range follow.Steps {
@@ -597,6 +601,19 @@ func TestStoreWorkflow(t *testing.T) {
 	}
 	if combine, reconcile := strings.Index(runs, " combine --once --auto"), strings.Index(runs, " reconcile"); combine < 0 || reconcile < combine {
 		t.Errorf("it runs\n%s", runs)
+	}
+	// Keys are named where there are some, and the index is signed again by each run.
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip(err)
+	}
+	_, options, _ := strings.Cut(runs, " combine")
+	options, _, _ = strings.Cut(options, "\n")
+	for env, want := range map[string]string{"": "--once --auto", "INDEX_KEY=a b": "--once --auto --index-key env:INDEX_KEY", "STORE_KEY=x": "--once --auto --key env:STORE_KEY"} {
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", "echo"+options)
+		cmd.Env = []string{"STORE_KEY=", "INDEX_KEY=", env}
+		if out, err := cmd.Output(); err != nil || strings.TrimSpace(string(out)) != want {
+			t.Errorf("with %q it runs combine %s: %v", env, out, err)
+		}
 	}
 }
 
