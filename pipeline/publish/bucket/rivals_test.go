@@ -1,6 +1,8 @@
 package bucket_test
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/slipway-build/slipway/pipeline/fixture"
@@ -10,6 +12,11 @@ import (
 	"github.com/slipway-build/slipway/pipeline/publish"
 )
 
+// key is what a request is about: an object, or those whose list is asked for.
+func key(r *http.Request) string {
+	return strings.TrimSuffix(r.URL.Path, "/") + strings.TrimSuffix("/"+r.URL.Query().Get("prefix"), "/")
+}
+
 // Two versions are published at once: a bucket has no name that moves, so each is there whole.
 func TestRivals(t *testing.T) {
 	rels := []publish.Release{releasetest.Open(t, verifytest.Options{}), releasetest.Open(t, verifytest.Options{Version: "1.3.0"})}
@@ -17,7 +24,7 @@ func TestRivals(t *testing.T) {
 		s := newStand(t, buckettest.Options{})
 		publisher := func(i int) func(*fixture.Turn) error {
 			return func(turn *fixture.Turn) error {
-				_, err := s.publish(t.Context(), t, rels[i], setting{base: turn.Base(nil)})
+				_, err := s.publish(t.Context(), t, rels[i], setting{base: turn.Base(key)})
 				return err
 			}
 		}

@@ -10,8 +10,22 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/folder"
+	"github.com/slipway-build/slipway/pipeline/publish/wire"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
+
+// places has a publisher wait for its turn. A copy is of its own version alone; a name that a version gets, whoever lists the folder
+// sees.
+type places struct{ turn *fixture.Turn }
+
+func (p places) Begin(r wire.Request) (func(string), error) {
+	place := ""
+	if r.Method == folder.Copy {
+		place = r.URL
+	}
+	done := p.turn.Next(place, true)
+	return func(string) { done() }, nil
+}
 
 // Two versions are published at once: a folder of releases has no name that moves, so each is there whole.
 func TestRivals(t *testing.T) {
@@ -20,10 +34,7 @@ func TestRivals(t *testing.T) {
 		root := t.TempDir()
 		publisher := func(i int) func(*fixture.Turn) error {
 			return func(turn *fixture.Turn) error {
-				d, err := folder.New(folder.Options{Release: rels[i], Root: root, Recorder: &recorder{begin: func(int) error {
-					turn.Next(true)
-					return nil
-				}}})
+				d, err := folder.New(folder.Options{Release: rels[i], Root: root, Recorder: places{turn}})
 				if err == nil {
 					_, err = run(t.Context(), d, false)
 				}

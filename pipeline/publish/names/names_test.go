@@ -477,8 +477,9 @@ func TestTwo(t *testing.T) {
 		var now atomic.Pointer[environment.State]
 		now.Store(older)
 		reconcile := func(turn *fixture.Turn) error {
-			o := tm.options(turn.Base(nil))
+			o := tm.options(turn.Base(registrytest.Where))
 			o.Read = func(_ context.Context, f func(names.Store) error) error {
+				defer turn.Next("store", false)()
 				return f(names.Store{State: now.Load(), Rules: tm.rules, Entry: func(s environment.Seen) (environment.Entry, error) { return tm.files[s.Entry], nil }})
 			}
 			_, err := names.Reconcile(t.Context(), o)
@@ -486,7 +487,9 @@ func TestTwo(t *testing.T) {
 		}
 		return fixture.Rivals{
 			Publish: [2]func(*fixture.Turn) error{reconcile, func(turn *fixture.Turn) error {
+				done := turn.Next("store", true)
 				now.Store(newer)
+				done()
 				return reconcile(turn)
 			}},
 			Back: func() (back []string) {

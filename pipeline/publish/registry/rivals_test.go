@@ -45,7 +45,7 @@ func TestRivals(t *testing.T) {
 				}
 				publisher := func(i int) func(*fixture.Turn) error {
 					return func(turn *fixture.Turn) error {
-						_, err := s.publish(t, rels[i], setting{base: turn.Base(nil)})
+						_, err := s.publish(t, rels[i], setting{base: turn.Base(registrytest.Where)})
 						return err
 					}
 				}
