@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -97,17 +98,29 @@ func (s *storage) verdict(cmd *cobra.Command, a environment.Answer, what, stage 
 
 func newStoreRepair() *cobra.Command {
 	var s storage
+	var line int
 	cmd := &cobra.Command{
 		Use: "repair", Short: "Put entries that were changed by hand back to what the log says",
 		Long: `repair puts the entries on the branches of a store back to what the lines of its log say, by a commit on top. For an
 environment that is entered by pull request the commit goes to a branch of its own, to be merged there. What was merged and is not in the
-log yet stays. It changes no line of the log: a log that does not hold is restored from a clone that has seen it.`,
-		Example: "  slipway store repair --store https://example.com/releases.git",
+log yet stays. It changes no line of the log: a log that does not hold is restored from a clone that has seen it. The one exception are
+lines that somebody dated ahead, by whose time nobody could move anything for long: --from-line takes them off the end of the log, and
+only if this machine's clock says that the first of them is still to come. Nobody whose clock is right has counted them yet.`,
+		Example: "  slipway store repair --store https://example.com/releases.git\n  slipway store repair --from-line 1043",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			st, err := s.open()
 			if err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("from-line") {
+				off, err := st.TakeOff(cmd.Context(), line)
+				if err != nil {
+					return err
+				}
+				for _, l := range off {
+					fmt.Fprintf(cmd.OutOrStdout(), "line %d is taken off: %s, of %s, by %s\n", l.N, cmdline.Line(l.String()), l.Time.Format(time.RFC3339), cmdline.Line(l.By.String()))
+				}
 			}
 			all, err := st.Repair(cmd.Context())
 			for _, r := range all {
@@ -121,5 +134,6 @@ log yet stays. It changes no line of the log: a log that does not hold is restor
 		},
 	}
 	s.registerStore(cmd)
+	cmd.Flags().IntVar(&line, "from-line", 0, "first take lines off the log from this `number` on, which are dated ahead of this machine's clock")
 	return cmd
 }

@@ -101,6 +101,8 @@ func TestCombineAuto(t *testing.T) {
 		{"combine --once --index-key release.key", 2, "slipway store root"},
 		{"store check --environment live --pull-request promote/live/hello-1.2.3", 0, "ok  entry"},
 		{"store check", 0, "2 lines, 2 entries and 1 signature hold"},
+		{"store repair --from-line 2", 9, "line 2 is of "},
+		{"store repair --from-line 3", 2, "the log has 2 lines, and none with number 3"},
 	} {
 		s.run(t)
 	}

@@ -60,7 +60,12 @@ func lasts(role string) time.Duration {
 // old reports whether a role's metadata is to be signed again: half of its time is over, or it counts for longer than it should, since
 // the clock of whoever signed it was ahead.
 func old(role string, h tuf.Head, now time.Time) bool {
-	return now.After(h.Expires.Add(-lasts(role)/2)) || h.Expires.After(now.Add(lasts(role)+maxBehind))
+	return now.After(h.Expires.Add(-lasts(role)/2)) || ahead(role, h, now)
+}
+
+// ahead reports whether the clock of whoever signed a role's metadata was ahead of this one.
+func ahead(role string, h tuf.Head, now time.Time) bool {
+	return h.Expires.After(now.Add(lasts(role) + maxBehind))
 }
 
 // ErrNone says that a store has no index: nobody has made a root for it.

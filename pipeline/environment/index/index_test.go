@@ -724,6 +724,30 @@ func TestClocks(t *testing.T) {
 	tm.wantMismatch(err, "timestamp version 3 expired")
 }
 
+// TestTakenOff has a machine whose clock is ahead move something and sign it: once its line is taken off the log, others sign on.
+func TestTakenOff(t *testing.T) {
+	tm := rooted(t)
+	tm.add("gateway", "1.0.0", "production")
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.wantCurrent("production", "gateway", "1.0.0")
+	right := tm.now
+	tm.now = right.Add(100 * time.Hour)
+	tm.add("gateway", "1.1.0", "production")
+	tm.update("env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.now = right.Add(time.Minute)
+	tm.store, tm.index = tm.open(t.TempDir())
+	_, err := tm.index.Update(t.Context(), tm.store, tm.online)
+	if fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "--from-line 2") {
+		t.Error(err)
+	}
+	_, err = tm.store.TakeOff(t.Context(), 2)
+	must(t, err)
+	_, err = tm.store.Repair(t.Context())
+	must(t, err)
+	tm.update("env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.wantCurrent("production", "gateway", "1.0.0")
+}
+
 // TestClock has a reader whose clock is behind.
 func TestClock(t *testing.T) {
 	tm := rooted(t)

@@ -173,8 +173,8 @@ func (w *writer) goesOn(d *tuf.Delegations) error {
 	}
 	for _, r := range d.Roles {
 		last := w.p.roles[r.Name]
-		if last.b == nil || last.file.Verify(d.Keys, r.Role) != nil {
-			continue
+		if last.b == nil || last.file.Verify(d.Keys, r.Role) != nil || ahead(r.Name, last.v.Head, w.now) {
+			continue // of what was signed by a clock that was ahead, no reader whose clock is right has taken in a line
 		}
 		for _, t := range last.v.Targets {
 			c, err := readCustom(t.Custom)

@@ -396,3 +396,59 @@ func TestEntryChanged(t *testing.T) {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
+
+// A line that is dated ahead stops nobody for ever: it counts for nobody before its time, is named, and is taken off. Nothing else is.
+func TestLineAhead(t *testing.T) {
+	tm := newTeam(t)
+	dir := t.TempDir()
+	s := tm.open(dir)
+	ask(t, s, add("snapshot", tm.entry("gateway", "1.0.0", "a")), 1)
+	wrong := t.TempDir()
+	by := 100 * time.Hour
+	broken := func(dir string) *store.Store {
+		s, err := store.Open(store.Options{Remote: tm.remote, Environ: environ(t), Dir: dir, Now: func() time.Time { return tm.clock().Add(by) }})
+		must(t, err)
+		return s
+	}
+	running := broken(wrong)
+	ask(t, running, request(environment.Promote, "gateway", "1.0.0", "staging"), 2)
+	ask(t, broken(t.TempDir()), add("staging", tm.entry("control", "1.0.0", "a")), 3)
+	by = 0
+	// All see it, also whoever has a folder from when the clock was wrong.
+	for _, s := range []*store.Store{s, tm.open(t.TempDir()), tm.open(wrong), running} {
+		_, askErr := s.Ask(t.Context(), add("staging", tm.entry("gateway", "1.1.0", "a")), nil)
+		_, checkErr := s.Check(t.Context())
+		for _, err := range []error{askErr, checkErr} {
+			if fault.CodeOf(err) != fault.Transient || !strings.Contains(fmt.Sprint(err), "line 2 of the log (promote gateway 1.0.0: snapshot -> staging, by nobody who signed) is of 2026-03-06") || !strings.Contains(err.Error(), "slipway store repair --from-line 2 ") {
+				t.Error(err)
+			}
+		}
+	}
+	for line, code := range map[int]fault.Code{1: fault.Policy, 3: fault.Transient, 4: fault.Transient, 0: fault.Usage, -1: fault.Usage} {
+		if _, err := s.TakeOff(t.Context(), line); fault.CodeOf(err) != code {
+			t.Errorf("from line %d: %v", line, err)
+		}
+	}
+	off, err := s.TakeOff(t.Context(), 2)
+	if err != nil || len(off) != 2 || off[1].Moves[0].Component != "control" {
+		t.Fatalf("%+v, %v", off, err)
+	}
+	if _, err := s.TakeOff(t.Context(), 2); fault.CodeOf(err) != fault.Usage {
+		t.Errorf("again: %v", err)
+	}
+	_, err = s.Repair(t.Context())
+	must(t, err)
+	tm.check("1 1 0")
+	if got := tm.files("staging") + tm.files("snapshot"); got != "entries/gateway/1.0.0.json" {
+		t.Errorf("the branches have %s", got)
+	}
+	ask(t, s, request(environment.Promote, "gateway", "1.0.0", "staging"), 2)
+	// Whose clock was ahead has seen what there is no more.
+	err = tm.open(wrong).Read(t.Context(), func(store.View) error { return nil })
+	if fault.CodeOf(err) != fault.Mismatch || !strings.Contains(err.Error(), "if it was taken off since this clock was ahead, remove "+filepath.Join(wrong, "seen.json")) {
+		t.Error(err)
+	}
+	must(t, os.Remove(filepath.Join(wrong, "seen.json")))
+	ask(t, tm.open(wrong), add("staging", tm.entry("control", "1.0.0", "a")), 3)
+	tm.check("3 2 0")
+}

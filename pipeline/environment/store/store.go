@@ -326,7 +326,8 @@ func (s *Store) fold(ctx context.Context, state *environment.State, read folded,
 		return err
 	}
 	rewritten := !begins && len(read.Files) > 0
-	if !begins {
+	now := s.o.Now()
+	if !begins || ahead(state.Time, now) { // as of one that was kept while the clock was ahead
 		state, read = &environment.State{}, folded{}
 	}
 	from, size := max(len(read.Files)-1, 0), read.Last
@@ -334,7 +335,12 @@ func (s *Store) fold(ctx context.Context, state *environment.State, read folded,
 	err = s.group.Read(ctx, files[from:], maxFile, func(f branch.Blob, b []byte) error {
 		read.Files, read.Last = append(read.Files, f.ID), len(b)
 		b, size = b[size:], 0
-		return state.Fold(b, hold)
+		return state.Fold(b, func(l environment.Line) error {
+			if err := due(l, now); err != nil {
+				return err
+			}
+			return hold(l)
+		})
 	})
 	if err != nil && rewritten {
 		err = fmt.Errorf("the log was rewritten: %w; %s has the branch as it was", err, s.group.Dir)
@@ -346,7 +352,7 @@ func (s *Store) fold(ctx context.Context, state *environment.State, read folded,
 		return fault.Errorf(fault.Mismatch, "the log has %d files for %d lines", len(files), state.Count)
 	}
 	if digest := state.At(last.Count); digest != last.Digest {
-		return fault.Errorf(fault.Mismatch, "the log was rewritten: line %d was %s and is %s; %s has the branch as it was", last.Count, last.Digest.Short(), digest.Short(), s.group.Dir)
+		return fault.Errorf(fault.Mismatch, "the log was rewritten: line %d was %s and is %s; %s has the branch as it was; if it was taken off since this clock was ahead, remove %s", last.Count, last.Digest.Short(), cmp.Or(digest.Short(), "gone"), s.group.Dir, s.seen())
 	}
 	if err := s.remember(state); err != nil {
 		return err
@@ -720,7 +726,7 @@ func (s *Store) batch(ctx context.Context, own []waiting) (batched, error) {
 	}
 	w := s.begin()
 	state, now := s.view.State, s.o.Now()
-	if state.Time.Sub(now) > maxBehind {
+	if ahead(state.Time, now) { // by now: it was read before
 		return b, fault.Errorf(fault.Transient, "this machine's clock says %s, and the last line of the log is of %s: set the clock", now.UTC().Format(time.RFC3339), state.Time.Format(time.RFC3339))
 	}
 	if now.Before(state.Time) { // as the line will have it, so that the rules say the same of it again

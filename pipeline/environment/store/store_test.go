@@ -218,6 +218,20 @@ func TestLong(t *testing.T) {
 	if n := len(strings.Fields(do(t, tm.remote, "log", "--format=%h", "log"))); n != 6 {
 		t.Errorf("%d commits", n)
 	}
+	// Lines that are taken off may be a file and more.
+	before, now := do(t, tm.remote, "rev-parse", "log^{tree}"), tm.now
+	tm.now = tm.now.Add(time.Hour)
+	dir := t.TempDir()
+	late := tm.open(dir)
+	for i := range 70 {
+		tm.wait(dir, add("staging", tm.entry("control", fmt.Sprintf("2.0.%d", i), "x")))
+	}
+	combine(t, late)
+	tm.now = now
+	off, err := one.TakeOff(t.Context(), 453)
+	if err != nil || len(off) != 70 || do(t, tm.remote, "rev-parse", "log^{tree}") != before {
+		t.Errorf("%d lines, %v", len(off), err)
+	}
 }
 
 // wait writes a request down as somebody who has not got the lock yet.
