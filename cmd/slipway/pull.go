@@ -29,7 +29,10 @@ func byPull(a environment.Answer) bool {
 
 // propose has versions enter a stage by pull request.
 func (s *storage) propose(cmd *cobra.Command, st *store.Store, q environment.Request) error {
-	p, err := st.Propose(cmd.Context(), q)
+	r := pull.Request{Title: asked(q), Body: q.Why}
+	p, err := st.Propose(cmd.Context(), q, func(branch, into string) []string {
+		return r.Options(st.Remote(), branch, into, os.Getenv)
+	})
 	switch {
 	case err != nil:
 		return err
@@ -41,7 +44,8 @@ func (s *storage) propose(cmd *cobra.Command, st *store.Store, q environment.Req
 	case p.Branch == "":
 		return s.proposed(cmd, p, "")
 	}
-	page, err := pull.Open(cmd.Context(), st.Remote(), pull.Request{Branch: p.Branch, Into: p.Onto, Title: asked(q), Body: q.Why}, os.Getenv)
+	r.Branch, r.Into, r.Said = p.Branch, p.Onto, p.Said
+	page, err := pull.Open(cmd.Context(), st.Remote(), r, os.Getenv)
 	if err != nil {
 		return err
 	}

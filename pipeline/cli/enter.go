@@ -232,16 +232,18 @@ func (s *shipment) enter(ctx context.Context) error {
 // propose has the release enter the stage by pull request.
 func (s *shipment) propose(ctx context.Context) error {
 	e := s.entering
-	p, err := e.store.Propose(ctx, *e.ask)
-	page := ""
+	it, page := e.ask.Items[0], ""
+	r := pull.Request{Title: fmt.Sprintf("add %s %s to %s", it.Component, it.Version, e.stage)}
+	p, err := e.store.Propose(ctx, *e.ask, func(branch, into string) []string {
+		return r.Options(e.store.Remote(), branch, into, s.app.getenv)
+	})
 	switch {
 	case err != nil:
 	case p.Branch == "":
 		err = e.refused(p.Answer)
 	default:
-		it := e.ask.Items[0]
-		title := fmt.Sprintf("add %s %s to %s", it.Component, it.Version, e.stage)
-		page, err = pull.Open(ctx, e.store.Remote(), pull.Request{Branch: p.Branch, Into: p.Onto, Title: title}, s.app.getenv)
+		r.Branch, r.Into, r.Said = p.Branch, p.Onto, p.Said
+		page, err = pull.Open(ctx, e.store.Remote(), r, s.app.getenv)
 	}
 	if err != nil {
 		return fmt.Errorf("%w\nthe release is published and is not proposed for %s of the store; the same command proposes it", err, e.stage)

@@ -64,6 +64,8 @@ type Git struct {
 	Private func() []Setting
 	// Hide takes what is secret out of what git says; nil takes nothing.
 	Hide func(string) string
+	// Said is called with what git, and a remote through it, says where Run succeeds; nil for nobody.
+	Said func(string)
 	// Max bounds an answer that is kept, in bytes; 0 for 64 MiB.
 	Max int
 
@@ -167,6 +169,9 @@ func (g Git) Run(ctx context.Context, stdin io.Reader, args ...string) ([]byte, 
 	err := cmd.Run()
 	switch {
 	case err == nil:
+		if g.Said != nil {
+			g.Said(stderr.String())
+		}
 		return stdout.Bytes(), nil
 	case stdout.full:
 		return nil, fault.Errorf(fault.Git, "running git %s: it wrote more than %d MiB", args[0], limit>>20)

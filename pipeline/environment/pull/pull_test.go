@@ -107,3 +107,36 @@ func TestOpen(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// GitLab is told with the push, and what it answers is the page; another host is told nothing, and names no page of others.
+func TestGitLab(t *testing.T) {
+	r := pull.Request{Title: "promote gateway 1.0.0 to production", Body: "it is good"}
+	for remote, want := range map[string]int{
+		"https://gitlab.com/acme/releases.git": 4, "git@gitlab.acme.example:acme/releases.git": 4, "https://code.acme.example/acme/releases": 4,
+		"https://github.com/acme/releases": 0, "https://notgitlab.com/acme/releases": 0, "/srv/gitlab.com/releases.git": 0,
+	} {
+		environ := map[string]string{"GITLAB_CI": "true", "CI_SERVER_HOST": "code.acme.example"}
+		all := r.Options(remote, "promote/production/gateway-1.0.0", "production", func(name string) string { return environ[name] })
+		if len(all) != want || want > 0 && !slices.Equal(all, []string{
+			"merge_request.create", "merge_request.target=production", "merge_request.title=promote gateway 1.0.0 to production", "merge_request.description=it is good",
+		}) {
+			t.Errorf("%s: %q", remote, all)
+		}
+	}
+	for said, want := range map[string]string{
+		"remote: View merge request for promote/x:\nremote:   https://gitlab.com/acme/releases/-/merge_requests/7\n":         "https://gitlab.com/acme/releases/-/merge_requests/7",
+		"remote:   https://gitlab.com/acme/releases/-/merge_requests/new?merge_request%5Bsource_branch%5D=promote%2Fx":       "https://gitlab.com/acme/releases/-/merge_requests/new?merge_request%5Bsource_branch%5D=promote%2Fx&merge_request%5Btarget_branch%5D=production",
+		"https://elsewhere.example.com/acme/releases/-/merge_requests/7 https://gitlab.com/acme/releases/-/merge_requests/8": "https://gitlab.com/acme/releases/-/merge_requests/8",
+		"https://x:y@gitlab.com/acme/releases/-/merge_requests/7 https://gitlab.com/merge_requests/\x1b[2J":                  "",
+		"": "",
+	} {
+		r.Said, r.Into = said, "production"
+		if page, err := pull.Open(t.Context(), "https://gitlab.com/acme/releases.git", r, func(string) string { return "" }); err != nil || page != want {
+			t.Errorf("%q: %q, %v", said, page, err)
+		}
+	}
+	r.Title = strings.Repeat("ü", 200)
+	if all := r.Options("https://gitlab.com/x/y", "a", "b", func(string) string { return "" }); len(all[2]) > len("merge_request.title=")+255 || !strings.HasSuffix(all[2], "ü…") {
+		t.Errorf("%q", all)
+	}
+}

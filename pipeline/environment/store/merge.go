@@ -307,13 +307,18 @@ func (s *Store) Promotions(ctx context.Context) (all []environment.Request, err 
 type Proposal struct {
 	Branch, Onto string
 	There        bool // since before
+	// Said is what the store's server said as it took the branch.
+	Said string
 	environment.Answer
 }
+
+// Offer are push options that have a server open a pull request of a branch into another one, none where it is not one that has these.
+type Offer func(branch, into string) []string
 
 // Propose pushes a branch that has versions enter a stage when it is merged. Whether the rules allow that now is in the answer, and
 // is decided again at the merge; what time and people may still allow is proposed, and what nothing but another version would
 // change is not. Entries are of releases from outside; the others are those of the stage before.
-func (s *Store) Propose(ctx context.Context, q environment.Request) (p Proposal, err error) {
+func (s *Store) Propose(ctx context.Context, q environment.Request, offers ...Offer) (p Proposal, err error) {
 	err = s.Read(ctx, func(v View) error {
 		now := s.o.Now().UTC().Truncate(time.Second)
 		q.At, q.Expires = now, now.Add(validity)
@@ -324,13 +329,13 @@ func (s *Store) Propose(ctx context.Context, q environment.Request) (p Proposal,
 		if err != nil || p.Nothing || !p.Passing() {
 			return err
 		}
-		return s.push(ctx, &p, merged{stage: q.To, why: q.Why, entries: q.Entries}, now)
+		return s.push(ctx, &p, merged{stage: q.To, why: q.Why, entries: q.Entries}, now, offers)
 	})
 	return p, err
 }
 
 // push makes the branch of a proposal, where it is not there yet.
-func (s *Store) push(ctx context.Context, p *Proposal, m merged, now time.Time) error {
+func (s *Store) push(ctx context.Context, p *Proposal, m merged, now time.Time, offers []Offer) error {
 	files := map[string][]byte{}
 	var all []string
 	for _, e := range m.entries {
@@ -397,6 +402,10 @@ func (s *Store) push(ctx context.Context, p *Proposal, m merged, now time.Time) 
 	if err != nil {
 		return err
 	}
-	_, err = s.group.Push(ctx, map[string]string{p.Branch: ids[0]})
+	var options []string
+	for _, o := range offers {
+		options = append(options, o(p.Branch, p.Onto)...)
+	}
+	p.Said, err = s.group.Offer(ctx, p.Branch, ids[0], options...)
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -410,6 +411,27 @@ func TestMergeApproves(t *testing.T) {
 	ask(t, s, add("snapshot", tm.entry("gateway", "1.0.0", "z")), 4)
 	if p, err := s.Propose(t.Context(), q); err != nil || p.Branch != "" || p.Code != fault.Conflict {
 		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// Options go with the push that proposes, to a server that takes some, and what it says comes back.
+func TestProposeOffers(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the hook is a script")
+	}
+	tm, s := newPulls(t)
+	offer := func(branch, into string) []string {
+		return []string{"merge_request.create", "merge_request.title=" + branch + " into " + into}
+	}
+	must(t, os.MkdirAll(filepath.Join(tm.remote, "hooks"), 0o755))
+	must(t, os.WriteFile(filepath.Join(tm.remote, "hooks", "post-receive"), []byte("#!/bin/sh\necho \"$GIT_PUSH_OPTION_COUNT: $GIT_PUSH_OPTION_0, $GIT_PUSH_OPTION_1\"\n"), 0o755))
+	for i, want := range []string{": , ", "remote: 2: merge_request.create, merge_request.title=promote/production/gateway-1.0.0 into production"} {
+		do(t, tm.remote, "config", "receive.advertisePushOptions", fmt.Sprint(i == 1))
+		p, err := s.Propose(t.Context(), request(environment.Promote, "gateway", "1.0.0", "production"), offer)
+		if err != nil || p.There || !strings.Contains(p.Said, want) {
+			t.Errorf("%+v, %v, and not %s", p, err, want)
+		}
+		do(t, tm.remote, "update-ref", "-d", "refs/heads/"+p.Branch)
 	}
 }
 

@@ -248,6 +248,23 @@ func (g *Group) Push(ctx context.Context, to map[string]string, refs ...Ref) (be
 	return false, git.OfRemote(err)
 }
 
+// Offer pushes a branch that is to be there as Push does, and returns what the remote says. Options are for what has these:
+// https://git-scm.com/docs/git-push#Documentation/git-push.txt---push-optionoption.
+func (g *Group) Offer(ctx context.Context, name, commit string, options ...string) (said string, err error) {
+	with := *g
+	with.Git.Said = func(s string) { said = s }
+	plain := with.Git
+	for _, o := range options {
+		with.Git = with.Git.Set("push.pushOption=" + o)
+	}
+	_, err = with.Push(ctx, map[string]string{name: commit})
+	if err != nil && len(options) > 0 && strings.Contains(err.Error(), "does not support push options") {
+		with.Git = plain
+		_, err = with.Push(ctx, map[string]string{name: commit})
+	}
+	return said, err
+}
+
 func (g *Group) moved(refs []Ref) {
 	for _, r := range refs {
 		if r.To == "" {
