@@ -14,8 +14,9 @@ func TestStoreWorkflow(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := regexp.MustCompile(`(?m)slipway/cmd/slipway@\$SLIPWAY" (.*)$`).FindAllStringSubmatch(string(text), -1)
+	given := regexp.MustCompile(`\$\{[A-Z_]+:\+(.*?)\}`) // where a secret is there
 	for _, run := range all {
-		cmd, rest, err := newRoot().Find(strings.Fields(run[1]))
+		cmd, rest, err := newRoot().Find(strings.Fields(given.ReplaceAllString(run[1], "$1")))
 		if err == nil {
 			err = cmd.ParseFlags(rest)
 		}
