@@ -32,7 +32,7 @@ var districts = map[string]string{
 	"verify":      "format internal release trust",
 	"environment": "git internal release trust verify",
 	"config":      "format images internal release trust",
-	"serve":       "environment internal release trust",
+	"serve":       "environment format git internal release trust",
 
 	"format": "internal release", "trust": "git internal release", "present": "internal release", "source": "git internal release",
 	"git":     "internal release",
@@ -113,6 +113,7 @@ var rooms = map[string]string{
 	"format/writers":  "format format/apk format/brew format/deb format/nupkg format/rpm format/scoop format/script format/snap format/squashfs format/winget",
 
 	"git":        "release/fault",
+	"git/upload": "",
 	"git/branch": "git internal/filelock internal/web release/fault",
 
 	"internal/bounded":   "",
@@ -168,9 +169,9 @@ var rooms = map[string]string{
 	"reproduce/rerun": "internal/bounded internal/gocommand release/fault",
 	"scaffold":        "config format git images internal/bounded internal/words internal/yamldoc release/artifact release/fault",
 
-	"serve": "environment/index environment/store internal/bounded internal/canonjson internal/words release/artifact release/fault release/manifest release/provenance " +
+	"serve": "environment/index environment/store format internal/bounded internal/canonjson internal/words release/artifact release/fault release/manifest release/provenance " +
 		"release/version serve/environments trust/ledger trust/signature",
-	"serve/environments": "environment environment/index environment/store release/artifact release/fault release/version",
+	"serve/environments": "environment environment/index environment/store git/upload internal/bounded release/artifact release/fault release/version",
 
 	"source": "git internal/bounded internal/words release/fault release/version",
 
@@ -373,7 +374,7 @@ func TestRooms(t *testing.T) {
 }
 
 // readers are the rooms that decompress and never compress.
-var readers = []string{"build/sbom/osdb", "serve", "build/chart", "format/inspect", "format/compare"}
+var readers = []string{"build/sbom/osdb", "serve", "serve/environments", "build/chart", "format/inspect", "format/compare"}
 
 func TestProgramsStaySmall(t *testing.T) {
 	for program, most := range maxPackages {

@@ -9,19 +9,19 @@ import (
 
 // Formula is the format of Homebrew's formulae (https://docs.brew.sh/Formula-Cookbook).
 var Formula = Format{
-	Name: "formula", Ending: ".rb", Goes: "homebrew", Arch: brewed, Version: semVer, Unfit: unbrewed,
+	Name: "formula", Ending: ".rb", Goes: "homebrew", Kept: "Formula", Arch: brewed, Version: semVer, Unfit: unbrewed,
 	Path: func(n Names) string { return "packages/homebrew/Formula/" + n.Name + ".rb" },
 }
 
 // Cask is the format of Homebrew's casks (https://docs.brew.sh/Cask-Cookbook).
 var Cask = Format{
-	Name: "cask", Ending: ".rb", Goes: "homebrew", Arch: brewed, Version: semVer, Unfit: unbrewed,
+	Name: "cask", Ending: ".rb", Goes: "homebrew", Kept: "Casks", Arch: brewed, Version: semVer, Unfit: unbrewed,
 	Path: func(n Names) string { return "packages/homebrew/Casks/" + n.Name + ".rb" },
 }
 
 // Scoop is the format of Scoop's manifests (https://github.com/ScoopInstaller/Scoop/wiki/App-Manifests).
 var Scoop = Format{
-	Name: "scoop", Ending: ".json", Goes: "scoop", Arch: windows, Version: semVer,
+	Name: "scoop", Ending: ".json", Goes: "scoop", Kept: "bucket", Arch: windows, Version: semVer,
 	Path: func(n Names) string { return "packages/scoop/" + n.Name + ".json" },
 }
 

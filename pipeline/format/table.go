@@ -24,6 +24,9 @@ type Format struct {
 	Offered bool
 	// Goes is the key below publish that carries it; "" where it is only downloaded.
 	Goes string
+	// Kept is the folder of a repository of recipes that has those of the format; "" where they are not in one, or each version is
+	// in a folder of its own.
+	Kept string
 	// Arch is the format's name for a platform; false where the format does not suit it. One recipe is for all platforms
 	// that it suits, so it has no names.
 	Arch func(artifact.Platform) (string, bool)

@@ -49,6 +49,7 @@ const (
 	routeReady   route = "readyz"
 	// The further ones are there with a release store.
 	routeEnvironment route = "environment"
+	routeGit         route = "git"
 	routeRegistry    route = "registry"
 	routeAPI         route = "api"
 	routeEvents      route = "events"
@@ -165,7 +166,7 @@ func always(h http.Header) {
 
 func (s *Server) answer(w *response, r *http.Request, name route, parts []string) error {
 	switch {
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && (r.Method != http.MethodPost || name != routeGit):
 		w.Header().Set("Allow", "GET, HEAD")
 		return status{http.StatusMethodNotAllowed, "only GET and HEAD are answered here"}
 	case len(r.URL.EscapedPath())+len(r.URL.RawQuery) > maxURI:
@@ -236,7 +237,7 @@ func (s *Server) leave(c *conn) {
 // show answers from what is on the shelf. With errChanging nothing has been sent.
 func (s *Server) show(w *response, r *http.Request, shelf *shelf, name route, parts []string) error {
 	switch name {
-	case routeEnvironment, routeRegistry, routeAPI, routeState, routeScript:
+	case routeEnvironment, routeGit, routeRegistry, routeAPI, routeState, routeScript:
 		return s.showSite(w, r, shelf, name, parts)
 	case routeHome:
 		return home(w, r, shelf)

@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -233,9 +234,13 @@ type release struct {
 	condition *condition
 	charts    []chart
 	script    artifact.File
+	recipes   []recipe // that are in repositories of recipes
 	blobs     []uint64 // the first bytes of the digests of what is in its layouts, in order
 	problems  []string // that leave the rest of the release good
 }
+
+// recipe is a recipe of a release: to whom it goes, where it is in a repository of recipes, and its path.
+type recipe struct{ goes, at, path string }
 
 // opened is a release with all that its manifest says, which is kept of those that were asked for last.
 type opened struct {
@@ -613,9 +618,12 @@ func load(root *os.Root, at string, seen []state, withCharts bool) (*opened, err
 		r.problems = append(r.problems, fmt.Sprintf("its signatures are not served: %v", err))
 	}
 	r.blobs = blobsOf(r.files)
-	for _, recipe := range m.Recipes {
-		if recipe.Format == "script" {
-			r.script = r.files[recipe.Path]
+	for _, made := range m.Recipes {
+		if made.Format == "script" {
+			r.script = r.files[made.Path]
+		}
+		if f, ok := format.Find(made.Format); ok && f.Kept != "" {
+			r.recipes = append(r.recipes, recipe{f.Goes, f.Kept + "/" + path.Base(made.Path), made.Path})
 		}
 	}
 	r.size += 2*min(r.files[m.Notes].Size, maxNotes) + min(r.files[m.Provenance].Size, maxProvenance)

@@ -27,7 +27,7 @@ func (s *Server) find(host, p string) (route, []string) {
 	}
 	env := s.environmentAt(host)
 	if env != "" && ofEnvironment(p) {
-		return routeEnvironment, []string{env, p[1:]}
+		return routeOf(p[1:]), []string{env, p[1:]}
 	}
 	switch p {
 	case "/", "/timeline":
@@ -46,7 +46,7 @@ func (s *Server) find(host, p string) (route, []string) {
 	}
 	if rest, ok := strings.CutPrefix(p, "/environments/"); ok {
 		if name, rest, ok := strings.Cut(rest, "/"); ok && name != "" {
-			return routeEnvironment, []string{name, rest}
+			return routeOf(rest), []string{name, rest}
 		}
 		return routeOther, nil
 	}
@@ -63,6 +63,14 @@ func (s *Server) find(host, p string) (route, []string) {
 		return routeOther, nil
 	}
 	return name, parts
+}
+
+// routeOf is the route of what is below an environment.
+func routeOf(p string) route {
+	if environments.IsGit(p) {
+		return routeGit
+	}
+	return routeEnvironment
 }
 
 // environmentAt is the environment that has a host for itself, "" for none.
@@ -128,6 +136,10 @@ func (s *Server) showSite(w *response, r *http.Request, shelf *shelf, name route
 	}
 	var a environments.Answer
 	switch name {
+	case routeGit:
+		a, err = s.site.Recipes(r.Context(), parts[0], parts[1], environments.Git{
+			Method: r.Method, Protocol: r.Header.Get("Git-Protocol"), Encoding: r.Header.Get("Content-Encoding"), Service: q.Get("service"), Body: r.Body,
+		})
 	case routeScript:
 		a = s.site.Live()
 	case routeState:
@@ -185,6 +197,10 @@ func (s *Server) sendAnswer(w *response, r *http.Request, shelf *shelf, a enviro
 			_, _ = w.Write(a.Body) // an error is that of a client that is gone
 		}
 		return nil
+	}
+	if a.Write != nil {
+		h.Set("Content-Type", a.Kind)
+		return a.Write(w)
 	}
 	if a.Volatile {
 		h.Set("Content-Type", a.Kind)
@@ -346,6 +362,16 @@ func (h held) Text(ctx context.Context, p string, limit int64) ([]byte, error) {
 }
 
 func (h held) Script() (string, artifact.Digest) { return h.script.Path, h.script.Digest }
+
+func (h held) Recipes(goes string) map[string]string {
+	all := map[string]string{}
+	for _, r := range h.recipes {
+		if r.goes == goes {
+			all[r.at] = r.path
+		}
+	}
+	return all
+}
 
 func (h held) Differences(ctx context.Context, before environments.Release) (all []environments.Difference, same []string, err error) {
 	old, err := h.library.contents(before.(held).release)

@@ -37,6 +37,9 @@ type team struct {
 	key    sign.Key
 	mu     sync.Mutex
 	now    time.Time
+
+	whole     bool   // releases have packages and recipes
+	elsewhere string // folder of the release that was added last and is not in root
 }
 
 func environ(t testing.TB) []string {
@@ -98,8 +101,18 @@ func (tm *team) add(name, v, to string, here bool) manifest.Release {
 	dir := filepath.Join(tm.t.TempDir(), v)
 	if here {
 		dir = filepath.Join(tm.root, name, v)
+	} else {
+		tm.elsewhere = dir
 	}
-	r := write(tm.t, dir, verifytest.Options{Name: name, Version: v})
+	make := write
+	if tm.whole {
+		make = func(t testing.TB, dir string, o verifytest.Options) manifest.Release {
+			r, err := verifytest.Write(dir, o)
+			must(t, err)
+			return r
+		}
+	}
+	r := make(tm.t, dir, verifytest.Options{Name: name, Version: v})
 	b, err := os.ReadFile(filepath.Join(dir, manifest.FileName))
 	must(tm.t, err)
 	e := environment.Entry{

@@ -20,10 +20,10 @@ type place struct {
 
 // places are those of all formats that a repository of recipes carries.
 var places = map[string]place{
-	format.Formula.Name: {below("Formula"), readFormula},
-	format.Cask.Name:    {below("Casks"), readCask},
+	format.Formula.Name: {below(format.Formula.Kept), readFormula},
+	format.Cask.Name:    {below(format.Cask.Kept), readCask},
 	format.Scoop.Name: {func(folder, p string) (string, error) {
-		return path.Join(cmp.Or(folder, "bucket"), path.Base(p)), nil
+		return path.Join(cmp.Or(folder, format.Scoop.Kept), path.Base(p)), nil
 	}, readScoop},
 	format.Winget.Name: {func(folder, p string) (string, error) {
 		_, below, ok := strings.Cut(p, "/manifests/")

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -62,6 +63,8 @@ type Release interface {
 	Text(ctx context.Context, path string, limit int64) ([]byte, error)
 	// Script is the path and the digest of the install script, "" for none.
 	Script() (string, artifact.Digest)
+	// Recipes are those that go to a publisher of that name: the paths of their files by where they are in a repository of recipes.
+	Recipes(goes string) map[string]string
 	// Differences are what differs from an earlier release, and what is the same.
 	Differences(ctx context.Context, before Release) (all []Difference, same []string, err error)
 }
@@ -99,6 +102,8 @@ type Answer struct {
 	Volatile bool              // nobody may keep it
 	Script   bool              // it is a page with the script of this room
 
+	Write func(io.Writer) error // writes what is sent in place of Body
+
 	Release Release // in place of Body: its File, or its page where that is ""
 	File    string
 }
@@ -132,7 +137,8 @@ type Site struct {
 	state atomic.Pointer[state]
 	lines lines
 
-	signed signed
+	signed  signed
+	recipes recipes
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when the state is replaced
@@ -154,7 +160,10 @@ func New(o Options, shelf Shelf) *Site {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Site{o: o, shelf: shelf, changed: make(chan struct{}), signed: signed{reading: make(chan struct{}, indexReaders)}}
+	return &Site{
+		o: o, shelf: shelf, changed: make(chan struct{}), signed: signed{reading: make(chan struct{}, indexReaders)},
+		recipes: recipes{busy: make(chan struct{}, 1), changes: map[string]*changes{}, made: map[[2]string]*tap{}},
+	}
 }
 
 // patience bounds one look at a store that does not answer.

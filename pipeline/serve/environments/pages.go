@@ -300,11 +300,20 @@ func (s *Site) environmentPage(st *state, v *view, r Request) (Answer, error) {
 		}
 	}
 	var commands []command
-	add := func(title, text string) { commands = append(commands, command{title, text, 1 + len(text)/60}) }
+	add := func(title, text string) {
+		commands = append(commands, command{title, text, 1 + strings.Count(text, "\n") + len(text)/60})
+	}
 	if r.Base != "" {
 		add("Helm", fmt.Sprintf("helm repo add %s %scharts", v.stage.Name, r.Base))
 		if names := s.scripted(v); len(names) > 0 {
 			add("curl", fmt.Sprintf("curl -fsSL %sinstall.sh | sh -s -- %s", r.Base, names[0]))
+		}
+		if component, name := s.recipe(v, "homebrew"); name != "" {
+			tap := component + "/" + v.stage.Name
+			add("Homebrew", fmt.Sprintf("brew tap %s %stap.git\nbrew install %[1]s/%[3]s", tap, r.Base, name))
+		}
+		if _, name := s.recipe(v, "scoop"); name != "" {
+			add("Scoop", fmt.Sprintf("scoop bucket add %s %sscoop.git\nscoop install %[1]s/%[3]s", v.stage.Name, r.Base, name))
 		}
 	}
 	is := fields{"Name": v.stage.Name, "Current": now, "Commands": commands}
