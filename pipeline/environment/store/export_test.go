@@ -18,3 +18,10 @@ func SetUnanswered(t testing.TB, d time.Duration) {
 	unanswered = d
 	t.Cleanup(func() { unanswered = before })
 }
+
+// SetPatience changes how long a command looks at releases that others have merged.
+func SetPatience(t testing.TB, d time.Duration) {
+	before := patience
+	patience = d
+	t.Cleanup(func() { patience = before })
+}

@@ -169,14 +169,6 @@ func (m merged) refused(s *Store, why error, now time.Time) environment.Answer {
 	}
 }
 
-// admit looks at a release that a pull request brings from outside.
-func (s *Store) admit(ctx context.Context, e environment.Entry) error {
-	if s.o.Admit == nil {
-		return fault.Errorf(fault.Transient, "%s %s comes from outside, and nobody here can look at its bytes", e.Component, e.Version)
-	}
-	return s.o.Admit(ctx, s.view, e)
-}
-
 // adopt writes what was merged into the log, as the rules have it. A release from outside that cannot be looked at now waits.
 func (s *Store) adopt(ctx context.Context, w *writer, now time.Time) error {
 	for _, stage := range s.view.Rules.Stages {
@@ -242,6 +234,7 @@ func (s *Store) Proposed(ctx context.Context, stage, ref string) (a environment.
 		if err != nil {
 			return err
 		}
+		s.lookAtAll()
 		commit, err := s.group.Other(ctx, ref)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
@@ -372,6 +373,55 @@ func TestMergeFromOutside(t *testing.T) {
 	tm.on("production", func(work string) { file(t, work, "entries/gateway/4.0.0.json", encode(t, e)) })
 	combine(t, s)
 	tm.verdict(fault.Mismatch)
+}
+
+// What waits costs a command that moves something else a bounded look, and none for a while; whoever combines looks at all.
+func TestMergesFromOutsideWait(t *testing.T) {
+	store.SetPatience(t, 100*time.Millisecond)
+	tm, _ := newPulls(t)
+	looked, slow := 0, false
+	says := fault.Errorf(fault.Transient, "its server is away")
+	open := func(dir string) *store.Store {
+		s, err := store.Open(store.Options{Remote: tm.remote, Environ: environ(t), Dir: dir, Now: tm.clock, Admit: func(ctx context.Context, _ store.View, _ environment.Entry) error {
+			if looked++; slow {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return says
+		}})
+		must(t, err)
+		return s
+	}
+	for i := range 5 {
+		e := tm.entry("gateway", fmt.Sprintf("3.0.%d", i), "d")
+		tm.on("production", func(work string) { file(t, work, "entries/gateway/"+e.Version+".json", encode(t, e)) })
+	}
+	line, dir := 1, t.TempDir()
+	move := func(dir, what string, want int) {
+		t.Helper()
+		looked, line = 0, line+1
+		ask(t, open(dir), add("snapshot", tm.entry("control", fmt.Sprintf("2.0.%d", line), "b")), line)
+		if looked != want {
+			t.Errorf("%s: %d looks and not %d", what, looked, want)
+		}
+	}
+	move(dir, "the first time", 3)
+	move(dir, "those that are left", 2)
+	move(dir, "and then none", 0)
+	move(t.TempDir(), "from another folder", 3)
+	tm.now = tm.now.Add(10 * time.Minute)
+	move(dir, "after some time", 3)
+	slow = true
+	move(t.TempDir(), "one that takes its time", 1)
+	slow = false
+	for _, says = range []error{says, nil} {
+		looked = 0
+		combine(t, open(dir))
+		if looked != 5 {
+			t.Errorf("whoever combines looks at %d", looked)
+		}
+	}
+	tm.check(fmt.Sprint(line+5, line+5, 0))
 }
 
 // A pull request that also changes something else could pass as one that does not.

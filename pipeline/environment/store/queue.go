@@ -306,6 +306,7 @@ type Combined struct {
 // Lead commits what waits until the context ends, and holds the lease meanwhile, so that others leave it to this process. said is
 // called after each round that did something, and once a minute besides; what it fails with ends it.
 func (s *Store) Lead(ctx context.Context, said func(Combined) error) error {
+	s.lookAtAll()
 	defer func() {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), dead)
 		defer cancel()
@@ -384,6 +385,7 @@ func (s *Store) lead(ctx context.Context) (Combined, error) {
 
 // Combine does once what Lead does, whoever has the lease.
 func (s *Store) Combine(ctx context.Context) (did Combined, err error) {
+	s.lookAtAll()
 	err = s.writing(ctx, true, func() error {
 		for round := 1; ; round++ {
 			if err := s.refresh(ctx); err != nil {

@@ -84,6 +84,7 @@ type Store struct {
 	read   folded
 	kept   int // lines of the state that was kept last
 	lessee lessee
+	looks  looks
 	past   map[string]*View // rules and keys by commit of main, nil for a commit of something else
 }
 
