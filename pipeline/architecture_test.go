@@ -113,8 +113,9 @@ var rooms = map[string]string{
 	"format/writers":  "format format/apk format/brew format/deb format/nupkg format/rpm format/scoop format/script format/snap format/squashfs format/winget",
 
 	"git":        "release/fault",
+	"git/branch": "git git/smart internal/filelock internal/web release/fault",
+	"git/smart":  "git internal/web",
 	"git/upload": "",
-	"git/branch": "git internal/filelock internal/web release/fault",
 
 	"internal/bounded":   "",
 	"internal/canonjson": "",

@@ -2,6 +2,7 @@ package git
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/url"
 	"os/exec"
@@ -55,6 +56,9 @@ var tokens = []struct {
 	{"gitlab.com", "CI_SERVER_URL", []string{"GITLAB_TOKEN", "CI_JOB_TOKEN"}},
 }
 
+// waysOfHTTP are variables that say how HTTP is spoken.
+var waysOfHTTP = []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+
 // Local is what git may see of an environment while it works on this machine.
 func Local(environ []string) []string {
 	return filter(environ, func(name string) bool { return slices.Contains(local, name) || among(kept, name) })
@@ -75,6 +79,29 @@ func Remote(environ []string, remote string, pass ...string) []string {
 	return filter(environ, func(name string) bool {
 		return slices.Contains(local, name) || among(kept, name) || slices.ContainsFunc(more, func(n string) bool { return strings.EqualFold(n, name) })
 	})
+}
+
+// Plain reports whether HTTP is spoken here without git as git would speak it: neither the environment nor anybody's configuration names a
+// proxy, a certificate, a header or another address for it.
+func (g Git) Plain(ctx context.Context) (bool, error) {
+	for _, kv := range g.environ {
+		if name := key(kv); slices.Contains(waysOfHTTP, name) || among([]string{"GIT_SSL_", "GIT_PROXY_"}, name) {
+			return false, nil
+		}
+	}
+	out, err := g.Run(ctx, nil, "config", "--name-only", "-z", "--get-regexp", `^(http|url)\.`)
+	if err != nil {
+		return false, err
+	}
+	ours := func(name string) bool { // by command, which sets nothing else of the kind
+		return slices.ContainsFunc(settings, func(s string) bool { return strings.EqualFold(strings.SplitN(s, "=", 2)[0], name) })
+	}
+	for name := range strings.SplitSeq(string(out), "\x00") {
+		if name != "" && !ours(name) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // hostOf is the host of a URL, "" for what is none. A host with another port is another one.

@@ -338,6 +338,36 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// HTTP is spoken without git only where nobody has said how git is to speak it.
+func TestPlain(t *testing.T) {
+	set := func(key string) []string {
+		return []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=" + key, "GIT_CONFIG_VALUE_0=https://example.com/"}
+	}
+	for name, tt := range map[string]struct {
+		more []string
+		want bool
+	}{
+		"nothing":           {nil, true},
+		"another setting":   {set("user.name"), true},
+		"a proxy":           {set("http.proxy"), false},
+		"one of a host":     {set("http.https://example.com.proxy"), false},
+		"another address":   {set("url.https://mirror.example.com/.insteadOf"), false},
+		"a proxy for all":   {[]string{"https_proxy=http://127.0.0.1:1"}, false},
+		"a certificate":     {[]string{"GIT_SSL_CAINFO=/x"}, false},
+		"one for all":       {[]string{"SSL_CERT_FILE=/x"}, false},
+		"a key of no proxy": {[]string{"SSH_AUTH_SOCK=/x"}, true},
+	} {
+		env := append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1"}, tt.more...)
+		g, err := git.New(git.Remote(env, "https://example.com/x"), t.TempDir(), git.Version{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plain, err := g.Plain(t.Context()); err != nil || plain != tt.want {
+			t.Errorf("%s: %v, %v", name, plain, err)
+		}
+	}
+}
+
 func TestBounds(t *testing.T) {
 	dir := repository(t)
 	g, err := git.New(git.Local(environ(t)), dir, needs)

@@ -14,7 +14,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/fixture"
-	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 )
 
 // A promotion and a combine are killed before and after each git that they run. Whoever comes next ends with what one run that nobody
@@ -39,16 +38,7 @@ func TestKilled(t *testing.T) {
 				ask(t, tm.open(dir), add("snapshot", tm.entry("gateway", "1.0.0", "a")), 1)
 				if way == "once" {
 					id := tm.wait(dir, request(environment.Promote, "gateway", "1.0.0", "staging"))
-					name := filepath.Join(dir, "outbox", id)
-					b, err := os.ReadFile(name)
-					must(t, err)
-					var w map[string]string
-					must(t, canonjson.Decode(b, &w))
-					if b, err = canonjson.Encode(w); err != nil {
-						t.Fatal(err)
-					}
-					tm.put(fmt.Sprintf("refs/slipway/requests/%013d-%s", tm.now.UnixMilli(), id), string(b))
-					must(t, os.Remove(name))
+					tm.queue(dir, id)
 				}
 				bin := t.TempDir()
 				script := fmt.Sprintf("#!/bin/sh\nn=$(cat '%[1]s/n' 2>/dev/null || echo 0); n=$((n+1)); echo $n > '%[1]s/n'\n"+

@@ -31,15 +31,18 @@ const (
 )
 
 const (
-	maxQueue  = 10_000
-	maxQueued = 1 << 20                // bytes of a request with its signature
-	direct    = 2                      // pushes that may come second before a request goes into the queue
-	renewed   = 2 * time.Second        // after which whoever has the lease says so again
-	beat      = time.Minute            // between calls of said by Lead where nothing happens
-	firstPoll = 150 * time.Millisecond // after which it is asked what became of a request
-	maxPoll   = time.Second
-	arrives   = 3               // looks at the store for what an interrupted push may have put there
-	overtime  = 2 * time.Second // that whoever took the lease for a request of their own goes on for those of others
+	maxQueue   = 10_000
+	maxQueued  = 1 << 20                // bytes of a request with its signature
+	direct     = 1                      // pushes that may come second before a request goes into the queue
+	refusals   = 2                      // of a lease that nobody has, after which it is done without
+	renewed    = 2 * time.Second        // after which whoever has the lease says so again
+	beat       = time.Minute            // between calls of said by Lead where nothing happens
+	idle       = 300 * time.Millisecond // between looks of Lead where nothing happens, at most
+	firstWait  = 300 * time.Millisecond // for a request in the queue, where nothing is known of that
+	maxWait    = 2 * time.Second        // before it is looked at
+	perWaiting = 25 * time.Millisecond  // that each of those takes which wait already
+	arrives    = 3                      // looks at the store for what an interrupted push may have put there
+	overtime   = 2 * time.Second        // that whoever took the lease for a request of their own goes on for those of others
 )
 
 // dead is the time after which a lease that nobody has renewed is anybody's, and unanswered that after which a request is pushed
@@ -67,6 +70,8 @@ type lessee struct {
 	unsure bool
 	off    bool // the host does not take such refs
 	lost   int  // how often nobody had it, and it could not be taken
+	// put are the requests that this process put into the queue, by their objects.
+	put map[string]waiting
 }
 
 func (s *Store) leaseFile() string { return filepath.Join(s.o.Dir, "lease") }
@@ -92,27 +97,24 @@ func (s *Store) free() bool {
 	return time.Since(s.lessee.since) > dead
 }
 
-// take is the ref that has the lease be ours, and how it is remembered once it is. It is an object that nobody else has: one of those that
-// are put, or a new one.
-func (s *Store) take(ctx context.Context, put []branch.Ref, keep bool) (branch.Ref, func() error, error) {
-	ref := branch.Ref{Name: lease, From: s.group.Watched()[lease]}
+// take is the ref that has the lease be ours, the files that it needs, and how it is remembered once it is. It is an object that nobody
+// else has: one of those that are put, or a new one.
+func (s *Store) take(put []branch.Ref, keep bool) (ref branch.Ref, files [][]byte, remember func() error) {
+	ref = branch.Ref{Name: lease, From: s.group.Watched()[lease]}
 	if len(put) > 0 {
 		ref.To = put[0].To
 	} else {
-		ids, err := s.group.Blobs(ctx, [][]byte{[]byte(rand.Text() + "\n")})
-		if err != nil {
-			return branch.Ref{}, nil, err
-		}
-		ref.To = ids[0]
+		files = [][]byte{[]byte(rand.Text() + "\n")}
+		ref.To = branch.BlobID(files[0])
 	}
-	return ref, func() error {
+	return ref, files, func() error {
 		s.lessee.own = time.Now()
 		b, err := canonjson.Encode(held{ref.To, keep})
 		if err != nil {
 			return err
 		}
 		return fault.New(fault.Usage, write(s.leaseFile(), b))
-	}, nil
+	}
 }
 
 // release gives the lease back. Where that fails it ends by itself.
@@ -150,11 +152,21 @@ func first(all map[string]string) []string {
 	return names[:min(len(names), maxBatch)]
 }
 
+// queueRef is where a request waits.
+func queueRef(w waiting) string {
+	return fmt.Sprintf("%s%013d-%s", queue, w.q.At.UnixMilli(), w.id)
+}
+
 // others are the requests that wait in the queue, with what cannot be read of them.
 func (s *Store) others(ctx context.Context) ([]waiting, error) {
 	var all []waiting
 	for _, name := range first(s.group.Watched()) {
 		w := waiting{ref: branch.Ref{Name: name, From: s.group.Watched()[name]}}
+		if own, ok := s.lessee.put[w.ref.From]; ok && queueRef(own) == name {
+			own.ref = w.ref
+			all = append(all, own)
+			continue
+		}
 		b, err := s.group.Object(ctx, w.ref.From, maxQueued)
 		if err != nil && !errors.Is(err, branch.ErrUnfit) {
 			return nil, err
@@ -185,64 +197,53 @@ func (s *Store) others(ctx context.Context) ([]waiting, error) {
 // enqueue puts requests into the queue that are not there yet, and takes the lease where it is free. The lease is the first of them, which
 // no other process has.
 func (s *Store) enqueue(ctx context.Context, own []waiting) error {
-	var blobs [][]byte
+	var files [][]byte
 	var put []branch.Ref
-	at := map[string]bool{}
-	waits := waitingRefs(s.group.Watched())
-	for _, name := range waits {
-		if parts := queued.FindStringSubmatch(name); parts != nil {
-			at[parts[2]] = true
-		}
-	}
+	looked := s.group.Watched() != nil
+	waits := len(waitingRefs(s.group.Watched()))
 	for _, w := range own {
-		if at[w.id] {
+		ref := branch.Ref{Name: queueRef(w)}
+		if s.group.Watched()[ref.Name] != "" {
 			continue
 		}
 		b, err := canonjson.Encode(waiting{Request: w.Request, Bundle: w.Bundle})
 		if err != nil {
 			return err
 		}
-		blobs = append(blobs, b)
-		put = append(put, branch.Ref{Name: fmt.Sprintf("%s%013d-%s", queue, w.q.At.UnixMilli(), w.id)})
-	}
-	if len(put) > 0 && len(waits)+len(put) > maxQueue {
-		return fault.Errorf(fault.Transient, "%d requests wait in the store, and no more than %d do: have slipway combine run", len(waits), maxQueue)
-	}
-	if len(put) > 0 {
-		ids, err := s.group.Blobs(ctx, blobs)
-		if err != nil {
-			return err
+		ref.To = branch.BlobID(b)
+		files, put = append(files, b), append(put, ref)
+		if s.lessee.put == nil {
+			s.lessee.put = map[string]waiting{}
 		}
-		for i, id := range ids {
-			put[i].To = id
-		}
+		s.lessee.put[ref.To] = w
 	}
+	if len(put) > 0 && waits+len(put) > maxQueue {
+		return fault.Errorf(fault.Transient, "%d requests wait in the store, and no more than %d do: have slipway combine run", waits, maxQueue)
+	}
+	unsure := len(put) > 0
 	remember := func() error { return nil }
-	if s.group.Watched() != nil && s.free() {
-		ref, taken, err := s.take(ctx, put, false)
-		if err != nil {
-			return err
-		}
-		put, remember = append(put, ref), taken
+	if !looked || s.free() { // who has not looked asks for it in the same push
+		ref, more, taken := s.take(put, false)
+		put, files, remember = append(put, ref), append(files, more...), taken
 	}
 	if len(put) == 0 {
 		return nil
 	}
-	left, _, err := s.group.PushRefs(ctx, put)
+	left, _, err := s.group.PushRefs(ctx, put, files...)
 	if err != nil {
-		s.lessee.unsure = len(blobs) > 0
+		s.lessee.unsure = unsure
 		return err
 	}
 	for _, r := range left {
 		if r.Name != lease {
-			s.lessee.off = true // the same is tried without a queue
+			s.lessee.off = looked // then the same is tried without a queue, and else it may be there already
 			return nil
 		}
 		// Others may have taken it just now, but not again and again with nobody who has it.
-		if s.group.Watched()[lease] == "" {
+		if looked && s.group.Watched()[lease] == "" {
 			s.lessee.lost++
 		}
-		s.lessee.off = s.lessee.lost > direct
+		s.lessee.off = s.lessee.lost > refusals
 		remember = func() error { return nil }
 	}
 	return remember()
@@ -265,7 +266,7 @@ func (s *Store) withdraw(ctx context.Context, own []waiting) error {
 			return errors.New("a push was interrupted")
 		}
 		// What was interrupted may have arrived all the same, and a little later.
-		if err := branch.Pause(ctx, 1, 2*firstPoll); err != nil {
+		if err := branch.Pause(ctx, 1, idle); err != nil {
 			return err
 		}
 		if err := s.group.Fetch(ctx); err != nil {
@@ -286,13 +287,16 @@ func (s *Store) withdraw(ctx context.Context, own []waiting) error {
 // where nobody else is to do it, or anyway.
 func (s *Store) writing(ctx context.Context, anyway bool, f func() error) error {
 	return s.group.Locked(ctx, func() error {
-		s.group.Watch, s.group.Want = refs, func(all map[string]string) []string {
+		s.group.Watch, s.group.Want = []string{refs}, func(all map[string]string) []string {
 			if _, ours := s.leads(); !anyway && !ours && !s.lessee.off && !s.free() {
 				return nil
 			}
-			return first(all)
+			return slices.DeleteFunc(first(all), func(name string) bool {
+				_, ours := s.lessee.put[all[name]]
+				return ours
+			})
 		}
-		defer func() { s.group.Watch, s.group.Want = "", nil }()
+		defer func() { s.group.Watch, s.group.Want = nil, nil }()
 		return f()
 	})
 }
@@ -347,7 +351,7 @@ func (s *Store) Lead(ctx context.Context, said func(Combined) error) error {
 		if moved {
 			continue
 		}
-		if err := branch.Pause(ctx, 1, 2*firstPoll); err != nil {
+		if err := branch.Pause(ctx, 1, idle); err != nil {
 			return nil
 		}
 	}
@@ -360,11 +364,8 @@ func (s *Store) lead(ctx context.Context) (Combined, error) {
 	}
 	_, ours := s.leads()
 	if !s.lessee.off && (ours && time.Since(s.lessee.own) > renewed || !ours && s.free()) {
-		ref, taken, err := s.take(ctx, nil, true)
-		if err != nil {
-			return Combined{}, err
-		}
-		left, _, err := s.group.PushRefs(ctx, []branch.Ref{ref})
+		ref, files, taken := s.take(nil, true)
+		left, _, err := s.group.PushRefs(ctx, []branch.Ref{ref}, files...)
 		switch {
 		case err != nil:
 			return Combined{}, err
@@ -452,21 +453,30 @@ func (s *Store) combine(ctx context.Context) (map[string]Result, error) {
 
 // until tries until there is a result for each of some requests.
 func (s *Store) until(ctx context.Context, own []waiting, results map[string]Result) error {
-	second, poll := 0, firstPoll
-	if s.crowded() { // it saves asking what is there
+	second := 0
+	var since time.Time // of the requests in the queue
+	busy := false       // others move too
+	torn := false       // a request has left the queue, and the log does not have it
+	expect, crowded := s.crowded()
+	if crowded { // it saves asking what is there
+		second, since = direct, time.Now()
 		if err := s.enqueue(ctx, own); err != nil {
 			return err
 		}
-		second = direct
-		if err := branch.Pause(ctx, 1, 2*poll); err != nil {
-			return err
+		if _, leads := s.leads(); !leads && !s.lessee.off {
+			busy = true
+			if err := s.await(ctx, own, expect); err != nil {
+				return err
+			}
 		}
 	}
 	var done time.Time
 	began := time.Now()
 	for round := 1; ; round++ {
 		overdue := time.Since(began) > unanswered
-		if err := s.refresh(ctx); err != nil {
+		brief := s.brief
+		err := s.refresh(ctx)
+		if s.brief = false; err != nil {
 			return err
 		}
 		var open []waiting
@@ -485,18 +495,26 @@ func (s *Store) until(ctx context.Context, own []waiting, results map[string]Res
 			open = append(open, w)
 		}
 		ours, leads := s.leads()
+		busy = busy || len(waitingRefs(s.group.Watched())) > len(own)
 		if len(open) == 0 {
 			if done.IsZero() {
 				done = time.Now()
+				if busy && !since.IsZero() {
+					s.crowds(expect, done.Sub(since))
+				}
 			}
 			if !leads || ours.Kept || len(first(s.group.Watched())) == 0 || time.Since(done) > overtime {
 				if leads && !ours.Kept {
 					s.release(ctx)
 				}
+				s.withdraw(ctx, own) // where it was put there again; else whoever comes next does
 				return nil
 			}
 		}
 		if s.lessee.off || leads || overdue || s.free() && second < direct {
+			if brief {
+				continue // with the branches of the stages
+			}
 			b, err := s.batch(ctx, open)
 			if err == nil {
 				maps.Copy(results, b.results)
@@ -510,7 +528,7 @@ func (s *Store) until(ctx context.Context, own []waiting, results map[string]Res
 				return err
 			}
 			if second++; second >= direct && !s.lessee.off && !overdue {
-				s.crowds()
+				busy = true
 				continue
 			}
 			if err := branch.Pause(ctx, round, 50*time.Millisecond); err != nil {
@@ -530,30 +548,81 @@ func (s *Store) until(ctx context.Context, own []waiting, results map[string]Res
 				continue
 			}
 		}
+		// The refs of a remote are not listed at one time: what left the queue may be in a log that was read before.
+		if torn = !torn && s.left(open); torn {
+			continue
+		}
+		if since.IsZero() {
+			since = time.Now()
+			expect = max(expect, time.Duration(len(waitingRefs(s.group.Watched())))*perWaiting)
+		}
 		if err := s.enqueue(ctx, open); err != nil {
 			return err
 		}
 		if _, leads := s.leads(); leads || s.lessee.off {
 			continue
 		}
-		// Where many wait it takes longer, and to ask keeps the one from it who does it.
-		crowd := time.Duration(len(waitingRefs(s.group.Watched()))) * 25 * time.Millisecond
-		if err := branch.Pause(ctx, 1, 2*min(max(poll, crowd), maxPoll)); err != nil {
+		busy = true
+		if err := s.await(ctx, open, expect); err != nil {
 			return err
 		}
-		poll = poll * 3 / 2
 	}
 }
 
-// crowdFile is touched when a push from this folder came second too often.
+// await waits until one of some requests is not in the queue any more, as far as that is known, or nobody does what is there. It looks
+// first when an answer is likely: to ask keeps the one from it who does it.
+func (s *Store) await(ctx context.Context, own []waiting, expect time.Duration) error {
+	s.group.Watch = []string{lease}
+	for _, w := range own {
+		s.group.Watch = append(s.group.Watch, queueRef(w))
+	}
+	defer func() { s.group.Watch = []string{refs} }()
+	began := time.Now()
+	for pause := expect; ; pause = max(expect, time.Since(began)) / 2 {
+		pause = min(max(pause, idle/10), maxWait)
+		if err := branch.Wait(ctx, pause*3/4, pause/2); err != nil {
+			return err
+		}
+		if err := s.group.Look(ctx); err != nil {
+			return err
+		}
+		waits := func(w waiting) bool { return s.group.Watched()[queueRef(w)] != "" }
+		s.brief = !slices.ContainsFunc(own, waits)
+		if !slices.ContainsFunc(own, func(w waiting) bool { return !waits(w) || !w.q.Expires.After(s.o.Now()) }) && !s.free() && time.Since(began) < unanswered {
+			continue
+		}
+		return nil
+	}
+}
+
+// left reports whether one of some requests was put into the queue and is not there any more.
+func (s *Store) left(own []waiting) bool {
+	for _, put := range s.lessee.put {
+		if s.group.Watched()[queueRef(put)] == "" && slices.ContainsFunc(own, func(w waiting) bool { return w.id == put.id }) {
+			return true
+		}
+	}
+	return false
+}
+
+// crowdFile has how long a request from this folder waited in the queue.
 func (s *Store) crowdFile() string { return filepath.Join(s.o.Dir, "crowded") }
 
-func (s *Store) crowds() { os.WriteFile(s.crowdFile(), nil, 0o600) }
+// crowds remembers that, somewhat less than it was: whoever looks too late does not know how much.
+func (s *Store) crowds(expected, waited time.Duration) {
+	os.WriteFile(s.crowdFile(), []byte(((expected + waited*4/5) / 2).String()), 0o600)
+}
 
-// crowded reports whether that was a short time ago.
-func (s *Store) crowded() bool {
+// crowded is how long a request is likely to wait in the queue, and reports whether one did a short time ago.
+func (s *Store) crowded() (expect time.Duration, crowded bool) {
+	if b, err := os.ReadFile(s.crowdFile()); err == nil {
+		expect, _ = time.ParseDuration(string(b))
+	}
+	if expect <= 0 || expect > maxWait {
+		expect = firstWait
+	}
 	info, err := os.Stat(s.crowdFile())
-	return err == nil && time.Since(info.ModTime()) < dead
+	return expect, err == nil && time.Since(info.ModTime()) < dead
 }
 
 // foresee is the answer to a request that would change nothing now.

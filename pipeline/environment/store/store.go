@@ -85,6 +85,7 @@ type Store struct {
 	kept   int // lines of the state that was kept last
 	lessee lessee
 	looks  looks
+	brief  bool             // that of what is new the log will do, this time
 	past   map[string]*View // rules and keys by commit of main, nil for a commit of something else
 }
 
@@ -114,7 +115,7 @@ func Open(o Options) (*Store, error) {
 	}
 	g.Hide = at.Hide
 	return &Store{o: o, at: at, group: branch.Group{
-		Git: g, Dir: filepath.Join(o.Dir, "store.git"), Remote: at.Remote, Branches: []string{Main, Log}, Author: author, Email: authorsAt,
+		Git: g, Dir: filepath.Join(o.Dir, "store.git"), Remote: at.Remote, Branches: []string{Main}, Author: author, Email: authorsAt,
 	}}, nil
 }
 
@@ -212,25 +213,33 @@ func (s *Store) look(ctx context.Context) error {
 	if err := s.group.Fetch(ctx); err != nil {
 		return err
 	}
-	if s.group.Head(Main) == "" || s.group.Head(Log) == "" {
+	if s.group.Head(Main) == "" || s.group.At(Log) == "" {
 		if last, err := s.lastSeen(); err != nil || last.Count > 0 {
 			return errors.Join(err, fault.Errorf(fault.Mismatch, "%s has lost its branch %s or %s; the log had %d lines, and %s has the branches as they were", s.at.Shown, Main, Log, last.Count, s.group.Dir))
 		}
 		return fault.Errorf(fault.Usage, "%s is not a release store: make one with slipway store init", s.at.Shown)
 	}
 	// Again where main has moved meanwhile: the lines that are there may have been decided by what it is at now.
-	for at := s.group.Head(Main); at != s.view.RulesCommit; at = s.group.Head(Main) {
-		if err := s.readRules(ctx, at); err != nil {
-			return err
+	for {
+		at := s.group.Head(Main)
+		if at != s.view.RulesCommit {
+			if err := s.readRules(ctx, at); err != nil {
+				return err
+			}
 		}
-		// The branches of the stages, which are known by now.
-		if more := append([]string{Main, Log}, s.view.Rules.StageNames()...); !slices.Equal(more, s.group.Branches) {
+		more := []string{Main, Log}
+		if !s.brief {
+			more = append(more, s.view.Rules.StageNames()...) // which are known by now
+		}
+		if !slices.Equal(more, s.group.Branches) {
 			if err := s.group.Follow(ctx, more); err != nil {
 				return err
 			}
 		}
+		if s.group.Head(Main) == at {
+			return nil
+		}
 	}
-	return nil
 }
 
 func (s *Store) readRules(ctx context.Context, commit string) error {

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -155,6 +156,7 @@ type crowd struct {
 	*team
 	repo *gittest.Repo
 	sets [][]environment.Item
+	used time.Duration // CPU time of the moves, of the server and the writers
 }
 
 const crowdComponents = 50
@@ -236,7 +238,7 @@ func (c *crowd) move(way string, processes int, until time.Duration) (all []move
 	for i, set := range c.sets {
 		jobs[i%processes].Sets = append(jobs[i%processes].Sets, set)
 	}
-	began := time.Now()
+	began, before := time.Now(), cpu()
 	outs := make([]*bytes.Buffer, processes)
 	var wg sync.WaitGroup
 	for i, w := range jobs {
@@ -250,7 +252,7 @@ func (c *crowd) move(way string, processes int, until time.Duration) (all []move
 		})
 	}
 	wg.Wait()
-	took = time.Since(began)
+	took, c.used = time.Since(began), cpu()-before
 	for _, out := range outs {
 		for d := json.NewDecoder(out); ; {
 			var m moved
@@ -331,6 +333,19 @@ func TestWriters(t *testing.T) {
 	}
 }
 
+// cpu is what this process and those that it waited for have used of the CPUs, as far as that is known: Linux counts in hundredths of a
+// second (https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
+func cpu() (used time.Duration) {
+	stat, _ := os.ReadFile("/proc/self/stat")
+	_, after, _ := strings.Cut(string(stat), ") ")
+	for i, field := range strings.Fields(after) {
+		if ticks, err := strconv.Atoi(field); err == nil && 11 <= i && i <= 14 {
+			used += time.Duration(ticks) * 10 * time.Millisecond
+		}
+	}
+	return used
+}
+
 // TestMeasure measures how many moves a second there are, and how long one takes, for .ci/bench.
 func TestMeasure(t *testing.T) {
 	if *measured == "" {
@@ -363,8 +378,8 @@ func TestMeasure(t *testing.T) {
 					return fmt.Sprintf("%.2f", times[min(len(times)*percent/100, len(times)-1)].Seconds())
 				}
 				load, _ := os.ReadFile("/proc/loadavg")
-				fmt.Printf("measured: %-8s %2d writers: %4d moves in %5.1f s, %6.1f a second, p50 %s p90 %s p99 %s s, load %.14s\n",
-					way, n, len(all)*size, took.Seconds(), float64(len(all)*size)/took.Seconds(), at(50), at(90), at(99), load)
+				fmt.Printf("measured: %-8s %2d writers: %4d moves in %5.1f s, %6.1f a second, p50 %s p90 %s p99 %s s, %.3f CPU s each, load %.14s\n",
+					way, n, len(all)*size, took.Seconds(), float64(len(all)*size)/took.Seconds(), at(50), at(90), at(99), c.used.Seconds()/float64(len(all)*size), load)
 				if way != "rebase" {
 					c.holds(all)
 				}

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
 	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/git/branch"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -332,11 +336,77 @@ func TestPassword(t *testing.T) {
 
 // Several branches move together or not at all, and what is on them is read in bulk.
 func TestGroup(t *testing.T) {
-	repo := bare(t)
-	g, err := git.New(git.Remote(environ(t), repo), t.TempDir(), branch.Needs)
+	t.Run("path", func(t *testing.T) {
+		repo := bare(t)
+		testGroup(t, repo, repo)
+	})
+	t.Run("http", func(t *testing.T) {
+		served := serve(t)
+		testGroup(t, served.Dir, served.url)
+		for _, want := range []string{"ls-refs", "fetch", "receive-pack"} {
+			if served.ours[want] == 0 {
+				t.Errorf("no %s without git: %v", want, served.ours)
+			}
+		}
+		if served.git["receive-pack"] > 0 || served.git["ls-refs"] > 0 {
+			t.Errorf("git asked for %v", served.git)
+		}
+	})
+	t.Run("http with a proxy for git", func(t *testing.T) {
+		served := serve(t)
+		testGroup(t, served.Dir, served.url, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.proxy", "GIT_CONFIG_VALUE_0=")
+		if len(served.ours) > 0 || served.git["receive-pack"] == 0 {
+			t.Errorf("asked without git for %v, with git for %v", served.ours, served.git)
+		}
+	})
+}
+
+// served is a repository behind a server, with what was asked for there, by git and by this program.
+type served struct {
+	*gittest.Repo
+	url       string
+	mu        sync.Mutex
+	git, ours map[string]int
+}
+
+func serve(t *testing.T) *served {
+	s := &served{Repo: gittest.New(t), git: map[string]int{}, ours: map[string]int{}}
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	s.url = strings.Replace(server.URL, "http://", "http://writer:"+gittest.Token+"@", 1) + "/repo.git"
+	return s
+}
+
+func (s *served) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	asked := strings.TrimPrefix(filepath.Base(r.URL.Path), "git-")
+	if _, command, ok := strings.Cut(string(body), "command="); ok {
+		asked, _, _ = strings.Cut(command, "\n")
+	}
+	s.mu.Lock()
+	if r.UserAgent() == "git/slipway" {
+		s.ours[asked]++
+	} else {
+		s.git[asked]++
+	}
+	s.mu.Unlock()
+	s.Repo.ServeHTTP(w, r)
+}
+
+// direct is an environment without a way to a server that this machine needs.
+func direct(t *testing.T) []string {
+	return slices.DeleteFunc(environ(t), func(kv string) bool {
+		name, _, _ := strings.Cut(strings.ToUpper(kv), "=")
+		return strings.HasSuffix(name, "_PROXY") || strings.HasPrefix(name, "SSL_CERT_") || strings.HasPrefix(name, "GIT_SSL_")
+	})
+}
+
+func testGroup(t *testing.T, repo, remote string, more ...string) {
+	g, err := git.New(git.Remote(append(direct(t), more...), remote), t.TempDir(), branch.Needs)
 	must(t, err)
 	open := func() *branch.Group {
-		return &branch.Group{Git: g, Dir: filepath.Join(t.TempDir(), "git"), Remote: repo, Branches: []string{"log", "staging"}, Author: "Example", Email: "example@example.com"}
+		return &branch.Group{Git: g, Dir: filepath.Join(t.TempDir(), "git"), Remote: remote, Branches: []string{"log", "staging"}, Author: "Example", Email: "example@example.com"}
 	}
 	locked := func(g *branch.Group, f func()) {
 		t.Helper()
@@ -426,6 +496,56 @@ func TestGroup(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Refs that are no branches move each by itself: with git over a path, and without it over HTTP. A server that is out of order
+// for this program alone does no harm.
+func TestPushRefs(t *testing.T) {
+	for _, way := range []string{"path", "http", "out of order"} {
+		t.Run(way, func(t *testing.T) {
+			served := serve(t)
+			remote := served.url
+			switch way {
+			case "path":
+				remote = served.Dir
+			case "out of order":
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.UserAgent() == "git/slipway" {
+						if strings.HasSuffix(r.URL.Path, "/git-receive-pack") { // which has arrived all the same
+							served.ServeHTTP(httptest.NewRecorder(), r)
+						}
+						http.Error(w, "out of order", http.StatusBadGateway)
+						return
+					}
+					served.ServeHTTP(w, r)
+				}))
+				t.Cleanup(server.Close)
+				remote = strings.Replace(server.URL, "http://", "http://writer:"+gittest.Token+"@", 1) + "/repo.git"
+			}
+			g, err := git.New(git.Remote(direct(t), remote), t.TempDir(), branch.Needs)
+			must(t, err)
+			group := branch.Group{Git: g, Dir: filepath.Join(t.TempDir(), "git"), Remote: remote, Watch: []string{"refs/x/"}}
+			a, b := []byte("a"), []byte("b")
+			must(t, group.Locked(t.Context(), func() error {
+				left, said, err := group.PushRefs(t.Context(), []branch.Ref{{Name: "refs/x/1", To: branch.BlobID(a)}, {Name: "refs/x/2", To: branch.BlobID(b)}}, a, b)
+				if len(left) > 0 || said != nil || err != nil || group.Watched()["refs/x/2"] != branch.BlobID(b) {
+					t.Error(left, said, err, group.Watched())
+				}
+				must(t, group.Fetch(t.Context()))
+				if len(group.Watched()) != 2 {
+					t.Error(group.Watched())
+				}
+				left, said, err = group.PushRefs(t.Context(), []branch.Ref{{Name: "refs/x/1", From: branch.BlobID(b)}, {Name: "refs/x/2", From: branch.BlobID(b)}})
+				if len(left) != 1 || left[0].Name != "refs/x/1" || said == nil || err != nil || len(group.Watched()) != 1 {
+					t.Error(left, said, err, group.Watched())
+				}
+				return nil
+			}))
+			if got := do(t, served.Dir, "for-each-ref", "--format=%(refname) %(objectname)"); got != "refs/x/1 "+branch.BlobID(a) {
+				t.Error(got)
+			}
+		})
+	}
 }
 
 // A clone in which thousands of commits are made has few packs.

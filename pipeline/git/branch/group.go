@@ -23,9 +23,9 @@ type Group struct {
 	Dir      string  // where the clone is; it stays, and is used again
 	Remote   string  // URL or absolute path
 	Branches []string
-	// Watch is the beginning of other refs of the remote that Fetch looks at, "" for none. They may point at anything. Of those Want names
-	// the ones to fetch.
-	Watch string
+	// Watch are the beginnings of other refs of the remote that Fetch looks at. They may point at anything. Of those Want names the ones to
+	// fetch.
+	Watch []string
 	Want  func(refs map[string]string) []string
 
 	Author, Email string // of commits, also as the committer
@@ -33,7 +33,10 @@ type Group struct {
 	there   map[string]string // all branches of the remote when it was last asked
 	heads   map[string]string // of those that are followed
 	watched map[string]string
+	fresh   bool              // nobody has used what the remote said last
+	onto    map[string]string // what commits that were made here were made on
 	locked  bool
+	http    wire
 	objects *objects // that answers questions while the clone is locked; nil for none yet
 }
 
@@ -101,27 +104,54 @@ func (g *Group) Fetch(ctx context.Context) error {
 const tries = 5
 
 func (g *Group) fetch(ctx context.Context) error {
-	args := []string{"ls-remote", "--", remoteName, "refs/heads/*"}
-	if g.Watch != "" {
-		args = append(args, g.Watch+"*")
+	if !g.fresh {
+		if err := g.Look(ctx); err != nil {
+			return err
+		}
 	}
-	out, err := g.asking().Run(ctx, nil, args...)
+	g.fresh = false
+	return g.load(ctx)
+}
+
+// Look asks what the remote has, and fetches nothing: Fetch does, once, without asking again.
+func (g *Group) Look(ctx context.Context) error {
+	refs, done, err := g.lookOverHTTP(ctx)
+	if err == nil && !done {
+		refs, err = g.lookByGit(ctx)
+	}
 	if err != nil {
-		return git.OfRemote(err)
+		return err
 	}
 	g.there, g.watched = map[string]string{}, map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		id, ref, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		if !git.IsObject(id) {
-			return fault.Errorf(fault.Transient, "the git repository says that %.80q is at %.60q", ref, id)
-		}
+	for ref, id := range refs {
 		if name, ok := strings.CutPrefix(ref, "refs/heads/"); ok {
 			g.there[name] = id
-		} else if g.Watch != "" && strings.HasPrefix(ref, g.Watch) {
+		} else if slices.ContainsFunc(g.Watch, func(prefix string) bool { return strings.HasPrefix(ref, prefix) }) {
 			g.watched[ref] = id
 		}
 	}
-	return g.load(ctx)
+	g.fresh = true
+	return nil
+}
+
+func (g *Group) lookByGit(ctx context.Context) (map[string]string, error) {
+	args := []string{"ls-remote", "--", remoteName, "refs/heads/*"}
+	for _, prefix := range g.Watch {
+		args = append(args, prefix+"*")
+	}
+	out, err := g.asking().Run(ctx, nil, args...)
+	if err != nil {
+		return nil, git.OfRemote(err)
+	}
+	refs := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		id, ref, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if !git.IsObject(id) {
+			return nil, fault.Errorf(fault.Transient, "the git repository says that %.80q is at %.60q", ref, id)
+		}
+		refs[ref] = id
+	}
+	return refs, nil
 }
 
 // asking is git for what asks a remote what it has. In the first version of the protocol that is one request, in the second one two, which
@@ -143,7 +173,7 @@ func (g *Group) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var specs []string
+	var specs, want []string
 	heads := map[string]string{}
 	for _, b := range g.Branches {
 		id := g.there[b]
@@ -151,7 +181,7 @@ func (g *Group) load(ctx context.Context) error {
 			continue
 		}
 		if heads[b] = id; have[b] != id {
-			specs = append(specs, "+refs/heads/"+b+":"+grouped+b)
+			specs, want = append(specs, "+refs/heads/"+b+":"+grouped+b), append(want, id)
 		}
 	}
 	if g.Want != nil {
@@ -161,13 +191,18 @@ func (g *Group) load(ctx context.Context) error {
 				return err
 			}
 			if obj.id == "" {
-				specs = append(specs, ref)
+				specs, want = append(specs, ref), append(want, g.watched[ref])
 			}
 		}
 	}
 	g.heads = heads
 	if len(specs) == 0 {
 		return nil
+	}
+	if done, err := g.loadOverHTTP(ctx, want, slices.Collect(maps.Values(have))); done {
+		return errors.Join(err, g.keep(ctx, heads))
+	} else if err != nil {
+		return err
 	}
 	if _, err := g.asking().Set("fetch.unpackLimit=1").Run(ctx, nil, append([]string{"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--", remoteName}, specs...)...); err != nil {
 		return git.OfRemote(err)
@@ -207,7 +242,14 @@ func (g *Group) At(branch string) string { return g.there[branch] }
 
 // Commit makes commits. It pushes nothing.
 func (g *Group) Commit(ctx context.Context, all []Commit) ([]string, error) {
-	return commits(ctx, g.clone().git(), g.Author, g.Email, all)
+	ids, err := commits(ctx, g.clone().git(), g.Author, g.Email, all)
+	if g.onto == nil {
+		g.onto = map[string]string{}
+	}
+	for i, id := range ids {
+		g.onto[id] = all[i].Onto
+	}
+	return ids, err
 }
 
 // Ref is what becomes of a ref that is no branch.
@@ -224,6 +266,9 @@ func (r Ref) spec() []string {
 // Push moves branches to commits, and other refs with them, all or none. It reports whether one of them had moved: then Fetch, and make
 // other commits on what is there.
 func (g *Group) Push(ctx context.Context, to map[string]string, refs ...Ref) (behind bool, err error) {
+	if done, behind, err := g.pushOverHTTP(ctx, to, refs); done || err != nil {
+		return behind, err
+	}
 	options, specs := []string{"--porcelain", "--atomic"}, []string{}
 	for _, b := range slices.Sorted(maps.Keys(to)) {
 		specs = append(specs, to[b]+":refs/heads/"+b)
@@ -241,7 +286,7 @@ func (g *Group) Push(ctx context.Context, to map[string]string, refs ...Ref) (be
 		g.moved(refs)
 		return false, nil
 	case git.KindOf(err) == git.Moved:
-		return true, fault.New(fault.Transient, fmt.Errorf("%w; others push too: try again", err))
+		return true, comesSecond(err)
 	case strings.Contains(err.Error(), "does not support --atomic"):
 		return false, fault.New(fault.Usage, fmt.Errorf("%w: use a git server that moves several branches at once", err))
 	}
@@ -252,6 +297,7 @@ func (g *Group) Push(ctx context.Context, to map[string]string, refs ...Ref) (be
 // https://git-scm.com/docs/git-push#Documentation/git-push.txt---push-optionoption.
 func (g *Group) Offer(ctx context.Context, name, commit string, options ...string) (said string, err error) {
 	with := *g
+	with.http = wire{asked: true} // git shows what the remote says, and has options
 	with.Git.Said = func(s string) { said = s }
 	plain := with.Git
 	for _, o := range options {
@@ -265,19 +311,32 @@ func (g *Group) Offer(ctx context.Context, name, commit string, options ...strin
 	return said, err
 }
 
+func comesSecond(err error) error {
+	return fault.New(fault.Transient, fmt.Errorf("%w; others push too: try again", err))
+}
+
 func (g *Group) moved(refs []Ref) {
 	for _, r := range refs {
 		if r.To == "" {
 			delete(g.watched, r.Name)
-		} else if g.watched != nil {
-			g.watched[r.Name] = r.To
+			continue
 		}
+		if g.watched == nil {
+			g.watched = map[string]string{}
+		}
+		g.watched[r.Name] = r.To
 	}
 }
 
-// PushRefs moves refs that are no branches, each by itself, and returns those that did not move, with what git says of all that. An error
-// is one of the remote.
-func (g *Group) PushRefs(ctx context.Context, refs []Ref) (left []Ref, said error, err error) {
+// PushRefs moves refs that are no branches, each by itself, to objects that the remote has or to some of the files, and returns those that
+// did not move, with what git says of all that. An error is one of the remote.
+func (g *Group) PushRefs(ctx context.Context, refs []Ref, files ...[]byte) (left []Ref, said error, err error) {
+	if done, left, said, err := g.pushRefsOverHTTP(ctx, refs, files); done || err != nil {
+		return left, said, err
+	}
+	if err := g.blobs(ctx, files); err != nil {
+		return nil, nil, err
+	}
 	options, specs := []string{"--porcelain"}, []string{}
 	for _, r := range refs {
 		options, specs = append(options, r.spec()[0]), append(specs, r.spec()[1])
@@ -298,25 +357,35 @@ func (g *Group) PushRefs(ctx context.Context, refs []Ref) (left []Ref, said erro
 	if len(ended) == 0 {
 		return nil, nil, git.OfRemote(err)
 	}
-	var went []Ref
+	left = g.apart(refs, func(r Ref) bool { return ended[r.Name] })
+	return left, err, nil
+}
+
+// apart remembers which refs moved, and returns the others.
+func (g *Group) apart(refs []Ref, went func(Ref) bool) (left []Ref) {
+	var all []Ref
 	for _, r := range refs {
-		if ended[r.Name] {
-			went = append(went, r)
+		if went(r) {
+			all = append(all, r)
 		} else {
 			left = append(left, r)
 		}
 	}
-	g.moved(went)
-	return left, err, nil
+	g.moved(all)
+	return left
 }
 
-// Blobs puts bytes into the clone and returns what git calls them.
-func (g *Group) Blobs(ctx context.Context, all [][]byte) ([]string, error) {
-	var in bytes.Buffer
-	for i, b := range all {
-		fmt.Fprintf(&in, "blob\nmark :%d\ndata %d\n%s\nget-mark :%[1]d\n", i+1, len(b), b)
+// blobs puts files into the clone.
+func (g *Group) blobs(ctx context.Context, all [][]byte) error {
+	if len(all) == 0 {
+		return nil
 	}
-	return fastImport(ctx, g.clone().git(), &in, len(all))
+	var in bytes.Buffer
+	for _, b := range all {
+		fmt.Fprintf(&in, "blob\ndata %d\n%s\n", len(b), b)
+	}
+	_, err := fastImport(ctx, g.clone().git(), &in, 0)
+	return err
 }
 
 // Has reports whether a branch has a commit.

@@ -134,10 +134,15 @@ func (l *Log) append(ctx context.Context, change func(Tip) (Change, error)) erro
 // Pause waits before the next of several rounds, after a push that came second: for some time of up to step for each round so far,
 // and ten steps, so that of many who wait not all push at once again.
 func Pause(ctx context.Context, round int, step time.Duration) error {
+	return Wait(ctx, 0, time.Duration(min(round, 10))*step)
+}
+
+// Wait waits for some time, and for up to some more, so that not all who wait go on at once.
+func Wait(ctx context.Context, least, more time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return interrupted(ctx)
-	case <-time.After(time.Duration(rand.Int64N(int64(min(round, 10)) * int64(step)))):
+	case <-time.After(least + rand.N(more)):
 		return nil
 	}
 }
