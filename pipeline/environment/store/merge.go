@@ -365,14 +365,24 @@ func (s *Store) push(ctx context.Context, p *Proposal, m merged, now time.Time, 
 		lacks = lacks || string(has) != string(b)
 	}
 	if !lacks {
+		all, err := s.mergesInto(ctx, m.stage)
+		if err != nil {
+			return err
+		}
+		for _, other := range all {
+			if other.commit != "" && s.view.State.Request(other.id) == 0 && slices.ContainsFunc(other.paths, func(name string) bool { return files[name] != nil }) {
+				return fault.Errorf(fault.Transient, "it was merged into branch %s of %s, and is not written into the log yet: slipway combine --once", m.stage, s.at.Shown)
+			}
+		}
 		return fault.Errorf(fault.Conflict, "branch %s of %s has what this would bring, and the log refuses it: run slipway store repair, and merge its branch first", m.stage, s.at.Shown)
 	}
+	merged := false
 	if there != "" {
-		if merged, err := s.group.Contains(ctx, head, there); err != nil {
+		if merged, err = s.group.Contains(ctx, head, there); err != nil {
 			return err
-		} else if merged {
-			return fault.Errorf(fault.Conflict, "branch %s of %s was merged, and %s does not have what it brought: delete the branch, and run slipway store check", p.Branch, s.at.Shown, m.stage)
 		}
+	}
+	if there != "" && !merged { // else it was put back since, and the branch goes on from what there is now
 		for name, b := range files {
 			if has, err := s.group.File(ctx, there, name, environment.MaxEntry); err != nil || string(has) != string(b) {
 				return errors.Join(err, fault.Errorf(fault.Conflict, "branch %s of %s proposes other bytes: delete it", p.Branch, s.at.Shown))

@@ -424,6 +424,128 @@ func TestMergesFromOutsideWait(t *testing.T) {
 	tm.check(fmt.Sprint(line+5, line+5, 0))
 }
 
+// The rules that decide are those of main as a merge is written into the log, at the time of that. The required check says the same as
+// long as nothing changes, and whoever is refused can have it put back and propose it again.
+func TestRulesMeanwhile(t *testing.T) {
+	const name, approvals = "promote/production/gateway-1.0.0", byPull + "    approvals: {count: 1}\n"
+	q := request(environment.Promote, "gateway", "1.0.0", "production")
+	stricter := func(tm *team, _ *store.Store) { tm.rules(byPull, approvals) }
+	looser := func(tm *team, _ *store.Store) { tm.rules(approvals, byPull) }
+	proposed := func(tm *team, s *store.Store) {
+		p, err := s.Propose(tm.t.Context(), q)
+		if err != nil || p.Branch != name {
+			tm.t.Fatalf("%+v, %v", p, err)
+		}
+	}
+	merged := func(tm *team, _ *store.Store) { tm.merge(name, "production") }
+	written := func(tm *team, s *store.Store) { combine(tm.t, s) }
+	asks := func(kind environment.Kind) func(*team, *store.Store) {
+		return func(tm *team, s *store.Store) {
+			q := environment.Request{Kind: kind, To: "production", Why: "a test"}
+			if kind == environment.Hold {
+				q.Items = []environment.Item{{Component: "gateway"}}
+			}
+			r, err := s.Ask(tm.t.Context(), q, nil)
+			if err != nil || r.Line == 0 {
+				tm.t.Fatalf("%+v, %v", r, err)
+			}
+		}
+	}
+	checked := func(code fault.Code, refuses string) func(*team, *store.Store) {
+		return func(tm *team, s *store.Store) {
+			tm.t.Helper()
+			a, err := tm.open(tm.t.TempDir()).Proposed(tm.t.Context(), "production", name)
+			if err != nil {
+				a.Code = fault.CodeOf(err)
+			}
+			if a.Code != code || refuses != "" && (rule(a.Outcomes, refuses).Rule == "" || rule(a.Outcomes, refuses).OK) {
+				tm.t.Errorf("the check: %d, %+v, %v", a.Code, a.Outcomes, err)
+			}
+		}
+	}
+	again := func(tm *team, s *store.Store) {
+		all, err := s.Repair(tm.t.Context())
+		if err != nil || len(all) != 1 || all[0].For != "production" {
+			tm.t.Fatalf("%+v, %v", all, err)
+		}
+		tm.merge(all[0].Branch, "production")
+		tm.verdict(fault.OK)
+	}
+	type steps []func(*team, *store.Store)
+	for what, c := range map[string]struct {
+		do      steps
+		refuses string // what the log says
+		in      bool   // production
+	}{
+		"stricter before the merge": {steps{proposed, checked(0, ""), stricter, checked(fault.Policy, "approvals"), merged, written}, "approvals", false},
+		"stricter after the merge":  {steps{proposed, merged, stricter, written}, "approvals", false},
+		"stricter once it is there": {steps{proposed, merged, written, stricter, written}, "", true},
+		"looser after the merge":    {steps{stricter, proposed, checked(fault.Policy, "approvals"), merged, looser, written}, "", true},
+		"and once it was refused":   {steps{stricter, proposed, merged, written, looser, written, again, proposed, checked(0, ""), merged, written}, "approvals", true},
+		"frozen before the merge":   {steps{proposed, asks(environment.Freeze), checked(fault.Policy, "freeze"), merged, written}, "freeze", false},
+		"frozen after the merge":    {steps{proposed, merged, asks(environment.Freeze)}, "", true}, // which is written first
+		"thawed after the merge":    {steps{proposed, asks(environment.Freeze), merged, asks(environment.Thaw), again, proposed, merged, written}, "freeze", true},
+		"a window that begins": {steps{proposed, merged, func(tm *team, _ *store.Store) {
+			tm.rules(byPull, byPull+"    freeze: [{from: \"12:00\", until: \"13:00\"}]\n")
+			tm.now = tm.now.Add(150 * time.Minute)
+		}, written}, "freeze", false},
+		"held before the merge":       {steps{proposed, asks(environment.Hold), checked(fault.Policy, "hold"), merged, written}, "hold", false},
+		"no component any more":       {steps{proposed, func(tm *team, _ *store.Store) { tm.rules("  gateway: {key: keys/lead.pub}\n", "") }, checked(fault.Policy, "merge"), merged, written}, "merge", false},
+		"entered by a command by now": {steps{proposed, func(tm *team, _ *store.Store) { tm.rules(byPull, "") }, checked(fault.Usage, "")}, "", false},
+		"written as it waits": {steps{proposed, merged, func(tm *team, s *store.Store) {
+			if _, err := s.Propose(tm.t.Context(), q); fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "slipway combine --once") {
+				tm.t.Error(err)
+			}
+		}, written}, "", true},
+	} {
+		if !fixture.Full && !slices.Contains([]string{"stricter after the merge", "and once it was refused", "written as it waits"}, what) {
+			continue
+		}
+		t.Run(what, func(t *testing.T) {
+			tm, s := newPulls(t)
+			for _, f := range c.do {
+				f(tm, s)
+			}
+			text := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl")
+			if refused := strings.Contains(text, `"kind":"refused"`); refused != (c.refuses != "") || refused && !strings.Contains(text, `"ok":false,"rule":"`+c.refuses+`"`) && !strings.Contains(text, `"rule":"`+c.refuses+`","ok":false`) {
+				t.Errorf("the log says %s", text)
+			}
+			must(t, s.Read(t.Context(), func(v store.View) error {
+				if _, in := v.State.Held("production", "gateway", "1.0.0"); in != c.in {
+					t.Errorf("it is in production: %t", in)
+				}
+				return nil
+			}))
+			code := fault.OK
+			if c.refuses != "" && !c.in {
+				code = fault.Mismatch // until it is put back
+			}
+			tm.verdict(code)
+		})
+	}
+	// What was merged before the rules took a stage from pull requests is put back, and a command does it.
+	tm, s := newPulls(t)
+	proposed(tm, s)
+	merged(tm, s)
+	tm.rules(byPull, "")
+	tm.verdict(fault.Mismatch)
+	all, err := s.Repair(t.Context())
+	if err != nil || len(all) != 1 || all[0].For != "" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	ask(t, s, q, 2)
+	tm.check("2 1 0")
+	// And what waited for a stage that is no more keeps nobody from moving on.
+	tm, s = newPulls(t)
+	proposed(tm, s)
+	merged(tm, s)
+	rules := do(t, tm.remote, "cat-file", "blob", "main:"+environment.RulesFile)
+	i, j := strings.Index(rules, "  - name: production"), strings.Index(rules, "\ncomponents:")
+	tm.rules(rules[i:j], "")
+	ask(t, s, add("snapshot", tm.entry("control", "2.0.0", "b")), 2)
+	tm.check("2 2 0")
+}
+
 // A pull request that also changes something else could pass as one that does not.
 func TestProposedWithOthers(t *testing.T) {
 	tm, s := newPulls(t)
