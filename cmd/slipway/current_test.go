@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,7 @@ func TestCurrent(t *testing.T) {
 	says("slipway current hello --environment staging", fault.Usage, "there is no root to begin with")
 	says("slipway current hello --environment staging --root root.json", 0, "1.2.3\nmanifest  sha256:")
 	says("slipway current hello --environment production", fault.Usage, "the index has no component hello in an environment production")
+	shell(t, "git clone --quiet --branch metadata store.git old")
 	says("slipway promote hello 1.2.3 --to production", 0, "staging -> production")
 	says("slipway store sign --key ci.key --json", 0, `"signed":["env-staging","env-production","snapshot","timestamp"]`)
 
@@ -129,6 +131,86 @@ func TestCurrent(t *testing.T) {
 		return false
 	}
 	says(current, fault.Mismatch, "signed for")
+	// A mirror that has all that was ever signed, and what others have signed for a store of theirs.
+	shell(t, "git init --quiet --bare other.git")
+	for _, name := range []string{"root", "ci"} {
+		k, err := sign.Generate(sign.Ed25519)
+		if err != nil {
+			t.Fatal(err)
+		}
+		private, err := k.PEM(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, b := range map[string][]byte{"other-" + name + ".key": private, "other-" + name + ".pub": k.Public().PEM()} {
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	says("slipway store init --store other.git --rules environment.yaml --public-key release.pub", 0, "")
+	says("slipway add hello 1.2.3 --store other.git --from dist --to production", 0, "line 1")
+	says("slipway store root --store other.git --offline other-root.pub --online other-ci.pub --sign other-root.key", 0, "")
+	for range 2 { // so that no number is one that was seen
+		says("slipway store sign --store other.git --key other-ci.key", 0, "is signed")
+		says(`slipway hold hello --store other.git --environment production --why x`, 0, "hold")
+	}
+	says("slipway store sign --store other.git --key other-ci.key", 0, "is signed")
+	shell(t, "git clone --quiet --branch metadata other.git theirs")
+	// from serves what has the name of a role, "" for all, from another set: the newest file of it there, under whatever number is asked for.
+	from := func(dir, role string) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasSuffix(r.URL.Path, role) {
+				return false
+			}
+			name := dir + r.URL.Path
+			if found, _ := filepath.Glob(filepath.Join(dir, "metadata", "*"+role)); role != "" && len(found) > 0 {
+				name = found[len(found)-1]
+			}
+			http.ServeFile(w, r, name)
+			return true
+		}
+	}
+	endless := func(suffix string) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			for n := 0; strings.HasSuffix(r.URL.Path, suffix); n++ {
+				if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+					return true
+				}
+				if n > 1<<10 {
+					t.Errorf("%s is read without an end", r.URL.Path)
+					return true
+				}
+			}
+			return false
+		}
+	}
+	for _, attack := range []struct {
+		lie  func(http.ResponseWriter, *http.Request) bool
+		want string
+	}{
+		{from("old", ""), "version 2, and 3 was seen before"}, // replay
+		{from("old", "timestamp.json"), "version 2, and 3 was seen before"},
+		{from("theirs", ""), "0 signatures that count"}, // wrong keys
+		{from("theirs", "timestamp.json"), "0 signatures that count"},
+		{endless("timestamp.json"), "more than"},
+		{endless("2.root.json"), "more than"},
+	} {
+		lie = attack.lie
+		says(current, fault.Mismatch, attack.want)
+	}
+	lie = func(http.ResponseWriter, *http.Request) bool { return false }
+	says(current, 0, "1.2.3")
+	// Whoever begins with that mirror, and has the root, takes in no role of another set either.
+	says("slipway store root --write again.json", 0, "")
+	for i, lies := range []func(http.ResponseWriter, *http.Request) bool{
+		from("old", ".snapshot.json"), from("old", ".env-production.json"), from("theirs", ".snapshot.json"), from("theirs", ".env-production.json"), from("theirs", ".targets.json"),
+	} {
+		lie = lies
+		t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "fresh", strconv.Itoa(i)))
+		says(current+" --root again.json", fault.Mismatch, "slipway: ")
+	}
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, ".cache"))
 	lie = func(http.ResponseWriter, *http.Request) bool { return false }
 	defer func() { now = time.Now }()
 	now = func() time.Time { return time.Now().Add(25 * time.Hour) }
