@@ -25,3 +25,10 @@ func SetPatience(t testing.TB, d time.Duration) {
 	patience = d
 	t.Cleanup(func() { patience = before })
 }
+
+// SetMaxQueue changes how many requests wait in the queue.
+func SetMaxQueue(t testing.TB, n int) {
+	before := maxQueue
+	maxQueue = n
+	t.Cleanup(func() { maxQueue = before })
+}

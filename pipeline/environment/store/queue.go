@@ -31,7 +31,6 @@ const (
 )
 
 const (
-	maxQueue   = 10_000
 	maxQueued  = 1 << 20                // bytes of a request with its signature
 	direct     = 1                      // pushes that may come second before a request goes into the queue
 	refusals   = 2                      // of a lease that nobody has, after which it is done without
@@ -44,6 +43,9 @@ const (
 	arrives    = 3                      // looks at the store for what an interrupted push may have put there
 	overtime   = 2 * time.Second        // that whoever took the lease for a request of their own goes on for those of others
 )
+
+// maxQueue is how many requests wait in the queue; who finds no room pushes directly.
+var maxQueue = 10_000
 
 // dead is the time after which a lease that nobody has renewed is anybody's, and unanswered that after which a request is pushed
 // directly although somebody renews it: it saves work, and must not be what keeps others out.
@@ -218,7 +220,8 @@ func (s *Store) enqueue(ctx context.Context, own []waiting) error {
 		s.lessee.put[ref.To] = w
 	}
 	if len(put) > 0 && waits+len(put) > maxQueue {
-		return fault.Errorf(fault.Transient, "%d requests wait in the store, and no more than %d do: have slipway combine run", waits, maxQueue)
+		s.lessee.off = true // there is no room: the same is tried without a queue
+		return nil
 	}
 	unsure := len(put) > 0
 	remember := func() error { return nil }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -232,21 +233,78 @@ func TestQueueHostile(t *testing.T) {
 		return nil
 	}))
 	tm.check("2 1 0")
-	// More than there is room for.
-	var refs strings.Builder
-	blob := do(t, tm.remote, "rev-parse", "main:environment.yaml")
-	for i := range 10_000 {
-		fmt.Fprintf(&refs, "create refs/slipway/requests/1700000000000-%032x %s\n", i, blob)
+}
+
+// A writer who fills the queue, with what is no request or with requests that can be done, keeps nobody from moving: not those who push
+// themselves, and not those who would wait there.
+func TestQueueFlood(t *testing.T) {
+	size := 1000
+	if fixture.Full {
+		size = 10_000
 	}
-	cmd := exec.Command("git", "update-ref", "--stdin")
-	cmd.Dir, cmd.Env, cmd.Stdin = tm.remote, environ(t), strings.NewReader(refs.String())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	store.SetMaxQueue(t, size)
+	tm := newTeams(t)
+	dir := t.TempDir()
+	flood := func(n int, content func(i int) string) {
+		t.Helper()
+		var in, refs strings.Builder
+		for i := range n {
+			b := content(i)
+			fmt.Fprintf(&in, "blob\nmark :%d\ndata %d\n%s\nget-mark :%[1]d\n", i+1, len(b), b)
+		}
+		cmd := exec.Command("git", "fast-import", "--quiet")
+		cmd.Dir, cmd.Env, cmd.Stdin = tm.remote, environ(t), strings.NewReader(in.String())
+		out, err := cmd.Output()
+		must(t, err)
+		for i, blob := range strings.Fields(string(out)) {
+			b, _, _ := strings.Cut(strings.TrimPrefix(content(i), `{"request":"`), `"}`)
+			fmt.Fprintf(&refs, "create refs/slipway/requests/1700000000000-%s %s\n", environment.ID([]byte(strings.ReplaceAll(b, `\"`, `"`))), blob)
+		}
+		cmd = exec.Command("git", "update-ref", "--stdin")
+		cmd.Dir, cmd.Env, cmd.Stdin = tm.remote, environ(t), strings.NewReader(refs.String())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
+	line := 0
+	moves := func(what string, most int) {
+		t.Helper()
+		began := time.Now()
+		line++
+		a := <-tm.asks(t.Context(), dir, add("staging", tm.entry("gateway", fmt.Sprintf("6.0.%d", line), "a")))
+		if a.err != nil || a.Line == 0 || a.Line > most {
+			t.Errorf("%s: %+v", what, a)
+		}
+		took := time.Since(began)
+		if t.Logf("%s: %.1f s", what, took.Seconds()); took > 30*time.Second {
+			t.Errorf("%s: it took %s", what, took)
+		}
+	}
+	flood(size, func(i int) string { return fmt.Sprintf("{%d", i) })
+	moves("who pushes", 1)
 	tm.put("refs/slipway/lease", "somebody")
-	if a := <-tm.asks(t.Context(), t.TempDir(), add("staging", tm.entry("gateway", "6.0.0", "a"))); fault.CodeOf(a.err) != fault.Transient || !strings.Contains(fmt.Sprint(a.err), "10000 requests wait") {
-		t.Errorf("%+v", a)
+	flood(500, func(i int) string { return fmt.Sprintf("[%d", i) })
+	moves("who finds no room", 2)
+	if n := len(tm.queued()); n != size+2 {
+		t.Errorf("%d requests are left", n)
 	}
+	do(t, tm.remote, "update-ref", "-d", "refs/slipway/lease")
+	for _, name := range tm.queued()[:size-100] {
+		must(t, os.Remove(filepath.Join(tm.remote, filepath.FromSlash(name))))
+	}
+	// Those that can be done come after what is our own.
+	q := request(environment.Hold, "gateway", "", "production")
+	q.At = tm.clock()
+	q.Expires = q.At.Add(10 * time.Minute)
+	flood(size/2, func(i int) string {
+		q.Nonce = fmt.Sprint(i)
+		b, err := q.Encode()
+		must(t, err)
+		w, err := canonjson.Encode(map[string]string{"request": string(b)})
+		must(t, err)
+		return string(w)
+	})
+	moves("beside others", 253)
 }
 
 // A host that takes no other refs than branches gets pushes of branches alone.

@@ -48,6 +48,7 @@ const (
 	maxKeys   = 1000
 	maxHead   = 4 << 10
 	maxBatch  = 250 // requests in one commit
+	minOthers = 50  // of others among them, however many are our own
 	rounds    = 50  // how often a batch is decided again because somebody else was faster
 	validity  = 10 * time.Minute
 	maxBehind = 5 * time.Minute // that a clock may be behind the log
@@ -749,9 +750,10 @@ func (s *Store) batch(ctx context.Context, own []waiting) (batched, error) {
 	for _, q := range own {
 		ours[q.id] = true
 	}
-	all = slices.Concat(own, all)
+	// Our own are in any case: others may have put as many before them as they like.
+	all = slices.Concat(own, all[:min(len(all), max(maxBatch-len(own), minOthers))])
 	slices.SortStableFunc(all, func(a, b waiting) int { return a.q.At.Compare(b.q.At) })
-	for _, q := range all[:min(len(all), maxBatch)] {
+	for _, q := range all {
 		if q.ref.Name == "" {
 			b.results[q.id] = s.decide(ctx, w, q, now)
 			continue
