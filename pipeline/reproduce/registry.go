@@ -30,7 +30,10 @@ import (
 const ociScheme = "oci://"
 
 // maxBlob bounds one blob of an image, in bytes.
-const maxBlob = 4 << 30
+const (
+	maxBlob  = 4 << 30
+	maxPages = 100 // of a list of what refers to something
+)
 
 // image is an image, or a chart, of a registry.
 type image struct {
@@ -237,25 +240,43 @@ func (r repository) Blob(ctx context.Context, d artifact.Digest, size int64) ([]
 	return r.read(ctx, "blobs/"+string(d), size, false)
 }
 
-func (r repository) Referrers(ctx context.Context, d artifact.Digest, limit int64) ([]byte, error) {
-	b, err := r.read(ctx, "referrers/"+string(d)+"?artifactType="+url.QueryEscape(signature.BundleMediaType), limit, true)
-	for _, code := range []int{http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable} { // of a registry of OCI 1.0
-		if isStatus(err, code) {
-			err = fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+// Referrers asks for a page after the other as long as each names a next one, limit bytes of all.
+func (r repository) Referrers(ctx context.Context, d artifact.Digest, limit int64) (pages [][]byte, err error) {
+	reg := newRegistry(ctx, r.host, r.path)
+	at := reg.address("referrers/" + string(d) + "?artifactType=" + url.QueryEscape(signature.BundleMediaType))
+	for left := limit; at != ""; {
+		b, answer, err := reg.ask(at, left, true)
+		for _, code := range []int{http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable} { // of a registry of OCI 1.0
+			if isStatus(err, code) && pages == nil {
+				err = fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+			}
+		}
+		if err != nil {
+			return nil, absent(err)
+		}
+		pages = append(pages, b)
+		left -= int64(len(b))
+		if at = web.Next(answer, at); at != "" && len(pages) == maxPages {
+			return nil, fault.Errorf(fault.Transient, "%s/%s lists what refers to %s on more than %d pages", r.host, r.path, d.Short(), maxPages)
 		}
 	}
-	return b, err
+	return pages, nil
 }
 
 func (r repository) read(ctx context.Context, at string, limit int64, isManifest bool) ([]byte, error) {
 	b, err := newRegistry(ctx, r.host, r.path).get(at, limit, isManifest)
+	return b, absent(err)
+}
+
+// absent has what a registry has not be an fs.ErrNotExist.
+func absent(err error) error {
+	if err == nil {
+		return nil
+	}
 	if isStatus(err, http.StatusNotFound) {
-		return nil, fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+		return fmt.Errorf("%w: %w", err, fs.ErrNotExist)
 	}
-	if err != nil {
-		return nil, fault.Or(err, fault.Transient)
-	}
-	return b, nil
+	return fault.Or(err, fault.Transient)
 }
 
 // Open fetches a content; see compare.Blobs.
@@ -345,7 +366,12 @@ func (b *registryBlobs) address(at string) string {
 // get asks the registry, with an anonymous token if it requires one
 // (https://distribution.github.io/distribution/spec/auth/token/).
 func (b *registryBlobs) get(at string, limit int64, isManifest bool) ([]byte, error) {
-	address := b.address(at)
+	raw, _, err := b.ask(b.address(at), limit, isManifest)
+	return raw, err
+}
+
+// ask is get of an address, with the headers of the answer.
+func (b *registryBlobs) ask(address string, limit int64, isManifest bool) ([]byte, http.Header, error) {
 	header := http.Header{}
 	if isManifest {
 		header.Set("Accept", signature.IndexMediaType+", "+signature.ManifestMediaType)
@@ -356,13 +382,13 @@ func (b *registryBlobs) get(at string, limit int64, isManifest bool) ([]byte, er
 		}
 		raw, answer, err := getWith(b.ctx, address, limit, header)
 		if !isStatus(err, http.StatusUnauthorized) || b.token != "" {
-			return raw, err
+			return raw, answer, err
 		}
 		if err := b.login(answer.Get("WWW-Authenticate")); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return nil, fault.Errorf(fault.Credentials, "%s: the registry does not allow anonymous reads", address)
+	return nil, nil, fault.Errorf(fault.Credentials, "%s: the registry does not allow anonymous reads", address)
 }
 
 // challenge matches a part of what a registry asks for.

@@ -1,6 +1,8 @@
 package reproduce_test
 
 import (
+	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -37,11 +39,13 @@ func TestReferrers(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		lists  bool
+		page   int // referrers on each page of a list; 0 is all
 		status int // of what is said to who asks for a list; 0 is as the registry says
 		code   fault.Code
 		says   string
 	}{
 		{name: "lists", lists: true},
+		{name: "lists in pages", lists: true, page: 1},
 		{name: "no lists"},
 		{name: "a bad request", status: http.StatusBadRequest},
 		{name: "no such method", status: http.StatusMethodNotAllowed},
@@ -49,7 +53,7 @@ func TestReferrers(t *testing.T) {
 		{name: "for members alone", status: http.StatusForbidden, code: fault.Credentials, says: "the server says 403"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inner := registrytest.New(registrytest.Options{Referrers: tt.lists})
+			inner := registrytest.New(registrytest.Options{Referrers: tt.lists, Page: tt.page})
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if tt.status != 0 && strings.Contains(r.URL.Path, "/referrers/") && r.Header.Get("User-Agent") == "slipway" {
 					w.WriteHeader(tt.status)
@@ -89,6 +93,13 @@ func TestReferrers(t *testing.T) {
 			bundle := objects[1]
 			for _, b := range bundle.Blobs {
 				if err := remote.WriteLayer(tag.Context(), static.NewLayer(b, "application/octet-stream")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range tt.page * 9 { // what else is attached to it, and stands on pages of its own
+				other := bytes.Replace(bundle.Manifest, []byte(signature.BundleMediaType), fmt.Appendf(nil, "application/vnd.example.%d", i), 1)
+				ref := tag.Context().Digest(string(artifact.Sum(other)))
+				if err := remote.Put(ref, rawManifest(other)); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -527,16 +527,16 @@ func (r repository) Blob(_ context.Context, d artifact.Digest, _ int64) ([]byte,
 	return b, nil
 }
 
-func (r repository) Referrers(_ context.Context, d artifact.Digest, _ int64) ([]byte, error) {
+func (r repository) Referrers(_ context.Context, d artifact.Digest, _ int64) ([][]byte, error) {
 	switch {
 	case r.err != nil:
 		return nil, r.err
 	case r.lists == nil:
 		return nil, fs.ErrNotExist
 	case r.lists[d] == nil:
-		return []byte(`{"schemaVersion":2,"mediaType":"` + signature.IndexMediaType + `","manifests":[]}`), nil
+		return [][]byte{[]byte(`{"schemaVersion":2,"mediaType":"` + signature.IndexMediaType + `","manifests":[]}`)}, nil
 	}
-	return r.lists[d], nil
+	return [][]byte{r.lists[d]}, nil
 }
 
 // image checks what a registry has. The host of a mirror is taken for that of the release.

@@ -37,9 +37,9 @@ type Repository interface {
 	Manifest(ctx context.Context, tagOrDigest string, limit int64) ([]byte, error)
 	// Blob is a blob of size bytes.
 	Blob(ctx context.Context, d artifact.Digest, size int64) ([]byte, error)
-	// Referrers is the index of the bundles that refer to a digest, of at most limit bytes; an fs.ErrNotExist is a registry that
+	// Referrers are the pages of the index of the bundles that refer to a digest, of at most limit bytes; an fs.ErrNotExist is a registry that
 	// keeps no such indexes (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers).
-	Referrers(ctx context.Context, d artifact.Digest, limit int64) ([]byte, error)
+	Referrers(ctx context.Context, d artifact.Digest, limit int64) ([][]byte, error)
 }
 
 // Reference is an image or a chart in a registry. Tag or Digest may be "".
@@ -230,9 +230,11 @@ func (i *image) classic(d artifact.Digest) ([]candidate, error) {
 // keeps under a tag (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema).
 func (i *image) referrers(d artifact.Digest) ([]candidate, error) {
 	tag := signature.ReferrersTag(d)
-	raw, err := i.repository.Referrers(i.ctx, d, maxImage)
+	pages, err := i.repository.Referrers(i.ctx, d, maxImage)
 	if errors.Is(err, fs.ErrNotExist) {
+		var raw []byte
 		raw, err = i.repository.Manifest(i.ctx, tag, maxImage)
+		pages = [][]byte{raw}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -240,7 +242,7 @@ func (i *image) referrers(d artifact.Digest) ([]candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	listed, err := signature.ReadReferrers(raw)
+	listed, err := signature.ReadReferrers(pages...)
 	if err != nil {
 		return []candidate{{path: tag, err: err}}, nil
 	}

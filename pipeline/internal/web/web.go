@@ -88,3 +88,22 @@ func (k kept) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return res, nil
 }
+
+// Next is the URL of the page that follows one that was asked for, by the headers of its answer; "" for none, and for one elsewhere,
+// which nobody asked (https://www.rfc-editor.org/rfc/rfc8288).
+func Next(answer http.Header, asked string) string {
+	link := answer.Get("Link")
+	target, rest, ok := strings.Cut(strings.TrimPrefix(link, "<"), ">")
+	if !ok || !strings.HasPrefix(link, "<") || !strings.Contains(strings.ReplaceAll(rest, `"`, ""), "rel=next") {
+		return ""
+	}
+	base, err := url.Parse(asked)
+	if err != nil {
+		return ""
+	}
+	u, err := base.Parse(target)
+	if err != nil || u.Host != base.Host || u.Scheme != base.Scheme || u.String() == asked {
+		return ""
+	}
+	return u.String()
+}

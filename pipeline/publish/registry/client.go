@@ -27,6 +27,9 @@ import (
 // maxTags bounds the names of a repository that are read.
 const maxTags = 100_000
 
+// maxReferrers bounds what is read of what is attached to one manifest.
+const maxReferrers = 10_000
+
 // accepted are the media types of what may have a name or a digest.
 var accepted = strings.Join([]string{
 	string(types.OCIImageIndex), string(types.OCIManifestSchema1), string(types.DockerManifestList), string(types.DockerManifestSchema2),
@@ -284,37 +287,43 @@ func expect(res *http.Response, want ...int) error {
 // list. One that does not keeps it under a tag, which whoever pushes writes
 // (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers).
 func (c *client) referrers(ctx context.Context, repo string, subject artifact.Digest) (list referrerIndex, kept bool, err error) {
-	res, err := c.do(ctx, http.MethodGet, c.url("%s/referrers/%s", repo, subject), nil, "Accept", string(types.OCIImageIndex))
-	if err != nil {
-		return referrerIndex{}, false, err
-	}
-	var b []byte
-	switch res.StatusCode {
-	case http.StatusOK:
-		kept = true
-		if b, err = wire.ReadAll(res, maxManifest); err != nil {
-			return referrerIndex{}, false, err
-		}
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusBadRequest:
-		said, err := wire.ReadAll(res, maxManifest)
+	list = referrerIndex{SchemaVersion: 2, MediaType: string(types.OCIImageIndex)}
+	for next := c.url("%s/referrers/%s", repo, subject); next != ""; {
+		res, err := c.do(ctx, http.MethodGet, next, nil, "Accept", string(types.OCIImageIndex))
 		if err != nil {
 			return referrerIndex{}, false, err
 		}
-		if bytes.Contains(said, []byte("NAME_UNKNOWN")) {
-			kept = true // it has no such repository, so it knows of lists
-			break
+		var b []byte
+		switch {
+		case res.StatusCode == http.StatusOK:
+			kept = true
+			if b, err = wire.ReadAll(res, maxManifest); err != nil {
+				return referrerIndex{}, false, err
+			}
+		case !kept && (res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusMethodNotAllowed || res.StatusCode == http.StatusBadRequest):
+			said, err := wire.ReadAll(res, maxManifest)
+			if err != nil {
+				return referrerIndex{}, false, err
+			}
+			if bytes.Contains(said, []byte("NAME_UNKNOWN")) {
+				return list, true, nil // it has no such repository, so it knows of lists
+			}
+			if b, err = c.manifest(ctx, repo, fallbackTag(subject)); err != nil || b == nil {
+				return list, false, err
+			}
+		default:
+			return referrerIndex{}, false, wire.Expect(res, http.StatusOK)
 		}
-		if b, err = c.manifest(ctx, repo, fallbackTag(subject)); err != nil {
-			return referrerIndex{}, false, err
+		var page referrerIndex
+		if err := canonjson.DecodeOpen(b, &page); err != nil {
+			return referrerIndex{}, false, fault.Errorf(fault.Transient, "%s/%s does not answer with an index of what is attached to %s: %w", c.base.Host, repo, subject.Short(), err)
 		}
-	default:
-		return referrerIndex{}, false, wire.Expect(res, http.StatusOK)
-	}
-	if b == nil {
-		return referrerIndex{SchemaVersion: 2, MediaType: string(types.OCIImageIndex)}, kept, nil
-	}
-	if err := canonjson.DecodeOpen(b, &list); err != nil {
-		return referrerIndex{}, false, fault.Errorf(fault.Transient, "%s/%s does not answer with an index of what is attached to %s: %w", c.base.Host, repo, subject.Short(), err)
+		if list.Manifests = append(list.Manifests, page.Manifests...); len(list.Manifests) > maxReferrers {
+			return referrerIndex{}, false, fault.Errorf(fault.Usage, "%s/%s has more than %d manifests attached to %s", c.base.Host, repo, maxReferrers, subject.Short())
+		}
+		if next = web.Next(res.Header, next); len(page.Manifests) == 0 {
+			break // a list that never ends
+		}
 	}
 	return list, kept, nil
 }
@@ -359,31 +368,12 @@ func (c *client) tags(ctx context.Context, repo string) ([]string, error) {
 		if all = append(all, page.Tags...); len(all) > maxTags {
 			return nil, fault.Errorf(fault.Usage, "%s/%s has more than %d tags", c.base.Host, repo, maxTags)
 		}
-		next = nextPage(res, next)
+		next = web.Next(res.Header, next)
 		if next != "" && len(page.Tags) == 0 {
 			break // a list that never ends
 		}
 	}
 	return all, nil
-}
-
-// nextPage is the URL of the page that follows, on the same host; "" for none
-// (https://www.rfc-editor.org/rfc/rfc8288).
-func nextPage(res *http.Response, asked string) string {
-	link := res.Header.Get("Link")
-	target, rest, ok := strings.Cut(strings.TrimPrefix(link, "<"), ">")
-	if !ok || !strings.HasPrefix(link, "<") || !strings.Contains(strings.ReplaceAll(rest, `"`, ""), "rel=next") {
-		return ""
-	}
-	base, err := url.Parse(asked)
-	if err != nil {
-		return ""
-	}
-	u, err := base.Parse(target)
-	if err != nil || u.Host != base.Host || u.Scheme != base.Scheme || u.String() == asked {
-		return ""
-	}
-	return u.String()
 }
 
 // list merges what is attached to a subject into the list under its tag, where the registry does not keep one. The order

@@ -86,7 +86,7 @@ func (s *stand) publish(t testing.TB, rel publish.Release, o setting) (publish.R
 func TestPublish(t *testing.T) {
 	rel := open(t, "1.2.3")
 	for name, o := range map[string]registrytest.Options{
-		"lists referrers": {Referrers: true}, "keeps no lists": {}, "mounts nothing": {NoMount: true},
+		"lists referrers": {Referrers: true}, "lists them in pages": {Referrers: true, Page: 1}, "keeps no lists": {}, "mounts nothing": {NoMount: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t, o)

@@ -387,18 +387,32 @@ func (l Listed) Check(b []byte) error {
 	return nil
 }
 
-// ReadReferrers are the manifests in an index of referrers that may be signatures: bundles that nobody calls something else. The
-// index is what the registry says, and proves nothing.
-func ReadReferrers(index []byte) ([]Listed, error) {
+// ReadReferrers are the manifests in the pages of an index of referrers that may be signatures: bundles that nobody calls something
+// else. The index is what the registry says, and proves nothing.
+func ReadReferrers(pages ...[]byte) ([]Listed, error) {
+	var out []Listed
+	for _, page := range pages {
+		listed, err := readPage(page)
+		if err != nil {
+			return nil, fmt.Errorf("reading referrers: %w", err)
+		}
+		if out = append(out, listed...); len(out) > maxSignatures {
+			return nil, fmt.Errorf("reading referrers: more than %d signatures", maxSignatures)
+		}
+	}
+	return out, nil
+}
+
+func readPage(index []byte) ([]Listed, error) {
 	var x imageIndex
 	if len(index) > maxManifest {
-		return nil, fmt.Errorf("reading referrers: more than %d bytes", maxManifest)
+		return nil, fmt.Errorf("more than %d bytes", maxManifest)
 	}
 	if err := canonjson.DecodeOpen(index, &x); err != nil {
-		return nil, fmt.Errorf("reading referrers: %w", err)
+		return nil, err
 	}
 	if x.SchemaVersion != 2 || x.MediaType != IndexMediaType {
-		return nil, fmt.Errorf("reading referrers: media type %.80q instead of %s", x.MediaType, IndexMediaType)
+		return nil, fmt.Errorf("media type %.80q instead of %s", x.MediaType, IndexMediaType)
 	}
 	var out []Listed
 	for _, d := range x.Manifests {
@@ -408,15 +422,15 @@ func ReadReferrers(index []byte) ([]Listed, error) {
 			continue
 		}
 		if _, err := artifact.ParseDigest(string(d.Digest)); err != nil {
-			return nil, fmt.Errorf("reading referrers: %w", err)
+			return nil, err
 		}
 		switch {
 		case d.MediaType != ManifestMediaType:
-			return nil, fmt.Errorf("reading referrers: a manifest of type %.80q instead of %s", d.MediaType, ManifestMediaType)
+			return nil, fmt.Errorf("a manifest of type %.80q instead of %s", d.MediaType, ManifestMediaType)
 		case d.Size <= 0 || d.Size > maxManifest:
-			return nil, fmt.Errorf("reading referrers: a manifest of %d bytes; at most %d are read", d.Size, maxManifest)
-		case len(out) == maxSignatures:
-			return nil, fmt.Errorf("reading referrers: more than %d signatures", maxSignatures)
+			return nil, fmt.Errorf("a manifest of %d bytes; at most %d are read", d.Size, maxManifest)
+		case len(out) > maxSignatures:
+			return out, nil
 		}
 		out = append(out, Listed{d.Digest, d.Size})
 	}
