@@ -237,7 +237,7 @@ func (d *decision) writers() {
 			})
 		}
 		if changed && len(stage.Writers) > 0 {
-			d.say("", "writers", among(stage.Writers, d.q.By), "have one of those ask who may: "+strings.Join(stage.Writers, ", "), "%s asks", d.q.By)
+			d.say("", "writers", among(stage.Writers, d.q.By), "have one of those ask who may: "+strings.Join(stage.Writers, ", "), "%s asks to change %s", d.q.By, stage.Name)
 		}
 	}
 }

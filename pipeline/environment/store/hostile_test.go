@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,8 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // on commits a change of a branch, as a person would.
@@ -451,4 +454,96 @@ func TestLineAhead(t *testing.T) {
 	must(t, os.Remove(filepath.Join(wrong, "seen.json")))
 	ask(t, tm.open(wrong), add("staging", tm.entry("control", "1.0.0", "a")), 3)
 	tm.check("3 2 0")
+}
+
+// What a thief can do with the key of a release job that may push: what that job could, until the key is taken out of keys/. No other
+// component, no other environment, and nobody's agreement.
+func TestStolenWriter(t *testing.T) {
+	tm := newTeam(t)
+	stolen, err := sign.Generate(sign.Ed25519)
+	must(t, err)
+	tm.on("main", func(work string) {
+		must(t, os.WriteFile(filepath.Join(work, "keys/gateway.pub"), stolen.Public().PEM(), 0o644))
+	})
+	lead, job := string(tm.key.Public().Fingerprint()), string(stolen.Public().Fingerprint())
+	tm.rules("  gateway: {key: keys/lead.pub}", "  gateway: {key: keys/gateway.pub}",
+		"  - name: snapshot", fmt.Sprintf("  - name: snapshot\n    writers: [%q, %q]", lead, job),
+		"  - name: staging", fmt.Sprintf("  - name: staging\n    writers: [%q]", lead),
+		"  - name: production", fmt.Sprintf("  - name: production\n    writers: [%q]\n    approvals: {count: 1, of: [%q, sha256:other]}", lead, lead))
+	of := func(component, v, content string, key sign.Key) environment.Entry {
+		e := tm.entry(component, v, content)
+		e.Signed.Key = string(key.Public().Fingerprint())
+		return e
+	}
+	s := tm.open(t.TempDir())
+	gateway, control := of("gateway", "1.0.0", "a", stolen), of("control", "1.0.0", "a", tm.key)
+	for i, q := range []environment.Request{add("staging", gateway), add("snapshot", control)} {
+		if r, err := s.Ask(t.Context(), q, tm.key); err != nil || r.Line != i+1 {
+			t.Fatal(r, err)
+		}
+	}
+	approve := request(environment.Approve, "gateway", "1.0.0", "production")
+	approve.Items[0].Manifest = gateway.Manifest
+	freeze := environment.Request{Kind: environment.Freeze, To: "production", Why: "x"}
+	bare := request(environment.Promote, "gateway", "1.0.0", "production")
+	for _, c := range []struct {
+		what   string
+		q      environment.Request
+		signer signature.Signer
+		want   string // rule, "" for what it can do
+	}{
+		{"another version of its own component", add("snapshot", of("gateway", "1.1.0", "evil", stolen)), stolen, ""},
+		{"and to have it forgotten", request(environment.Withdraw, "gateway", "1.1.0", ""), stolen, ""},
+		{"other bytes for what somebody else released", add("snapshot", of("control", "1.0.0", "evil", stolen)), stolen, "signed"},
+		{"the next environment", add("staging", of("gateway", "1.2.0", "evil", stolen)), stolen, "writers"},
+		{"to promote", request(environment.Promote, "gateway", "1.0.0", "production"), stolen, "writers"},
+		{"to promote without a signature", bare, nil, "writers"},
+		{"to agree in its own name", approve, stolen, ""},
+		{"and have that count", bare, tm.key, "approvals"},
+		{"to stop production", freeze, stolen, "writers"},
+		{"to stop a component everywhere", request(environment.Hold, "control", "", ""), stolen, "writers"},
+		{"to go back", request(environment.Rollback, "gateway", "1.0.0", "staging"), stolen, "writers"},
+	} {
+		r, err := s.Ask(t.Context(), c.q, c.signer)
+		if err != nil || r.Refused() != (c.want != "") || c.want != "" && !slices.ContainsFunc(r.Outcomes, func(o environment.Outcome) bool { return !o.OK && o.Rule == c.want }) {
+			t.Errorf("%s: %+v, %v", c.what, r, err)
+		}
+	}
+	tm.check("5 3 5")
+	// A line by hand, with that very signature, is no other than a request.
+	text := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl") + "\n"
+	var state environment.State
+	must(t, state.Fold([]byte(text), nil))
+	must(t, s.Read(t.Context(), func(v store.View) error { bare.Store = v.Store; return nil }))
+	bare.By, bare.At = environment.Identity{Key: job}, tm.clock()
+	bare.Expires = bare.At.Add(time.Minute)
+	file, err := bare.Encode()
+	must(t, err)
+	bundle, err := signature.SignBlob(stolen, file)
+	must(t, err)
+	b, err := bundle.Encode()
+	must(t, err)
+	h, _ := state.Held("staging", "gateway", "1.0.0")
+	line, err := state.Append(environment.Line{
+		Time: bare.At, Kind: bare.Kind, Request: environment.ID(file), By: bare.By, Why: bare.Why, Rules: do(t, tm.remote, "rev-parse", "main"),
+		Moves:  []environment.Move{{Component: "gateway", Version: "1.0.0", From: "staging", To: "production", Commit: h.Commit, Manifest: h.Manifest, Entry: h.Entry, Left: []string{"staging"}}},
+		Signed: &environment.Signed{Request: string(file), Bundle: string(b)},
+	})
+	must(t, err)
+	good := do(t, tm.remote, "rev-parse", "log")
+	tm.forge(text+string(line), 6)
+	if _, err := tm.open(t.TempDir()).Check(t.Context()); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "line 6 of the log: the rules refuse it: writers") {
+		t.Error(err)
+	}
+	do(t, tm.remote, "update-ref", "refs/heads/log", good)
+	// And with the key gone it is nobody's.
+	tm.rules("keys/gateway.pub", "keys/lead.pub")
+	tm.on("main", func(work string) { must(t, os.Remove(filepath.Join(work, "keys/gateway.pub"))) })
+	if _, err := s.Ask(t.Context(), add("snapshot", of("gateway", "1.3.0", "evil", stolen)), stolen); fault.CodeOf(err) != fault.Credentials {
+		t.Error(err)
+	}
+	if r, err := s.Ask(t.Context(), add("snapshot", of("gateway", "1.3.0", "evil", stolen)), tm.key); err != nil || rule(r.Outcomes, "signed").OK {
+		t.Errorf("%+v, %v", r, err)
+	}
+	tm.check("5 3 5")
 }
