@@ -64,9 +64,9 @@ var rooms = map[string]string{
 
 	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config environment environment/admit environment/pull environment/store format images internal/bounded " +
 		"internal/canonjson internal/github internal/gocommand internal/words plan present/cmdline present/progress present/report publish publish/announce publish/bucket " +
-		"publish/chartrepo publish/folder publish/githubrelease publish/names publish/nuget publish/policy publish/registry publish/snapstore " +
+		"publish/chartrepo publish/folder publish/githubrelease publish/names publish/nuget publish/packages publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
-		"scaffold source trust/ephemeral trust/keyless trust/sign trust/signature verify",
+		"scaffold source trust/ephemeral trust/keyless trust/openpgp trust/sign trust/signature verify",
 
 	"config": "format images internal/canonjson internal/web internal/yamldoc release/artifact trust/signature",
 
@@ -144,6 +144,8 @@ var rooms = map[string]string{
 		"release/fault release/manifest release/version trust/signature",
 	"publish/names": "environment publish publish/wire release/artifact release/fault release/version",
 	"publish/nuget": "format internal/web publish publish/wire release/artifact release/fault release/manifest",
+	"publish/packages": "environment format/archive format/inspect internal/bounded internal/canonjson internal/filelock release/artifact " +
+		"release/fault release/manifest trust/openpgp",
 	"publish/policy": "internal/bounded internal/canonjson internal/web internal/words publish/wire release/artifact " +
 		"release/fault release/manifest release/version",
 	"publish/registry": "internal/bounded internal/canonjson internal/web publish publish/wire release/artifact release/fault " +
@@ -180,6 +182,7 @@ var rooms = map[string]string{
 	"trust/keyless":   "internal/canonjson release/artifact release/fault trust/signature",
 	"trust/ledger": "git/branch internal/bounded internal/canonjson internal/filelock release/artifact " +
 		"release/fault release/version",
+	"trust/openpgp": "trust/signature",
 	"trust/sign": "internal/bounded internal/canonjson release/artifact release/fault release/manifest release/provenance " +
 		"trust/signature",
 	"trust/signature": "internal/bounded internal/canonjson release/artifact release/manifest",

@@ -53,7 +53,7 @@ busy the server is.
 With --store it shows a release store besides: a page of components by environment, which follows the store without being
 loaded again, the timeline of moves, and below /environments/NAME/ a Helm repository, downloads, an install script, a Homebrew
 tap, a bucket of Scoop and the signed index for each environment, with a registry under /v2/NAME/ and an interface for programs
-under /api/v1/. What is in the folder of --root is
+under /api/v1/. With --packages it has repositories of apt and dnf, too. What is in the folder of --root is
 sent from there, and everything else is fetched from where its entry says. The store is read with git, which has to be there.
 A local store is looked at four times a second, and another one every second; while it cannot be reached the last state is
 shown.`,
@@ -105,6 +105,7 @@ shown.`,
 	flags.StringVar(&s.remote, "store", "", "`URL` or path of a release store's git repository, whose environments are served too")
 	flags.StringArrayVar(&s.pass, "pass", nil, "`name` of an environment variable that a credential helper of git reads")
 	flags.StringArrayVar(&hosts, "hostname", nil, "`ENVIRONMENT=HOST`: what is below /environments/ENVIRONMENT/ is at the root of this host too")
+	flags.StringVar(&options.Packages, "packages", "", "`folder` with the indexes of packages that ci reconcile --packages has signed for the environments")
 	flags.StringVar(&options.URL, "url", "", "URL that people reach the server by, for the commands on its pages; default: the host that they asked for")
 	flags.BoolVar(&accessLog, "access-log", false, "write a line of JSON for each request to standard error")
 	flags.BoolVar(&check, "check", false, "read all files in the background, again and again, to find what is damaged before somebody asks for it")
@@ -138,7 +139,13 @@ func (s *storage) serve(o *serve.Options, hosts []string) (err error) {
 		if len(hosts) > 0 {
 			return fault.Errorf(fault.Usage, "--hostname %q: environments are those of a store; name it with --store", hosts[0])
 		}
+		if o.Packages != "" {
+			return fault.Errorf(fault.Usage, "--packages %q: environments are those of a store; name it with --store", o.Packages)
+		}
 		return nil
+	}
+	if info, err := os.Stat(o.Packages); o.Packages != "" && (err != nil || !info.IsDir()) {
+		return fault.Errorf(fault.Usage, "%s is not a folder; name the one of ci reconcile --packages with --packages", o.Packages)
 	}
 	o.Hostnames, o.Poll = map[string]string{}, pollRemote
 	for _, h := range hosts {

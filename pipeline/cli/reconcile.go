@@ -24,6 +24,7 @@ func (a *app) reconcileCommand() *cobra.Command {
 	var remote string
 	var pass []string
 	var check, asJSON bool
+	var repository repository
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Have the names that move follow a release store",
@@ -34,8 +35,11 @@ prints what it moved. Several of it at the same time leave what the store says.
 
 Where a slipway.yaml applies it is about that project alone, and its images are looked for where that file publishes them to. If
 that file names the store, the chart repository, the tap, the bucket of Scoop and what GitHub calls the latest release follow the
-environment that is for everybody as well. Elsewhere it is about all tags that the store has. With --check it moves nothing, and exits with 5 where something is to be moved.`,
-		Example: "  go run ./ci reconcile\n  go run ./ci reconcile --check --store https://example.com/releases.git",
+environment that is for everybody as well. Elsewhere it is about all tags that the store has. With --check it moves nothing, and exits with 5 where something is to be moved.
+
+With --packages it does something else: in a folder that has a folder of releases, called releases, it writes the indexes that apt and
+dnf read of each environment, with the packages of the current versions, and signs them with --packages-key.`,
+		Example: "  go run ./ci reconcile\n  go run ./ci reconcile --check --store https://example.com/releases.git\n  go run ./ci reconcile --packages /srv --packages-key env:PACKAGES_KEY",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.resumes = true
@@ -47,8 +51,13 @@ environment that is for everybody as well. Elsewhere it is about all tags that t
 			if err != nil {
 				return err
 			}
-			result, err := names.Reconcile(cmd.Context(), a.follow(st, cfg, check))
-			if cfg != nil && cfg.Environment.Store != "" && cmd.Context().Err() == nil {
+			var result names.Result
+			if repository.dir != "" {
+				result.Names, err = a.reconcilePackages(cmd.Context(), st, repository, check)
+			} else {
+				result, err = names.Reconcile(cmd.Context(), a.follow(st, cfg, check))
+			}
+			if repository.dir == "" && cfg != nil && cfg.Environment.Store != "" && cmd.Context().Err() == nil {
 				all, left, otherErr := a.followOthers(cmd.Context(), st, *cfg, check)
 				result.Names, result.Left, err = append(result.Names, all...), append(result.Left, left...), errors.Join(err, otherErr)
 			}
@@ -64,6 +73,9 @@ environment that is for everybody as well. Elsewhere it is about all tags that t
 	flags := cmd.Flags()
 	flags.StringVar(&remote, "store", "", "`URL` or path of the store's git repository (default $SLIPWAY_STORE, else that of slipway.yaml)")
 	flags.StringArrayVar(&pass, "pass", nil, "`name` of an environment variable that a credential helper of git reads")
+	flags.StringVar(&repository.dir, "packages", "", "instead, write the indexes of apt and dnf into this `folder`, which has releases/")
+	flags.StringVar(&repository.key, "packages-key", "", "`file` with the private key that signs them, or env:NAME; Ed25519 or ECDSA P-256")
+	flags.StringVar(&repository.passphraseFile, "passphrase-file", "", "`file` with the passphrase of that key")
 	flags.BoolVar(&check, "check", false, "move nothing, and say what is to be moved")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -248,6 +248,24 @@ func TestStore(t *testing.T) {
 		t.Errorf("%q\n%s", s.posts.list, out)
 	}
 
+	// Indexes of packages are of what is current, and signed.
+	site := t.TempDir()
+	if err := os.Symlink(s.shelf, filepath.Join(site, "releases")); err != nil {
+		t.Fatal(err)
+	}
+	packages := []string{"reconcile", "--packages", site, "--packages-key", "env:STORE_KEY"}
+	s.wants(s.ci(5, append(packages, "--check")...), site+": packages of production: there are none, and should be production as of line 3", "names are not where the store says")
+	s.wants(s.ci(0, packages...), site+": packages of snapshot -> snapshot as of line 1", site+": packages of production -> production as of line 3")
+	for _, more := range [][]string{nil, {"--check"}} {
+		if out := s.ci(0, append(packages, more...)...); out != "" {
+			t.Error(out)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(site, "dists/production/main/binary-arm64/Packages")); err != nil || !strings.Contains(string(b), "Filename: releases/hello/1.2.3/packages/hello_1.2.3_arm64.deb\n") {
+		t.Errorf("%v %s", err, b)
+	}
+	s.wants(s.ci(2, "reconcile", "--packages", site), "there is no key to sign with")
+
 	// What the rules refuse is not published.
 	s.take(s.dist(t, "1.2.3", strings.Repeat("b", 40)))
 	before := s.state()

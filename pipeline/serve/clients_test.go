@@ -3,7 +3,9 @@
 package serve_test
 
 import (
+	"bytes"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -120,5 +122,58 @@ func TestRegistryClients(t *testing.T) {
 	raw, err := exec.Command("skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+at+":1.1.0").Output()
 	if err != nil || artifact.Sum(raw) != r.Images[0].Digest {
 		t.Errorf("%v\n%s", err, raw)
+	}
+}
+
+// TestPackageManagers have apt-get and dnf, where they are there, fetch a package of an environment, by its address and at its host.
+func TestPackageManagers(t *testing.T) {
+	tm, dir := packaged(t)
+	_, h := tm.serving(serve.Options{Packages: dir, Hostnames: map[string]string{"127.0.0.1": "production"}})
+	server := httptest.NewServer(h)
+	defer server.Close()
+	for _, base := range []string{server.URL + "/environments/production/", server.URL + "/"} {
+		for _, c := range []struct {
+			program, file, conf string
+			commands            [][]string
+		}{
+			{
+				"apt-get", "hello_1.0.0_amd64.deb", "deb [signed-by=" + dir + "/packages.asc] " + base + " production main\n",
+				[][]string{{"update"}, {"download", "hello"}},
+			},
+			{
+				"dnf", "hello-1.0.0-1.x86_64.rpm", "[production]\nname=production\nbaseurl=" + base + "rpm/production\ngpgcheck=0\nrepo_gpgcheck=1\ngpgkey=" + base + "packages.asc\n",
+				[][]string{{"install", "--downloadonly", "--downloaddir", ".", "hello"}},
+			},
+		} {
+			if _, err := exec.LookPath(c.program); err != nil {
+				t.Logf("%s is not here", c.program)
+				continue
+			}
+			work := t.TempDir()
+			for _, d := range []string{"state/lists/partial", "cache/archives/partial", "etc/preferences.d"} {
+				must(t, os.MkdirAll(filepath.Join(work, d), 0o755))
+			}
+			must(t, os.WriteFile(filepath.Join(work, "status"), nil, 0o644))
+			must(t, os.WriteFile(filepath.Join(work, "etc/sources.list"), []byte(c.conf), 0o644))
+			must(t, os.WriteFile(filepath.Join(work, "dnf.conf"), []byte("[main]\nreposdir="+work+"\npluginpath="+work+"\ncachedir="+work+"\nlogdir="+work+"\n"+c.conf), 0o644))
+			options := []string{"-o", "Dir::State=" + work + "/state", "-o", "Dir::State::status=" + work + "/status", "-o", "Dir::Cache=" + work + "/cache", "-o", "Dir::Etc=" + work + "/etc", "-o", "APT::Architecture=amd64", "-o", "APT::Sandbox::User="}
+			if c.program == "dnf" {
+				options = []string{"-c", work + "/dnf.conf", "--installroot", work + "/root", "--releasever", "1", "--forcearch", "x86_64", "-y"}
+			}
+			for _, args := range c.commands {
+				cmd := exec.Command(c.program, append(slices.Clone(options), args...)...)
+				cmd.Dir, cmd.Env = work, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + work, "LC_ALL=C"}
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Fatalf("%s %q: %v\n%s", c.program, args, err, out)
+				}
+			}
+			got, err := os.ReadFile(filepath.Join(work, c.file))
+			must(t, err)
+			want, err := os.ReadFile(filepath.Join(tm.root, "hello/1.0.0/packages", c.file))
+			must(t, err)
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s has other bytes", c.file)
+			}
+		}
 	}
 }

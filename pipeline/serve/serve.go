@@ -33,6 +33,7 @@ type Options struct {
 	Store     *store.Store      // a release store, whose environments are served too; nil for none
 	Index     *index.Index      // of the store; nil for none
 	Poll      time.Duration     // from one look at the store to the next; 1 s
+	Packages  string            // folder with signed indexes of packages for environments, "" for none
 	Hostnames map[string]string // environments by the host at whose root they are served too
 
 	// Log gets one record for each request, and what net/http has to report; nil drops them. The probes and the metrics
@@ -124,7 +125,7 @@ func New(o Options) *Server {
 	}
 	if o.Store != nil {
 		s.site = environments.New(environments.Options{
-			Store: o.Store, Index: o.Index, Every: o.Poll, Hostnames: o.Hostnames, Folder: o.Root != "", Style: pageCSS, Log: log,
+			Store: o.Store, Index: o.Index, Every: o.Poll, Hostnames: o.Hostnames, Packages: o.Packages, Folder: o.Root != "", Style: pageCSS, Log: log,
 		}, folder{s.library})
 	}
 	return s

@@ -365,6 +365,9 @@ func (n Name) Moved() string {
 }
 
 func (n Name) why() string {
+	if n.Component == "" { // what has the current versions of all
+		return fmt.Sprintf("%s as of line %d", n.Environment, n.Line)
+	}
 	why := fmt.Sprintf("%s %s in %s", n.Component, n.Version, n.Environment)
 	if n.Pinned {
 		why += ", pinned by a rollback"

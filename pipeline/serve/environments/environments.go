@@ -38,6 +38,8 @@ type Options struct {
 	// Hostnames are environments by the host at whose root they are shown too, in lower case and without a port.
 	Hostnames map[string]string
 
+	Packages string // folder with indexes of packages, which were signed; "" for none
+
 	Folder bool             // there is a list of releases at /releases, too
 	Style  string           // of the pages, as CSS
 	Now    func() time.Time // the clock; time.Now where it is nil

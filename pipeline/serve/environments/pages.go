@@ -308,6 +308,9 @@ func (s *Site) environmentPage(st *state, v *view, r Request) (Answer, error) {
 		if names := s.scripted(v); len(names) > 0 {
 			add("curl", fmt.Sprintf("curl -fsSL %sinstall.sh | sh -s -- %s", r.Base, names[0]))
 		}
+		for _, c := range s.packageCommands(v, r.Base) {
+			add(c[0], c[1])
+		}
 		if component, name := s.recipe(v, "homebrew"); name != "" {
 			tap := component + "/" + v.stage.Name
 			add("Homebrew", fmt.Sprintf("brew tap %s %stap.git\nbrew install %[1]s/%[3]s", tap, r.Base, name))

@@ -1,0 +1,351 @@
+package packages_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
+	"github.com/slipway-build/slipway/pipeline/publish/packages"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/trust/openpgp"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func key(t *testing.T, name string) openpgp.Key {
+	t.Helper()
+	seed := sha256.Sum256([]byte(name))
+	der, err := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(seed[:]))
+	must(t, err)
+	s, err := sign.Load(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil)
+	must(t, err)
+	k, err := openpgp.New(s, "Packages of Example")
+	must(t, err)
+	return k
+}
+
+// site is a folder with releases.
+type site struct {
+	t   *testing.T
+	dir string
+	key openpgp.Key
+}
+
+func newSite(t *testing.T) *site {
+	s := &site{t: t, dir: t.TempDir(), key: key(t, "packages")}
+	must(t, os.Mkdir(filepath.Join(s.dir, "releases"), 0o755))
+	return s
+}
+
+func (s *site) release(name, v string) environment.Seen {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, "releases", name, v)
+	_, err := verifytest.Write(dir, verifytest.Options{Name: name, Version: v})
+	must(s.t, err)
+	b, err := os.ReadFile(filepath.Join(dir, manifest.FileName))
+	must(s.t, err)
+	return environment.Seen{Held: environment.Held{Component: name, Version: v, Manifest: artifact.Sum(b)}}
+}
+
+func (s *site) stage(line int, current ...environment.Seen) packages.Stage {
+	return packages.Stage{Name: "production", Line: line, At: time.Date(2026, 3, 2, 10, 0, line, 0, time.UTC), Current: current}
+}
+
+// wants reconciles and wants the reason why that wrote, "" for none.
+func (s *site) wants(st packages.Stage, why string) {
+	s.t.Helper()
+	for _, check := range []bool{true, false} {
+		all, err := packages.Reconcile(s.t.Context(), packages.Options{Dir: s.dir, Key: s.key, Check: check}, []packages.Stage{st})
+		must(s.t, err)
+		got := ""
+		if len(all) > 0 {
+			got = all[0].Why
+		}
+		if len(all) > 1 || got != why {
+			s.t.Errorf("check %v: %+v, want %q", check, all, why)
+		}
+	}
+}
+
+func (s *site) read(name string) string {
+	s.t.Helper()
+	b, err := os.ReadFile(filepath.Join(s.dir, filepath.FromSlash(name)))
+	must(s.t, err)
+	return string(b)
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		must(t, os.MkdirAll("testdata", 0o755))
+		must(t, os.WriteFile(file, []byte(got), 0o644))
+	}
+	if want, err := os.ReadFile(file); err != nil || string(want) != got {
+		t.Errorf("%s: %v\n%s", file, err, got)
+	}
+}
+
+// TestIndexes holds what is written to golden files, and what is there to what should be.
+func TestIndexes(t *testing.T) {
+	s := newSite(t)
+	hello, world := s.release("hello", "1.2.3-rc.1"), s.release("world", "2.0.0")
+	absent := environment.Seen{Held: environment.Held{Component: "absent", Version: "1.0.0", Manifest: hello.Manifest}}
+	st := s.stage(3, absent, hello, world)
+	s.wants(st, "there are none")
+	s.wants(st, "")
+	golden(t, "Release", s.read("dists/production/Release"))
+	golden(t, "InRelease", s.read("dists/production/InRelease"))
+	golden(t, "Packages", s.read("dists/production/main/binary-amd64/Packages"))
+	golden(t, "repomd.xml", s.read("rpm/production/repodata/repomd.xml"))
+	for _, kind := range []string{"primary", "filelists", "other"} {
+		found, err := filepath.Glob(filepath.Join(s.dir, "rpm/production/repodata", "*-"+kind+".xml.gz"))
+		if err != nil || len(found) != 1 {
+			t.Fatal(found, err)
+		}
+		f, err := os.Open(found[0])
+		must(t, err)
+		z, err := gzip.NewReader(f)
+		must(t, err)
+		b, err := io.ReadAll(z)
+		must(t, err)
+		must(t, f.Close())
+		golden(t, kind+".xml", string(b))
+	}
+	// A release that comes later is in them then.
+	late := s.release("late", "1.0.0")
+	st.Current = append(st.Current, late)
+	s.wants(st, "a release has come into the folder since, or has gone")
+	must(t, os.RemoveAll(filepath.Join(s.dir, "releases/late")))
+	s.wants(st, "a release has come into the folder since, or has gone")
+	// The same in another folder is the same.
+	other := newSite(t)
+	other.release("hello", "1.2.3-rc.1")
+	other.release("world", "2.0.0")
+	other.wants(st, "there are none")
+	for _, name := range []string{"dists/production/InRelease", "dists/production/Release.gpg", "rpm/production/repodata/repomd.xml.asc", "packages.asc"} {
+		if s.read(name) != other.read(name) {
+			t.Errorf("%s differs", name)
+		}
+	}
+	// What somebody has changed, another key and another line are seen. What the indexes before named stays for once.
+	must(t, os.WriteFile(filepath.Join(s.dir, "dists/production/Release"), []byte("x"), 0o644))
+	s.wants(st, "dists/production/Release is not what was written")
+	s.key = key(t, "other")
+	s.wants(st, "they were written otherwise")
+	before := "dists/production/main/binary-amd64/by-hash/SHA256/" + artifact.Sum([]byte(s.read("dists/production/main/binary-amd64/Packages"))).Hex()
+	s.wants(s.stage(4, world), "they are of line 3")
+	s.read(before)
+	s.wants(s.stage(5), "they are of line 4")
+	if _, err := os.Stat(filepath.Join(s.dir, before)); err == nil {
+		t.Error("it stays for ever")
+	}
+	s.wants(s.stage(4, world), "") // by somebody who read the store before
+	if b := s.read("dists/production/main/binary-arm64/Packages"); b != "" {
+		t.Error(b)
+	}
+}
+
+// TestRefused is about folders that are not as they should be.
+func TestRefused(t *testing.T) {
+	reconcile := func(s *site, st packages.Stage) error {
+		_, err := packages.Reconcile(t.Context(), packages.Options{Dir: s.dir, Key: s.key}, []packages.Stage{st})
+		return err
+	}
+	fails := func(err error, code fault.Code, text string) {
+		t.Helper()
+		if fault.CodeOf(err) != code || !strings.Contains(fmt.Sprint(err), text) {
+			t.Errorf("%v %v, want %q", fault.CodeOf(err), err, text)
+		}
+	}
+	s := newSite(t)
+	hello := s.release("hello", "1.0.0")
+	deb := filepath.Join(s.dir, "releases/hello/1.0.0/packages/hello_1.0.0_amd64.deb")
+	b, err := os.ReadFile(deb)
+	must(t, err)
+	must(t, os.WriteFile(deb, append(b, 'x'), 0o644))
+	fails(reconcile(s, s.stage(1, hello)), fault.Mismatch, "hello_1.0.0_amd64.deb has other bytes than its release says")
+	must(t, os.WriteFile(filepath.Join(s.dir, "packages/production.json"), []byte("{}"), 0o644))
+	fails(reconcile(s, s.stage(1)), fault.Mismatch, "packages/production.json is not what was written: remove it")
+	must(t, os.RemoveAll(filepath.Join(s.dir, "releases")))
+	fails(reconcile(s, s.stage(1)), fault.Usage, "has no folder releases")
+}
+
+// serve serves the folder, as any server of files does it, but for times: here two indexes are written in one second.
+func (s *site) serve() string {
+	files := http.FileServer(http.Dir(s.dir))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("If-Modified-Since")
+		files.ServeHTTP(w, r)
+	}))
+	s.t.Cleanup(server.Close)
+	return server.URL
+}
+
+func run(dir, name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "HOME=" + dir, "LC_ALL=C"}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// TestApt has apt-get read the indexes and fetch a package, without any rights over the system.
+func TestApt(t *testing.T) {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		t.Skip("apt-get is not here")
+	}
+	s := newSite(t)
+	s.wants(s.stage(1, s.release("hello", "1.0.0")), "there are none")
+	dir := t.TempDir()
+	for _, d := range []string{"state/lists/partial", "cache/archives/partial", "etc/preferences.d", "out"} {
+		must(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "status"), nil, 0o644))
+	keyring := filepath.Join(s.dir, packages.KeyFile)
+	list := func(signedBy string) {
+		must(t, os.WriteFile(filepath.Join(dir, "etc/sources.list"), []byte("deb [signed-by="+signedBy+"] "+s.serve()+" production main\n"), 0o644))
+	}
+	apt := func(args ...string) (string, error) {
+		all := []string{
+			"-o", "Dir::State=" + dir + "/state", "-o", "Dir::State::status=" + dir + "/status", "-o", "Dir::Cache=" + dir + "/cache", "-o", "Dir::Etc=" + dir + "/etc",
+			"-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64", "-o", "APT::Sandbox::User=", "-o", "Acquire::Languages=none", "-o", "Dir::Log=" + dir, "-o", "Acquire::http::Proxy=false",
+		}
+		return run(filepath.Join(dir, "out"), "apt-get", append(all, args...)...)
+	}
+	list(keyring)
+	if out, err := apt("update"); err != nil || strings.Contains(out, "W:") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := apt("download", "hello"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	same(t, filepath.Join(dir, "out/hello_1.0.0_amd64.deb"), filepath.Join(s.dir, "releases/hello/1.0.0/packages/hello_1.0.0_amd64.deb"))
+	// What comes after that is seen, also where the version is lower: after a rollback.
+	s.wants(s.stage(2, s.release("hello", "0.9.0")), "they are of line 1")
+	if out, err := apt("update"); err != nil || strings.Contains(out, "W:") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := apt("install", "--simulate", "hello"); err != nil || !strings.Contains(out, "Inst hello (0.9.0 slipway:production [amd64])") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	// A repository that somebody else has signed is refused.
+	public, err := key(t, "other").Public()
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "other.asc"), public, 0o644))
+	list(filepath.Join(dir, "other.asc"))
+	if out, err := apt("update"); err == nil || !strings.Contains(out, "NO_PUBKEY") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func same(t *testing.T, got, want string) {
+	t.Helper()
+	a, err := os.ReadFile(got)
+	must(t, err)
+	b, err := os.ReadFile(want)
+	must(t, err)
+	if !bytes.Equal(a, b) {
+		t.Errorf("%s has other bytes", got)
+	}
+}
+
+// TestDNF has dnf read the indexes and fetch a package.
+func TestDNF(t *testing.T) {
+	if _, err := exec.LookPath("dnf"); err != nil {
+		t.Skip("dnf is not here")
+	}
+	s := newSite(t)
+	s.wants(s.stage(1, s.release("hello", "1.0.0-rc.1")), "there are none")
+	dir := t.TempDir()
+	dnf := func(key string, args ...string) (string, error) {
+		url := s.serve()
+		repo := fmt.Sprintf("[main]\ncachedir=%s/cache\nlogdir=%[1]s\nreposdir=%[1]s/none\npluginpath=%[1]s/none\n[production]\nname=production\nbaseurl=%s/rpm/production\nenabled=1\ngpgcheck=0\nrepo_gpgcheck=1\ngpgkey=%s\n", dir, url, url+"/"+key)
+		must(t, os.WriteFile(filepath.Join(dir, "dnf.conf"), []byte(repo), 0o644))
+		return run(dir, "dnf", append([]string{"-c", filepath.Join(dir, "dnf.conf"), "--installroot", filepath.Join(dir, "root"), "--releasever", "1", "--forcearch", "x86_64", "-y"}, args...)...)
+	}
+	if out, err := dnf(packages.KeyFile, "install", "--downloadonly", "--downloaddir", dir, "hello"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	same(t, filepath.Join(dir, "hello-1.0.0.rc.1-1.x86_64.rpm"), filepath.Join(s.dir, "releases/hello/1.0.0-rc.1/packages/hello-1.0.0.rc.1-1.x86_64.rpm"))
+	if out, err := dnf(packages.KeyFile, "repoquery", "--list", "hello"); err != nil || !strings.Contains(out, "/usr/bin/hello") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	public, err := key(t, "other").Public()
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(s.dir, "other.asc"), public, 0o644))
+	must(t, os.RemoveAll(filepath.Join(dir, "cache")))
+	must(t, os.RemoveAll(filepath.Join(dir, "root")))
+	if out, err := dnf("other.asc", "repoquery", "hello"); err == nil {
+		t.Errorf("%s", out)
+	}
+}
+
+// TestFields is about what a package says of itself and another could not.
+func TestFields(t *testing.T) {
+	for value, want := range map[string]string{
+		"One\n two\n .\n three": "Description: One\n two\n .\n three\n\n",
+		"One\nFilename: other":  `its field Description has a line "Filename: other"`,
+		"One\n \nPackage: x":    `its field Description has a line " "`,
+		"One\rFilename: other":  `its field Description has a line "One\rFilename: other"`,
+	} {
+		got, err := packages.Stanza(map[string]string{"control.Description": value, "control.tar.size": "1", "control.md5sums": "2"})
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.HasSuffix(got, want) || strings.Contains(got, "md5sums") {
+			t.Errorf("%q: %q", value, got)
+		}
+	}
+	for _, tt := range []struct {
+		fields map[string]string
+		want   string
+	}{
+		{
+			map[string]string{"rpm.RequireName": "rpmlib(X)\nopenssl\nlibc\nlibc\nx<&\"", "rpm.RequireFlags": "16777226\n12\n0\n0\n8", "rpm.RequireVersion": "1\n1:1.1-2\n\n\n3"},
+			"<rpm:requires>\n<rpm:entry name=\"openssl\" flags=\"GE\" epoch=\"1\" ver=\"1.1\" rel=\"2\"/>\n<rpm:entry name=\"libc\"/>\n<rpm:entry name=\"x&lt;&amp;&#34;\" flags=\"EQ\" epoch=\"0\" ver=\"3\"/>\n</rpm:requires>\n</format>",
+		},
+		{map[string]string{"rpm.Summary": "a</summary>\x00\x1b"}, "<summary>a&lt;/summary&gt;\ufffd\ufffd</summary>"},
+		{map[string]string{"rpm.ProvideName": "a\nb", "rpm.ProvideFlags": "8", "rpm.ProvideVersion": "1\n2"}, "it has 2 names, 1 flags and 2 versions of what it provides"},
+		{map[string]string{"rpm.ProvideName": "a", "rpm.ProvideFlags": "x", "rpm.ProvideVersion": "1"}, `parsing "x"`},
+	} {
+		got, err := packages.Primary(tt.fields)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, tt.want) {
+			t.Errorf("%q: %s", tt.fields, got)
+		}
+	}
+	for _, b := range []string{"", strings.Repeat("x", 200), strings.Repeat("\x00", 96) + "\x8e\xad\xe8\x01\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"} {
+		if at, err := packages.HeaderOf(strings.NewReader(b)); err == nil {
+			t.Errorf("%q: %v", b, at)
+		}
+	}
+}
