@@ -196,12 +196,11 @@ func (s *Store) others(ctx context.Context) ([]waiting, error) {
 	return all, nil
 }
 
-// enqueue puts requests into the queue that are not there yet, and takes the lease where it is free. The lease is the first of them, which
-// no other process has.
-func (s *Store) enqueue(ctx context.Context, own []waiting) error {
+// enqueue puts requests into the queue that are not there yet, and takes the lease where it is free. Whoever has not looked just now asks
+// for it in the same push, and whether it was free is seen by that.
+func (s *Store) enqueue(ctx context.Context, own []waiting, looked bool) error {
 	var files [][]byte
 	var put []branch.Ref
-	looked := s.group.Watched() != nil
 	waits := len(waitingRefs(s.group.Watched()))
 	for _, w := range own {
 		ref := branch.Ref{Name: queueRef(w)}
@@ -225,7 +224,7 @@ func (s *Store) enqueue(ctx context.Context, own []waiting) error {
 	}
 	unsure := len(put) > 0
 	remember := func() error { return nil }
-	if !looked || s.free() { // who has not looked asks for it in the same push
+	if !looked || s.free() {
 		ref, more, taken := s.take(put, false)
 		put, files, remember = append(put, ref), append(files, more...), taken
 	}
@@ -461,16 +460,23 @@ func (s *Store) until(ctx context.Context, own []waiting, results map[string]Res
 	busy := false       // others move too
 	torn := false       // a request has left the queue, and the log does not have it
 	expect, crowded := s.crowded()
-	if crowded { // it saves asking what is there
-		second, since = direct, time.Now()
-		if err := s.enqueue(ctx, own); err != nil {
+	wait := func(open []waiting, looked bool) error {
+		second = direct
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if err := s.enqueue(ctx, open, looked); err != nil {
 			return err
 		}
-		if _, leads := s.leads(); !leads && !s.lessee.off {
-			busy = true
-			if err := s.await(ctx, own, expect); err != nil {
-				return err
-			}
+		if _, leads := s.leads(); leads || s.lessee.off {
+			return nil
+		}
+		busy = true
+		return s.await(ctx, open, expect)
+	}
+	if crowded { // it saves asking what is there
+		if err := wait(own, false); err != nil {
+			return err
 		}
 	}
 	var done time.Time
@@ -530,8 +536,11 @@ func (s *Store) until(ctx context.Context, own []waiting, results map[string]Res
 			if git.KindOf(err) != git.Moved || round >= rounds {
 				return err
 			}
-			if second++; second >= direct && !s.lessee.off && !overdue {
+			if second++; second >= direct && !s.lessee.off && !overdue && !leads {
 				busy = true
+				if err := wait(open, false); err != nil {
+					return err
+				}
 				continue
 			}
 			if err := branch.Pause(ctx, round, 50*time.Millisecond); err != nil {
@@ -556,17 +565,9 @@ func (s *Store) until(ctx context.Context, own []waiting, results map[string]Res
 			continue
 		}
 		if since.IsZero() {
-			since = time.Now()
 			expect = max(expect, time.Duration(len(waitingRefs(s.group.Watched())))*perWaiting)
 		}
-		if err := s.enqueue(ctx, open); err != nil {
-			return err
-		}
-		if _, leads := s.leads(); leads || s.lessee.off {
-			continue
-		}
-		busy = true
-		if err := s.await(ctx, open, expect); err != nil {
+		if err := wait(open, true); err != nil {
 			return err
 		}
 	}

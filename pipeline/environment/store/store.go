@@ -203,7 +203,7 @@ func (s *Store) refresh(ctx context.Context) error {
 	if err := s.look(ctx); err != nil {
 		return err
 	}
-	if s.view.State != nil && s.group.Head(Log) == log && s.view.State.Count < s.kept+perFile {
+	if s.view.State != nil && s.group.Head(Log) == log && !s.due() {
 		return nil
 	}
 	return s.readLog(ctx)
@@ -440,10 +440,14 @@ func (s *Store) keptState() (*environment.State, folded) {
 	return &environment.State{}, folded{}
 }
 
+// due reports whether there are so many new lines that to write the state down is less than to read them each time: more of them, the
+// larger the state is.
+func (s *Store) due() bool { return s.view.State.Count >= s.kept+min(max(s.kept/64, 16), perFile) }
+
 // keep writes the state down for those who come later, now and then: it is quicker read than its lines. Where that does not work they
 // fold those.
 func (s *Store) keep() {
-	if s.view.State.Count < s.kept+perFile {
+	if !s.due() {
 		return
 	}
 	of, err := canonjson.Encode(s.read)

@@ -51,6 +51,7 @@ type moved struct {
 	Line  int // 0 where git alone moved it
 	Items []environment.Item
 	Took  time.Duration
+	Peak  int // MiB that the writer has taken so far, itself, where that is known
 }
 
 func TestMain(m *testing.M) {
@@ -113,7 +114,7 @@ func (w work) do(ctx context.Context, out *json.Encoder) error {
 			}
 			m.Line = r.Line
 		}
-		m.Took = time.Since(began)
+		m.Took, m.Peak = time.Since(began), peak()
 		if err := out.Encode(m); err != nil {
 			return err
 		}
@@ -346,6 +347,15 @@ func cpu() (used time.Duration) {
 	return used
 }
 
+// peak is how much memory this process has taken (https://man7.org/linux/man-pages/man5/proc_pid_status.5.html).
+func peak() (mib int) {
+	status, _ := os.ReadFile("/proc/self/status")
+	if _, after, ok := strings.Cut(string(status), "VmHWM:"); ok {
+		fmt.Sscan(after, &mib) // KiB
+	}
+	return mib >> 10
+}
+
 // TestMeasure measures how many moves a second there are, and how long one takes, for .ci/bench.
 func TestMeasure(t *testing.T) {
 	if *measured == "" {
@@ -467,6 +477,19 @@ func TestMeasureSize(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	last := tm.entry("gateway", "9.9.9", "last")
+	measure("add", func(s *store.Store) {
+		if _, err := s.Ask(t.Context(), add("snapshot", last), nil); err != nil {
+			t.Error(err)
+		}
+	})
+	c := &crowd{team: tm}
+	cmd, _, out := c.start(work{Way: "own", Remote: tm.remote, Dir: dir, Until: time.Now().Add(time.Hour), Sets: [][]environment.Item{{{Component: "gateway", Version: "9.9.9"}}}})
+	must(t, cmd.Wait())
+	tm.now = time.Now().UTC() // which is that of the writer
+	var m moved
+	must(t, json.Unmarshal(out.Bytes(), &m))
+	fmt.Printf("measured: %d releases, %d lines: promote %.3f s, %d MiB\n", releases, state.Count, m.Took.Seconds(), m.Peak)
 	measure("check", func(s *store.Store) {
 		_, err := s.Check(t.Context())
 		must(t, err)
