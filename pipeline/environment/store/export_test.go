@@ -32,3 +32,6 @@ func SetMaxQueue(t testing.TB, n int) {
 	maxQueue = n
 	t.Cleanup(func() { maxQueue = before })
 }
+
+// SetStep has a function be called between changes of files.
+func SetStep(f func()) { step = f }

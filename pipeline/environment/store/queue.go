@@ -124,7 +124,7 @@ func (s *Store) release(ctx context.Context) {
 	if ours, ok := s.leads(); ok {
 		s.group.PushRefs(ctx, []branch.Ref{{Name: lease, From: ours.ID}})
 	}
-	os.Remove(s.leaseFile())
+	remove(s.leaseFile())
 }
 
 // waitingRefs are the refs of requests that wait, the oldest first. What has no name of one comes first of all.

@@ -452,10 +452,7 @@ func (s *Store) keep() {
 	}
 	of, err := canonjson.Encode(s.read)
 	if err == nil {
-		fresh := s.stateFile() + ".new" // which nobody else writes, since the clone is locked
-		if err = os.WriteFile(fresh, s.view.State.Keep(of), 0o600); err == nil {
-			err = os.Rename(fresh, s.stateFile())
-		}
+		err = write(s.stateFile(), s.view.State.Keep(of))
 	}
 	if err == nil {
 		s.kept = s.view.State.Count
@@ -488,20 +485,6 @@ func (s *Store) remember(state *environment.State) error {
 		return err
 	}
 	return fault.New(fault.Usage, write(s.seen(), b))
-}
-
-// write replaces a file as a whole.
-func write(name string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
 }
 
 // waiting is a request on its way, with who signed it.
@@ -575,7 +558,7 @@ func (s *Store) Ask(ctx context.Context, q environment.Request, signer signature
 			results, err := s.combine(ctx)
 			if r, ok := results[id]; ok || err != nil {
 				result = r
-				return errors.Join(err, os.RemoveAll(filepath.Join(s.o.Dir, "answers", id)))
+				return errors.Join(err, remove(filepath.Join(s.o.Dir, "answers", id)))
 			}
 			if _, err := os.Stat(filepath.Join(s.o.Dir, "outbox", id)); err != nil {
 				return fault.New(fault.Usage, fmt.Errorf("another version of slipway took the request away: %w", err))
@@ -587,11 +570,11 @@ func (s *Store) Ask(ctx context.Context, q environment.Request, signer signature
 		if result, err = r, answerErr; err == nil && !ok {
 			err = fault.Errorf(fault.Usage, "another process took the answer away")
 		}
-		err = errors.Join(err, os.RemoveAll(filepath.Join(s.o.Dir, "outbox", id))) // which whoever left it was about to do
+		err = errors.Join(err, remove(filepath.Join(s.o.Dir, "outbox", id))) // which whoever left it was about to do
 	}
 	if err != nil {
 		// Nobody does later what was said to have failed. If the push has arrived after all, the log has the request.
-		return result, errors.Join(err, os.RemoveAll(filepath.Join(s.o.Dir, "outbox", id)))
+		return result, errors.Join(err, remove(filepath.Join(s.o.Dir, "outbox", id)))
 	}
 	return result, result.Err
 }
@@ -645,7 +628,7 @@ func (s *Store) answer(id string) (Result, bool, error) {
 	if a.Error != "" {
 		r.Err = fault.New(a.Code, errors.New(a.Error))
 	}
-	return r, true, os.Remove(name)
+	return r, true, remove(name)
 }
 
 // answered is a Result for another process.
@@ -683,7 +666,7 @@ func (s *Store) outbox() ([]waiting, error) {
 			w.q, err = environment.ParseRequest([]byte(w.Request))
 		}
 		if err != nil || w.id != e.Name() {
-			if err := os.Remove(name); err != nil {
+			if err := remove(name); err != nil {
 				return nil, fault.New(fault.Usage, err)
 			}
 			continue
@@ -692,17 +675,6 @@ func (s *Store) outbox() ([]waiting, error) {
 	}
 	slices.SortFunc(all, func(a, b waiting) int { return a.q.At.Compare(b.q.At) })
 	return all[:min(len(all), maxBatch)], nil
-}
-
-// sweep takes away the answers to those who were killed while they waited.
-func (s *Store) sweep() error {
-	list, err := os.ReadDir(filepath.Join(s.o.Dir, "answers"))
-	for _, e := range list {
-		if info, infoErr := e.Info(); infoErr == nil && s.o.Now().Sub(info.ModTime()) > unclaimed {
-			err = errors.Join(err, os.Remove(filepath.Join(s.o.Dir, "answers", e.Name())))
-		}
-	}
-	return fault.New(fault.Usage, err)
 }
 
 // answerAll leaves answers for those who wait, and takes their requests away.
@@ -719,7 +691,7 @@ func (s *Store) answerAll(results map[string]Result) error {
 		if err := write(filepath.Join(s.o.Dir, "answers", id), b); err != nil {
 			return fault.New(fault.Usage, err)
 		}
-		if err := os.Remove(filepath.Join(s.o.Dir, "outbox", id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := remove(filepath.Join(s.o.Dir, "outbox", id)); err != nil {
 			return fault.New(fault.Usage, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -44,6 +45,7 @@ type work struct {
 	Way, Remote, Dir string
 	Sets             [][]environment.Item
 	Until            time.Time
+	Kill             int // between the changes of files, at which one, 0 for none
 }
 
 // moved is what a writer did.
@@ -85,6 +87,32 @@ func (w work) do(ctx context.Context, out *json.Encoder) error {
 			cancel()
 		}()
 		return s.Lead(ctx, func(store.Combined) error { return nil })
+	}
+	if w.Kill > 0 {
+		n := 0
+		store.SetStep(func() {
+			if n++; n == w.Kill {
+				p, err := os.FindProcess(os.Getpid())
+				if err == nil {
+					err = p.Kill()
+				}
+				if err != nil {
+					panic(err)
+				}
+				select {}
+			}
+		})
+	}
+	if w.Way == "lead" { // until it has done something
+		s, err := open()
+		if err != nil {
+			return err
+		}
+		done := errors.New("done")
+		if err = s.Lead(ctx, func(store.Combined) error { return done }); errors.Is(err, done) {
+			return nil
+		}
+		return err
 	}
 	if w.Way == "once" {
 		s, err := open()
