@@ -152,7 +152,12 @@ func (x *Index) remember(head string) error {
 	if head == "" {
 		return nil
 	}
-	return fault.New(fault.Usage, os.WriteFile(x.seen(), []byte(head+"\n"), 0o600))
+	// As a whole, for whoever comes after one who was killed; nobody else writes it, since the clone is locked.
+	err := os.WriteFile(x.seen()+".new", []byte(head+"\n"), 0o600)
+	if err == nil {
+		err = os.Rename(x.seen()+".new", x.seen())
+	}
+	return fault.New(fault.Usage, err)
 }
 
 // published is what the branch has.

@@ -602,6 +602,23 @@ func TestRewritten(t *testing.T) {
 	tm.wantMismatch(err, "the log was rewritten: line 2 was")
 }
 
+// TestSeenAsAWhole holds what a folder remembers to be replaced: one who is killed as it is written leaves what was there.
+func TestSeenAsAWhole(t *testing.T) {
+	tm := rooted(t)
+	dir := t.TempDir()
+	tm.store, tm.index = tm.open(dir)
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	link, seen := filepath.Join(dir, "link"), filepath.Join(dir, "metadata.seen")
+	must(t, os.Link(seen, link))
+	tm.add("gateway", "1.0.0", "production")
+	tm.update("env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	before, err := os.ReadFile(link)
+	must(t, err)
+	if now, err := os.ReadFile(seen); err != nil || string(before) == string(now) || strings.TrimSpace(string(now)) != do(t, tm.remote, "rev-parse", index.Branch) {
+		t.Errorf("%s has been written over: %q, %q, %v", seen, before, now, err)
+	}
+}
+
 // TestTwoAtOnce has two machines sign at once, each what it has read: the branch ends with the newest, and nothing is signed twice under
 // one number.
 func TestTwoAtOnce(t *testing.T) {
