@@ -74,6 +74,7 @@ dnf read of each environment, with the packages of the current versions, and sig
 	flags.StringVar(&remote, "store", "", "`URL` or path of the store's git repository (default $SLIPWAY_STORE, else that of slipway.yaml)")
 	flags.StringArrayVar(&pass, "pass", nil, "`name` of an environment variable that a credential helper of git reads")
 	flags.StringVar(&repository.dir, "packages", "", "instead, write the indexes of apt and dnf into this `folder`, which has releases/")
+	flags.BoolVar(&repository.fetch, "fetch", false, "have packages of releases that are elsewhere in the indexes, too, for slipway serve, which sends on to them")
 	flags.StringVar(&repository.key, "packages-key", "", "`file` with the private key that signs them, or env:NAME; Ed25519 or ECDSA P-256")
 	flags.StringVar(&repository.passphraseFile, "passphrase-file", "", "`file` with the passphrase of that key")
 	flags.BoolVar(&check, "check", false, "move nothing, and say what is to be moved")

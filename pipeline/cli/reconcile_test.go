@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -265,6 +266,17 @@ func TestStore(t *testing.T) {
 		t.Errorf("%v %s", err, b)
 	}
 	s.wants(s.ci(2, "reconcile", "--packages", site), "there is no key to sign with")
+	other := t.TempDir() // with nothing, where they are brought from the places of the release
+	if err := os.Mkdir(filepath.Join(other, "releases"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.ci(0, "reconcile", "--packages", other, "--packages-key", "env:STORE_KEY", "--fetch")
+	for _, name := range []string{"dists/production/InRelease", "rpm/production/repodata/repomd.xml.asc"} {
+		want, err := os.ReadFile(filepath.Join(site, name))
+		if got, gotErr := os.ReadFile(filepath.Join(other, name)); err != nil || gotErr != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %v, %v\n%s", name, err, gotErr, got)
+		}
+	}
 
 	// What the rules refuse is not published.
 	s.take(s.dist(t, "1.2.3", strings.Repeat("b", 40)))

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -336,4 +337,40 @@ func FuzzAnswer(f *testing.F) {
 		}
 		must(t, answer(io.Discard))
 	})
+}
+
+// TestWhileItGrows asks while commits are added: whoever was told of a commit gets it with all before.
+func TestWhileItGrows(t *testing.T) {
+	h := some(t, 5)
+	done := make(chan struct{})
+	var g sync.WaitGroup
+	for version := range 3 {
+		g.Go(func() {
+			for {
+				tip := h.r.Tip()
+				request := line("want "+tip+" side-band-64k") + "0000" + line("done")
+				if version == 2 {
+					request = line("command=fetch") + "0001" + line("want "+tip) + line("done") + "0000"
+				}
+				h.r.Advertise(version, "test")
+				answer, err := h.r.Answer(version, []byte(request))
+				if err == nil {
+					err = answer(io.Discard)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		h.add(map[string][]byte{"Formula/fresh.rb": fmt.Append(nil, i)})
+	}
+	close(done)
+	g.Wait()
 }

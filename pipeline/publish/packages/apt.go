@@ -30,17 +30,17 @@ func apt(stage string, at time.Time, all []Package) (map[string][]byte, error) {
 		texts[arch] = &bytes.Buffer{}
 	}
 	for _, p := range all {
-		if texts[p.Facts.Architecture] == nil && p.Facts.Architecture != "all" {
-			texts[p.Facts.Architecture] = &bytes.Buffer{}
+		if texts[p.Architecture] == nil && p.Architecture != "all" {
+			texts[p.Architecture] = &bytes.Buffer{}
 		}
 	}
 	for _, p := range all {
 		b, err := stanza(p)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.Path, err)
+			return nil, fmt.Errorf("%s: %w", p.at, err)
 		}
 		for arch, text := range texts {
-			if arch == p.Facts.Architecture || p.Facts.Architecture == "all" {
+			if arch == p.Architecture || p.Architecture == "all" {
 				text.Write(b)
 			}
 		}
@@ -83,14 +83,14 @@ func stanza(p Package) ([]byte, error) {
 		return nil
 	}
 	for _, key := range controls {
-		if value := p.Facts.Fields["control."+key]; value != "" {
+		if value := p.Fields["control."+key]; value != "" {
 			if err := write(key, value); err != nil {
 				return nil, err
 			}
 		}
 	}
-	fmt.Fprintf(&b, "Filename: %s\nSize: %d\nSHA256: %s\n", p.Path, p.Size, p.Digest.Hex())
-	if value := p.Facts.Fields["control.Description"]; value != "" {
+	fmt.Fprintf(&b, "Filename: %s\nSize: %d\nSHA256: %s\n", p.at, p.Size, p.Digest.Hex())
+	if value := p.Fields["control.Description"]; value != "" {
 		if err := write("Description", value); err != nil {
 			return nil, err
 		}

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/slipway-build/slipway/pipeline/format/inspect"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
@@ -25,10 +24,10 @@ func dnf(stage string, at time.Time, all []Package) (map[string][]byte, error) {
 	other.open("otherdata", `xmlns="http://linux.duke.edu/metadata/other"`, len(all))
 	for _, p := range all {
 		if err := primary.primary(p); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.Path, err)
+			return nil, fmt.Errorf("%s: %w", p.at, err)
 		}
 		lists.begin(p)
-		for _, e := range p.Facts.Entries {
+		for _, e := range p.Files {
 			lists.file(e)
 		}
 		lists.WriteString("</package>\n")
@@ -94,11 +93,11 @@ func (d *document) tag(name, text string, attributes ...string) {
 	d.WriteString("</" + name + ">\n")
 }
 
-func field(p Package, key string) string { return p.Facts.Fields["rpm."+key] }
+func field(p Package, key string) string { return p.Fields["rpm."+key] }
 
 // values are those of a field that has several.
 func values(p Package, key string) []string {
-	if v, ok := p.Facts.Fields["rpm."+key]; ok {
+	if v, ok := p.Fields["rpm."+key]; ok {
 		return strings.Split(v, "\n")
 	}
 	return nil
@@ -116,15 +115,15 @@ func (d *document) version(p Package) {
 // begin begins a package in the lists of files and of changes.
 func (d *document) begin(p Package) {
 	d.WriteString(`<package pkgid="` + p.Digest.Hex() + `" name="`)
-	_ = xml.EscapeText(d, []byte(p.Facts.Name))
+	_ = xml.EscapeText(d, []byte(p.Name))
 	d.WriteString(`" arch="`)
-	_ = xml.EscapeText(d, []byte(p.Facts.Architecture))
+	_ = xml.EscapeText(d, []byte(p.Architecture))
 	d.WriteString("\">\n")
 	d.version(p)
 }
 
-func (d *document) file(e inspect.Entry) {
-	if e.Type == inspect.Folder {
+func (d *document) file(e File) {
+	if e.Folder {
 		d.tag("file", "/"+e.Name, "type", "dir")
 		return
 	}
@@ -134,8 +133,8 @@ func (d *document) file(e inspect.Entry) {
 // primary writes what of a package decides whether it is installed.
 func (d *document) primary(p Package) error {
 	d.WriteString("<package type=\"rpm\">\n")
-	d.tag("name", p.Facts.Name)
-	d.tag("arch", p.Facts.Architecture)
+	d.tag("name", p.Name)
+	d.tag("arch", p.Architecture)
 	d.version(p)
 	d.tag("checksum", p.Digest.Hex(), "type", "sha256", "pkgid", "YES")
 	for _, f := range [][2]string{{"summary", "Summary"}, {"description", "Description"}, {"packager", "Packager"}, {"url", "URL"}} {
@@ -143,23 +142,23 @@ func (d *document) primary(p Package) error {
 	}
 	built := field(p, "BuildTime")
 	d.tag("time", "", "file", built, "build", built)
-	installed, archive := field(p, "Size"), p.Facts.Fields["payload.cpio.size"]
+	installed, archive := field(p, "Size"), p.Fields["payload.cpio.size"]
 	if long := field(p, "LongSize"); long != "" {
 		installed = long
 	}
 	d.tag("size", "", "package", strconv.FormatInt(p.Size, 10), "installed", installed, "archive", archive)
-	d.tag("location", "", "href", "../../"+p.Path)
+	d.tag("location", "", "href", "../../"+p.at)
 	d.WriteString("<format>\n")
 	for _, f := range [][2]string{{"license", "License"}, {"vendor", "Vendor"}, {"group", "Group"}, {"buildhost", "BuildHost"}, {"sourcerpm", "SourceRPM"}} {
 		d.tag("rpm:"+f[0], field(p, f[1]))
 	}
-	d.tag("rpm:header-range", "", "start", strconv.FormatInt(p.header[0], 10), "end", strconv.FormatInt(p.header[1], 10))
+	d.tag("rpm:header-range", "", "start", strconv.FormatInt(p.Header[0], 10), "end", strconv.FormatInt(p.Header[1], 10))
 	for _, kind := range [][2]string{{"provides", "Provide"}, {"requires", "Require"}, {"conflicts", "Conflict"}, {"obsoletes", "Obsolete"}, {"suggests", "Suggest"}, {"recommends", "Recommend"}} {
 		if err := d.relations(p, kind[0], kind[1]); err != nil {
 			return err
 		}
 	}
-	for _, e := range p.Facts.Entries {
+	for _, e := range p.Files {
 		if strings.HasPrefix(e.Name, "etc/") || strings.Contains(e.Name, "bin/") { // which others may require by their names
 			d.file(e)
 		}

@@ -1,20 +1,16 @@
 package packages
 
-import (
-	"io"
-
-	"github.com/slipway-build/slipway/pipeline/format/inspect"
-)
+import "io"
 
 // Stanza and Primary are what indexes have of a package with fields.
 func Stanza(fields map[string]string) (string, error) {
-	b, err := stanza(Package{Path: "x.deb", Facts: inspect.Facts{Fields: fields}})
+	b, err := stanza(Package{Path: "x.deb", Fields: fields})
 	return string(b), err
 }
 
 func Primary(fields map[string]string) (string, error) {
 	var d document
-	err := d.primary(Package{Path: "x.rpm", Facts: inspect.Facts{Name: "x", Architecture: "noarch", Fields: fields}})
+	err := d.primary(Package{Path: "x.rpm", Name: "x", Architecture: "noarch", Fields: fields})
 	return d.String(), err
 }
 

@@ -37,6 +37,7 @@ import (
 const (
 	releasesDir = "releases/"
 	stateDir    = "packages/"
+	knownDir    = stateDir + "known/"
 	KeyFile     = "packages.asc"
 )
 
@@ -53,6 +54,9 @@ type Options struct {
 	Dir   string // has releases/
 	Key   openpgp.Key
 	Check bool // nothing is written
+	// Fetch brings the manifest of a release that is not in the folder, with its debs and rpms, into another one. Then an index has its
+	// packages, too, at the addresses that they would have here: that is for a server that sends on. Nil leaves such releases out.
+	Fetch func(context.Context, environment.Seen) (dir string, err error)
 }
 
 // Stage is what is current in an environment.
@@ -71,13 +75,26 @@ type Written struct {
 	Why   string // they are to be written
 }
 
-// Package is a package of a release.
+// Package is a deb or an rpm of a release, as far as an index has it.
 type Package struct {
-	Path   string // below the folder
-	Size   int64
-	Digest artifact.Digest
-	Facts  inspect.Facts
-	header [2]int64 // of an rpm: where it begins and ends
+	Path         string            `json:"path"` // below the folder of the release
+	Format       string            `json:"format"`
+	Size         int64             `json:"size"`
+	Digest       artifact.Digest   `json:"digest"`
+	Name         string            `json:"name"`
+	Version      string            `json:"version"`
+	Architecture string            `json:"architecture"`
+	Fields       map[string]string `json:"fields"` // see inspect.Facts
+	Files        []File            `json:"files"`
+	Header       [2]int64          `json:"header"` // of an rpm: where it begins and ends
+
+	at string // below the folder that has releases/
+}
+
+// File is a file that a package installs.
+type File struct {
+	Name   string `json:"name"`
+	Folder bool   `json:"folder,omitempty"`
 }
 
 // state is what was written for an environment.
@@ -100,8 +117,8 @@ type version struct {
 
 const schema = "slipway.packages/v1"
 
-// Reconcile writes the indexes of environments that are not what they should be. A release that is not in the folder is in no index. What
-// cannot be read there is a fault.Mismatch.
+// Reconcile writes the indexes of environments that are not what they should be. An environment with a package that is not what its
+// release says, which is a fault.Mismatch, keeps the indexes that it has, and so does one of which something cannot be had.
 func Reconcile(ctx context.Context, o Options, stages []Stage) (all []Written, err error) {
 	if info, err := os.Stat(filepath.Join(o.Dir, releasesDir)); err != nil || !info.IsDir() {
 		return nil, fault.Errorf(fault.Usage, "%s has no folder releases: name one in which publish.folder is %s", o.Dir, filepath.Join(o.Dir, releasesDir))
@@ -125,19 +142,23 @@ func Reconcile(ctx context.Context, o Options, stages []Stage) (all []Written, e
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
 	}
+	var errs []error
 	for _, s := range stages {
 		if err := ctx.Err(); err != nil {
 			return all, fault.New(fault.Transient, err)
 		}
 		w, err := reconcile(ctx, o, f, s)
-		if err != nil {
-			return all, fmt.Errorf("packages of %s: %w", s.Name, err)
-		}
-		if w.Why != "" {
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("packages of %s: %w", s.Name, err))
+		case w.Why != "":
 			all = append(all, w)
 		}
 	}
-	return all, nil
+	if len(errs) == 0 && !o.Check {
+		return all, forget(f, stages)
+	}
+	return all, errors.Join(errs...)
 }
 
 // folder is the folder that is written to, and its releases.
@@ -156,14 +177,14 @@ func reconcile(ctx context.Context, o Options, root folder, s Stage) (Written, e
 		return w, nil // whoever read the store later was first
 	}
 	next := state{Schema: schema, Revision: revision, Line: s.Line, At: s.At.UTC(), Key: o.Key.Fingerprint(), Versions: []version{}, Files: map[string]artifact.Digest{}, Before: []string{}}
-	var releases []manifest.Release
+	var releases []environment.Seen
 	for _, seen := range s.Current {
-		r, ok, err := release(root, seen)
+		ok, err := here(root, seen)
 		if err != nil {
 			return w, err
 		}
-		if ok {
-			releases = append(releases, r)
+		if ok || o.Fetch != nil {
+			releases = append(releases, seen)
 			next.Versions = append(next.Versions, version{seen.Component, seen.Version, seen.Manifest})
 		}
 	}
@@ -263,37 +284,132 @@ func (s state) differs(root folder, next state) string {
 	return ""
 }
 
-// release is the manifest of a release, false where it is not in the folder.
-func release(root folder, seen environment.Seen) (manifest.Release, bool, error) {
-	b, err := bounded.FS(root.releases.FS(), seen.Component+"/"+seen.Version+"/"+manifest.FileName, maxManifest)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return manifest.Release{}, false, nil
-	case err != nil:
-		return manifest.Release{}, false, fault.New(fault.Usage, err)
-	case artifact.Sum(b) != seen.Manifest: // another release than the one that the store has
-		return manifest.Release{}, false, nil
+// here reports whether a release is in the folder. Another one than the one that the store has is not it.
+func here(root folder, seen environment.Seen) (bool, error) {
+	b, err := bounded.FS(root.releases.FS(), inReleases(seen)+"/"+manifest.FileName, maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && artifact.Sum(b) == seen.Manifest, fault.New(fault.Usage, err)
+}
+
+func inReleases(seen environment.Seen) string { return seen.Component + "/" + seen.Version }
+
+// known is what was found out of a release: to open its packages takes longer than all else.
+type known struct {
+	Schema   string    `json:"schema"`
+	Revision int       `json:"revision"`
+	Packages []Package `json:"packages"`
+}
+
+func knownFile(d artifact.Digest) string { return knownDir + d.Hex() + ".json" }
+
+// packagesOf are the packages of a release, from what was found out before, from the folder, or from where it is.
+func packagesOf(ctx context.Context, o Options, root folder, seen environment.Seen) ([]Package, error) {
+	var k known
+	b, err := bounded.FS(root.FS(), knownFile(seen.Manifest), maxState)
+	if err != nil || canonjson.Decode(b, &k) != nil || k.Schema != schema || k.Revision != revision {
+		k = known{Schema: schema, Revision: revision, Packages: []Package{}}
+		if k.Packages, err = opened(ctx, o, root, seen); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", seen.Component, seen.Version, err)
+		}
+		b, err := canonjson.Indent(k)
+		if err == nil {
+			err = put(root, knownFile(seen.Manifest), b)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for i := range k.Packages {
+		k.Packages[i].at = releasesDir + inReleases(seen) + "/" + k.Packages[i].Path
+	}
+	return k.Packages, nil
+}
+
+// opened are the packages of a release by their own bytes.
+func opened(ctx context.Context, o Options, root folder, seen environment.Seen) ([]Package, error) {
+	is, err := here(root, seen)
+	if err != nil {
+		return nil, err
+	}
+	var dir *os.Root
+	if is {
+		dir, err = root.releases.OpenRoot(inReleases(seen))
+	} else if o.Fetch == nil {
+		return nil, fault.Errorf(fault.Transient, "it has gone from the folder; the same command goes on")
+	} else {
+		var at string
+		if at, err = o.Fetch(ctx, seen); err != nil {
+			return nil, err
+		}
+		dir, err = os.OpenRoot(at)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Usage, err)
+	}
+	defer dir.Close()
+	b, err := bounded.FS(dir.FS(), manifest.FileName, maxManifest)
+	if err == nil && artifact.Sum(b) != seen.Manifest {
+		err = fault.Errorf(fault.Mismatch, "%s is not the one that the store has", manifest.FileName)
+	}
+	if err != nil {
+		return nil, fault.Or(err, fault.Usage)
 	}
 	r, err := manifest.Decode(bytes.NewReader(b))
-	return r, err == nil, fault.New(fault.Mismatch, err)
+	if err != nil {
+		return nil, fault.New(fault.Mismatch, err)
+	}
+	all := []Package{}
+	for _, made := range r.Packages {
+		if made.Format != "deb" && made.Format != "rpm" {
+			continue
+		}
+		p, err := open(ctx, dir, r, made)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// forget removes what was found out of releases that are current nowhere.
+func forget(root folder, stages []Stage) error {
+	current := map[string]bool{}
+	for _, s := range stages {
+		for _, seen := range s.Current {
+			current[path.Base(knownFile(seen.Manifest))] = true
+		}
+	}
+	list, err := fs.ReadDir(root.FS(), path.Clean(knownDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range list {
+		if !current[e.Name()] {
+			err = errors.Join(err, root.Remove(knownDir+e.Name()))
+		}
+	}
+	return fault.New(fault.Usage, err)
 }
 
 // write makes all files of an environment.
-func write(ctx context.Context, o Options, root folder, s Stage, releases []manifest.Release) (map[string][]byte, error) {
+func write(ctx context.Context, o Options, root folder, s Stage, releases []environment.Seen) (map[string][]byte, error) {
 	debs, rpms := []Package{}, []Package{}
 	taken := map[[4]string]bool{}
-	for _, r := range releases {
-		for _, made := range r.Packages {
-			list := map[string]*[]Package{"deb": &debs, "rpm": &rpms}[made.Format]
-			if list == nil {
-				continue
-			}
-			p, err := open(ctx, root, r, made)
-			if err != nil {
-				return nil, err
+	for _, seen := range releases {
+		all, err := packagesOf(ctx, o, root, seen)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range all {
+			list := &debs
+			if p.Format == "rpm" {
+				list = &rpms
 			}
 			// Of two components with a package of one name the first has it.
-			key := [4]string{made.Format, p.Facts.Name, p.Facts.Version, p.Facts.Architecture}
+			key := [4]string{p.Format, p.Name, p.Version, p.Architecture}
 			if !taken[key] {
 				taken[key] = true
 				*list = append(*list, p)
@@ -302,7 +418,7 @@ func write(ctx context.Context, o Options, root folder, s Stage, releases []mani
 	}
 	for _, list := range [][]Package{debs, rpms} {
 		slices.SortFunc(list, func(a, b Package) int {
-			return cmp.Or(cmp.Compare(a.Facts.Name, b.Facts.Name), cmp.Compare(a.Facts.Version, b.Facts.Version), cmp.Compare(a.Facts.Architecture, b.Facts.Architecture))
+			return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Architecture, b.Architecture))
 		})
 	}
 	files, err := apt(s.Name, s.At, debs)
@@ -330,14 +446,14 @@ func write(ctx context.Context, o Options, root folder, s Stage, releases []mani
 }
 
 // open reads a package, and holds it to what the release says of it.
-func open(ctx context.Context, root folder, r manifest.Release, made manifest.Package) (Package, error) {
-	p := Package{Path: releasesDir + r.Name + "/" + r.Version.String() + "/" + made.Path}
+func open(ctx context.Context, dir *os.Root, r manifest.Release, made manifest.Package) (Package, error) {
+	p := Package{Path: made.Path, Format: made.Format, Fields: map[string]string{}, Files: []File{}}
 	i := slices.IndexFunc(r.Files, func(f artifact.File) bool { return f.Path == made.Path })
 	if i < 0 {
 		return p, fault.Errorf(fault.Mismatch, "%s is not among the files of its release", p.Path)
 	}
 	listed := r.Files[i]
-	f, err := root.releases.Open(strings.TrimPrefix(p.Path, releasesDir))
+	f, err := dir.Open(p.Path)
 	if err != nil {
 		return p, fault.New(fault.Usage, err)
 	}
@@ -349,11 +465,21 @@ func open(ctx context.Context, root folder, r manifest.Release, made manifest.Pa
 	if p.Size, p.Digest = m.Size(), m.Digest(); p.Digest != listed.Digest {
 		return p, fault.Errorf(fault.Mismatch, "%s has other bytes than its release says: publish it again", p.Path)
 	}
-	if p.Facts, err = inspect.Open(ctx, made.Format, f, p.Size, inspect.Options{}); err != nil {
+	facts, err := inspect.Open(ctx, made.Format, f, p.Size, inspect.Options{})
+	if err != nil {
 		return p, fault.New(fault.Mismatch, fmt.Errorf("%s: %w", p.Path, err))
 	}
+	p.Name, p.Version, p.Architecture = facts.Name, facts.Version, facts.Architecture
+	for key, value := range facts.Fields {
+		p.Fields[key] = strings.ToValidUTF8(value, "\ufffd") // which is how it is kept
+	}
+	for _, e := range facts.Entries {
+		if made.Format == "rpm" { // apt has no list of files
+			p.Files = append(p.Files, File{strings.ToValidUTF8(e.Name, "\ufffd"), e.Type == inspect.Folder})
+		}
+	}
 	if made.Format == "rpm" {
-		p.header, err = headerOf(f)
+		p.Header, err = headerOf(f)
 	}
 	return p, fault.New(fault.Mismatch, err)
 }

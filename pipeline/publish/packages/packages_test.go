@@ -3,6 +3,7 @@ package packages_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
@@ -195,6 +196,52 @@ func TestRefused(t *testing.T) {
 	fails(reconcile(s, s.stage(1)), fault.Mismatch, "packages/production.json is not what was written: remove it")
 	must(t, os.RemoveAll(filepath.Join(s.dir, "releases")))
 	fails(reconcile(s, s.stage(1)), fault.Usage, "has no folder releases")
+}
+
+// TestElsewhere has packages of a release that is not in the folder, which is brought once.
+func TestElsewhere(t *testing.T) {
+	far, s := newSite(t), newSite(t)
+	hello, world := far.release("hello", "1.0.0"), s.release("world", "1.0.0")
+	brought, failing := 0, error(nil)
+	o := packages.Options{Dir: s.dir, Key: s.key, Fetch: func(_ context.Context, seen environment.Seen) (string, error) {
+		brought++
+		return filepath.Join(far.dir, "releases", seen.Component, seen.Version), failing
+	}}
+	reconcile := func(written int, stages ...packages.Stage) error {
+		t.Helper()
+		all, err := packages.Reconcile(t.Context(), o, stages)
+		if len(all) != written {
+			t.Errorf("%+v, %v", all, err)
+		}
+		return err
+	}
+	other := s.stage(1, world)
+	other.Name = "staging"
+	failing = fault.Errorf(fault.Transient, "it is far away")
+	if err := reconcile(1, s.stage(1, hello), other); fault.CodeOf(err) != fault.Transient || !strings.Contains(fmt.Sprint(err), "packages of production: hello 1.0.0: it is far away") {
+		t.Error(err)
+	}
+	failing = nil
+	must(t, reconcile(1, s.stage(1, hello), other))
+	must(t, reconcile(0, s.stage(1, hello), other))
+	must(t, reconcile(1, s.stage(2, hello, world), other))
+	if brought != 2 {
+		t.Errorf("it was brought %d times", brought)
+	}
+	if b := s.read("dists/production/main/binary-amd64/Packages"); !strings.Contains(b, "Filename: releases/hello/1.0.0/packages/hello_1.0.0_amd64.deb\n") || !strings.Contains(b, "Package: world") {
+		t.Error(b)
+	}
+	must(t, reconcile(1, s.stage(3, world), other))
+	if _, err := os.Stat(filepath.Join(s.dir, "packages/known", hello.Manifest.Hex()+".json")); err == nil {
+		t.Error("what is current nowhere stays known")
+	}
+	// What is brought is held to what the store has.
+	hello.Manifest = world.Manifest
+	hello.Version = "1.0.0"
+	must(t, os.RemoveAll(filepath.Join(s.dir, "packages/known")))
+	if err := reconcile(0, s.stage(4, hello)); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "release.json is not the one that the store has") {
+		t.Error(err)
+	}
 }
 
 // serve serves the folder, as any server of files does it, but for times: here two indexes are written in one second.
