@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
 )
@@ -49,22 +50,17 @@ func TestEnvironmentsPage(t *testing.T) {
 	for _, name := range []string{"a", "b", "c", "ci"} {
 		names[string(key(name).Public().Fingerprint())] = "sha256:" + strings.ToUpper(name)
 	}
-	rules := fmt.Sprintf(`version: 1
-components:
-  hello: {key: keys/release.pub}
-stages:
-  - {name: snapshot, overwrite: always, current: newest}
-  - {name: staging, from: [snapshot, outside], overwrite: if-needed, leaves: [snapshot], current: semver}
-  - name: production
-    from: [staging]
-    leaves: [staging, snapshot]
-    current: stable
-    accepts: [candidate, stable]
-    candidate: same-commit
-    soak: {evidence: [tests]}
-    approvals: {count: 1, of: ["%s", pull-request]}
-    enter: either
-`, lead.Public().Fingerprint())
+	rules := ""
+	for _, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```").FindAllStringSubmatch(string(page), -1) {
+		if strings.Contains(block[1], "version: 1\n") {
+			if _, err := environment.ParseRules("page", []byte(block[1])); err != nil {
+				t.Error(err)
+			}
+			if rules == "" { // the first are those of the story
+				rules = strings.Replace(block[1], "sha256:LEAD", string(lead.Public().Fingerprint()), 1)
+			}
+		}
+	}
 	if err := os.WriteFile("environment.yaml", []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -400,7 +400,11 @@ func (d *decision) accepts(m Move, stage Stage) {
 	}
 	v, _ := version.Parse(m.Version)
 	kind := kindOf(v)
-	d.say(m.Component, "accepts", slices.Contains(stage.Accepts, kind), "promote a version of another kind", "%s is a %s, and %s takes %s", m.Version, kind, m.To, strings.Join(stage.Accepts, " and "))
+	what := kind
+	if kind == "stable" {
+		what += " version"
+	}
+	d.say(m.Component, "accepts", slices.Contains(stage.Accepts, kind), "promote a version of another kind", "%s is a %s, and %s takes %s", m.Version, what, m.To, strings.Join(stage.Accepts, " and "))
 }
 
 func (d *decision) hold(m Move) {
