@@ -455,6 +455,7 @@ func (s *Store) combine(ctx context.Context) (map[string]Result, error) {
 
 // until tries until there is a result for each of some requests.
 func (s *Store) until(ctx context.Context, own []waiting, results map[string]Result) error {
+	s.lessee.put, s.lessee.unsure = nil, false
 	second := 0
 	var since time.Time // of the requests in the queue
 	busy := false       // others move too

@@ -479,6 +479,15 @@ func testGroup(t *testing.T, repo, remote string, more ...string) {
 			t.Errorf("%v, %v\n%s", behind, err, do(t, repo, "for-each-ref"))
 		}
 	})
+	// What the remote said is used once, and not by who comes later.
+	must(t, one.Locked(t.Context(), func() error { return one.Look(t.Context()) }))
+	later := do(t, repo, "commit-tree", "staging^{tree}", "-p", "staging", "-m", "later")
+	do(t, repo, "update-ref", "refs/heads/staging", later)
+	locked(one, func() {
+		if one.Head("staging") != later {
+			t.Errorf("staging is at %s and not %s", one.Head("staging"), later)
+		}
+	})
 	// What is no plain file is refused.
 	link := strings.TrimSpace(do(t, repo, "rev-parse", "log:c"))
 	tree := filepath.Join(t.TempDir(), "tree")

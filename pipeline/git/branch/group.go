@@ -34,7 +34,7 @@ type Group struct {
 	heads   map[string]string // of those that are followed
 	watched map[string]string
 	fresh   bool              // nobody has used what the remote said last
-	onto    map[string]string // what commits that were made here were made on
+	onto    map[string]string // what each of the commits that were made last was made on
 	locked  bool
 	http    wire
 	objects *objects // that answers questions while the clone is locked; nil for none yet
@@ -62,7 +62,7 @@ func (g *Group) Locked(ctx context.Context, f func() error) (err error) {
 	} else if err != nil {
 		return fault.New(fault.Usage, err)
 	}
-	g.locked = true
+	g.locked, g.fresh = true, false
 	err = f()
 	g.locked = false
 	if g.objects != nil {
@@ -243,9 +243,7 @@ func (g *Group) At(branch string) string { return g.there[branch] }
 // Commit makes commits. It pushes nothing.
 func (g *Group) Commit(ctx context.Context, all []Commit) ([]string, error) {
 	ids, err := commits(ctx, g.clone().git(), g.Author, g.Email, all)
-	if g.onto == nil {
-		g.onto = map[string]string{}
-	}
+	g.onto = map[string]string{}
 	for i, id := range ids {
 		g.onto[id] = all[i].Onto
 	}
@@ -266,6 +264,7 @@ func (r Ref) spec() []string {
 // Push moves branches to commits, and other refs with them, all or none. It reports whether one of them had moved: then Fetch, and make
 // other commits on what is there.
 func (g *Group) Push(ctx context.Context, to map[string]string, refs ...Ref) (behind bool, err error) {
+	g.fresh = false
 	if done, behind, err := g.pushOverHTTP(ctx, to, refs); done || err != nil {
 		return behind, err
 	}
@@ -331,6 +330,7 @@ func (g *Group) moved(refs []Ref) {
 // PushRefs moves refs that are no branches, each by itself, to objects that the remote has or to some of the files, and returns those that
 // did not move, with what git says of all that. An error is one of the remote.
 func (g *Group) PushRefs(ctx context.Context, refs []Ref, files ...[]byte) (left []Ref, said error, err error) {
+	g.fresh = false
 	if done, left, said, err := g.pushRefsOverHTTP(ctx, refs, files); done || err != nil {
 		return left, said, err
 	}

@@ -47,8 +47,11 @@ func (g *Group) overHTTP(ctx context.Context) *smart.Remote {
 
 // byGit leaves it to git for a while. The error is that of a context of which git would end too.
 func (g *Group) byGit(ctx context.Context) error {
-	g.http.failed = time.Now()
-	return interrupted(ctx)
+	err := interrupted(ctx)
+	if err == nil {
+		g.http.failed = time.Now()
+	}
+	return err
 }
 
 // lookOverHTTP are the refs of the remote. Whoever watches refs means to push, so what a push finds is asked for first.

@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -40,6 +41,7 @@ func (s Said) Error() string { return fmt.Sprintf("the git server says %.300q", 
 // client goes where it is told to, and nowhere else: no proxy, no cookies, no redirects.
 var client = &http.Client{
 	Transport: web.Kept(&http.Transport{
+		DialContext:       (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 4,
 	}),
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
