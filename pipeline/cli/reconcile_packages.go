@@ -56,8 +56,9 @@ func (a *app) reconcilePackages(ctx context.Context, st *store.Store, r reposito
 	for round := 1; ; round++ {
 		var stages []packages.Stage
 		if err := st.Read(ctx, func(v store.View) (err error) {
-			if stages, err = currentOf(ctx, st, v); err != nil || !r.fetch {
-				return err
+			stages = currentOf(v)
+			if !r.fetch {
+				return nil
 			}
 			for _, s := range stages {
 				for _, seen := range s.Current {
@@ -90,42 +91,21 @@ func isPackage(rel manifest.Release, f artifact.File) bool {
 	})
 }
 
-// currentOf is what is current in each environment, and the line by which it became that: the last by which anything did, which an index
-// has its time from.
-func currentOf(ctx context.Context, st *store.Store, v store.View) ([]packages.Stage, error) {
-	if v.State.Count == 0 {
-		return nil, nil
-	}
+// currentOf is what is current in each environment. An index has the time of the last line of the log, so that it is never older than one
+// before, which apt would pass over.
+func currentOf(v store.View) []packages.Stage {
 	var stages []packages.Stage
-	at := map[string]int{}
-	for _, name := range v.Rules.StageNames() {
-		at[name] = len(stages)
-		stages = append(stages, packages.Stage{Name: name})
-	}
-	var history environment.History
-	var files []int
-	for i := 0; i*store.LinesOfFile < v.State.Count; i++ {
-		files = append(files, i)
-	}
-	err := st.Lines(ctx, st.LogHead(), func(l environment.Line) error {
-		changes := history.Add(v.Rules, l)
-		for i := range stages {
-			if l.N == 1 {
-				stages[i].Line, stages[i].At = l.N, l.Time
-			}
-		}
-		for _, c := range changes {
-			s := &stages[at[c.Stage]]
-			s.Line, s.At = c.Line, c.Time
-		}
+	if v.State.Count == 0 {
 		return nil
-	}, files...)
-	for i := range stages {
-		for _, name := range v.State.Components() {
-			if current, _, ok := v.State.Current(v.Rules, stages[i].Name, name); ok {
-				stages[i].Current = append(stages[i].Current, current)
+	}
+	for _, name := range v.Rules.StageNames() {
+		s := packages.Stage{Name: name, Line: v.State.Count, At: v.State.Time}
+		for _, component := range v.State.Components() {
+			if current, _, ok := v.State.Current(v.Rules, name, component); ok {
+				s.Current = append(s.Current, current)
 			}
 		}
+		stages = append(stages, s)
 	}
-	return stages, err
+	return stages
 }

@@ -256,7 +256,7 @@ func TestStore(t *testing.T) {
 	}
 	packages := []string{"reconcile", "--packages", site, "--packages-key", "env:STORE_KEY"}
 	s.wants(s.ci(5, append(packages, "--check")...), site+": packages of production: there are none, and should be production as of line 3", "names are not where the store says")
-	s.wants(s.ci(0, packages...), site+": packages of snapshot -> snapshot as of line 1", site+": packages of production -> production as of line 3")
+	s.wants(s.ci(0, packages...), site+": packages of snapshot -> snapshot as of line 3", site+": packages of production -> production as of line 3")
 	for _, more := range [][]string{nil, {"--check"}} {
 		if out := s.ci(0, append(packages, more...)...); out != "" {
 			t.Error(out)

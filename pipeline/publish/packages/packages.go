@@ -1,5 +1,5 @@
 // Package packages writes what apt and dnf read: indexes of the packages that have the current versions of an environment, signed. An index
-// is a function of these versions, of the time at which one of them became it, and of the key; the packages stay where they are.
+// is a function of these versions, of the line of the log as of which they are that, and of the key; the packages stay where they are.
 //
 // A folder has the releases below releases/, as a folder of releases that is published to has them, and beside these the indexes, below
 // dists/ and rpm/, as any server of files shows them. An index lists what is current and nothing else: these package managers take the
@@ -62,7 +62,7 @@ type Options struct {
 // Stage is what is current in an environment.
 type Stage struct {
 	Name    string
-	Line    int       // by which it became what it is
+	Line    int       // as of which that is
 	At      time.Time // of that line
 	Current []environment.Seen
 }
@@ -273,7 +273,7 @@ func (s state) differs(root folder, next state) string {
 	case s.Line != next.Line, !s.At.Equal(next.At):
 		return fmt.Sprintf("they are of line %d", s.Line)
 	case !slices.Equal(s.Versions, next.Versions):
-		return "a release has come into the folder since, or has gone"
+		return "they are of other versions"
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Files)) {
 		b, err := bounded.FS(root.FS(), name, maxManifest*8)
