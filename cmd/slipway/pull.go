@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -106,7 +107,7 @@ func newStoreRepair() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "repair", Short: "Put entries that were changed by hand back to what the log says",
 		Long: `repair puts the entries on the branches of a store back to what the lines of its log say, by a commit on top. For an
-environment that is entered by pull request the commit goes to a branch of its own, to be merged there. What was merged and is not in the
+environment that is entered by pull request the commit goes to a branch of its own, with a pull request as promote opens one. What was merged and is not in the
 log yet stays. It changes no line of the log: a log that does not hold is restored from a clone that has seen it. The one exception are
 lines that somebody dated ahead, by whose time nobody could move anything for long: --from-line takes them off the end of the log, and
 only if this machine's clock says that the first of them is still to come. Nobody whose clock is right has counted them yet.`,
@@ -126,11 +127,17 @@ only if this machine's clock says that the first of them is still to come. Nobod
 					fmt.Fprintf(cmd.OutOrStdout(), "line %d is taken off: %s, of %s, by %s\n", l.N, cmdline.Line(l.String()), l.Time.Format(time.RFC3339), cmdline.Line(l.By.String()))
 				}
 			}
-			all, err := st.Repair(cmd.Context())
+			what := pull.Request{Title: "put back what the log has"}
+			all, err := st.Repair(cmd.Context(), func(branch, into string) []string {
+				return what.Options(st.Remote(), branch, into, os.Getenv)
+			})
 			for _, r := range all {
 				text := fmt.Sprintf("branch %s: %s put back", r.Branch, cmdline.Count(r.Files, "file"))
 				if r.For != "" {
-					text += "; open a pull request of it into " + r.For
+					what.Branch, what.Into, what.Said = r.Branch, r.For, r.Said
+					page, openErr := pull.Open(cmd.Context(), st.Remote(), what, os.Getenv)
+					err = errors.Join(err, openErr)
+					text += "; " + cmp.Or(page, "open a pull request of it into "+r.For)
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), text)
 			}

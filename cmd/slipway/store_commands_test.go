@@ -175,4 +175,13 @@ func TestPullRequestFromOutside(t *testing.T) {
 		}
 	}
 	step{"store check --environment live --pull-request promote/live/hello-1.2.3", 9, `"entries/hello/1.2.4.json" is the entry of hello 1.2.3; change the pull request`}.run(t)
+	// Merged all the same, it is put back by a pull request of its own.
+	if out, err := exec.Command("git", "-C", "work", "push", "--quiet", "origin", "HEAD:live").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	step{"combine --once", 0, "1 line"}.run(t)
+	step{"store check", 5, "slipway store repair puts the branch back"}.run(t)
+	for range 2 {
+		step{"store repair", 0, ": 1 file put back; open a pull request of it into live"}.run(t)
+	}
 }

@@ -405,10 +405,15 @@ func (s *Store) push(ctx context.Context, p *Proposal, m merged, now time.Time, 
 	if err != nil {
 		return err
 	}
+	p.Said, err = s.offer(ctx, p.Branch, p.Onto, ids[0], offers)
+	return err
+}
+
+// offer pushes a branch for a pull request.
+func (s *Store) offer(ctx context.Context, name, into, commit string, offers []Offer) (said string, err error) {
 	var options []string
 	for _, o := range offers {
-		options = append(options, o(p.Branch, p.Onto)...)
+		options = append(options, o(name, into)...)
 	}
-	p.Said, err = s.group.Offer(ctx, p.Branch, ids[0], options...)
-	return err
+	return s.group.Offer(ctx, name, commit, options...)
 }

@@ -605,6 +605,11 @@ func TestProposeOffers(t *testing.T) {
 		}
 		do(t, tm.remote, "update-ref", "-d", "refs/heads/"+p.Branch)
 	}
+	tm.on("production", func(work string) { file(t, work, "entries/x", "{}") })
+	combine(t, s)
+	if all, err := s.Repair(t.Context(), offer); err != nil || len(all) != 1 || !strings.Contains(all[0].Said, "2: merge_request.create, merge_request.title="+all[0].Branch+" into production") {
+		t.Errorf("%+v, %v", all, err)
+	}
 }
 
 // Every version that there may be has a branch that proposes it, and none has that of another one.

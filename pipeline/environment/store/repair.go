@@ -21,20 +21,21 @@ type Repaired struct {
 	Branch string
 	For    string // the stage that it is to be merged into, where that is entered by pull request; "" where it was pushed
 	Files  int
-	There  bool // since before
+	There  bool   // since before
+	Said   string // by the server, as it took the branch
 }
 
 // Repair puts entries that somebody has changed by hand back to what the lines of the log say: on the branch of the log, and on those
 // of the stages, by a commit on top of what is there. For a stage that is entered by pull request the commit goes to a branch of its
 // own. What was merged and nobody has written into the log yet stays. A log whose lines do not hold is no matter for a repair: whoever
 // has seen it before has it as it was.
-func (s *Store) Repair(ctx context.Context) (all []Repaired, err error) {
+func (s *Store) Repair(ctx context.Context, offers ...Offer) (all []Repaired, err error) {
 	err = s.Read(ctx, func(v View) error {
 		for _, stage := range v.Rules.Stages {
 			folder := "environments/" + stage.Name + "/"
 			b, err := s.putBack(ctx, v, stage.Name, Log, folder, nil)
 			if err == nil {
-				all, err = s.pushBack(ctx, all, b, Log, "")
+				all, err = s.pushBack(ctx, all, b, Log, "", nil)
 			}
 			if err != nil {
 				return err
@@ -58,7 +59,7 @@ func (s *Store) Repair(ctx context.Context) (all []Repaired, err error) {
 			if stage.Enter == "pull-request" && s.group.Head(stage.Name) != "" {
 				into = stage.Name
 			}
-			if all, err = s.pushBack(ctx, all, b, stage.Name, into); err != nil {
+			if all, err = s.pushBack(ctx, all, b, stage.Name, into, offers); err != nil {
 				return err
 			}
 		}
@@ -155,7 +156,7 @@ func (s *Store) find(ctx context.Context, stage, name string, digest artifact.Di
 }
 
 // pushBack pushes a change. What is for a pull request goes to a branch that is named by what it is about, so that it is proposed once.
-func (s *Store) pushBack(ctx context.Context, all []Repaired, b back, on, into string) ([]Repaired, error) {
+func (s *Store) pushBack(ctx context.Context, all []Repaired, b back, on, into string, offers []Offer) ([]Repaired, error) {
 	if b.files == 0 {
 		return all, nil
 	}
@@ -175,8 +176,12 @@ func (s *Store) pushBack(ctx context.Context, all []Repaired, b back, on, into s
 		}
 	}
 	ids, err := s.group.Commit(ctx, []branch.Commit{{Onto: head, Change: b.Change}})
-	if err == nil {
-		_, err = s.group.Push(ctx, map[string]string{r.Branch: ids[0]})
+	switch {
+	case err != nil:
+	case into != "":
+		r.Said, err = s.offer(ctx, r.Branch, into, ids[0], offers)
+	default:
+		_, err = s.group.Push(ctx, map[string]string{on: ids[0]})
 	}
 	if err != nil {
 		return all, err
