@@ -40,8 +40,8 @@ test-short: ## Run the tests that take no time: 1 min compiled
 	$(TEST) -short $(TESTED)
 
 # Of the packages whose own code runs something beside something else, or keeps others out meanwhile. Whatever they call is watched
-# with them.
-RACED = $(addprefix ./,$(shell git grep -lE 'go func|errgroup|sync\.|atomic\.' -- pipeline cmd ':!*_test.go' ':!pipeline/fixture' | xargs -n1 dirname | sort -u))
+# with them. pipeline/cli, which everything would be compiled again for, has counters and lists of which each has its own element.
+RACED = $(addprefix ./,$(shell git grep -lE 'go func|errgroup|sync\.|atomic\.' -- pipeline cmd ':!*_test.go' ':!pipeline/fixture' ':!pipeline/cli' | xargs -n1 dirname | sort -u))
 
 race: ## Run the short tests with the race detector: 2 min with nothing compiled for it
 	CGO_ENABLED=1 $(TEST) -race -short $(RACED)
