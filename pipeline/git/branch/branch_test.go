@@ -508,15 +508,26 @@ func testGroup(t *testing.T, repo, remote string, more ...string) {
 }
 
 // Refs that are no branches move each by itself: with git over a path, and without it over HTTP. A server that is out of order
-// for this program alone does no harm.
+// for this program alone does no harm, nor does one that knows nothing of the protocol's second version.
 func TestPushRefs(t *testing.T) {
-	for _, way := range []string{"path", "http", "out of order"} {
+	for _, way := range []string{"path", "http", "an old server", "out of order"} {
 		t.Run(way, func(t *testing.T) {
 			served := serve(t)
 			remote := served.url
 			switch way {
 			case "path":
 				remote = served.Dir
+			case "an old server":
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.UserAgent() == "git/slipway" && strings.HasSuffix(r.URL.Path, "/git-upload-pack") {
+						w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+						io.WriteString(w, "0000") // to a question that was not one
+						return
+					}
+					served.ServeHTTP(w, r)
+				}))
+				t.Cleanup(server.Close)
+				remote = strings.Replace(server.URL, "http://", "http://writer:"+gittest.Token+"@", 1) + "/repo.git"
 			case "out of order":
 				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if r.UserAgent() == "git/slipway" {
@@ -541,6 +552,7 @@ func TestPushRefs(t *testing.T) {
 					t.Error(left, said, err, group.Watched())
 				}
 				must(t, group.Fetch(t.Context()))
+				must(t, group.Fetch(t.Context())) // for which another question is asked
 				if len(group.Watched()) != 2 {
 					t.Error(group.Watched())
 				}

@@ -68,7 +68,8 @@ func (g *Group) lookOverHTTP(ctx context.Context) (refs map[string]string, done 
 	if err != nil {
 		return nil, false, g.byGit(ctx)
 	}
-	return refs, true, nil
+	// Of one that has nothing git has the last word: so may answer who did not understand.
+	return refs, len(refs) > 0, nil
 }
 
 // loadOverHTTP fetches objects that are wanted. The first time git does it, since that may be much.
