@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
@@ -546,4 +549,29 @@ func TestStolenWriter(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	tm.check("5 3 5")
+}
+
+// Whose clock is ahead of that of the store's server writes nothing, where the server says what time it is.
+func TestClockAhead(t *testing.T) {
+	fixture.SkipRace(t)
+	repo := gittest.New(t)
+	server := httptest.NewServer(repo)
+	t.Cleanup(server.Close)
+	remote := strings.Replace(server.URL, "http://", "http://writer:"+gittest.Token+"@", 1) + "/repo.git"
+	by := time.Duration(0)
+	s, err := store.Open(store.Options{Remote: remote, Environ: environ(t), Dir: t.TempDir(), Now: func() time.Time { return time.Now().Add(by) }})
+	must(t, err)
+	must(t, s.Init(t.Context(), environment.Default, nil))
+	freeze := environment.Request{Kind: environment.Freeze, To: "staging", Why: "x"}
+	for i, shift := range []time.Duration{-time.Hour, 0, time.Minute, time.Hour} {
+		by = shift
+		r, err := s.Ask(t.Context(), freeze, nil)
+		if shift < time.Hour {
+			if err != nil || r.Line != i+1 {
+				t.Errorf("by %s: %+v, %v", shift, r, err)
+			}
+		} else if fault.CodeOf(err) != fault.Transient || !strings.Contains(err.Error(), "that of the store's server ") {
+			t.Errorf("by %s: %+v, %v", shift, r, err)
+		}
+	}
 }

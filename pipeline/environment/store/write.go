@@ -105,6 +105,10 @@ func (w *writer) push(ctx context.Context, now time.Time) error {
 		_, err := g.Push(ctx, nil, w.gone...)
 		return err
 	}
+	// A line that is dated ahead would count for nobody, and stop all others.
+	if at, known := g.Clock(); known && ahead(now, at) {
+		return fault.Errorf(fault.Transient, "this machine's clock says %s, and that of the store's server %s: set the one that is wrong", now.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
+	}
 	var err error
 	log := branch.Change{Files: map[string][]byte{}, Message: w.message(), Time: now}
 	if log.Files[headFile], err = canonjson.Indent(head{state.Count, state.Digest, w.s.view.Store}); err != nil {

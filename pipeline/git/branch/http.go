@@ -45,6 +45,14 @@ func (g *Group) overHTTP(ctx context.Context) *smart.Remote {
 	return g.http.remote
 }
 
+// Clock is what time it is by the clock of the remote, where that is known.
+func (g *Group) Clock() (now time.Time, known bool) {
+	if g.http.remote == nil {
+		return time.Time{}, false
+	}
+	return g.http.remote.Clock()
+}
+
 // byGit leaves it to git for a while. The error is that of a context of which git would end too.
 func (g *Group) byGit(ctx context.Context) error {
 	err := interrupted(ctx)

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/git"
@@ -51,6 +52,18 @@ var client = &http.Client{
 type Remote struct {
 	address string
 	user    *url.Userinfo
+	clock   atomic.Pointer[clock]
+}
+
+// clock is what time a server said that it was, and when it said so.
+type clock struct{ said, at time.Time }
+
+// Clock is what time it is by the clock of the server, to the second, as far as an answer told.
+func (r *Remote) Clock() (now time.Time, known bool) {
+	if c := r.clock.Load(); c != nil {
+		return c.said.Add(time.Since(c.at)), true
+	}
+	return time.Time{}, false
 }
 
 // New is the repository at a URL. It reports whether that is one which can be spoken to: https, or http on this machine.
@@ -61,7 +74,7 @@ func New(remote string) (*Remote, bool) {
 	}
 	user := u.User
 	u.User = nil
-	return &Remote{strings.TrimSuffix(u.String(), "/"), user}, true
+	return &Remote{address: strings.TrimSuffix(u.String(), "/"), user: user}, true
 }
 
 // Capabilities are what a server can do with a push.
@@ -328,6 +341,9 @@ func (r *Remote) do(ctx context.Context, method, at, kind string, ask *bytes.Buf
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != kind {
 		return fmt.Errorf("the git server answers %s", res.Status)
+	}
+	if said, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		r.clock.Store(&clock{said, time.Now()})
 	}
 	limited := &io.LimitedReader{R: res.Body, N: limit + 1}
 	if err = read(reader(limited)); limited.N == 0 {
