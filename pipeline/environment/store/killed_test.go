@@ -92,7 +92,7 @@ func TestKilledAtFiles(t *testing.T) {
 	lines, points := versions, map[string]int{}
 	for _, way := range []string{"own", "once", "lead"} {
 		for at, ended := 1, false; !ended; at++ {
-			if !fixture.Full && at > 1 && at%5 != 0 {
+			if !fixture.Full && at > 1 && at%7 != 0 {
 				continue
 			}
 			tm.now = time.Now().UTC()
@@ -144,7 +144,7 @@ func TestKilledAtFiles(t *testing.T) {
 	}
 	t.Logf("killed at %v", points)
 	for _, way := range []string{"own", "once", "lead"} {
-		if points[way] < 4 {
+		if points[way] < 3 {
 			t.Errorf("%s was killed at %d points", way, points[way])
 		}
 	}

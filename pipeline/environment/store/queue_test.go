@@ -238,7 +238,7 @@ func TestQueueHostile(t *testing.T) {
 // A writer who fills the queue, with what is no request or with requests that can be done, keeps nobody from moving: not those who push
 // themselves, and not those who would wait there.
 func TestQueueFlood(t *testing.T) {
-	size := 1000
+	size := 300
 	if fixture.Full {
 		size = 10_000
 	}
