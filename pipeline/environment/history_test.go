@@ -62,7 +62,7 @@ stages:
 - {name: stable, from: [semver, newest, outside], overwrite: always, leaves: [semver, newest], current: stable}
 `)
 	kinds := []environment.Kind{environment.Promote, environment.Promote, environment.Demote, environment.Rollback, environment.Release, environment.Withdraw, environment.Restore, environment.Hold}
-	for range 1500 {
+	for range 800 {
 		w.now = w.now.Add(time.Second)
 		component, v, to := []string{"gateway", "control"}[rnd.IntN(2)], []string{"1.0.0", "1.0.0+1", "1.1.0-rc.1", "1.1.0", "1.2.0", "2.0.0-rc.1"}[rnd.IntN(6)], w.r.StageNames()[rnd.IntN(3)]
 		q := environment.Request{Kind: environment.Add, To: to, Why: "a test", Replace: true, Items: []environment.Item{{Component: component, Version: v}}}
@@ -86,7 +86,7 @@ stages:
 			w.log = append(w.log, line...)
 		}
 	}
-	if n := w.follows(); n < 100 {
+	if n := w.follows(); n < 60 {
 		t.Errorf("only %d changes", n)
 	}
 }
