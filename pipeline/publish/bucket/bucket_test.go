@@ -617,6 +617,7 @@ func TestConcurrent(t *testing.T) {
 
 // What a bucket answers is bounded and believed where it agrees alone.
 func TestHostile(t *testing.T) {
+	fixture.SkipRace(t)
 	rel := releasetest.Open(t, verifytest.Options{Bare: true})
 	for name, h := range map[string]http.HandlerFunc{
 		"a list without an end": func(w http.ResponseWriter, r *http.Request) {
