@@ -510,11 +510,25 @@ func testGroup(t *testing.T, repo, remote string, more ...string) {
 // Refs that are no branches move each by itself: with git over a path, and without it over HTTP. A server that is out of order
 // for this program alone does no harm, nor does one that knows nothing of the protocol's second version.
 func TestPushRefs(t *testing.T) {
-	for _, way := range []string{"path", "http", "an old server", "out of order"} {
+	for _, way := range []string{"path", "http", "http with a helper", "an old server", "out of order"} {
 		t.Run(way, func(t *testing.T) {
 			served := serve(t)
-			remote := served.url
+			remote, env := served.url, direct(t)
 			switch way {
+			case "http with a helper":
+				if runtime.GOOS == "windows" {
+					t.Skip("the helper is a script")
+				}
+				served.MakePrivate()
+				remote = strings.Replace(remote, "writer:"+gittest.Token+"@", "", 1)
+				helper := filepath.Join(t.TempDir(), "helper")
+				must(t, os.WriteFile(helper, []byte("#!/bin/sh\necho "+gittest.Token+"\n"), 0o755))
+				env = append(env, "GIT_ASKPASS="+helper)
+				defer func() {
+					if len(served.git) > 0 {
+						t.Errorf("git asked for %v", served.git)
+					}
+				}()
 			case "path":
 				remote = served.Dir
 			case "an old server":
@@ -542,7 +556,7 @@ func TestPushRefs(t *testing.T) {
 				t.Cleanup(server.Close)
 				remote = strings.Replace(server.URL, "http://", "http://writer:"+gittest.Token+"@", 1) + "/repo.git"
 			}
-			g, err := git.New(git.Remote(direct(t), remote), t.TempDir(), branch.Needs)
+			g, err := git.New(git.Remote(env, remote), t.TempDir(), branch.Needs)
 			must(t, err)
 			group := branch.Group{Git: g, Dir: filepath.Join(t.TempDir(), "git"), Remote: remote, Watch: []string{"refs/x/"}}
 			a, b := []byte("a"), []byte("b")
@@ -566,6 +580,24 @@ func TestPushRefs(t *testing.T) {
 				t.Error(got)
 			}
 		})
+	}
+}
+
+// A helper that names somebody whom the server does not let in is git's to complain of.
+func TestWrongHelper(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the helper is a script")
+	}
+	served := serve(t)
+	served.MakePrivate()
+	helper := filepath.Join(t.TempDir(), "helper")
+	must(t, os.WriteFile(helper, []byte("#!/bin/sh\necho wrong\n"), 0o755))
+	remote := strings.Replace(served.url, "writer:"+gittest.Token+"@", "", 1)
+	g, err := git.New(git.Remote(append(direct(t), "GIT_ASKPASS="+helper), remote), t.TempDir(), branch.Needs)
+	must(t, err)
+	group := branch.Group{Git: g, Dir: filepath.Join(t.TempDir(), "git"), Remote: remote}
+	if err := group.Locked(t.Context(), func() error { return group.Fetch(t.Context()) }); fault.CodeOf(err) != fault.Credentials || !strings.Contains(err.Error(), "Authentication failed") {
+		t.Error(err)
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 type wire struct {
 	remote *smart.Remote // nil for none
 	asked  bool          // whether there is one
+	named  bool          // git was asked who this is
 	can    smart.Capabilities
 	failed time.Time
 }
@@ -53,54 +54,78 @@ func (g *Group) Clock() (now time.Time, known bool) {
 	return g.http.remote.Clock()
 }
 
-// byGit leaves it to git for a while. The error is that of a context of which git would end too.
-func (g *Group) byGit(ctx context.Context) error {
-	err := interrupted(ctx)
-	if err == nil {
-		g.http.failed = time.Now()
-	}
-	return err
-}
-
-// lookOverHTTP are the refs of the remote. Whoever watches refs means to push, so what a push finds is asked for first.
-func (g *Group) lookOverHTTP(ctx context.Context) (refs map[string]string, done bool, err error) {
+// speak asks the remote something. Where it has to know who asks, git says that, of its credential helpers or GIT_ASKPASS. It reports whether
+// there was an answer; what has none is left to git for a while, but for what the server says and what ends with the context.
+func (g *Group) speak(ctx context.Context, ask func(*smart.Remote) error) (answered bool, err error) {
 	r := g.overHTTP(ctx)
 	if r == nil {
-		return nil, false, nil
-	}
-	if len(g.Watch) > 0 && g.http.can == nil {
-		refs, g.http.can, err = r.Writable(ctx)
-	} else {
-		refs, err = r.Refs(ctx, append([]string{"refs/heads/"}, g.Watch...)...)
-	}
-	if err != nil {
-		return nil, false, g.byGit(ctx)
-	}
-	// Of one that has nothing git has the last word: so may answer who did not understand.
-	return refs, len(refs) > 0, nil
-}
-
-// loadOverHTTP fetches objects that are wanted. The first time git does it, since that may be much.
-func (g *Group) loadOverHTTP(ctx context.Context, want, have []string) (done bool, err error) {
-	r := g.overHTTP(ctx)
-	if r == nil || len(have) == 0 {
 		return false, nil
 	}
-	slices.Sort(want)
-	pack, err := r.Fetch(ctx, slices.Compact(want), have)
+	err = ask(r)
+	if errors.Is(err, smart.ErrUnknown) && !g.http.named {
+		g.http.named = true
+		if user, password, ok := g.whoami(ctx); ok {
+			g.http.remote = r.As(user, password)
+			err = ask(g.http.remote)
+		}
+	}
 	if err == nil {
-		// What an object needs is there, or it is refused: the refs say so of what is below them.
-		_, err = g.clone().git().Run(ctx, bytes.NewReader(pack), "index-pack", "--stdin", "--fix-thin", "--strict")
+		return true, nil
 	}
 	if said, ok := errors.AsType[smart.Said](err); ok {
 		if err := fault.New(fault.Git, &git.Error{Command: "fetch", Said: string(said)}); git.KindOf(err) == git.NoRef {
 			return false, err // it is gone since, and git would not find it either
 		}
 	}
-	if err != nil {
-		return false, g.byGit(ctx)
+	if err := interrupted(ctx); err != nil {
+		return false, err
 	}
-	return true, nil
+	g.http.failed = time.Now()
+	return false, nil
+}
+
+// whoami is who git would be at the remote (https://git-scm.com/docs/git-credential).
+func (g *Group) whoami(ctx context.Context) (user, password string, ok bool) {
+	out, err := g.clone().git().Run(ctx, strings.NewReader("url="+g.Remote+"\n\n"), "credential", "fill")
+	for line := range strings.Lines(string(out)) {
+		switch key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "="); key {
+		case "username":
+			user = value
+		case "password":
+			password = value
+		}
+	}
+	return user, password, err == nil && password != ""
+}
+
+// lookOverHTTP are the refs of the remote. Whoever watches refs means to push, so what a push finds is asked for first.
+func (g *Group) lookOverHTTP(ctx context.Context) (refs map[string]string, done bool, err error) {
+	_, err = g.speak(ctx, func(r *smart.Remote) (err error) {
+		if len(g.Watch) > 0 && g.http.can == nil {
+			refs, g.http.can, err = r.Writable(ctx)
+		} else {
+			refs, err = r.Refs(ctx, append([]string{"refs/heads/"}, g.Watch...)...)
+		}
+		return err
+	})
+	// Of one that has nothing git has the last word: so may answer who did not understand.
+	return refs, len(refs) > 0, err
+}
+
+// loadOverHTTP fetches objects that are wanted. The first time git does it, since that may be much.
+func (g *Group) loadOverHTTP(ctx context.Context, want, have []string) (done bool, err error) {
+	if len(have) == 0 {
+		return false, nil
+	}
+	slices.Sort(want)
+	return g.speak(ctx, func(r *smart.Remote) error {
+		pack, err := r.Fetch(ctx, slices.Compact(want), have)
+		if err == nil {
+			// What an object needs is there, or it is refused: the refs say so of what is below them.
+			_, err = g.clone().git().Run(ctx, bytes.NewReader(pack), "index-pack", "--stdin", "--fix-thin", "--strict")
+		}
+		return err
+	})
 }
 
 // keep has the clone know what the branches are at. It does so as git would: nobody else writes there while the clone is locked.
@@ -149,8 +174,7 @@ func (g *Group) keepLoose(branch, id string) bool {
 // pushOverHTTP is Push, of commits that were made here on what the branches were at: the remote moves each from there and from nowhere
 // else. What it refuses for another reason than that git is to ask again: it tells people more.
 func (g *Group) pushOverHTTP(ctx context.Context, to map[string]string, refs []Ref) (done, behind bool, err error) {
-	r := g.overHTTP(ctx)
-	if r == nil {
+	if g.overHTTP(ctx) == nil {
 		return false, false, nil
 	}
 	var updates []smart.Update
@@ -179,14 +203,18 @@ func (g *Group) pushOverHTTP(ctx context.Context, to map[string]string, refs []R
 			return false, false, err
 		}
 	}
-	if g.http.can == nil {
-		if _, g.http.can, err = r.Writable(ctx); err != nil {
-			return false, false, g.byGit(ctx)
+	var pushed smart.Pushed
+	answered, err := g.speak(ctx, func(r *smart.Remote) (err error) {
+		if g.http.can == nil {
+			_, g.http.can, err = r.Writable(ctx)
 		}
-	}
-	pushed, err := r.Push(ctx, updates, pack, g.http.can)
-	if err != nil {
-		return false, false, g.byGit(ctx)
+		if err == nil {
+			pushed, err = r.Push(ctx, updates, pack, g.http.can)
+		}
+		return err
+	})
+	if !answered {
+		return false, false, err
 	}
 	if len(pushed.Refused) > 0 {
 		err := g.refused(pushed)
@@ -227,17 +255,17 @@ func (g *Group) refused(pushed smart.Pushed) error {
 
 // pushRefsOverHTTP is PushRefs.
 func (g *Group) pushRefsOverHTTP(ctx context.Context, refs []Ref, files [][]byte) (done bool, left []Ref, said, err error) {
-	r := g.overHTTP(ctx)
-	if r == nil {
-		return false, nil, nil, nil
-	}
 	var updates []smart.Update
 	for _, ref := range refs {
 		updates = append(updates, update(ref))
 	}
-	pushed, err := r.Push(ctx, updates, smart.Pack(files...), nil)
-	if err != nil {
-		return false, nil, nil, g.byGit(ctx)
+	var pushed smart.Pushed
+	answered, err := g.speak(ctx, func(r *smart.Remote) (err error) {
+		pushed, err = r.Push(ctx, updates, smart.Pack(files...), nil)
+		return err
+	})
+	if !answered {
+		return false, nil, nil, err
 	}
 	left = g.apart(refs, func(r Ref) bool { return pushed.Refused[r.Name] == "" })
 	if len(left) > 0 {

@@ -1,7 +1,7 @@
 // Package smart speaks to a git repository over HTTP as git does, for small things: what its refs are at, objects that are new
 // since, and pushes. A git that does one of them is four processes on this machine.
 //
-// It does not do all that git does. An address is spoken to as it is, with the user and the password that are in it and no others;
+// It does not do all that git does. An address is spoken to as it is, with the user and the password that are in it, or that the caller names;
 // redirects are not followed. Whatever is not as expected is an error, of which it is not known whether a push has arrived: then have git
 // do the same, which knows more ways, and says in its own words what keeps it from it.
 package smart
@@ -10,6 +10,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -38,6 +39,9 @@ const None = "0000000000000000000000000000000000000000"
 type Said string
 
 func (s Said) Error() string { return fmt.Sprintf("the git server says %.300q", string(s)) }
+
+// ErrUnknown says that a server lets in who says who they are, and nobody has.
+var ErrUnknown = errors.New("the git server asks who this is")
 
 // client goes where it is told to, and nowhere else: no proxy, no cookies, no redirects.
 var client = &http.Client{
@@ -75,6 +79,11 @@ func New(remote string) (*Remote, bool) {
 	user := u.User
 	u.User = nil
 	return &Remote{address: strings.TrimSuffix(u.String(), "/"), user: user}, true
+}
+
+// As is the repository for a user with a password.
+func (r *Remote) As(user, password string) *Remote {
+	return &Remote{address: r.address, user: url.UserPassword(user, password)}
 }
 
 // Capabilities are what a server can do with a push.
@@ -339,6 +348,9 @@ func (r *Remote) do(ctx context.Context, method, at, kind string, ask *bytes.Buf
 		return err
 	}
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusUnauthorized && r.user == nil {
+		return ErrUnknown
+	}
 	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != kind {
 		return fmt.Errorf("the git server answers %s", res.Status)
 	}
