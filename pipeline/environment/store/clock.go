@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/environment"
@@ -91,10 +92,8 @@ func (s *Store) TakeOff(ctx context.Context, line int) (off []environment.Line, 
 			if err != nil {
 				return err
 			}
-			for name, file := range b.Files {
-				change.Files[name] = file
-			}
-			change.Gone = append(change.Gone, b.Gone...)
+			maps.Copy(change.Files, b.Files)
+			change.Gone, change.Over = append(change.Gone, b.Gone...), b.Over
 		}
 		if change.Files[headFile], err = canonjson.Indent(head{state.Count, state.Digest, v.Store}); err != nil {
 			return err

@@ -663,6 +663,22 @@ func TestRepair(t *testing.T) {
 		t.Errorf("%+v, %v", all, err)
 	}
 	ask(t, s, add("staging", tm.entry("gateway", "1.3.0", "c")), 5)
+	must(t, os.WriteFile(filepath.Join(work, "one"), []byte("x"), 0o600))
+	id := do(t, work, "hash-object", "-w", "one")
+	for _, on := range []string{"staging", "log"} {
+		do(t, work, "fetch", "--quiet", "origin", on)
+		rows := fmt.Sprintf("%s\n100644 blob %s\tREADME\n100644 blob %[2]s\t%s\n", do(t, work, "ls-tree", "FETCH_HEAD"), id, strings.Repeat("x", 200_000))
+		commit := tm.given(work, "x", "commit-tree", "-p", "FETCH_HEAD", tm.given(work, rows, "mktree"))
+		do(t, work, "push", "--quiet", "origin", commit+":refs/heads/"+on)
+		if _, err := s.Ask(t.Context(), add("staging", tm.entry("gateway", "1.4.0", on)), nil); err == nil || !strings.Contains(err.Error(), "slipway store repair puts it back") {
+			t.Errorf("%s: %v", on, err)
+		}
+		if all, err := s.Repair(t.Context()); err != nil || len(all) != 1 || all[0].Branch != on || all[0].Files != 1 || !strings.HasPrefix(tm.files(on), "README en") {
+			t.Errorf("%s: %+v, %v, %.200s", on, all, err, tm.files(on))
+		}
+	}
+	ask(t, s, add("staging", tm.entry("gateway", "1.4.0", "d")), 6)
+	tm.check("6 5 0")
 }
 
 func file(t testing.TB, work, name, content string) {

@@ -118,6 +118,10 @@ func (s *Store) putBack(ctx context.Context, v View, stage, on, folder string, b
 			return change, err
 		}
 	}
+	sound, err := s.group.Sound(ctx, s.group.Head(on))
+	if err != nil {
+		return change, err
+	}
 	slices.Sort(change.Gone)
 	change.files = len(change.Files) + len(change.Gone)
 	if slices.ContainsFunc(change.Gone, func(name string) bool { return len(name) > maxPath }) {
@@ -125,6 +129,9 @@ func (s *Store) putBack(ctx context.Context, v View, stage, on, folder string, b
 		maps.DeleteFunc(good, func(_ string, b []byte) bool { return b == nil })
 		maps.Copy(change.Files, good)
 		change.Gone = []string{folder + "entries"}
+	}
+	if change.Over = !sound; !sound {
+		change.files, change.was = change.files+1, change.was+"top\n"
 	}
 	return change, nil
 }

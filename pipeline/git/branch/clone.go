@@ -65,6 +65,9 @@ type Change struct {
 	Gone    []string          // not to be there any more
 	Message string            // without a newline at its end
 	Time    time.Time
+	Over    bool // what is at the top under a name that is no path is gone too; see Group.Sound
+
+	stays []row // at the top, where Over
 }
 
 // Init makes the clone, which is not there yet.
@@ -190,13 +193,21 @@ func commits(ctx context.Context, g git.Git, author, email string, all []Commit)
 	var in bytes.Buffer
 	data := func(b []byte) { fmt.Fprintf(&in, "data %d\n%s\n", len(b), b) }
 	for i, c := range all {
+		if c.Over { // for a commit that begins with nothing, and has another one as its parent all the same
+			fmt.Fprintf(&in, "reset %s%d\n", made, i+1)
+		}
 		fmt.Fprintf(&in, "commit %s%d\nmark :%[2]d\n", made, i+1)
 		for _, who := range []string{"author", "committer"} {
 			fmt.Fprintf(&in, "%s %s <%s> %d +0000\n", who, identity(author), identity(email), c.Time.Unix())
 		}
 		data([]byte(c.Message + "\n"))
 		if c.Onto != "" {
-			fmt.Fprintf(&in, "from %s\n", c.Onto)
+			fmt.Fprintf(&in, "%s %s\n", map[bool]string{false: "from", true: "merge"}[c.Over], c.Onto)
+		}
+		if c.Over {
+			for _, r := range c.stays {
+				fmt.Fprintf(&in, "M %s %s %s\n", r.mode, r.id, quote(r.name))
+			}
 		}
 		for _, name := range c.Gone {
 			fmt.Fprintf(&in, "D %s\n", quote(name))

@@ -99,6 +99,18 @@ func (g *Group) Blob(ctx context.Context, id string, limit int64) ([]byte, error
 	return b, err
 }
 
+// maxName is how long a name may be, in bytes, as a part of a path. git takes longer ones from others, and makes no other commit of what has them.
+const maxName = 4096
+
+// Sound reports whether a commit can be gone on from: nothing at its top has a name that is no path.
+func (g *Group) Sound(ctx context.Context, commit string) (bool, error) {
+	if commit == "" {
+		return true, nil
+	}
+	rows, err := g.rows(ctx, commit+":", "")
+	return !slices.ContainsFunc(rows, func(r row) bool { return len(r.name) > maxName }), err
+}
+
 // maxSubject bounds what Touched returns of a message, in columns.
 const maxSubject = 2000
 

@@ -242,6 +242,15 @@ func (g *Group) At(branch string) string { return g.there[branch] }
 
 // Commit makes commits. It pushes nothing.
 func (g *Group) Commit(ctx context.Context, all []Commit) ([]string, error) {
+	for i, c := range all {
+		if c.Over && c.Onto != "" {
+			rows, err := g.rows(ctx, c.Onto+":", "")
+			if err != nil {
+				return nil, err
+			}
+			all[i].stays = slices.DeleteFunc(rows, func(r row) bool { return len(r.name) > maxName })
+		}
+	}
 	ids, err := commits(ctx, g.clone().git(), g.Author, g.Email, all)
 	g.onto = map[string]string{}
 	for i, id := range ids {
