@@ -276,7 +276,7 @@ func TestQueueFlood(t *testing.T) {
 			t.Errorf("%s: %+v", what, a)
 		}
 		took := time.Since(began)
-		if t.Logf("%s: %.1f s", what, took.Seconds()); took > 30*time.Second {
+		if t.Logf("%s: %.1f s", what, took.Seconds()); took > 2*time.Minute {
 			t.Errorf("%s: it took %s", what, took)
 		}
 	}
