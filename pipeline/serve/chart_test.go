@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -51,6 +52,7 @@ func (zeros) Read(b []byte) (int, error) {
 
 // TestBadCharts keeps a chart that cannot be read out of the repository, tells why, and serves the rest.
 func TestBadCharts(t *testing.T) {
+	fixture.SkipRace(t)
 	const good = "apiVersion: v2\nname: hello\nversion: 1.2.3\n"
 	nested := "a: &a [x]\n" + strings.Repeat("b: [*a,*a,*a,*a,*a,*a,*a,*a,*a]\n", 1)
 	for _, tt := range []struct {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/serve"
 )
 
@@ -64,6 +65,7 @@ func TestMarkdownOfNotes(t *testing.T) {
 
 // What opens again and again and is never closed takes six times as long where there is six times as much of it, and not 36 times.
 func TestMarkdownIsQuick(t *testing.T) {
+	fixture.SkipRace(t)
 	const size, times = 20_000, 6
 	for _, s := range []string{"[", "*", "**a ", "`", "<", "![", "_a", "- ", "\t- ", "&", "[a](", "https://a", "a\n", "[\n"} {
 		took := func(n int) time.Duration {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -547,6 +548,7 @@ func TestAPIReleases(t *testing.T) {
 
 // Whatever moves between two pages, what is there all the while is listed once.
 func TestAPIPagesNeitherSkipNorRepeat(t *testing.T) {
+	fixture.SkipRace(t)
 	tm := newTeam(t)
 	for i := range 12 {
 		tm.add("hello", fmt.Sprintf("1.%d.0-rc.1", i), "snapshot", false)

@@ -326,6 +326,7 @@ func mutations(b []byte, step int, try func(what string, changed []byte)) {
 
 // TestFilesMutated changes everything that a verdict about files follows from, a byte and a value at a time: none of it passes.
 func TestFilesMutated(t *testing.T) {
+	fixture.SkipRace(t)
 	files := page(signed(t, "1.2.3"))
 	names := []string{archiveName, debName, "hello-1.2.3.tgz", "hello_linux_amd64.cdx.json"}
 	dir := put(t, files)
@@ -744,6 +745,7 @@ func TestReferrers(t *testing.T) {
 // TestImageMutated changes every document that a verdict about an image follows from, under its digest and under one of its
 // own: none of it passes, in none of the forms of signatures.
 func TestImageMutated(t *testing.T) {
+	fixture.SkipRace(t)
 	f := signed(t, "1.2.3")
 	for _, form := range []string{classic, listed, tagged} {
 		tried := 0
