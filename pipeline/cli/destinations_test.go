@@ -19,7 +19,7 @@ import (
 func TestEveryDestination(t *testing.T) {
 	// What is below publish and is not one kind of place.
 	settings := []string{"committer", "candidate", "issuer"}
-	helpers := []string{"names", "policy", "wire"}
+	helpers := []string{"names", "packages", "policy", "wire"}
 
 	var keys []string
 	for _, d := range destinations {
