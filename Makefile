@@ -30,10 +30,10 @@ help: ## Show this help
 build: ## Build this commit's release for this machine, with Go and git alone: 1 to 3 min the first time, then seconds
 	$(GO) run ./ci build --standalone --targets host
 
-test: ## Run the tests: 3 min with nothing compiled on two cores, 2 min compiled, seconds where nothing changed
+test: ## Run the tests: 4 to 6 min with nothing compiled on two cores, 3 min compiled, seconds where nothing changed
 	$(TEST) $(TESTED)
 
-test-full: ## Run the tests that have more cases with all of them, and Helm's client against ours: 2 min after make test
+test-full: ## Run the tests that have more cases with all of them, and Helm's client against ours: 5 min after make test
 	bash .ci/full $(TEST)
 
 test-short: ## Run the tests that take no time: 1 min compiled
