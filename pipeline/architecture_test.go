@@ -90,7 +90,7 @@ var rooms = map[string]string{
 
 	"environment":       "internal/canonjson internal/yamldoc release/artifact release/fault release/version",
 	"environment/admit": "environment release/artifact release/fault release/manifest trust/keyless trust/signature verify",
-	"environment/index": "environment environment/store git git/branch internal/bounded internal/canonjson release/artifact release/fault " +
+	"environment/index": "environment environment/store git git/branch internal/bounded internal/canonjson internal/filelock release/artifact release/fault " +
 		"trust/signature trust/tuf",
 	"environment/pull":  "internal/github internal/web release/fault",
 	"environment/store": "environment git git/branch internal/canonjson release/artifact release/fault trust/signature",

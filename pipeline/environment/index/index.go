@@ -14,6 +14,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/git/branch"
+	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/tuf"
@@ -153,11 +154,7 @@ func (x *Index) remember(head string) error {
 		return nil
 	}
 	// As a whole, for whoever comes after one who was killed; nobody else writes it, since the clone is locked.
-	err := os.WriteFile(x.seen()+".new", []byte(head+"\n"), 0o600)
-	if err == nil {
-		err = os.Rename(x.seen()+".new", x.seen())
-	}
-	return fault.New(fault.Usage, err)
+	return fault.New(fault.Usage, filelock.Replace(filepath.Dir(x.seen()), x.seen(), []byte(head+"\n")))
 }
 
 // published is what the branch has.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/git/smart"
+	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -157,18 +158,7 @@ func (g *Group) keepLoose(branch, id string) bool {
 	if os.MkdirAll(filepath.Dir(name), 0o755) != nil {
 		return false
 	}
-	f, err := os.CreateTemp(g.Dir, "ref-*")
-	if err != nil {
-		return false
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(id + "\n")
-	for _, next := range []func() error{f.Sync, f.Close, func() error { return os.Rename(f.Name(), name) }} {
-		if e := next(); err == nil {
-			err = e
-		}
-	}
-	return err == nil
+	return filelock.Replace(g.Dir, name, []byte(id+"\n")) == nil // what lies below refs/, git takes for refs
 }
 
 // pushOverHTTP is Push, of commits that were made here on what the branches were at: the remote moves each from there and from nowhere

@@ -1,4 +1,5 @@
-// Package filelock keeps processes, and goroutines of one, apart by the name of a file. A lock ends with the process that holds it.
+// Package filelock keeps processes, and goroutines of one, apart by the name of a file, and replaces files under those who look without
+// a lock. A lock ends with the process that holds it.
 package filelock
 
 import (

@@ -415,14 +415,5 @@ func (c *Client) stored(role string, limit int64) ([]byte, error) {
 
 // store keeps the metadata of a role, in place of what was kept before, as a whole.
 func (c *Client) store(role string, b []byte) error {
-	f, err := os.CreateTemp(c.Dir, ".new-*")
-	if err != nil {
-		return fault.New(fault.Usage, err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), c.path(role))
-	}
-	return fault.New(fault.Usage, err)
+	return fault.New(fault.Usage, filelock.Replace(c.Dir, c.path(role), b))
 }
