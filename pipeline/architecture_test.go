@@ -114,8 +114,9 @@ var rooms = map[string]string{
 
 	"git":        "release/fault",
 	"git/branch": "git git/smart internal/filelock internal/web release/fault",
-	"git/smart":  "git internal/web",
-	"git/upload": "",
+	"git/packet": "",
+	"git/smart":  "git git/packet internal/web",
+	"git/upload": "git/packet",
 
 	"internal/bounded":   "",
 	"internal/canonjson": "",

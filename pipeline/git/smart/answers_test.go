@@ -4,34 +4,36 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/git/packet"
 )
 
 // Whatever a server answers, what is read of it is refs with objects, or nothing.
 func FuzzAnswers(f *testing.F) {
 	id := strings.Repeat("1", 40)
-	packet := func(texts ...string) []byte {
+	written := func(texts ...string) []byte {
 		var b bytes.Buffer
 		for _, text := range texts {
-			if text == flush || text == delimiter {
+			if text == packet.Flush {
 				b.WriteString(text)
 			} else {
-				line(&b, text)
+				packet.Line(&b, text)
 			}
 		}
 		return b.Bytes()
 	}
 	updates := []Update{{"refs/heads/a", None, id}, {"refs/heads/b", None, id}}
-	status := packet("unpack ok\n", "ok refs/heads/a\n", "ng refs/heads/b it is not there\n", flush)
+	status := written("unpack ok\n", "ok refs/heads/a\n", "ng refs/heads/b it is not there\n", packet.Flush)
 	for _, b := range [][]byte{
-		packet(id+" refs/heads/a\n", id+" refs/heads/b\n", flush),
-		packet("# service=git-receive-pack\n", flush, id+" refs/heads/a\x00atomic report-status\n", id+" .have\n", flush),
-		packet("# service=git-receive-pack\n", flush, None+" capabilities^{}\x00atomic\n", flush),
-		packet("packfile\n", "\x01PACK", "\x02words", "\x01more", flush),
-		packet("packfile\n", "\x03no"),
-		packet("ERR not our ref\n"),
+		written(id+" refs/heads/a\n", id+" refs/heads/b\n", packet.Flush),
+		written("# service=git-receive-pack\n", packet.Flush, id+" refs/heads/a\x00atomic report-status\n", id+" .have\n", packet.Flush),
+		written("# service=git-receive-pack\n", packet.Flush, None+" capabilities^{}\x00atomic\n", packet.Flush),
+		written("packfile\n", "\x01PACK", "\x02words", "\x01more", packet.Flush),
+		written("packfile\n", "\x03no"),
+		written("ERR not our ref\n"),
 		status,
-		packet("\x02words\n", "\x01"+string(status), flush),
-		packet("unpack no room\n", flush), []byte("0003"), []byte("fff"), []byte("ffff"), []byte("0004"), nil,
+		written("\x02words\n", "\x01"+string(status), packet.Flush),
+		written("unpack no room\n", packet.Flush), []byte("0003"), []byte("fff"), []byte("ffff"), []byte("0004"), nil,
 	} {
 		f.Add(b)
 	}

@@ -7,21 +7,9 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+
+	"github.com/slipway-build/slipway/pipeline/git/packet"
 )
-
-// maxLine is what one packet may have, with the four digits before it (https://git-scm.com/docs/protocol-common#_pkt_line_format).
-const maxLine = 65520
-
-// Packets that have no bytes.
-const (
-	flush     = "0000"
-	delimiter = "0001"
-)
-
-// line writes a packet with a text.
-func line(w *bytes.Buffer, text string) {
-	fmt.Fprintf(w, "%04x%s", len(text)+4, text)
-}
 
 // packets reads packets.
 type packets struct{ *bufio.Reader }
@@ -35,7 +23,7 @@ func (p packets) next() (b []byte, mark string, err error) {
 	}
 	n, err := strconv.ParseUint(string(digits[:]), 16, 16)
 	switch {
-	case err != nil || n == 3 || n > maxLine:
+	case err != nil || n == 3 || n > packet.Max:
 		return nil, "", fmt.Errorf("%.4q is not the length of a packet", digits)
 	case n < 4:
 		return nil, string(digits[:]), nil
@@ -70,7 +58,7 @@ func (p packets) bands() (data, said []byte, err error) {
 		switch {
 		case err != nil:
 			return nil, nil, noEOF(err)
-		case mark == flush:
+		case mark == packet.Flush:
 			return data, said, nil
 		case len(b) == 0:
 			return nil, nil, errors.New("a packet belongs to no band")

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/git/packet"
 	"github.com/slipway-build/slipway/pipeline/internal/web"
 )
 
@@ -100,12 +101,12 @@ const (
 func (r *Remote) Refs(ctx context.Context, prefixes ...string) (refs map[string]string, err error) {
 	var ask bytes.Buffer
 	// https://git-scm.com/docs/protocol-v2#_ls_refs. No capability is named of which it is not known whether the server has it.
-	line(&ask, "command=ls-refs\n")
-	ask.WriteString(delimiter)
+	packet.Line(&ask, "command=ls-refs\n")
+	ask.WriteString(packet.Delimiter)
 	for _, p := range prefixes {
-		line(&ask, "ref-prefix "+p+"\n")
+		packet.Line(&ask, "ref-prefix "+p+"\n")
 	}
-	ask.WriteString(flush)
+	ask.WriteString(packet.Flush)
 	return refs, r.post(ctx, "git-upload-pack", &ask, maxRefs, func(p packets) (err error) {
 		refs, err = readRefs(p)
 		return err
@@ -119,7 +120,7 @@ func readRefs(p packets) (map[string]string, error) {
 		switch {
 		case err != nil:
 			return nil, noEOF(err)
-		case mark == flush:
+		case mark == packet.Flush:
 			return refs, nil
 		}
 		id, name, _ := strings.Cut(text, " ")
@@ -150,7 +151,7 @@ func readWritable(p packets) (map[string]string, Capabilities, error) {
 	if text, _, err := p.text(); err != nil || text != "# service=git-receive-pack" {
 		return nil, nil, fmt.Errorf("the answer begins with %.80q, %w", text, cannot(err))
 	}
-	if _, mark, err := p.text(); err != nil || mark != flush {
+	if _, mark, err := p.text(); err != nil || mark != packet.Flush {
 		return nil, nil, cannot(err)
 	}
 	refs, can := map[string]string{}, Capabilities(nil)
@@ -159,7 +160,7 @@ func readWritable(p packets) (map[string]string, Capabilities, error) {
 		switch {
 		case err != nil:
 			return nil, nil, noEOF(err)
-		case mark == flush && can != nil:
+		case mark == packet.Flush && can != nil:
 			return refs, can, nil
 		case mark != "":
 			return nil, nil, cannot(nil)
@@ -195,19 +196,19 @@ func cannot(err error) error {
 func (r *Remote) Fetch(ctx context.Context, want, have []string) (pack []byte, err error) {
 	var ask bytes.Buffer
 	// https://git-scm.com/docs/protocol-v2#_fetch
-	line(&ask, "command=fetch\n")
-	ask.WriteString(delimiter)
+	packet.Line(&ask, "command=fetch\n")
+	ask.WriteString(packet.Delimiter)
 	for _, text := range []string{"no-progress", "ofs-delta"} {
-		line(&ask, text+"\n")
+		packet.Line(&ask, text+"\n")
 	}
 	for _, id := range want {
-		line(&ask, "want "+id+"\n")
+		packet.Line(&ask, "want "+id+"\n")
 	}
 	for _, id := range have {
-		line(&ask, "have "+id+"\n")
+		packet.Line(&ask, "have "+id+"\n")
 	}
-	line(&ask, "done\n")
-	ask.WriteString(flush)
+	packet.Line(&ask, "done\n")
+	ask.WriteString(packet.Flush)
 	return pack, r.post(ctx, "git-upload-pack", &ask, maxPack, func(p packets) (err error) {
 		pack, err = readPack(p)
 		return err
@@ -254,9 +255,9 @@ func (r *Remote) Push(ctx context.Context, updates []Update, pack []byte, can Ca
 		if i == 0 {
 			text += "\x00 " + strings.Join(asked, " ")
 		}
-		line(&ask, text)
+		packet.Line(&ask, text)
 	}
-	ask.WriteString(flush)
+	ask.WriteString(packet.Flush)
 	if slices.ContainsFunc(updates, func(u Update) bool { return u.To != None }) {
 		ask.Write(pack)
 	}
@@ -288,7 +289,7 @@ func readPushed(p packets, updates []Update, banded bool) (Pushed, error) {
 		if err != nil {
 			return Pushed{}, noEOF(err)
 		}
-		if mark == flush {
+		if mark == packet.Flush {
 			break
 		}
 		what, of, _ := strings.Cut(text, " ")

@@ -8,16 +8,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/git/packet"
 )
 
 // MaxRequest is how many bytes a request has at most: room for twenty thousand commits that a client has.
 const MaxRequest = 1 << 20
 
-// The branch, and the most that a packet carries (https://git-scm.com/docs/protocol-common#_pkt_line_format).
-const (
-	branch    = "refs/heads/main"
-	maxPacket = 65520 - 4
-)
+const branch = "refs/heads/main"
+
+// maxData is how many bytes of data a packet has, besides its digits and its band.
+const maxData = packet.Max - 5
 
 // Version is the version of the protocol that a client asks for, by its header Git-Protocol: the highest of those that are known
 // (https://git-scm.com/docs/protocol-v2#_http_transport).
@@ -85,7 +86,7 @@ type asked struct {
 }
 
 // answer0 answers in the versions 0 and 1 (https://git-scm.com/docs/pack-protocol#_packfile_negotiation).
-func (r *Repository) answer0(in []packet) (func(io.Writer) error, error) {
+func (r *Repository) answer0(in []received) (func(io.Writer) error, error) {
 	var a asked
 	i := 0
 	for ; i < len(in) && in[i].kind == data; i++ {
@@ -175,7 +176,7 @@ func (r *Repository) answer0(in []packet) (func(io.Writer) error, error) {
 }
 
 // answer2 answers in version 2 (https://git-scm.com/docs/protocol-v2).
-func (r *Repository) answer2(in []packet) (func(io.Writer) error, error) {
+func (r *Repository) answer2(in []received) (func(io.Writer) error, error) {
 	if len(in) == 0 || in[0].kind == flush {
 		return func(io.Writer) error { return nil }, nil
 	}
@@ -351,9 +352,9 @@ type band struct {
 func (s *band) Write(b []byte) (int, error) {
 	n := len(b)
 	for len(b) > 0 {
-		k := min(len(b), maxPacket-1-len(s.b))
+		k := min(len(b), maxData-len(s.b))
 		s.b, b = append(s.b, b[:k]...), b[k:]
-		if len(s.b) == maxPacket-1 {
+		if len(s.b) == maxData {
 			if err := s.packet(); err != nil {
 				return 0, err
 			}
@@ -377,26 +378,26 @@ func (s *band) end() error {
 			return err
 		}
 	}
-	_, err := io.WriteString(s.w, "0000")
+	_, err := io.WriteString(s.w, packet.Flush)
 	return err
 }
 
 // packets are what is sent.
 type packets struct{ bytes.Buffer }
 
-func (p *packets) line(text string) { fmt.Fprintf(&p.Buffer, "%04x%s\n", len(text)+5, text) }
+func (p *packets) line(text string) { packet.Line(&p.Buffer, text+"\n") }
 
-func (p *packets) flush() { p.WriteString("0000") }
+func (p *packets) flush() { p.WriteString(packet.Flush) }
 
-func (p *packets) delimit() { p.WriteString("0001") }
+func (p *packets) delimit() { p.WriteString(packet.Delimiter) }
 
 func (p *packets) send(w io.Writer) error {
 	_, err := w.Write(p.Bytes())
 	return err
 }
 
-// packet is what was received.
-type packet struct {
+// received is a packet that came.
+type received struct {
 	kind int
 	text string // without the end of a line
 }
@@ -407,8 +408,8 @@ const (
 	delimiter
 )
 
-func parsePackets(b []byte) ([]packet, error) {
-	var all []packet
+func parsePackets(b []byte) ([]received, error) {
+	var all []received
 	for len(b) > 0 {
 		if len(b) < 4 {
 			return nil, ErrRequest
@@ -418,12 +419,12 @@ func parsePackets(b []byte) ([]packet, error) {
 		case err != nil:
 			return nil, ErrRequest
 		case n == 0, n == 1:
-			all, b = append(all, packet{kind: flush + int(n)}), b[4:]
+			all, b = append(all, received{kind: flush + int(n)}), b[4:]
 			continue
 		case n < 4 || int(n) > len(b):
 			return nil, ErrRequest
 		}
-		all, b = append(all, packet{text: strings.TrimSuffix(string(b[4:n]), "\n")}), b[n:]
+		all, b = append(all, received{text: strings.TrimSuffix(string(b[4:n]), "\n")}), b[n:]
 	}
 	return all, nil
 }

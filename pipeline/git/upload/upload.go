@@ -19,7 +19,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/zlib"
+	"github.com/slipway-build/slipway/pipeline/git/packet"
 )
 
 // Commit is what changes.
@@ -68,15 +68,8 @@ type entry struct {
 	id     id
 }
 
-// Kinds of objects in a pack (https://git-scm.com/docs/gitformat-pack).
-const (
-	kindCommit = 1
-	kindTree   = 2
-	kindBlob   = 3
-	kindDelta  = 7 // of another object, by its name
-)
-
-var kinds = map[int]string{kindCommit: "commit", kindTree: "tree", kindBlob: "blob"}
+// kinds of objects, as git calls them in their names.
+var kinds = map[int]string{packet.Commit: "commit", packet.Tree: "tree", packet.Blob: "blob"}
 
 // maxDepth is how many deltas are applied to come to a tree.
 const maxDepth = 50
@@ -94,10 +87,10 @@ func (r *Repository) Add(c Commit) error {
 		content := c.Files[name]
 		var blob id
 		if content != nil {
-			blob = nameOf(kindBlob, content)
+			blob = nameOf(packet.Blob, content)
 			if !r.has[blob] {
 				r.has[blob] = true
-				out.add(kindBlob, content)
+				out.add(packet.Blob, content)
 			}
 		}
 		if err := r.root.put(name, blob, content != nil); err != nil {
@@ -117,7 +110,7 @@ func (r *Repository) Add(c Commit) error {
 	}
 	who := fmt.Sprintf("%s <%s> %d +0000", plain(c.Author), plain(c.Email), c.Time.Unix())
 	fmt.Fprintf(&b, "author %s\ncommitter %[1]s\n\n%s\n", who, strings.TrimRight(strings.ReplaceAll(c.Message, "\x00", ""), "\n"))
-	made := commit{id: out.add(kindCommit, b.Bytes())}
+	made := commit{id: out.add(packet.Commit, b.Bytes())}
 	made.count, made.pack = out.count, out.Bytes()
 	r.places[made.id] = len(r.commits)
 	r.commits = append(r.commits, made)
@@ -231,7 +224,7 @@ func (f *folder) write(out *packer, has map[id]bool) {
 		b.Write(e.id[:])
 	}
 	was, base := f.tree, f.id
-	f.tree, f.id = b.Bytes(), nameOf(kindTree, b.Bytes())
+	f.tree, f.id = b.Bytes(), nameOf(packet.Tree, b.Bytes())
 	switch {
 	case has[f.id]:
 		if f.id != base {
@@ -244,7 +237,7 @@ func (f *folder) write(out *packer, has map[id]bool) {
 	default:
 		has[f.id] = true
 		f.depth = 0
-		out.add(kindTree, f.tree)
+		out.add(packet.Tree, f.tree)
 	}
 }
 
@@ -264,8 +257,7 @@ type packer struct {
 
 // add writes an object, whose name it returns.
 func (p *packer) add(kind int, content []byte) id {
-	p.head(kind, len(content))
-	p.deflate(content)
+	p.object(kind, content)
 	return nameOf(kind, content)
 }
 
@@ -288,9 +280,7 @@ func (p *packer) delta(base id, was, now []byte) {
 		fresh = fresh[n:]
 	}
 	d = appendCopy(d, len(was)-end, end)
-	p.head(kindDelta, len(d))
-	p.Write(base[:])
-	p.deflate(d)
+	p.object(packet.Delta, d, base[:]...)
 }
 
 // appendCopy takes a piece of what an object differs from.
@@ -310,26 +300,12 @@ func appendCopy(d []byte, at, size int) []byte {
 	return d
 }
 
-func (p *packer) head(kind, size int) {
+// object writes an object as it is written in a pack: it, or a delta of it.
+func (p *packer) object(kind int, written []byte, base ...byte) {
 	p.count++
-	c := byte(kind<<4 | size&0xf)
-	for size >>= 4; size > 0; size >>= 7 {
-		p.WriteByte(c | 0x80)
-		c = byte(size & 0x7f)
-	}
-	p.WriteByte(c)
-}
-
-// deflaters are writers that are used again: a fresh one is a megabyte.
-var deflaters = sync.Pool{New: func() any { return zlib.NewWriter(nil) }}
-
-// deflate compresses. No name depends on how: it is of the bytes before that.
-func (p *packer) deflate(b []byte) {
-	w := deflaters.Get().(*zlib.Writer)
-	defer deflaters.Put(w)
-	w.Reset(&p.Buffer)
-	_, _ = w.Write(b) // into memory
-	_ = w.Close()
+	packet.Object(&p.Buffer, kind, len(written))
+	p.Write(base)
+	packet.Deflate(&p.Buffer, written)
 }
 
 // writePack writes what commits have as a pack.
@@ -339,8 +315,7 @@ func writePack(w io.Writer, commits []commit) error {
 		count += c.count
 	}
 	sum := summing{w, sha1.New()}
-	head := binary.BigEndian.AppendUint32(append([]byte("PACK"), 0, 0, 0, 2), uint32(count))
-	if _, err := sum.Write(head); err != nil {
+	if _, err := sum.Write(packet.Pack(count)); err != nil {
 		return err
 	}
 	for _, c := range commits {
