@@ -17,6 +17,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
@@ -31,21 +32,8 @@ type team struct {
 	key    sign.Key
 }
 
-func environ(t testing.TB) []string {
-	t.Helper()
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull}
-}
-
-func do(t testing.TB, dir string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "user.name=Example", "-c", "user.email=example@example.com"}, args...)...)
-	cmd.Dir, cmd.Env = dir, environ(t)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
+// git as a person runs it.
+var environ, do = gittest.Environ, gittest.Git
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -32,26 +32,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func environ(t testing.TB, more ...string) []string {
-	return append(append(os.Environ(), "HOME="+t.TempDir(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1"), more...)
-}
-
-func do(t testing.TB, dir string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "user.name=Example", "-c", "user.email=example@example.com"}, args...)...)
-	cmd.Dir, cmd.Env = dir, environ(t)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func bare(t testing.TB) string {
-	dir := filepath.Join(t.TempDir(), "repo.git")
-	do(t, ".", "init", "--quiet", "--bare", "--template=", dir)
-	return dir
-}
+// git as a person runs it.
+var environ, do, bare = gittest.Environ, gittest.Git, gittest.Bare
 
 func options(t testing.TB, remote string) branch.Options {
 	return branch.Options{Remote: remote, Branch: "log", Environ: environ(t), Dir: t.TempDir(), Author: "Example <example@example.com>"}

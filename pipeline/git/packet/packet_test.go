@@ -3,11 +3,10 @@ package packet_test
 import (
 	"bytes"
 	"crypto/sha1"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
 	"github.com/slipway-build/slipway/pipeline/git/packet"
 )
 
@@ -22,20 +21,10 @@ func TestPack(t *testing.T) {
 	}
 	sum := sha1.Sum(out.Bytes())
 	out.Write(sum[:])
-	dir := t.TempDir()
-	git := func(stdin []byte, args ...string) string {
-		cmd := exec.Command("git", args...)
-		cmd.Dir, cmd.Stdin, cmd.Env = dir, bytes.NewReader(stdin), []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GIT_CONFIG_NOSYSTEM=1"}
-		b, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("git %q: %v: %s", args, err, b)
-		}
-		return string(b)
-	}
-	git(nil, "init", "--quiet", "--bare", "--object-format=sha1")
-	git(out.Bytes(), "index-pack", "--stdin", "--strict")
-	got := git(nil, "cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectsize)")
-	if want := "0\n1\n15\n16\n2047\n2048\n262143\n262144\n33554432\n"; got != want {
+	dir := gittest.Bare(t)
+	gittest.GitIn(t, dir, out.String(), "index-pack", "--stdin", "--strict")
+	got := gittest.Git(t, dir, "cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectsize)")
+	if want := "0\n1\n15\n16\n2047\n2048\n262143\n262144\n33554432"; got != want {
 		t.Errorf("%s", strings.ReplaceAll(got, "\n", " "))
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,16 +25,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func git(t testing.TB, dir string, stdin []byte, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Dir, cmd.Stdin, cmd.Env = dir, bytes.NewReader(stdin), []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1"}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %q: %v: %s", args, err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
+// git as a person runs it.
+var git = gittest.GitIn
 
 // serve is a repository that git's own server has, for somebody with a password.
 func serve(t *testing.T, password string) (*gittest.Repo, *smart.Remote) {
@@ -98,7 +88,7 @@ func TestPush(t *testing.T) {
 			t.Errorf("%s: %s, %v", tt.name, shown, err)
 		}
 	}
-	if got := git(t, repo.Dir, nil, "cat-file", "blob", ids[1]); got != strings.TrimSpace(string(files[1])) {
+	if got := git(t, repo.Dir, "", "cat-file", "blob", ids[1]); got != strings.TrimSpace(string(files[1])) {
 		t.Errorf("the server has %.80q", got)
 	}
 	refs, can, err := r.Writable(t.Context())
@@ -143,13 +133,13 @@ func TestFetch(t *testing.T) {
 	repo, r := serve(t, "")
 	repo.Commit("log", map[string]string{"a": strings.Repeat("line\n", 1000)})
 	clone := filepath.Join(t.TempDir(), "clone.git")
-	git(t, ".", nil, "clone", "--quiet", "--bare", repo.Dir, clone)
+	git(t, ".", "", "clone", "--quiet", "--bare", repo.Dir, clone)
 	before := repo.Head("log")
 	repo.Commit("log", map[string]string{"a": strings.Repeat("line\n", 1001), "b/c": "new"})
 	pack, err := r.Fetch(t.Context(), []string{repo.Head("log")}, []string{before, strings.Repeat("1", 40)})
 	must(t, err)
-	git(t, clone, pack, "index-pack", "--stdin", "--fix-thin", "--strict")
-	if got := git(t, clone, nil, "cat-file", "blob", repo.Head("log")+":b/c"); got != "new" {
+	git(t, clone, string(pack), "index-pack", "--stdin", "--fix-thin", "--strict")
+	if got := git(t, clone, "", "cat-file", "blob", repo.Head("log")+":b/c"); got != "new" {
 		t.Errorf("%q", got)
 	}
 	if len(pack) > 1000 {

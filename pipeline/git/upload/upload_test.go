@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
 	"github.com/slipway-build/slipway/pipeline/git/upload"
 )
 
@@ -28,24 +28,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// git runs a real one.
-func git(t testing.TB, dir string, args ...string) (string, error) {
-	t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "user.name=Example", "-c", "user.email=example@example.com"}, args...)...)
-	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0", "LC_ALL=C"}
-	out, err := cmd.CombinedOutput()
-	return strings.TrimSpace(string(out)), err
-}
-
-func mustGit(t testing.TB, dir string, args ...string) string {
-	t.Helper()
-	out, err := git(t, dir, args...)
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return out
-}
+var mustGit = gittest.Git
 
 // serve serves a repository as a server does it, and counts the bytes of packs.
 func serve(t testing.TB, r *upload.Repository, sent *int) string {
@@ -195,7 +178,7 @@ func TestGit(t *testing.T) {
 			h.checks(other, before+after+1)
 
 			for _, args := range [][]string{{"--depth", "1"}, {"--filter=blob:none"}} {
-				out, err := git(t, ".", slices.Concat(v, []string{"clone", "--quiet"}, args, []string{url, filepath.Join(t.TempDir(), "part")})...)
+				out, err := gittest.Try(t, ".", "", slices.Concat(v, []string{"clone", "--quiet"}, args, []string{url, filepath.Join(t.TempDir(), "part")})...)
 				if args[0] == "--depth" && (err == nil || !strings.Contains(out, "oes not support shallow")) {
 					t.Errorf("%q: %v %s", args, err, out)
 				}
@@ -203,7 +186,7 @@ func TestGit(t *testing.T) {
 					t.Errorf("%q: %v %s", args, err, out)
 				}
 			}
-			if out, err := git(t, dir, append(v, "push", "--quiet", "origin", "HEAD:main")...); err == nil {
+			if out, err := gittest.Try(t, dir, "", append(v, "push", "--quiet", "origin", "HEAD:main")...); err == nil {
 				t.Errorf("a push goes: %s", out)
 			}
 		})

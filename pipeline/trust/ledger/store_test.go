@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
 	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/ledger"
@@ -215,30 +216,8 @@ func TestFolderRefuses(t *testing.T) {
 	}
 }
 
-// git runs git for a test, with nothing of the machine's configuration.
-func git(t testing.TB, dir, stdin string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Dir, cmd.Env, cmd.Stdin = dir, environ(t), strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func environ(t testing.TB) []string {
-	return append(
-		os.Environ(), "HOME="+t.TempDir(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=Example", "GIT_AUTHOR_EMAIL=example@example.com", "GIT_COMMITTER_NAME=Example", "GIT_COMMITTER_EMAIL=example@example.com",
-	)
-}
-
-func bare(t testing.TB) string {
-	dir := filepath.Join(t.TempDir(), "repo.git")
-	git(t, ".", "", "init", "--quiet", "--bare", "--template=", dir)
-	return dir
-}
+// git as a person runs it.
+var environ, git, bare = gittest.Environ, gittest.GitIn, gittest.Bare
 
 func options(t testing.TB, remote string) ledger.BranchOptions {
 	return ledger.BranchOptions{Remote: remote, Branch: "reproduced", Environ: environ(t), Dir: t.TempDir(), Author: "Example <example@example.com>"}
