@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -194,17 +197,11 @@ func decode(f canonjson.Format, b []byte, limit int, v any, unknown *canonjson.U
 	if len(b) > limit {
 		return fmt.Errorf("it has more than %d bytes", limit)
 	}
-	if err := f.Decode(b, v, unknown); err != nil {
-		return err
+	err := f.Exact(b, v, unknown, encode)
+	if errors.Is(err, canonjson.ErrForm) {
+		err = fmt.Errorf("it is %w: it was written by something else", err)
 	}
-	canonical, err := encode(v)
-	if err != nil {
-		return err
-	}
-	if err := canonjson.Same(b, canonical); err != nil {
-		return fmt.Errorf("it is %w: it was written by something else", err)
-	}
-	return nil
+	return err
 }
 
 // OneLine is a text as a reason, without what would make a line of the log another one to look at.
@@ -492,14 +489,8 @@ func (s *State) Fold(lines []byte, hold func(Line) error) error {
 	var all []Line
 	count, last, now := s.Count, s.Digest, s.Time
 	fresh := map[string]bool{}
-	for rest := lines; len(rest) > 0; {
-		line, after, ended := bytes.Cut(rest, []byte("\n"))
-		rest = after
-		var l Line
-		err := errors.New("it has no end; restore the log from a copy that you trust")
-		if ended {
-			l, err = ParseLine(line)
-		}
+	for _, p := range parseLines(lines) {
+		l, line, err := p.line, p.of, p.err
 		switch {
 		case err != nil:
 		case l.Prev != last:
@@ -532,6 +523,38 @@ func (s *State) Fold(lines []byte, hold func(Line) error) error {
 	}
 	s.Count, s.Digest, s.Time = count, last, now
 	return nil
+}
+
+// parsed is a line that was read, or why it cannot be.
+type parsed struct {
+	of   []byte // without its newline
+	line Line
+	err  error
+}
+
+// parseLines reads lines, as many at once as there are processors: of all that is done for a log it takes the longest.
+func parseLines(lines []byte) []parsed {
+	all := make([]parsed, 0, bytes.Count(lines, []byte("\n"))+1)
+	for line := range bytes.Lines(lines) {
+		p := parsed{of: bytes.TrimSuffix(line, []byte("\n"))}
+		if len(p.of) == len(line) {
+			p.err = errors.New("it has no end; restore the log from a copy that you trust")
+		}
+		all = append(all, p)
+	}
+	var next atomic.Int64
+	var g sync.WaitGroup
+	for range min(len(all), runtime.GOMAXPROCS(0)) {
+		g.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
+				if p := &all[i]; p.err == nil {
+					p.line, p.err = ParseLine(p.of)
+				}
+			}
+		})
+	}
+	g.Wait()
+	return all
 }
 
 // Append is the line as it stands in the log behind the state, which it is added to. N and Prev are set, and the time is not

@@ -30,6 +30,7 @@ var (
 	measured = flag.String("measure", "", "measure ways of moving, comma-separated, of: "+strings.Join(ways, " "))
 	writers  = flag.String("writers", "1,8,32", "numbers of processes that are measured")
 	moves    = flag.Int("moves", 1000, "moves of each measurement")
+	kept     = flag.String("kept", "", "folder that is not there, for the store that size measures")
 	limit    = flag.Duration("limit", 20*time.Second, "time after which a measurement begins no further move")
 )
 
@@ -454,6 +455,7 @@ func TestMeasureSize(t *testing.T) {
 	}
 	for i := range releases {
 		e := tm.entry([]string{"gateway", "control"}[i%2], fmt.Sprintf("1.%d.%d", i/100, i%100), fmt.Sprint(i))
+		e.Charts = []environment.Chart{{Repository: "registry.example.com/charts/" + e.Component, Name: e.Component, Version: e.Version, Digest: e.Manifest}}
 		decide(add("staging", e), i*each)
 		for j := range each - 1 {
 			decide(request([]environment.Kind{environment.Hold, environment.Release}[j%2], e.Component, e.Version, "production"), i*each+j+1)
@@ -479,6 +481,9 @@ func TestMeasureSize(t *testing.T) {
 	cmd.Dir, cmd.Env, cmd.Stdin = tm.remote, environ(t), &in
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
+	}
+	if *kept != "" {
+		must(t, os.CopyFS(*kept, os.DirFS(tm.remote)))
 	}
 	dir := t.TempDir()
 	measure := func(what string, f func(s *store.Store)) {

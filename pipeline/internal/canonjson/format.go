@@ -1,8 +1,11 @@
 package canonjson
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -50,6 +53,41 @@ func (f Format) Decode(b []byte, v any, unknown *Unknown) error {
 	return f.Check(h, *unknown)
 }
 
+// Exact is Decode for a document that is in the form which encode gives it. Another form is an error, which says from which byte on it is
+// another; v has to be empty.
+func (f Format) Exact(b []byte, v any, unknown *Unknown, encode func(any) ([]byte, error)) error {
+	// What is written as it was read has one reading: another key, or one more, would not have come back.
+	doc := reflect.ValueOf(v).Elem()
+	if len(b) <= maxExact && json.Unmarshal(b, v) == nil {
+		if again, err := encode(v); err == nil && bytes.Equal(b, again) && f.Check(headOf(doc), nil) == nil {
+			return nil
+		}
+	}
+	doc.SetZero()
+	if err := f.Decode(b, v, unknown); err != nil {
+		return err
+	}
+	canonical, err := encode(v)
+	if err != nil {
+		return err
+	}
+	return Same(b, canonical)
+}
+
+// maxExact bounds what is decoded before it has been looked at; a longer document takes more time, and is read as well.
+const maxExact = 256 << 10
+
+// headOf is the beginning of a document that has been read.
+func headOf(doc reflect.Value) (h Head) {
+	from := reflect.ValueOf(&h).Elem()
+	for i := range from.NumField() {
+		if field := doc.FieldByName(from.Type().Field(i).Name); field.IsValid() {
+			from.Field(i).Set(field)
+		}
+	}
+	return h
+}
+
 // Check says why a document is not one that this version reads.
 func (f Format) Check(h Head, unknown Unknown) error {
 	name, _, _ := strings.Cut(f.Schema, "/")
@@ -72,6 +110,9 @@ func (f Format) Check(h Head, unknown Unknown) error {
 	return nil
 }
 
+// ErrForm is the error of a document that has another form than its canonical one.
+var ErrForm = errors.New("not in canonical form")
+
 // Same tells where a document differs from its canonical form; nil for one that does not.
 func Same(b, canonical []byte) error {
 	at := 0
@@ -81,5 +122,5 @@ func Same(b, canonical []byte) error {
 	if at == len(b) && at == len(canonical) {
 		return nil
 	}
-	return fmt.Errorf("not in canonical form from byte %d on", at+1)
+	return fmt.Errorf("%w from byte %d on", ErrForm, at+1)
 }

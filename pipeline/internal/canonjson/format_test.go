@@ -2,6 +2,8 @@ package canonjson_test
 
 import (
 	"errors"
+	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -71,4 +73,35 @@ func TestSame(t *testing.T) {
 			t.Errorf("%q, %q: %q, want %q", tt.b, tt.canonical, got, tt.want)
 		}
 	}
+}
+
+// FuzzExact holds the short way, which believes what is written again as it was read, to the long one.
+func FuzzExact(f *testing.F) {
+	format := canonjson.Format{Schema: "slipway.test/v2", Minor: 1, Knows: []string{"wheels"}}
+	for _, doc := range []string{
+		`{"schema":"slipway.test/v2","name":"a"}`, `{"schema":"slipway.test/v2","minor":1,"requires":["wheels"],"name":"a"}`,
+		`{"schema":"slipway.test/v2","name":"a","name":"a"}`, `{"schema":"slipway.test/v2","Name":"a"}`, `{"schema":"slipway.test/v2","name":"a","later":1}`,
+		`{"schema":"slipway.test/v2","minor":3,"name":"a","later":{"x":1}}`, `{"schema":"slipway.test/v3","name":"a"}`, `{"schema":"slipway.test/v2","minor":-1,"name":"a"}`,
+		`{"schema":"slipway.test/v2","requires":["wings"],"name":"a"}`, `{"schema":"slipway.test/v2", "name":"a"}`, `{"schema":"slipway.test/v2","name":"\u0061"}`,
+		`{"schema":"slipway.test/v2","name":"a"} `, "{\"schema\":\"slipway.test/v2\",\"name\":\"\xff\"}", `{"schema":"slipway.test/v2","name":"\ud800"}`, `null`, `[]`, `{`,
+	} {
+		f.Add([]byte(doc))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var short, long document
+		err := format.Exact(b, &short, &short.Unknown, canonjson.Encode)
+		want := format.Decode(b, &long, &long.Unknown)
+		if want == nil {
+			var canonical []byte
+			if canonical, want = canonjson.Encode(&long); want == nil {
+				want = canonjson.Same(b, canonical)
+			}
+		}
+		if fmt.Sprint(err) != fmt.Sprint(want) || errors.Is(err, canonjson.ErrNewer) != errors.Is(want, canonjson.ErrNewer) {
+			t.Fatalf("%q: %v, and the long way says %v", b, err, want)
+		}
+		if err == nil && !reflect.DeepEqual(short, long) {
+			t.Errorf("%q: %+v, and the long way reads %+v", b, short, long)
+		}
+	})
 }
