@@ -345,6 +345,12 @@ type looked struct {
 	body *body
 }
 
+// take has the answer be a document.
+func (r *ready) take(d document, packed bool) {
+	b, _ := d.content(packed)
+	r.body = &body{bytes: b}
+}
+
 // maxHeld is how many files are held open for those who ask next.
 const maxHeld = 64
 
@@ -425,8 +431,14 @@ func (h *block) at(now time.Time) []byte {
 // answers are the answers that are ready, by what stands in the request.
 type answers struct {
 	mu   sync.RWMutex
-	all  map[string]*ready
+	all  map[target]*ready
 	held atomic.Int64 // files that are held open
+}
+
+// target is what is asked for, by somebody who takes it compressed or not.
+type target struct {
+	path   string
+	packed bool
 }
 
 // maxAnswers is how many answers are ready at once. Each takes a kilobyte, since bodies are kept elsewhere.
@@ -434,33 +446,33 @@ const maxAnswers = 4096
 
 // answerTo is the answer to a request for target, nil for one that only net/http can give.
 func (s *Server) answerTo(ctx context.Context, shelf *shelf, asked plainRequest) *ready {
-	a, target := &shelf.answers, asked.target
+	a, wanted := &shelf.answers, asked.target
 	if s.site != nil {
-		if target = s.inside(asked.host, target); bytes.HasPrefix(target, []byte("/environments/")) {
+		if wanted = s.inside(asked.host, wanted); bytes.HasPrefix(wanted, []byte("/environments/")) {
 			a = s.siteAnswers()
 		}
 	}
 	a.mu.RLock()
-	r := a.all[string(target)]
+	r := a.all[target{string(wanted), asked.packed}]
 	a.mu.RUnlock()
 	if r != nil {
 		return r
 	}
-	if r = s.prepare(ctx, shelf, string(target)); r == nil {
+	if r = s.prepare(ctx, shelf, string(wanted), asked.packed); r == nil {
 		return nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.all == nil || len(a.all) >= maxAnswers {
-		a.all = map[string]*ready{}
+		a.all = map[target]*ready{}
 		a.held.Store(0)
 	}
-	a.all[string(target)] = r
+	a.all[target{string(wanted), asked.packed}] = r
 	return r
 }
 
 // prepare has the handler answer as far as the body, and writes it down.
-func (s *Server) prepare(ctx context.Context, shelf *shelf, target string) *ready {
+func (s *Server) prepare(ctx context.Context, shelf *shelf, target string, packed bool) *ready {
 	u, err := url.ParseRequestURI(target)
 	if err != nil || strings.Contains(target, "?") || len(target) > maxURI || !plain(u) {
 		return nil
@@ -475,13 +487,15 @@ func (s *Server) prepare(ctx context.Context, shelf *shelf, target string) *read
 		if !ok {
 			return nil
 		}
-		r.body, answer = &body{bytes: d.body}, d.serve
+		r.take(d, packed)
+		answer = d.serve
 	case routeHome, routeListing, routeLedger, routeIndex:
 		d, err := shelf.document(name, 1)
 		if err != nil {
 			return nil
 		}
-		r.body, answer = &body{bytes: d.body}, d.serve
+		r.take(d, packed)
+		answer = d.serve
 	case routeChart, routeFile, routeDownload:
 		i, head, err := s.item(shelf, name, parts)
 		if err != nil {
@@ -498,6 +512,9 @@ func (s *Server) prepare(ctx context.Context, shelf *shelf, target string) *read
 		rec := recorder{http.Header{}}
 		w := &response{ResponseWriter: rec, control: http.NewResponseController(rec), timeout: s.options.WriteTimeout}
 		always(rec.header)
+		if packed {
+			header["Accept-Encoding"] = []string{"gzip"}
+		}
 		if err := answer(w, (&http.Request{Method: method, URL: u, Header: header}).WithContext(ctx)); err != nil || w.code() != want {
 			return nil
 		}

@@ -3,6 +3,7 @@ package serve_test
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/serve"
+	"github.com/slipway-build/slipway/pipeline/serve/environments"
 )
 
 const (
@@ -131,6 +133,17 @@ func TestFront(t *testing.T) {
 		{"other conditions", get(smallFile, "If-None-Match: "+tag, "If-Match: \"x\""), 0},
 		{"range", get(smallFile, "Range: bytes=0-3"), 0},
 		{"since", get(smallFile, "If-Modified-Since: Sat, 14 Mar 2037 15:09:26 GMT"), 0},
+		{"compressed", get("/", "Accept-Encoding: gzip"), 1},
+		{"compressed, by weight", get("/", "Accept-Encoding: br;q=1.0, GZIP ; q=0.5"), 1},
+		{"not compressed, by weight", get("/", "Accept-Encoding: gzip;q=0.000, *"), 1},
+		{"two fields of codings", get("/", "Accept-Encoding: br", "Accept-Encoding: gzip"), 0},
+		{"a compressed file", get(largeFile, "Accept-Encoding: gzip"), 1},
+		{"unchanged, compressed", get("/", "Accept-Encoding: gzip", "If-None-Match: "+strings.TrimSuffix(homeTag, `"`)+`-gzip"`), 1},
+		{"compressed by now", get("/", "Accept-Encoding: gzip", "If-None-Match: "+homeTag), 0},
+		{"compressed, if it were another", get("/", "Accept-Encoding: gzip", "If-Match: \"x\""), 0},
+		{"HEAD, compressed", "HEAD / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n", 0},
+		{"a part of it that is not there, compressed", get("/", "Accept-Encoding: gzip", "Range: bytes=99999999-"), 0},
+		{"a part of it compressed", get("/", "Accept-Encoding: gzip", "Range: bytes=2-5"), 0},
 		{"HEAD", "HEAD " + smallFile + " HTTP/1.1\r\nHost: x\r\n\r\n", 0},
 		{"POST", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 0},
 		{"query", get("/?page=1"), 0},
@@ -234,13 +247,57 @@ func TestFront(t *testing.T) {
 	}
 }
 
+// A document that is compressed is the same one, is known as another one, and caches are told that there are two. A short one is not.
+func TestCompressed(t *testing.T) {
+	w := newTwins(t, serve.Options{})
+	for _, tt := range []struct {
+		path, accepts string
+		want          bool
+	}{
+		{"/", "", false},
+		{"/", "gzip, deflate, br", true},
+		{"/", "deflate, GZip;q=0.1", true},
+		{"/", "identity, gzip; q=0.0", false},
+		{"/", "*", false},
+		{"/charts/index.yaml", "gzip", false}, // it has one chart
+		{smallFile, "gzip", false},
+	} {
+		read := func(accepts string) (*http.Response, string) {
+			answer, err := http.ReadResponse(bufio.NewReader(strings.NewReader(ask(t, w.here, "GET "+tt.path+" HTTP/1.1\r\nHost: x\r\nAccept-Encoding: "+accepts+"\r\n\r\n"))), nil)
+			must(t, err)
+			b, err := io.ReadAll(answer.Body)
+			must(t, err)
+			if answer.ContentLength != int64(len(b)) {
+				t.Errorf("%s: %d bytes of %d", tt.path, len(b), answer.ContentLength)
+			}
+			return answer, string(b)
+		}
+		plain, want := read("")
+		answer, got := read(tt.accepts)
+		is := answer.Header.Get("Content-Encoding") == "gzip"
+		if is {
+			if len(got) >= len(want) || answer.Header.Get("Etag") == plain.Header.Get("Etag") {
+				t.Errorf("%s: %d bytes, %d before, as %s", tt.path, len(got), len(want), answer.Header.Get("Etag"))
+			}
+			r, err := gzip.NewReader(strings.NewReader(got))
+			must(t, err)
+			b, err := io.ReadAll(r)
+			must(t, err)
+			got = string(b)
+		}
+		if is != tt.want || got != want || (len(want) >= environments.MinPacked && tt.path != smallFile) != (plain.Header.Get("Vary") == "Accept-Encoding") {
+			t.Errorf("%s, %q: compressed is %t; Vary is %q", tt.path, tt.accepts, is, plain.Header.Get("Vary"))
+		}
+	}
+}
+
 // FuzzFront sends any bytes to a server and to net/http alone.
 func FuzzFront(f *testing.F) {
 	w := newTwins(f, serve.Options{})
 	for _, s := range []string{
 		"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET " + smallFile + " HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"x\"\r\n\r\nGET / HTTP/1.1\r\n",
 		"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "GET / HTTP/1.1\nHost: x\nConnection: close\n\n",
-		"GET http://x/ HTTP/1.1\r\nHost: y\r\nX: a\r\n b\r\n\r\n", "HEAD / HTTP/1.0\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip;q=0.1\r\n\r\n", "GET http://x/ HTTP/1.1\r\nHost: y\r\nX: a\r\n b\r\n\r\n", "HEAD / HTTP/1.0\r\n\r\n",
 	} {
 		f.Add([]byte(s), uint16(len(s)/2))
 	}

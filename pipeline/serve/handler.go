@@ -19,6 +19,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/serve/environments"
 	"github.com/slipway-build/slipway/pipeline/trust/ledger"
 )
 
@@ -439,16 +440,50 @@ type document struct {
 	kind string // the media type
 	body []byte
 	etag string
+
+	packed *environments.Packed // nil for one that is not compressed
 }
 
 func newDocument(kind string, body []byte) document {
-	return document{kind, body, etag(artifact.Sum(body))}
+	return document{kind, body, etag(artifact.Sum(body)), new(environments.Packed)}
 }
+
+// content is what is sent of the document, which is compressed for who takes that.
+func (d document) content(packed bool) (b []byte, is bool) {
+	if packed && d.mayPack() {
+		if b := d.packed.Of(d.body); b != nil {
+			return b, true
+		}
+	}
+	return d.body, false
+}
+
+func (d document) mayPack() bool { return d.packed != nil && len(d.body) >= environments.MinPacked }
 
 func (d document) serve(w *response, r *http.Request) error {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["Etag"] = []string{d.kind}, noCache, []string{d.etag}
-	return send(w, r, time.Time{}, &body{ReadSeeker: bytes.NewReader(d.body), bytes: d.body}, int64(len(d.body)))
+	b, packed := d.content(takesGzip(strings.Join(r.Header["Accept-Encoding"], ",")))
+	if packed {
+		h["Content-Encoding"], h["Etag"] = []string{"gzip"}, []string{strings.TrimSuffix(d.etag, `"`) + `-gzip"`}
+	}
+	if d.mayPack() {
+		h.Add("Vary", "Accept-Encoding")
+	}
+	return send(w, r, time.Time{}, &body{ReadSeeker: bytes.NewReader(b), bytes: b}, int64(len(b)))
+}
+
+// takesGzip reports whether a client says that it takes what is compressed with gzip
+// (https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3). One that takes anything gets it as it is.
+func takesGzip(accepts string) bool {
+	for accept := range strings.SplitSeq(accepts, ",") {
+		name, weight, _ := strings.Cut(accept, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			weight, weighed := strings.CutPrefix(strings.ToLower(strings.TrimSpace(weight)), "q=")
+			return !weighed || strings.Trim(weight, "0.") != ""
+		}
+	}
+	return false
 }
 
 // etag is a strong validator: it is the same only where the bytes are
@@ -539,6 +574,9 @@ func send(w *response, r *http.Request, modified time.Time, b *body, size int64)
 		h["Accept-Ranges"], h["Content-Length"] = []string{"bytes"}, []string{strconv.Itoa(len(b.bytes))}
 		_, _ = w.Write(b.bytes) // an error is that of a client that is gone
 		return nil
+	}
+	if h["Content-Encoding"] != nil && r.Header["Range"] == nil {
+		h["Content-Length"] = []string{strconv.FormatInt(size, 10)} // which ServeContent leaves out; WriteHeader takes it back from an error
 	}
 	http.ServeContent(w, r, "", modified, b.ReadSeeker)
 	return nil

@@ -11,7 +11,8 @@ type plainRequest struct {
 	match  []byte // the value of If-None-Match; nil for none
 	agent  []byte
 	host   []byte
-	size   int // bytes of the request
+	packed bool // it takes an answer that is compressed
+	size   int  // bytes of the request
 }
 
 // What is known of a request from its first bytes.
@@ -27,7 +28,7 @@ const (
 // Host, a connection that stays, no body, and no condition but that of having it already. It is stricter than the grammar
 // (https://www.rfc-editor.org/rfc/rfc9112): what anybody could read in two ways is odd.
 func parsePlain(b []byte) (r plainRequest, _ plainness) {
-	hosts := 0
+	hosts, accepts := 0, false
 	for at := 0; ; {
 		end := bytes.IndexByte(b[at:], '\n')
 		if end < 0 {
@@ -76,6 +77,11 @@ func parsePlain(b []byte) (r plainRequest, _ plainness) {
 				return r, odd
 			}
 			r.match = value
+		case fieldAccepts:
+			if accepts {
+				return r, odd
+			}
+			accepts, r.packed = true, takesGzip(string(value))
 		case fieldAgent:
 			if r.agent == nil {
 				r.agent = value
@@ -95,11 +101,12 @@ const (
 	fieldConnection
 	fieldMatch
 	fieldAgent
+	fieldAccepts
 	fieldOdd // of a body, a part, another condition or another protocol
 )
 
 var fields = map[string]field{
-	"host": fieldHost, "connection": fieldConnection, "if-none-match": fieldMatch, "user-agent": fieldAgent,
+	"host": fieldHost, "connection": fieldConnection, "if-none-match": fieldMatch, "user-agent": fieldAgent, "accept-encoding": fieldAccepts,
 	"content-length": fieldOdd, "transfer-encoding": fieldOdd, "trailer": fieldOdd, "te": fieldOdd, "expect": fieldOdd,
 	"upgrade": fieldOdd, "http2-settings": fieldOdd, "proxy-connection": fieldOdd, "keep-alive": fieldOdd,
 	"range": fieldOdd, "if-range": fieldOdd, "if-match": fieldOdd, "if-modified-since": fieldOdd, "if-unmodified-since": fieldOdd,

@@ -46,7 +46,10 @@ func (w *response) WriteHeader(code int) {
 	}
 	if code >= http.StatusBadRequest {
 		h := w.Header()
-		for _, name := range []string{"Content-Disposition", "Etag", "Last-Modified", "Repr-Digest"} {
+		if h["Content-Encoding"] != nil {
+			h.Del("Content-Length")
+		}
+		for _, name := range []string{"Content-Disposition", "Content-Encoding", "Etag", "Last-Modified", "Repr-Digest"} {
 			h.Del(name)
 		}
 		h.Set("Cache-Control", "no-store")

@@ -121,7 +121,7 @@ func (s *Server) siteDocument(parts []string) (document, bool) {
 		return document{}, false
 	}
 	a, err := s.site.Environment(context.Background(), parts[0], environments.Request{Path: parts[1]})
-	return document{a.Kind, a.Body, a.ETag}, err == nil && a.Code == 0
+	return document{a.Kind, a.Body, a.ETag, a.Packed}, err == nil && a.Code == 0
 }
 
 // showSite answers with what the release store says.
@@ -207,7 +207,7 @@ func (s *Server) sendAnswer(w *response, r *http.Request, shelf *shelf, a enviro
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.Body))
 		return nil
 	}
-	d := document{a.Kind, a.Body, a.ETag}
+	d := document{a.Kind, a.Body, a.ETag, a.Packed}
 	if d.etag == "" {
 		d.etag = etag(artifact.Sum(a.Body))
 	}

@@ -102,6 +102,7 @@ type Answer struct {
 	Location string
 	Header   map[string]string // besides
 	Volatile bool              // nobody may keep it
+	Packed   *Packed           // the Body for who takes it compressed; nil for what is not sent again
 	Script   bool              // it is a page with the script of this room
 
 	Write func(io.Writer) error // writes what is sent in place of Body
@@ -387,7 +388,7 @@ func (s *Site) once(st *state, what string, make func() (Answer, error)) (Answer
 	m := kept.(*made)
 	m.once.Do(func() {
 		if m.answer, m.err = make(); m.err == nil {
-			m.answer.ETag = `"` + string(artifact.Sum(m.answer.Body)) + `"`
+			m.answer.ETag, m.answer.Packed = `"`+string(artifact.Sum(m.answer.Body))+`"`, new(Packed)
 		}
 	})
 	return m.answer, m.err
