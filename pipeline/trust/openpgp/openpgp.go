@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"math"
 	"math/big"
 	"strings"
 	"time"
@@ -125,16 +126,32 @@ func (k Key) Public() ([]byte, error) {
 // Detached is a signature of bytes, armored.
 func (k Key) Detached(b []byte, at time.Time) ([]byte, error) {
 	s, err := k.sign(ofBytes, b, at)
-	return armored("SIGNATURE", s), err
+	if err != nil {
+		return nil, err
+	}
+	return armored("SIGNATURE", s), nil
 }
 
-// Clear is a text with its signature. The text is of whole lines, which end in no blanks.
+// maxLine is how many bytes of a line gpg reads in a text with its signature, or somewhat less.
+const maxLine = 19_000
+
+// Clear is a text with its signature. The text is of whole lines, which end in no blanks and have no byte of zero: others gpg reads as
+// another text, which nobody has signed.
 func (k Key) Clear(text []byte, at time.Time) ([]byte, error) {
 	var out, signed bytes.Buffer
 	fmt.Fprintf(&out, "-----BEGIN PGP SIGNED MESSAGE-----\nHash: %s\n\n", map[byte]string{hashSHA256: "SHA256", hashSHA512: "SHA512"}[k.hash])
-	for i, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
-		if strings.TrimRight(line, " \t\r") != line {
+	lines, whole := strings.CutSuffix(string(text), "\n")
+	if !whole {
+		return nil, errors.New("what is signed does not end in a newline")
+	}
+	for i, line := range strings.Split(lines, "\n") {
+		switch {
+		case strings.TrimRight(line, " \t\r") != line:
 			return nil, fmt.Errorf("line %d of what is signed ends in a blank", i+1)
+		case strings.Contains(line, "\x00"):
+			return nil, fmt.Errorf("line %d of what is signed has a zero byte", i+1)
+		case len(line) > maxLine:
+			return nil, fmt.Errorf("line %d of what is signed has %d bytes, and gpg reads at most %d", i+1, len(line), maxLine)
 		}
 		if i > 0 {
 			signed.WriteString("\r\n")
@@ -146,12 +163,18 @@ func (k Key) Clear(text []byte, at time.Time) ([]byte, error) {
 		out.WriteString(line + "\n")
 	}
 	s, err := k.sign(ofText, signed.Bytes(), at)
+	if err != nil {
+		return nil, err
+	}
 	out.Write(armored("SIGNATURE", s))
-	return out.Bytes(), err
+	return out.Bytes(), nil
 }
 
 // sign makes the packet of a signature (https://www.rfc-editor.org/rfc/rfc9580#section-5.2.3).
 func (k Key) sign(kind byte, content []byte, at time.Time) ([]byte, error) {
+	if at.Before(made) || at.Unix() > math.MaxUint32 {
+		return nil, fmt.Errorf("what is signed is of %s, and no reader takes a signature of that time", at.UTC().Format(time.RFC3339))
+	}
 	print := k.fingerprint()
 	parts := appendPart(nil, 2, binary.BigEndian.AppendUint32(nil, uint32(at.Unix())))
 	parts = appendPart(parts, 33, append([]byte{4}, print...))

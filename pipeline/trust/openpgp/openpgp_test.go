@@ -96,6 +96,17 @@ func TestSignatures(t *testing.T) {
 		if out, err := gpg("--decrypt", "clear.asc"); err != nil || !strings.Contains(out, text) {
 			t.Errorf("%v\n%s", err, out)
 		}
+		for _, text := range []string{"\n", "\n\na\n\n\n", "-\n-----BEGIN PGP SIGNATURE-----\n- x\nFrom x\nHash: SHA1\n", "a\rb\n", "\ta\f\n\xe9\v\n\u00a0\n", strings.Repeat("a", 19_000) + "\n"} {
+			clear, err := k.Clear([]byte(text), at)
+			must(t, err)
+			must(t, os.WriteFile(filepath.Join(dir, "odd.asc"), clear, 0o600))
+			if out, err := gpg("--yes", "--output", "odd", "--decrypt", "odd.asc"); err != nil || !strings.Contains(out, "VALIDSIG") {
+				t.Errorf("%.60q: %v\n%s", text, err, out)
+			}
+			if got, err := os.ReadFile(filepath.Join(dir, "odd")); err != nil || string(got) != text {
+				t.Errorf("%.60q is %.60q, %v", text, got, err)
+			}
+		}
 		if out, err := gpg("--verify", "detached.asc", "other"); err == nil || !strings.Contains(out, "BADSIG") {
 			t.Errorf("other bytes: %v\n%s", err, out)
 		}
@@ -105,8 +116,22 @@ func TestSignatures(t *testing.T) {
 func TestUnfit(t *testing.T) {
 	k, err := openpgp.New(seeded(t, "ecdsa"), "x")
 	must(t, err)
-	if _, err := k.Clear([]byte("a \nb\n"), time.Now()); err == nil || !strings.Contains(err.Error(), "line 1 of what is signed ends in a blank") {
-		t.Error(err)
+	now := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
+	for text, want := range map[string]string{
+		"a \nb\n": "line 1 of what is signed ends in a blank", "a\n\t\n": "line 2", "a\r\n": "line 1", "a\n\nb\x00\n": "line 3 of what is signed has a zero byte",
+		strings.Repeat("a", 25_000) + "\n": "line 1 of what is signed has 25000 bytes", "a": "does not end in a newline", "": "does not end in a newline",
+	} {
+		if b, err := k.Clear([]byte(text), now); err == nil || !strings.Contains(err.Error(), want) || b != nil {
+			t.Errorf("%.20q: %v", text, err)
+		}
+	}
+	for _, year := range []int{1960, 1970, 2019, 2107} {
+		at := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
+		for name, sign := range map[string]func([]byte, time.Time) ([]byte, error){"clear": k.Clear, "detached": k.Detached} {
+			if b, err := sign([]byte("a\n"), at); err == nil || !strings.Contains(err.Error(), "no reader takes a signature of that time") || b != nil {
+				t.Errorf("%s in %d: %v", name, year, err)
+			}
+		}
 	}
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), nil)
 	must(t, err)
