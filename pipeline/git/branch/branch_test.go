@@ -346,7 +346,7 @@ func TestGroup(t *testing.T) {
 // served is a repository behind a server, with what was asked for there, by git and by this program.
 type served struct {
 	*gittest.Repo
-	url       string
+	url, host string
 	mu        sync.Mutex
 	git, ours map[string]int
 }
@@ -355,6 +355,7 @@ func serve(t *testing.T) *served {
 	s := &served{Repo: gittest.New(t), git: map[string]int{}, ours: map[string]int{}}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
+	s.host = strings.TrimPrefix(server.URL, "http://")
 	s.url = strings.Replace(server.URL, "http://", "http://writer:"+gittest.Token+"@", 1) + "/repo.git"
 	return s
 }
@@ -376,16 +377,8 @@ func (s *served) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.Repo.ServeHTTP(w, r)
 }
 
-// direct is an environment without a way to a server that this machine needs.
-func direct(t *testing.T) []string {
-	return slices.DeleteFunc(environ(t), func(kv string) bool {
-		name, _, _ := strings.Cut(strings.ToUpper(kv), "=")
-		return strings.HasSuffix(name, "_PROXY") || strings.HasPrefix(name, "SSL_CERT_") || strings.HasPrefix(name, "GIT_SSL_")
-	})
-}
-
 func testGroup(t *testing.T, repo, remote string, more ...string) {
-	g, err := git.New(git.Remote(append(direct(t), more...), remote), t.TempDir(), branch.Needs)
+	g, err := git.New(git.Remote(append(environ(t), more...), remote), t.TempDir(), branch.Needs)
 	must(t, err)
 	open := func() *branch.Group {
 		return &branch.Group{Git: g, Dir: filepath.Join(t.TempDir(), "git"), Remote: remote, Branches: []string{"log", "staging"}, Author: "Example", Email: "example@example.com"}
@@ -495,7 +488,7 @@ func TestPushRefs(t *testing.T) {
 	for _, way := range []string{"path", "http", "http with a helper", "an old server", "out of order"} {
 		t.Run(way, func(t *testing.T) {
 			served := serve(t)
-			remote, env := served.url, direct(t)
+			remote, env := served.url, environ(t)
 			switch way {
 			case "http with a helper":
 				if runtime.GOOS == "windows" {
@@ -575,7 +568,7 @@ func TestWrongHelper(t *testing.T) {
 	helper := filepath.Join(t.TempDir(), "helper")
 	must(t, os.WriteFile(helper, []byte("#!/bin/sh\necho wrong\n"), 0o755))
 	remote := strings.Replace(served.url, "writer:"+gittest.Token+"@", "", 1)
-	g, err := git.New(git.Remote(append(direct(t), "GIT_ASKPASS="+helper), remote), t.TempDir(), branch.Needs)
+	g, err := git.New(git.Remote(append(environ(t), "GIT_ASKPASS="+helper), remote), t.TempDir(), branch.Needs)
 	must(t, err)
 	group := branch.Group{Git: g, Dir: filepath.Join(t.TempDir(), "git"), Remote: remote}
 	if err := group.Locked(t.Context(), func() error { return group.Fetch(t.Context()) }); fault.CodeOf(err) != fault.Credentials || !strings.Contains(err.Error(), "Authentication failed") {

@@ -120,10 +120,20 @@ func (g *Group) loadOverHTTP(ctx context.Context, want, have []string) (done boo
 	}
 	slices.Sort(want)
 	return g.speak(ctx, func(r *smart.Remote) error {
-		pack, err := r.Fetch(ctx, slices.Compact(want), have)
+		want = slices.Compact(want)
+		pack, err := r.Fetch(ctx, want, have)
 		if err == nil {
 			// What an object needs is there, or it is refused: the refs say so of what is below them.
 			_, err = g.clone().git().Run(ctx, bytes.NewReader(pack), "index-pack", "--stdin", "--fix-thin", "--strict")
+		}
+		for _, id := range want {
+			obj := object{}
+			if err == nil {
+				obj, _, err = g.get(ctx, id, 0)
+			}
+			if err == nil && obj.id == "" {
+				err = fmt.Errorf("the git server does not send %s", id)
+			}
 		}
 		return err
 	})

@@ -41,7 +41,7 @@ func FuzzAnswers(f *testing.F) {
 		in := func() packets { return reader(bytes.NewReader(b)) }
 		hold := func(refs map[string]string, err error) {
 			for name, at := range refs {
-				if len(at) != 40 || name == "" || err != nil {
+				if len(at) != 40 || name == "" || err != nil || len(name) > maxName || strings.ContainsAny(name, " :^\n") {
 					t.Errorf("%q is at %q, %v", name, at, err)
 				}
 			}
@@ -79,6 +79,23 @@ func TestPushed(t *testing.T) {
 		}
 		if !strings.Contains(got, want) {
 			t.Errorf("%q: %q and not %q", in, got, want)
+		}
+	}
+}
+
+// Names that no ref can have are those of no refs: they are written into requests, and git takes some of them for more than a name.
+func TestNames(t *testing.T) {
+	id := strings.Repeat("1", 40)
+	for name, want := range map[string]bool{
+		"HEAD": true, "refs/heads/a": true, "refs/heads/-a/b.c+d@e": true, "refs/pull/1/head": true, "refs/heads/\u00e9": true, "refs/heads/" + strings.Repeat("a", 1000): true,
+		"": false, "refs/heads/a b": false, "refs/heads/a\nb": false, "refs/x/a:refs/heads/b": false, "refs/heads/*": false, "refs/heads/a^": false, "refs/x/../../config": false,
+		"refs/heads/" + strings.Repeat("a", 60_000): false,
+	} {
+		var b bytes.Buffer
+		packet.Line(&b, id+" "+name)
+		b.WriteString(packet.Flush)
+		if refs, err := readRefs(reader(&b)); (err == nil) != want || refs[name] != "" != want {
+			t.Errorf("%.80q: %v, %v", name, refs, err)
 		}
 	}
 }

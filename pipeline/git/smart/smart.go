@@ -30,6 +30,7 @@ const (
 	maxRefs  = 16 << 20 // bytes of an answer that names refs, or says what became of them
 	maxPack  = 32 << 20 // bytes of one that has objects
 	maxSaid  = 64 << 10 // bytes of what is said to people
+	maxName  = 4 << 10  // bytes of the name of a ref, which fits into a packet with all that is said of it
 	patience = time.Minute
 )
 
@@ -78,6 +79,9 @@ func New(remote string) (*Remote, bool) {
 		return nil, false
 	}
 	user := u.User
+	if _, named := user.Password(); !named {
+		user = nil // git asks who knows it
+	}
 	u.User = nil
 	return &Remote{address: strings.TrimSuffix(u.String(), "/"), user: user}, true
 }
@@ -131,7 +135,8 @@ func readRefs(p packets) (map[string]string, error) {
 }
 
 func add(refs map[string]string, name, id string) error {
-	if len(id) != len(None) || !git.IsObject(id) || name == "" || strings.ContainsAny(name, " \n\x00") {
+	// https://git-scm.com/docs/git-check-ref-format
+	if len(id) != len(None) || !git.IsObject(id) || name == "" || len(name) > maxName || strings.ContainsAny(name, " \n\x00:^~?*[\\") || strings.Contains(name, "..") {
 		return fmt.Errorf("the git server says that %.80q is at %.60q", name, id)
 	}
 	refs[name] = id
@@ -174,7 +179,7 @@ func readWritable(p packets) (map[string]string, Capabilities, error) {
 			}
 		}
 		id, name, _ := strings.Cut(text, " ")
-		if name == "capabilities^{}" || name == ".have" || id == "shallow" {
+		if strings.HasSuffix(name, "^{}") || name == ".have" || id == "shallow" {
 			continue // which are no refs
 		}
 		if err := add(refs, name, id); err != nil {

@@ -175,8 +175,8 @@ func TestElsewhere(t *testing.T) {
 		},
 		"without an end": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", refs)
-			for range 400 {
-				fmt.Fprintf(w, "%04x%s %s\n", 65520, strings.Repeat("1", 40), strings.Repeat("x", 65520-46))
+			for range 5000 {
+				fmt.Fprintf(w, "%04x%s %s\n", 4046, strings.Repeat("1", 40), strings.Repeat("x", 4000))
 			}
 		},
 		"gone": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
@@ -205,5 +205,22 @@ func TestElsewhere(t *testing.T) {
 		if _, ok := smart.New(remote); ok != want {
 			t.Errorf("%q: %v", remote, ok)
 		}
+	}
+}
+
+// A user without a password is nobody yet: a password of nothing is not tried, which some servers count.
+func TestUserAlone(t *testing.T) {
+	for user, want := range map[string]string{"user@": "", "user:@": "Basic dXNlcjo=", "user:x@": "Basic dXNlcjp4", "": ""} {
+		tried := "nothing"
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			tried = r.Header.Get("Authorization")
+			w.WriteHeader(http.StatusUnauthorized)
+		}))
+		r, _ := smart.New(strings.Replace(server.URL, "http://", "http://"+user, 1))
+		_, err := r.Refs(t.Context(), "refs/")
+		if tried != want || errors.Is(err, smart.ErrUnknown) != (want == "") {
+			t.Errorf("%q: %q, %v", user, tried, err)
+		}
+		server.Close()
 	}
 }
