@@ -117,7 +117,7 @@ const maxSubject = 2000
 // Touched is the last commit, of those that led to one, that changed a file, and the first line of what it says; "" for none.
 func (g *Group) Touched(ctx context.Context, commit, path string) (id, subject string, err error) {
 	format := fmt.Sprintf("--format=%%H%%n%%<(%d,trunc)%%s", maxSubject)
-	out, err := g.clone().git().Set("log.follow=false").Run(ctx, nil, "log", "-1", "--no-show-signature", format, commit, "--", ":(literal)"+path)
+	out, err := g.clone().git().Set("log.follow=false").Run(ctx, nil, "log", "-1", "--no-show-signature", "--encoding=UTF-8", format, commit, "--", ":(literal)"+path)
 	if err != nil {
 		return "", "", err
 	}
