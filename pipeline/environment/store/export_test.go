@@ -35,3 +35,9 @@ func SetMaxQueue(t testing.TB, n int) {
 
 // SetStep has a function be called between changes of files.
 func SetStep(f func()) { step = f }
+
+// Crowded reports whether a request of this folder waited in the queue a short time ago.
+func (s *Store) Crowded() bool {
+	_, crowded := s.crowded()
+	return crowded
+}

@@ -627,7 +627,7 @@ func (s *Store) crowded() (expect time.Duration, crowded bool) {
 		expect = firstWait
 	}
 	info, err := os.Stat(s.crowdFile())
-	return expect, err == nil && time.Since(info.ModTime()) < dead
+	return expect, err == nil && time.Since(info.ModTime()).Abs() < dead // also where the clock was set back since
 }
 
 // foresee is the answer to a request that would change nothing now.

@@ -116,6 +116,20 @@ func TestQueue(t *testing.T) {
 	}
 }
 
+// That many waited is known for a short time, also where the clock was set back since.
+func TestCrowded(t *testing.T) {
+	tm := newTeam(t)
+	dir := t.TempDir()
+	s, name := tm.open(dir), filepath.Join(dir, "crowded")
+	must(t, os.WriteFile(name, []byte("1s"), 0o600))
+	for age, want := range map[time.Duration]bool{time.Second: true, time.Minute: false, -time.Hour: false} {
+		must(t, os.Chtimes(name, time.Time{}, time.Now().Add(-age)))
+		if s.Crowded() != want {
+			t.Errorf("%s ago: %v", age, !want)
+		}
+	}
+}
+
 // A lease that nobody renews holds nobody up for ever, and whoever took it for one request gives it back.
 func TestDeadLease(t *testing.T) {
 	store.SetDead(t, 50*time.Millisecond)

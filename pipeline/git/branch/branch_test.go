@@ -576,7 +576,7 @@ func TestWrongHelper(t *testing.T) {
 	}
 }
 
-// A clone in which thousands of commits are made has few packs.
+// A clone in which thousands of commits are made has few packs, and nothing of those who ended long ago before they were done.
 func TestGroupPacks(t *testing.T) {
 	repo := filepath.Join(t.TempDir(), "remote.git")
 	do(t, ".", "init", "--quiet", "--bare", "--template=", repo)
@@ -586,6 +586,11 @@ func TestGroupPacks(t *testing.T) {
 	commit := ""
 	must(t, group.Locked(t.Context(), func() error {
 		must(t, group.Fetch(t.Context()))
+		for name, age := range map[string]time.Duration{"fast_import_crash_1": 48, "objects/pack/tmp_pack_old": 48, "objects/pack/tmp_pack_new": 1} {
+			name, when := filepath.Join(group.Dir, name), time.Now().Add(-age*time.Hour)
+			must(t, os.WriteFile(name, nil, 0o600))
+			must(t, os.Chtimes(name, when, when))
+		}
 		for i := range 60 {
 			ids, err := group.Commit(t.Context(), []branch.Commit{{Onto: commit, Change: branch.Change{Files: map[string][]byte{"a": []byte(strconv.Itoa(i))}, Message: "m", Time: at}}})
 			must(t, err)
@@ -597,6 +602,13 @@ func TestGroupPacks(t *testing.T) {
 	must(t, err)
 	if len(packs) > 10 {
 		t.Errorf("%d packs", len(packs))
+	}
+	left, err := filepath.Glob(filepath.Join(group.Dir, "objects", "pack", "tmp_*"))
+	must(t, err)
+	crash, err := filepath.Glob(filepath.Join(group.Dir, "fast_import_crash_*"))
+	must(t, err)
+	if len(left) != 1 || filepath.Base(left[0]) != "tmp_pack_new" || len(crash) > 0 {
+		t.Errorf("%q and %q are left", left, crash)
 	}
 	must(t, group.Locked(t.Context(), func() error {
 		_, err := group.Push(t.Context(), map[string]string{"log": commit})

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -79,11 +80,21 @@ func (g *Group) Locked(ctx context.Context, f func() error) (err error) {
 // object in each of them.
 const maxPacks = 50
 
-// tidy puts packs together. Where it fails nothing is lost, and whoever comes next tries again.
+// tidy puts packs together, and removes what a git began that was killed or found no room on the disk. Where it fails nothing is lost, and
+// whoever comes next tries again.
 func (g *Group) tidy(ctx context.Context) {
 	packs, err := filepath.Glob(filepath.Join(g.Dir, "objects", "pack", "*.pack"))
-	if err == nil && len(packs) > maxPacks {
-		g.clone().git().Run(ctx, nil, "repack", "-d", "-q", "--geometric=2")
+	if err != nil || len(packs) <= maxPacks {
+		return
+	}
+	g.clone().git().Run(ctx, nil, "repack", "-d", "-q", "--geometric=2")
+	for _, pattern := range []string{filepath.Join("objects", "*", "tmp_*"), "fast_import_crash_*"} {
+		all, _ := filepath.Glob(filepath.Join(g.Dir, pattern))
+		for _, name := range all {
+			if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > 24*time.Hour { // and not of one that goes on
+				os.Remove(name)
+			}
+		}
 	}
 }
 
