@@ -117,6 +117,15 @@ func TestRulesNameNoBranchOfTheStore(t *testing.T) {
 			t.Error(name, err)
 		}
 	}
+	// What is proposed has a branch below that name.
+	for name, want := range map[string]bool{"promote": false, "repair": false, "promoted": true} {
+		for _, enter := range []string{"pull-request", "commit"} {
+			_, err := environment.ParseRules("environment.yaml", []byte("version: 1\nstages: [{name: "+name+"}, {name: production, enter: "+enter+"}]"))
+			if want = want || enter == "commit"; (err == nil) != want || err != nil && !strings.Contains(err.Error(), name+"/") {
+				t.Errorf("%s and %s: %v", name, enter, err)
+			}
+		}
+	}
 }
 
 // To have been in a stage is asked for without a time as well.

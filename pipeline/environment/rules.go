@@ -145,6 +145,9 @@ var movingTag = regexp.MustCompile(`^(?:[A-Za-z0-9_]|\{major\}|\{minor\})(?:[A-Z
 // branches are those that a store has besides the ones of its stages.
 var branches = []string{"main", "log", "metadata"}
 
+// proposals are what the names of branches for pull requests begin with.
+var proposals = []string{"promote", "repair"}
+
 // CheckName refuses what cannot be the name of a stage or a component.
 func CheckName(name string) error {
 	if !names.MatchString(name) {
@@ -248,6 +251,11 @@ func (s *Stage) check(p *yamldoc.Problems, at string, i int, all []string) {
 	}
 	if s.Candidate == "same-commit" && i == 0 {
 		p.At(at+".candidate", "no stage is before the first one")
+	}
+	for _, name := range proposals {
+		if s.Enter == "pull-request" && slices.Contains(all, name) {
+			p.At(at+".enter", "what is proposed has branches %s/..., which git does not have beside one that is called %[1]s: give that stage another name", name)
+		}
 	}
 	s.Enter, s.Overwrite = cmp.Or(s.Enter, "commit"), cmp.Or(s.Overwrite, "never")
 	s.Current, s.Candidate, s.Auto = cmp.Or(s.Current, "semver"), cmp.Or(s.Candidate, "none"), cmp.Or(s.Auto, "none")
