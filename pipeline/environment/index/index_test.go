@@ -358,6 +358,20 @@ func TestCopies(t *testing.T) {
 	other.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
 	_, err = tm.readOf(other.folder(), "production", "gateway")
 	tm.wantMismatch(err, "it is of store")
+	// The same once it has a root that follows ours, too.
+	other.renew()
+	other.update("root", "targets", "snapshot", "timestamp")
+	_, err = tm.readOf(other.folder(), "production", "gateway")
+	tm.wantMismatch(err, "2.root.json: it is signed for another purpose than the root before it")
+}
+
+// renew drafts the next root, which two of three sign.
+func (tm *team) renew() {
+	tm.t.Helper()
+	_, err := tm.index.Draft(tm.t.Context(), tm.view(), index.Plan{})
+	must(tm.t, err)
+	_, err = tm.index.Sign(tm.t.Context(), "", tm.offline[:2]...)
+	must(tm.t, err)
 }
 
 // TestRotation has the online key stolen and used, an offline key lost, and all of it replaced.

@@ -128,7 +128,7 @@ func (w *writer) sign(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("branch %s: root version %d: %w", Branch, w.root.Version, err)
 	case of.Store != w.v.Store:
-		return fault.Errorf(fault.Mismatch, "the root is of store %s, and this is store %s: make a root for this one", cmp.Or(of.Store, "without an id"), cmp.Or(w.v.Store, "without an id"))
+		return fault.Errorf(fault.Mismatch, "the root is of store %s, and this is store %s: take branch metadata away and make a root for this one", cmp.Or(of.Store, "without an id"), cmp.Or(w.v.Store, "without an id"))
 	}
 	w.done.Root, w.done.Position = w.root.Version, Position{w.v.State.Count, w.v.State.Digest}
 	if err := w.goesOn(top.v.Delegations); err != nil {

@@ -8,6 +8,7 @@
 package tuf
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
@@ -80,7 +81,8 @@ type Root struct {
 	Consistent bool            `json:"consistent_snapshot"` // whether the names of files have their version or digest
 	Keys       map[string]Key  `json:"keys"`                // by id
 	Roles      map[string]Role `json:"roles"`
-	// Custom is what else the holders of the keys sign for, which the specification leaves room for.
+	// Custom is what else the holders of the keys sign for, which the specification leaves room for. Once a root has one, it is that of all
+	// that follow: the same keys may sign the roots of other repositories.
 	Custom json.RawMessage `json:"custom,omitempty"`
 }
 
@@ -416,6 +418,16 @@ func (r Root) Succeeds(f File, before Root) error {
 	}
 	if err := r.Verify(f, RoleRoot); err != nil {
 		return fmt.Errorf("by itself: %w", err)
+	}
+	if before.Custom == nil {
+		return nil
+	}
+	was, err := Canonical(before.Custom)
+	if err != nil {
+		return fault.New(fault.Mismatch, err)
+	}
+	if is, err := Canonical(r.Custom); err != nil || !bytes.Equal(is, was) {
+		return fault.Errorf(fault.Mismatch, "it is signed for another purpose than the root before it: its custom part is %.200s, and was %.200s", r.Custom, was)
 	}
 	return nil
 }
