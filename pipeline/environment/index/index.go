@@ -251,10 +251,13 @@ func (x *Index) published(ctx context.Context) (published, error) {
 
 // follows says why a root is not the one after another, or the first one.
 func follows(r tuf.Root, f tuf.File, before tuf.Root) error {
-	if before.Version == 0 {
-		return r.Verify(f, tuf.RoleRoot)
+	switch {
+	case before.Version > 0:
+		return r.Succeeds(f, before)
+	case r.Version > 1:
+		return fault.Errorf(fault.Mismatch, "it is not the first, and there is none before it")
 	}
-	return r.Succeeds(f, before)
+	return r.Verify(f, tuf.RoleRoot)
 }
 
 func fileName(role string, version int64) string {

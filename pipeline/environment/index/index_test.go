@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -697,6 +698,90 @@ func TestJunk(t *testing.T) {
 		must(t, os.Remove(filepath.Join(tm.dir, "metadata.seen")))
 	}
 	tm.update()
+}
+
+// TestDraftOfOthers has somebody who may push change a draft in ways that nobody is shown who signs it.
+func TestDraftOfOthers(t *testing.T) {
+	tm := rooted(t)
+	tm.add("gateway", "1.0.0", "production")
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	thief, err := tuf.NewKey(newKey(t, sign.Ed25519).Public())
+	must(t, err)
+	for name, change := range map[string]func(r *tuf.Root, top *tuf.Targets){
+		"nothing": func(*tuf.Root, *tuf.Targets) {},
+		"another key for targets": func(r *tuf.Root, _ *tuf.Targets) {
+			r.Keys[thief.ID()], r.Roles["targets"] = thief, tuf.Role{KeyIDs: []string{thief.ID()}, Threshold: 1}
+		},
+		"another key for snapshots": func(r *tuf.Root, _ *tuf.Targets) {
+			r.Keys[thief.ID()], r.Roles["snapshot"] = thief, tuf.Role{KeyIDs: append(r.Roles["snapshot"].KeyIDs, thief.ID()), Threshold: 1}
+		},
+		"a key for nothing": func(r *tuf.Root, _ *tuf.Targets) { r.Keys[thief.ID()] = thief },
+		"fewer keys that sign targets": func(r *tuf.Root, _ *tuf.Targets) {
+			r.Roles["targets"] = tuf.Role{KeyIDs: r.Roles["targets"].KeyIDs, Threshold: 1}
+		},
+		"another store":    func(r *tuf.Root, _ *tuf.Targets) { r.Custom = []byte(`{"store":"0123456789abcdef0123456789abcdef"}`) },
+		"a root for ever":  func(r *tuf.Root, _ *tuf.Targets) { r.Expires = r.Expires.AddDate(100, 0, 0) },
+		"targets for ever": func(_ *tuf.Root, top *tuf.Targets) { top.Expires = top.Expires.AddDate(100, 0, 0) },
+		"the last version": func(_ *tuf.Root, top *tuf.Targets) { top.Version = math.MaxInt64 },
+		"another root":     func(r *tuf.Root, _ *tuf.Targets) { r.Version++ },
+		"other names":      func(r *tuf.Root, _ *tuf.Targets) { r.Consistent = false },
+		"a target": func(_ *tuf.Root, top *tuf.Targets) {
+			top.Targets["production/components/gateway.json"] = tuf.NewTarget([]byte("{}"), nil)
+		},
+		"an environment that speaks for another": func(_ *tuf.Root, top *tuf.Targets) { top.Delegations.Roles[0].Paths = []string{"*/components/*"} },
+		"an environment that speaks for all":     func(_ *tuf.Root, top *tuf.Targets) { top.Delegations.Roles[0].Prefixes = []string{""} },
+		"a role that is no environment":          func(_ *tuf.Root, top *tuf.Targets) { top.Delegations.Roles[0].Name = "x" },
+	} {
+		_, err := tm.index.Draft(t.Context(), tm.view(), index.Plan{})
+		must(t, err)
+		dir := tm.folder()
+		files := []string{filepath.Join(dir, "draft", "root.json"), filepath.Join(dir, "draft", "targets.json")}
+		b, err := os.ReadFile(files[0])
+		must(t, err)
+		root, _, err := tuf.ParseRoot(b)
+		must(t, err)
+		b, err = os.ReadFile(files[1])
+		must(t, err)
+		top, _, err := tuf.ParseTargets(b)
+		must(t, err)
+		change(&root, &top)
+		for i, v := range []any{root, top} {
+			b, err := tuf.Write(v)
+			must(t, err)
+			must(t, os.WriteFile(files[i], b, 0o644))
+		}
+		do(t, dir, "commit", "--quiet", "--allow-empty", "--all", "-m", "x")
+		do(t, dir, "push", "--quiet")
+		if _, err = tm.index.Sign(t.Context(), "", tm.offline[0]); name == "nothing" {
+			must(t, err)
+		} else if fault.CodeOf(err) != fault.Mismatch || !strings.Contains(err.Error(), "draft it anew") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestFirstRoot has somebody sign a first root that is none: whoever looks for the first would not find it again.
+func TestFirstRoot(t *testing.T) {
+	tm := rooted(t)
+	tm.add("gateway", "1.0.0", "production")
+	dir := tm.folder()
+	name := filepath.Join(dir, "draft", "root.json")
+	b, err := os.ReadFile(name)
+	must(t, err)
+	root, _, err := tuf.ParseRoot(b)
+	must(t, err)
+	root.Version = 5
+	b, err = tuf.Write(root, tm.offline[:2]...)
+	must(t, err)
+	must(t, os.WriteFile(name, b, 0o644))
+	do(t, dir, "commit", "--quiet", "--all", "-m", "x")
+	do(t, dir, "push", "--quiet")
+	if _, err := tm.index.Update(t.Context(), tm.store, tm.online); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "root version 5: it is not the first") {
+		t.Error(err)
+	}
+	tm.root()
+	tm.update("root", "targets", "env-snapshot", "env-staging", "env-production", "snapshot", "timestamp")
+	tm.wantCurrent("production", "gateway", "1.0.0")
 }
 
 // TestPrune has many moves leave few files.

@@ -1,7 +1,9 @@
 package index
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -121,7 +123,7 @@ func (p published) status(now time.Time) Status {
 	if p.draft != nil {
 		s.Draft = status(p.draft.root, p.draft.targets)
 		s.Draft.Digest = p.draft.digest()
-		if err := p.draft.complete(p, now); err != nil {
+		if err := cmp.Or(p.draft.plain(p, now), p.draft.complete(p, now)); err != nil {
 			s.Draft.Missing = err.Error()
 		}
 	}
@@ -160,6 +162,9 @@ func (x *Index) Sign(ctx context.Context, only artifact.Digest, signers ...signa
 			return "", fault.Errorf(fault.Usage, "there is no draft of a root to sign: say which keys it names with --offline and --online, or --renew")
 		case only != "" && only != d.digest():
 			return "", fault.Errorf(fault.Mismatch, "the draft is %s and not %s: look at it again with slipway store root", d.digest(), only)
+		}
+		if err := d.plain(*p, x.o.Now()); err != nil {
+			return "", err
 		}
 		for _, signer := range signers {
 			key, err := tuf.NewKey(signer.Public())
@@ -270,6 +275,33 @@ func (p published) next(v store.View, plan Plan, now time.Time) (*draft, error) 
 			return nil, fault.Errorf(fault.Usage, "there is no environment %.60q; there is %s", stage, strings.Join(stages, ", "))
 		}
 	}
+	of, err := canonjson.Encode(custom{Store: v.Store})
+	if err != nil {
+		return nil, err
+	}
+	environments := map[string][]signature.PublicKey{}
+	for _, stage := range stages {
+		of := plan.Environments[stage]
+		if of == nil && !fresh && top.Delegations != nil {
+			for _, r := range top.Delegations.Roles {
+				if r.Name == prefix+stage {
+					of = named(top.Delegations.Keys, r.Role)
+				}
+			}
+		}
+		if of == nil {
+			of = plan.Online
+		}
+		environments[stage] = of
+	}
+	return newDraft(
+		tuf.NewHead(tuf.RoleRoot, root.Version+1, now.Add(lasts(tuf.RoleRoot))), tuf.NewHead(tuf.RoleTargets, top.Version+1, now.Add(lasts(tuf.RoleTargets))),
+		of, Plan{plan.Offline, threshold, plan.Online, environments}, stages,
+	)
+}
+
+// newDraft is the draft with a whole plan, in which each of some stages has its keys.
+func newDraft(root, targets tuf.Head, custom json.RawMessage, plan Plan, stages []string) (*draft, error) {
 	all, delegated := keys{}, keys{}
 	offline, err := all.of(plan.Offline)
 	if err != nil {
@@ -279,37 +311,19 @@ func (p published) next(v store.View, plan Plan, now time.Time) (*draft, error) 
 	if err != nil {
 		return nil, err
 	}
-	of, err := canonjson.Encode(custom{Store: v.Store})
-	if err != nil {
-		return nil, err
-	}
 	var d draft
-	d.root.v = tuf.Root{Custom: of, Head: tuf.NewHead(tuf.RoleRoot, root.Version+1, now.Add(lasts(tuf.RoleRoot))), Consistent: true, Keys: all, Roles: map[string]tuf.Role{
-		tuf.RoleRoot: {KeyIDs: offline, Threshold: threshold}, tuf.RoleTargets: {KeyIDs: offline, Threshold: threshold},
+	d.root.v = tuf.Root{Custom: custom, Head: root, Consistent: true, Keys: all, Roles: map[string]tuf.Role{
+		tuf.RoleRoot: {KeyIDs: offline, Threshold: plan.Threshold}, tuf.RoleTargets: {KeyIDs: offline, Threshold: plan.Threshold},
 		tuf.RoleSnapshot: {KeyIDs: online, Threshold: 1}, tuf.RoleTimestamp: {KeyIDs: online, Threshold: 1},
 	}}
-	d.targets.v = tuf.Targets{
-		Head: tuf.NewHead(tuf.RoleTargets, top.Version+1, now.Add(lasts(tuf.RoleTargets))), Targets: map[string]tuf.Target{},
-		Delegations: &tuf.Delegations{Keys: delegated},
-	}
+	d.targets.v = tuf.Targets{Head: targets, Targets: map[string]tuf.Target{}, Delegations: &tuf.Delegations{Keys: delegated}}
 	for _, stage := range stages {
-		name, of := prefix+stage, plan.Environments[stage]
-		if of == nil && !fresh && top.Delegations != nil {
-			for _, r := range top.Delegations.Roles {
-				if r.Name == name {
-					of = named(top.Delegations.Keys, r.Role)
-				}
-			}
-		}
-		if of == nil {
-			of = plan.Online
-		}
-		ids, err := delegated.of(of)
+		ids, err := delegated.of(plan.Environments[stage])
 		if err != nil {
 			return nil, err
 		}
 		d.targets.v.Delegations.Roles = append(d.targets.v.Delegations.Roles, tuf.Delegation{
-			Name: name, Role: tuf.Role{KeyIDs: ids, Threshold: 1}, Paths: []string{stage + "/components/*"}, Terminating: true,
+			Name: prefix + stage, Role: tuf.Role{KeyIDs: ids, Threshold: 1}, Paths: []string{stage + "/components/*"}, Terminating: true,
 		})
 	}
 	for _, id := range offline {
@@ -322,4 +336,33 @@ func (p published) next(v store.View, plan Plan, now time.Time) (*draft, error) 
 	}
 	d.targets.file, err = tuf.New(d.targets.v)
 	return &d, err
+}
+
+// plain refuses a draft that says more than its status shows to those who sign it: it is not one that Draft makes of what they see. Somebody
+// else may have put it there.
+func (d *draft) plain(p published, now time.Time) error {
+	root, targets := d.root.v, d.targets.v
+	plan := Plan{named(root.Keys, root.Roles[tuf.RoleRoot]), root.Roles[tuf.RoleRoot].Threshold, named(root.Keys, root.Roles[tuf.RoleTimestamp]), map[string][]signature.PublicKey{}}
+	var stages []string
+	if targets.Delegations != nil {
+		for _, r := range targets.Delegations.Roles {
+			stage := strings.TrimPrefix(r.Name, prefix)
+			stages, plan.Environments[stage] = append(stages, stage), named(targets.Delegations.Keys, r.Role)
+		}
+	}
+	root.Version, targets.Version = p.root.Version+1, p.roles[tuf.RoleTargets].v.Version+1
+	if p.root.Custom != nil {
+		root.Custom = p.root.Custom
+	}
+	same, err := newDraft(root.Head, targets.Head, root.Custom, plan, stages)
+	switch {
+	case err == nil && same.digest() != d.digest():
+		err = errors.New("it says more than slipway store root shows of it, or follows other versions")
+	case err == nil && (ahead(tuf.RoleRoot, root.Head, now) || ahead(tuf.RoleTargets, targets.Head, now)):
+		err = errors.New("it is to count for longer than slipway has it, or this machine's clock is behind")
+	}
+	if err != nil {
+		return fault.Errorf(fault.Mismatch, "the draft is not one that slipway makes: %w; draft it anew, as with --renew", err)
+	}
+	return nil
 }
