@@ -16,6 +16,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 const byPull = "    enter: pull-request\n"
@@ -109,6 +110,27 @@ func TestPullRequest(t *testing.T) {
 	if line := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl"); !strings.Contains(line, `"kind":"merge"`) || !strings.Contains(line, `"why":"x"`) && !strings.Contains(line, `"why":"promote gateway 1.0.0 to production"`) {
 		t.Error(line)
 	}
+}
+
+// A merge is read off the branch of the stage, which its host lets nobody push to, and is nothing to ask for: not here, not in the queue,
+// and not by who may sign.
+func TestMergeAskedFor(t *testing.T) {
+	tm, s := newPulls(t)
+	q := add("production", tm.entry("gateway", "1.0.0", "a"))
+	q.Kind = environment.Merge
+	for _, signer := range []signature.Signer{nil, tm.key} {
+		if r, err := s.Ask(t.Context(), q, signer); fault.CodeOf(err) != fault.Policy || !strings.Contains(fmt.Sprint(err), "nobody asks for") {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	dir := t.TempDir()
+	tm.open(dir)
+	tm.queue(dir, tm.wait(dir, q))
+	did, err := s.Combine(t.Context())
+	if err != nil || did.Lines != 0 || len(did.Removed) != 1 || !strings.Contains(did.Removed[0], "nobody asks for") {
+		t.Errorf("%+v, %v", did, err)
+	}
+	tm.check("1 1 0")
 }
 
 // What is merged against the rules is not in the environment, is named, keeps nobody from moving on, and is put back.

@@ -814,8 +814,12 @@ func (s *Store) decideOther(ctx context.Context, w *writer, q waiting, now time.
 	return w.write(ctx, q, environment.Answer{Line: line})
 }
 
-// holds holds a request to who is said to have signed it.
+// holds holds a request to who is said to have signed it, and to what may be asked for: that something was merged is read off the branch of
+// its stage, where its host says who may do so, and the rules believe it.
 func (s *Store) holds(w waiting) error {
+	if w.q.Kind == environment.Merge {
+		return fault.Errorf(fault.Policy, "a merge into %s is what nobody asks for: propose it, and merge the pull request", w.q.To)
+	}
 	by := w.q.By
 	if by == (environment.Identity{}) && w.Bundle == "" {
 		return nil
