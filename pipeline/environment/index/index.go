@@ -164,6 +164,7 @@ type published struct {
 	shown  map[string]bool   // targets, by path
 
 	root      tuf.Root // the zero value for none
+	before    tuf.Root // the one before it
 	timestamp role[tuf.Timestamp]
 	snapshot  role[tuf.Snapshot]
 	roles     map[string]role[tuf.Targets] // targets and those of environments, by name
@@ -228,7 +229,7 @@ func (x *Index) published(ctx context.Context) (published, error) {
 		if err := follows(next.v, next.file, p.root); err != nil {
 			return p, fmt.Errorf("branch %s: %s: %w", Branch, name, err)
 		}
-		p.root = next.v
+		p.before, p.root = p.root, next.v
 	}
 	if p.timestamp, err = read(p.files, metadataDir+tuf.RoleTimestamp+".json", tuf.ParseTimestamp); err != nil {
 		return p, err
@@ -247,6 +248,46 @@ func (x *Index) published(ctx context.Context) (published, error) {
 	}
 	p.draft = readDraft(p.files)
 	return p, nil
+}
+
+// whole refuses a branch on which something else is than was signed last: an index that went on from an older one would have old states of the
+// environments whose keys are elsewhere, and numbers that readers have seen others of. Who may push can put any file there, and what git has of
+// the past says whether it was newer.
+func (x *Index) whole(ctx context.Context, p published) error {
+	const stamp, snapshot = metadataDir + tuf.RoleTimestamp + ".json", tuf.RoleSnapshot + ".json"
+	wrong := func(name string) error {
+		return fault.Errorf(fault.Mismatch, "branch %s: %s is not what was signed last; put it back as it was", Branch, name)
+	}
+	if p.timestamp.b != nil {
+		by := p.root
+		if by.Verify(p.timestamp.file, tuf.RoleTimestamp) != nil {
+			by = p.before // as where a root came to the branch by hand
+		}
+		if by.Verify(p.timestamp.file, tuf.RoleTimestamp) != nil {
+			return wrong(stamp)
+		}
+		if m := p.timestamp.v.Meta[snapshot]; p.snapshot.b == nil || !sameMeta(m, tuf.NewMeta(p.snapshot.v.Version, p.snapshot.b)) || by.Verify(p.snapshot.file, tuf.RoleSnapshot) != nil {
+			return wrong(fileName(tuf.RoleSnapshot, m.Version))
+		}
+		for name, m := range p.snapshot.v.Meta {
+			name = strings.TrimSuffix(name, ".json")
+			if r := p.roles[name]; r.b == nil || !sameMeta(m, tuf.NewMeta(r.v.Version, r.b)) {
+				return wrong(fileName(name, m.Version))
+			}
+		}
+	}
+	commits, err := x.group.History(ctx, p.commit, stamp)
+	for _, c := range commits {
+		b, fileErr := x.group.File(ctx, c, stamp, tuf.MaxTimestamp)
+		if fileErr != nil && !errors.Is(fileErr, branch.ErrUnfit) {
+			return fileErr
+		}
+		t, f, readErr := tuf.ParseTimestamp(b)
+		if fileErr == nil && readErr == nil && t.Version > p.timestamp.v.Version && p.root.Verify(f, tuf.RoleTimestamp) == nil {
+			return wrong(stamp)
+		}
+	}
+	return err
 }
 
 // follows says why a root is not the one after another, or the first one.

@@ -760,6 +760,83 @@ func TestDraftOfOthers(t *testing.T) {
 	}
 }
 
+// TestOldOnTop has somebody who may push, and has no key, put what was signed before on top of what is: an index that went on from there would
+// name an old state of an environment that its signer does not speak for, and numbers that readers have seen others of.
+func TestOldOnTop(t *testing.T) {
+	tm := newTeam(t)
+	own := newKey(t, sign.ECDSA)
+	_, err := tm.index.Draft(t.Context(), tm.view(), index.Plan{Offline: public(tm.offline[0]), Online: public(tm.online), Environments: map[string][]signature.PublicKey{"production": public(own)}})
+	must(t, err)
+	s, err := tm.index.Sign(t.Context(), "", tm.offline[0])
+	must(t, err)
+	tm.client.Root = s.Draft.File
+	var copies []string
+	for _, v := range []string{"1.0.0", "1.1.0"} {
+		tm.add("gateway", v, "production")
+		_, err := tm.index.Update(t.Context(), tm.store, own, tm.online)
+		must(t, err)
+		copies = append(copies, tm.folder())
+	}
+	names := func(pattern string) (all []string) {
+		for _, dir := range copies {
+			found, err := filepath.Glob(filepath.Join(dir, "metadata", pattern))
+			must(t, err)
+			all = append(all, filepath.Base(found[len(found)-1]))
+		}
+		return all
+	}
+	snapshots, productions := names("*.snapshot.json"), names("*.env-production.json")
+	read := func(i int, name string) []byte {
+		b, err := os.ReadFile(filepath.Join(copies[i], "metadata", name))
+		must(t, err)
+		return b
+	}
+	before := do(t, tm.remote, "rev-parse", index.Branch)
+	for name, change := range map[string]func(dir string) error{
+		"an older timestamp": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "timestamp.json"), read(0, "timestamp.json"), 0o644)
+		},
+		"no timestamp": func(dir string) error { return os.Remove(filepath.Join(dir, "timestamp.json")) },
+		"no snapshot":  func(dir string) error { return os.Remove(filepath.Join(dir, snapshots[1])) },
+		"an older snapshot": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, snapshots[1]), read(0, snapshots[0]), 0o644)
+		},
+		"an older environment": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, productions[1]), read(0, productions[0]), 0o644)
+		},
+		"a snapshot that names it": func(dir string) error {
+			old, _, err := tuf.ParseSnapshot(read(0, snapshots[0]))
+			must(t, err)
+			snapshot, _, err := tuf.ParseSnapshot(read(1, snapshots[1]))
+			must(t, err)
+			snapshot.Meta["env-production.json"] = old.Meta["env-production.json"]
+			b, err := tuf.Write(snapshot)
+			must(t, err)
+			return os.WriteFile(filepath.Join(dir, snapshots[1]), b, 0o644)
+		},
+	} {
+		for _, fresh := range []bool{false, true} {
+			dir := tm.folder()
+			must(t, change(filepath.Join(dir, "metadata")))
+			do(t, dir, "commit", "--quiet", "--all", "-m", "x")
+			do(t, dir, "push", "--quiet")
+			tm.now = tm.now.Add(time.Second)
+			st, x := tm.store, tm.index
+			if fresh {
+				st, x = tm.open(t.TempDir())
+			}
+			if u, err := x.Update(t.Context(), st, tm.online); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(err.Error(), "as it was") {
+				t.Errorf("%s: %+v, %v", name, u, err)
+			}
+			do(t, tm.remote, "update-ref", "refs/heads/"+index.Branch, before)
+			must(t, os.RemoveAll(filepath.Join(tm.dir, "metadata.seen")))
+		}
+	}
+	tm.add("control", "1.0.0", "staging")
+	tm.update("env-snapshot", "env-staging", "snapshot", "timestamp")
+	tm.wantCurrent("production", "gateway", "1.1.0")
+}
+
 // TestFirstRoot has somebody sign a first root that is none: whoever looks for the first would not find it again.
 func TestFirstRoot(t *testing.T) {
 	tm := rooted(t)

@@ -102,6 +102,11 @@ func (w *writer) sign(ctx context.Context) error {
 		return fault.Errorf(fault.Transient, "this machine's clock says %s, and the last line of the log is of %s: set the clock, by which readers know what has expired",
 			w.now.Format(time.RFC3339), last.Format(time.RFC3339))
 	}
+	if w.p.commit != "" {
+		if err := w.x.whole(ctx, w.p); err != nil {
+			return err
+		}
+	}
 	w.root, w.files, w.meta, w.held = w.p.root, map[string][]byte{}, map[string]tuf.MetaFile{}, map[string]bool{}
 	maps.Copy(w.meta, w.p.snapshot.v.Meta) // a role that was named once is named always
 	top := w.p.roles[tuf.RoleTargets]

@@ -26,6 +26,11 @@ func due(l environment.Line, now time.Time) error {
 		l.N, l, l.By, l.Time.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 }
 
+// clocks says that this machine and the store's server have not the same time.
+func clocks(now, at time.Time) error {
+	return fault.Errorf(fault.Transient, "this machine's clock says %s, and that of the store's server %s: set the one that is wrong", now.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
+}
+
 // TakeOff takes lines off the end of a log that whoever wrote them dated ahead of this machine's clock, from the first of them on, by a
 // commit on top, and returns them. Any other line is a fault.Policy: it may be known to others, who would miss it. The entries are for
 // Repair to put back.
@@ -77,11 +82,14 @@ func (s *Store) TakeOff(ctx context.Context, line int) (off []environment.Line, 
 			}
 			return nil
 		})
+		at, known := s.group.Clock()
 		switch {
 		case err != nil:
 			return err
 		case len(off) == 0:
 			return fault.Errorf(fault.Usage, "the log has %d lines, and none with number %d", state.Count, line)
+		case known && ahead(off[0].Time, now) && !ahead(off[0].Time, at):
+			return clocks(now, at)
 		case !ahead(off[0].Time, now):
 			return fault.Errorf(fault.Policy, "line %d is of %s, which is not ahead of this machine's clock: it stays", line, off[0].Time.Format(time.RFC3339))
 		}

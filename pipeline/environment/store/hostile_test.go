@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -457,6 +458,24 @@ func TestLineAhead(t *testing.T) {
 	must(t, os.Remove(filepath.Join(wrong, "seen.json")))
 	ask(t, tm.open(wrong), add("staging", tm.entry("control", "1.0.0", "a")), 3)
 	tm.check("3 2 0")
+}
+
+// A machine whose clock is behind takes no good line off: the store's server says what time it is.
+func TestTakeOffBehind(t *testing.T) {
+	tm := newTeams(t)
+	url := tm.serve(func(repo *gittest.Repo) http.HandlerFunc { return repo.ServeHTTP })
+	open := func(by time.Duration) *store.Store {
+		s, err := store.Open(store.Options{Remote: url, Environ: environ(t), Dir: t.TempDir(), Now: func() time.Time { return time.Now().Add(by) }})
+		must(t, err)
+		return s
+	}
+	ask(t, open(0), add("staging", tm.entry("gateway", "1.0.0", "a")), 1)
+	off, err := open(-time.Hour).TakeOff(t.Context(), 1)
+	if fault.CodeOf(err) != fault.Transient || !strings.Contains(fmt.Sprint(err), "that of the store's server ") {
+		t.Errorf("%v, %v", off, err)
+	}
+	tm.now = time.Now()
+	tm.check("1 1 0")
 }
 
 // What a thief can do with the key of a release job that may push: what that job could, until the key is taken out of keys/. No other

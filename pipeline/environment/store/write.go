@@ -107,7 +107,7 @@ func (w *writer) push(ctx context.Context, now time.Time) error {
 	}
 	// A line that is dated ahead would count for nobody, and stop all others.
 	if at, known := g.Clock(); known && ahead(now, at) {
-		return fault.Errorf(fault.Transient, "this machine's clock says %s, and that of the store's server %s: set the one that is wrong", now.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
+		return clocks(now, at)
 	}
 	var err error
 	log := branch.Change{Files: map[string][]byte{}, Message: w.message(), Time: now}
