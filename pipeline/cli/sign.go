@@ -59,7 +59,7 @@ SLIPWAY_KEY of a CI system. The passphrase is asked for, or read from SLIPWAY_KE
 	}
 	cmd.Flags().StringVar(&private, "private", "", "`file` for the private key (default slipway/<name>.key in the user's configuration)")
 	kind = string(sign.ECDSA)
-	cmdline.Choice(cmd, &kind, "kind", []string{string(sign.ECDSA), string(sign.Ed25519)}, "kind of key: ecdsa, which every verifier reads, or ed25519")
+	cmdline.Choice(cmd, &kind, "kind", []string{string(sign.ECDSA), string(sign.Ed25519), string(sign.RSA)}, "kind of key: ecdsa, which every verifier reads, ed25519, or rsa, for repositories of packages that apk reads")
 	cmd.Flags().BoolVar(&open, "no-passphrase", false, "do not encrypt the private key: for a place that is itself a vault")
 	return cmd
 }

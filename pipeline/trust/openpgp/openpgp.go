@@ -10,6 +10,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -42,6 +43,7 @@ type Key struct {
 
 // Numbers of the format: algorithms of keys and hashes, packets, kinds of signatures.
 const (
+	algoRSA   = 1
 	algoECDSA = 19
 	algoEdDSA = 22
 
@@ -63,7 +65,7 @@ var (
 	oidEd25519 = []byte{0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01}
 )
 
-// New is a key under a name, which people are shown. It is an Ed25519 key or one of ECDSA on P-256: of any other the error says so.
+// New is a key under a name, which people are shown. It is a key of Ed25519, of ECDSA on P-256 or of RSA: of any other the error says so.
 func New(s signature.Signer, name string) (Key, error) {
 	k := Key{signer: s, name: name}
 	head := binary.BigEndian.AppendUint32([]byte{4}, uint32(made.Unix()))
@@ -81,8 +83,11 @@ func New(s signature.Signer, name string) (Key, error) {
 		}
 		k.algo, k.hash, k.sum = algoECDSA, hashSHA256, sha256.New
 		k.public = appendNumber(curve(head, algoECDSA, oidP256), point)
+	case *rsa.PublicKey:
+		k.algo, k.hash, k.sum = algoRSA, hashSHA256, sha256.New
+		k.public = appendNumber(appendNumber(append(head, algoRSA), public.N.Bytes()), big.NewInt(int64(public.E)).Bytes())
 	default:
-		return Key{}, fmt.Errorf("a key of kind %s does not sign for apt and dnf: use one of Ed25519 or ECDSA P-256", s.Public().Kind())
+		return Key{}, fmt.Errorf("a key of kind %s does not sign for apt and dnf: use one of Ed25519, ECDSA P-256 or RSA", s.Public().Kind())
 	}
 	return k, nil
 }
@@ -189,28 +194,32 @@ func (k Key) sign(kind byte, content []byte, at time.Time) ([]byte, error) {
 	sum.Write(content)
 	digest := sum.Sum(nil)
 
-	var r, s []byte
+	signed := content // of which the signer makes the same hash
 	if k.algo == algoEdDSA {
-		made, err := k.signer.Sign(digest)
-		if err != nil {
-			return nil, err
-		}
-		r, s = made[:32], made[32:]
-	} else {
-		made, err := k.signer.Sign(content) // which has the same hash
-		if err != nil {
-			return nil, err
-		}
+		signed = digest
+	}
+	made, err := k.signer.Sign(signed)
+	if err != nil {
+		return nil, err
+	}
+	numbers := [][]byte{made}
+	switch k.algo {
+	case algoEdDSA:
+		numbers = [][]byte{made[:32], made[32:]}
+	case algoECDSA:
 		var two struct{ R, S *big.Int }
 		if _, err := asn1.Unmarshal(made, &two); err != nil {
 			return nil, err
 		}
-		r, s = two.R.Bytes(), two.S.Bytes()
+		numbers = [][]byte{two.R.Bytes(), two.S.Bytes()}
 	}
 	hint := appendPart(nil, 16, print[len(print)-8:])
 	body = append(binary.BigEndian.AppendUint16(body, uint16(len(hint))), hint...)
 	body = append(body, digest[:2]...)
-	return appendPacket(nil, packetSignature, appendNumber(appendNumber(body, r), s)), nil
+	for _, n := range numbers {
+		body = appendNumber(body, n)
+	}
+	return appendPacket(nil, packetSignature, body), nil
 }
 
 // appendPart writes a piece of what a signature says of itself.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/rsatest"
 	"github.com/slipway-build/slipway/pipeline/trust/openpgp"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
@@ -33,6 +34,9 @@ func must(t testing.TB, err error) {
 // seeded is a key that is the same every time.
 func seeded(t *testing.T, kind string) signature.Signer {
 	t.Helper()
+	if kind == "rsa" {
+		return rsatest.Key(t, kind)
+	}
 	seed := sha256.Sum256([]byte(kind))
 	var key any = ed25519.NewKeyFromSeed(seed[:])
 	if kind == "ecdsa" {
@@ -52,7 +56,7 @@ const text = "Origin: slipway\n- a line that begins with a hyphen\n\nSHA256:\n 0
 // TestSignatures holds certificates and signatures to golden files, and has gpg read them where it is there.
 func TestSignatures(t *testing.T) {
 	at := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
-	for _, kind := range []string{"ed25519", "ecdsa"} {
+	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {
 		k, err := openpgp.New(seeded(t, kind), "Packages of Example")
 		must(t, err)
 		public, err := k.Public()

@@ -26,10 +26,11 @@ import (
 // Kind is a kind of keys that Generate makes.
 type Kind string
 
-// The kinds of keys. ECDSA on P-256 is what cosign makes and what every verifier reads.
+// The kinds of keys. ECDSA on P-256 is what cosign makes and what every verifier reads; RSA, of 4096 bits, is all that apk knows.
 const (
 	ECDSA   Kind = "ecdsa"
 	Ed25519 Kind = "ed25519"
+	RSA     Kind = "rsa"
 )
 
 // maxKeyFile bounds a private key, in bytes.
@@ -52,8 +53,10 @@ func Generate(kind Kind) (Key, error) {
 		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case Ed25519:
 		_, private, err = ed25519.GenerateKey(rand.Reader)
+	case RSA:
+		private, err = rsa.GenerateKey(rand.Reader, 4096)
 	default:
-		return Key{}, fault.Errorf(fault.Usage, "%.40q is not a kind of key; want %s or %s", kind, ECDSA, Ed25519)
+		return Key{}, fault.Errorf(fault.Usage, "%.40q is not a kind of key; want %s, %s or %s", kind, ECDSA, Ed25519, RSA)
 	}
 	if err != nil {
 		return Key{}, fmt.Errorf("making key: %w", err)
