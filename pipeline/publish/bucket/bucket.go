@@ -77,39 +77,68 @@ type Facts interface {
 	SetFact(name, value string) error
 }
 
-// Destination is a bucket.
+// service is a bucket, with how it is reached.
+type service struct {
+	o     Options
+	where string // URL of the bucket, for errors
+	core  *minio.Core
+}
+
+// Destination is where a release goes in a bucket.
 type Destination struct {
-	o        Options
+	service
 	base     string // of the keys of the release, ends with a slash
 	public   string // URL that base has for people, with a slash; "" for none
-	where    string // URL of the bucket, for errors
 	contents publish.Contents
-	core     *minio.Core
 
 	mu   sync.Mutex
 	seen map[string]string // by key, the entity tags of objects that have the right bytes
 }
 
-// New reads from the release what is put.
-func New(o Options) (*Destination, error) {
+// connect holds the options to what a service takes. Nothing is asked of it yet.
+func connect(o Options) (s service, err error) {
 	u, err := address(o.Endpoint)
 	if err != nil || strings.Trim(u.Path, "/") != "" {
-		return nil, fault.Errorf(fault.Usage, "endpoint %.80q is not the URL of a service: https, a host, nothing else", redacted(o.Endpoint))
+		return s, fault.Errorf(fault.Usage, "endpoint %.80q is not the URL of a service: https, a host, nothing else", redacted(o.Endpoint))
 	}
 	if u.Scheme != "https" && !web.Loopback(u.Host) {
-		return nil, fault.Errorf(fault.Usage, "endpoint %s is not https; credentials are not sent where others read them", u.Host)
+		return s, fault.Errorf(fault.Usage, "endpoint %s is not https; credentials are not sent where others read them", u.Host)
 	}
 	if err := s3utils.CheckValidBucketNameStrict(o.Bucket); err != nil {
-		return nil, fault.Errorf(fault.Usage, "bucket %.80q: %w", o.Bucket, err)
+		return s, fault.Errorf(fault.Usage, "bucket %.80q: %w", o.Bucket, err)
 	}
-	d := &Destination{o: o, where: u.Scheme + "://" + u.Host + "/" + o.Bucket, seen: map[string]string{}}
-	d.base = o.Release.Manifest.Version.String() + "/"
 	if o.Prefix != "" {
 		if err := artifact.CheckPath(o.Prefix); err != nil {
-			return nil, fault.Errorf(fault.Usage, "prefix: %w", err)
+			return s, fault.Errorf(fault.Usage, "prefix: %w", err)
 		}
-		d.base = o.Prefix + "/" + d.base
 	}
+	s = service{o: o, where: u.Scheme + "://" + u.Host + "/" + o.Bucket}
+	s.core, err = minio.NewCore(u.Host, &minio.Options{
+		Creds:      s.credentials(),
+		Secure:     u.Scheme == "https",
+		Transport:  gate{o.Transport},
+		Region:     cmp.Or(o.Region, s3utils.GetRegionFromURL(*u), "us-east-1"), // with one, nobody asks for it
+		MaxRetries: 1,                                                           // the transport decides what may be made again
+	})
+	return s, fault.New(fault.Usage, err)
+}
+
+// below is a name below the prefix.
+func (s service) below(name string) string {
+	if s.o.Prefix == "" {
+		return name
+	}
+	return s.o.Prefix + "/" + name
+}
+
+// New reads from the release what is put.
+func New(o Options) (*Destination, error) {
+	s, err := connect(o)
+	if err != nil {
+		return nil, err
+	}
+	d := &Destination{service: s, seen: map[string]string{}}
+	d.base = s.below(o.Release.Manifest.Version.String() + "/")
 	if o.PublicURL != "" {
 		if _, err := address(o.PublicURL); err != nil {
 			return nil, fault.Errorf(fault.Usage, "public URL %.80q is not one of a folder", redacted(o.PublicURL))
@@ -127,16 +156,6 @@ func New(o Options) (*Destination, error) {
 		case len(d.key(f)) > maxKey:
 			return nil, fault.Errorf(fault.Usage, "key %.80q... is longer than %d bytes; choose a shorter prefix", d.key(f), maxKey)
 		}
-	}
-	d.core, err = minio.NewCore(u.Host, &minio.Options{
-		Creds:      d.credentials(),
-		Secure:     u.Scheme == "https",
-		Transport:  gate{o.Transport},
-		Region:     cmp.Or(o.Region, s3utils.GetRegionFromURL(*u), "us-east-1"), // with one, nobody asks for it
-		MaxRetries: 1,                                                           // the transport decides what may be made again
-	})
-	if err != nil {
-		return nil, fault.New(fault.Usage, err)
 	}
 	return d, nil
 }
@@ -277,7 +296,7 @@ func (d *Destination) compare(ctx context.Context, f artifact.File, o object, de
 			it.State = publish.Same
 			return nil
 		}
-		sum, err := d.told(ctx, f)
+		sum, err := d.told(ctx, d.key(f))
 		if err != nil {
 			return err
 		}
@@ -321,9 +340,9 @@ func (d *Destination) learn(f artifact.File, etag string) {
 }
 
 // told is the digest that the metadata of an object says; "" for none.
-func (d *Destination) told(ctx context.Context, f artifact.File) (artifact.Digest, error) {
-	info, err := d.core.StatObject(ctx, d.o.Bucket, d.key(f), minio.StatObjectOptions{})
-	if err = d.fault(http.MethodHead, d.key(f), err); wire.StatusOf(err) == http.StatusNotFound {
+func (s service) told(ctx context.Context, key string) (artifact.Digest, error) {
+	info, err := s.core.StatObject(ctx, s.o.Bucket, key, minio.StatObjectOptions{})
+	if err = s.fault(http.MethodHead, key, err); wire.StatusOf(err) == http.StatusNotFound {
 		return "", nil
 	} else if err != nil {
 		return "", err
@@ -472,7 +491,7 @@ func (d *Destination) put(ctx context.Context, f artifact.File) error {
 		return err
 	}
 	// Something has the key: an earlier attempt whose answer was lost, somebody who publishes the same, or other bytes.
-	sum, lookErr := d.told(ctx, f)
+	sum, lookErr := d.told(ctx, d.key(f))
 	if lookErr == nil && sum != f.Digest {
 		sum, lookErr = d.fetch(ctx, f)
 	}
@@ -509,21 +528,21 @@ func mediaType(name string) string {
 }
 
 // fault is what a request ended with, with an exit code, and without what the remote says of credentials.
-func (d *Destination) fault(method, key string, err error) error {
+func (s service) fault(method, key string, err error) error {
 	said, ok := errors.AsType[minio.ErrorResponse](err)
 	if !ok {
 		return wire.Fault(err)
 	}
 	if said.StatusCode == 0 {
-		return fault.Errorf(fault.Transient, "%s: %s", d.where, wire.Message([]byte(said.Message)))
+		return fault.Errorf(fault.Transient, "%s: %s", s.where, wire.Message([]byte(said.Message)))
 	}
 	text := said.Error()
-	for _, secret := range []func() string{d.o.SecretKey, d.o.SessionToken} {
+	for _, secret := range []func() string{s.o.SecretKey, s.o.SessionToken} {
 		if secret != nil && secret() != "" {
 			text = strings.ReplaceAll(text, secret(), "...")
 		}
 	}
-	status := &wire.StatusError{Method: method, URL: d.where, Status: said.StatusCode, Message: wire.Message([]byte(text))}
+	status := &wire.StatusError{Method: method, URL: s.where, Status: said.StatusCode, Message: wire.Message([]byte(text))}
 	if key != "" {
 		status.URL += "/" + s3utils.EncodePath(key)
 	}
@@ -564,9 +583,9 @@ func whole(ctx context.Context) context.Context { return context.WithValue(ctx, 
 
 type payloadKey struct{}
 
-// payload is a file that is put.
+// payload is what is put.
 type payload struct {
-	file *os.File
+	file io.ReaderAt
 	size int64
 }
 
@@ -590,11 +609,11 @@ func (g gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || req.Context().Value(wholeKey{}) != nil && res.StatusCode == http.StatusOK {
 		return res, err
 	}
-	res.Body = bounded{io.LimitReader(res.Body, maxAnswer), res.Body}
+	res.Body = limited{io.LimitReader(res.Body, maxAnswer), res.Body}
 	return res, nil
 }
 
-type bounded struct {
+type limited struct {
 	io.Reader
 	io.Closer
 }

@@ -9,11 +9,11 @@ import (
 // provider asks for credentials for each request, so that one that is renewed meanwhile is taken.
 type provider struct{ access, secret, session func() string }
 
-func (d *Destination) credentials() *credentials.Credentials {
-	if d.o.AccessKey == nil && d.o.SecretKey == nil {
+func (s service) credentials() *credentials.Credentials {
+	if s.o.AccessKey == nil && s.o.SecretKey == nil {
 		return credentials.NewStatic("", "", "", credentials.SignatureAnonymous)
 	}
-	return credentials.New(provider{d.o.AccessKey, d.o.SecretKey, d.o.SessionToken})
+	return credentials.New(provider{s.o.AccessKey, s.o.SecretKey, s.o.SessionToken})
 }
 
 // Retrieve returns the credentials of the moment.
