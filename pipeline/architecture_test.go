@@ -83,6 +83,7 @@ var rooms = map[string]string{
 	"fixture/oidctest":     "",
 	"fixture/packagetest":  "fixture/memorytest format format/archive release/artifact release/version",
 	"fixture/registrytest": "",
+	"fixture/rsatest":      "trust/sign trust/signature",
 	"fixture/releasetest":  "fixture/verifytest publish trust/sign",
 	"fixture/snaptest":     "",
 	"fixture/verifytest": "build/sbom format format/archive format/writers release/artifact release/manifest release/provenance " +
@@ -137,7 +138,7 @@ var rooms = map[string]string{
 	"publish": "internal/bounded internal/canonjson internal/filelock present/progress publish/wire " +
 		"release/artifact release/fault release/manifest trust/signature",
 	"publish/announce": "internal/bounded internal/canonjson internal/web publish publish/wire release/artifact release/fault",
-	"publish/bucket":   "internal/web publish publish/wire release/artifact release/fault trust/signature",
+	"publish/bucket":   "internal/bounded internal/web publish publish/wire release/artifact release/fault trust/signature",
 	"publish/chartrepo": "git git/branch internal/bounded internal/web publish publish/wire release/artifact release/fault " +
 		"release/manifest",
 	"publish/folder": "publish publish/wire release/artifact release/fault release/manifest trust/signature",
@@ -145,8 +146,8 @@ var rooms = map[string]string{
 		"release/fault release/manifest release/version trust/signature",
 	"publish/names": "environment publish publish/wire release/artifact release/fault release/version",
 	"publish/nuget": "format internal/web publish publish/wire release/artifact release/fault release/manifest",
-	"publish/packages": "environment format/archive format/inspect internal/bounded internal/canonjson internal/filelock release/artifact " +
-		"release/fault release/manifest trust/openpgp",
+	"publish/packages": "environment format format/archive format/inspect internal/bounded internal/canonjson internal/filelock publish/bucket release/artifact " +
+		"release/fault release/manifest trust/openpgp trust/signature",
 	"publish/policy": "internal/bounded internal/canonjson internal/web internal/words publish/wire release/artifact " +
 		"release/fault release/manifest release/version",
 	"publish/registry": "internal/bounded internal/canonjson internal/web publish publish/wire release/artifact release/fault " +

@@ -231,11 +231,8 @@ func (s *shipment) toBucket() error {
 	t, m := s.transport("bucket", bucket.Simulate)
 	o := bucket.Options{
 		Release: s.rel, Transport: t, Endpoint: endpoint, Bucket: c.Bucket, Prefix: c.Prefix, Region: c.Region, PublicURL: c.URL, Facts: s.journal,
-		AccessKey: s.secret("AWS_ACCESS_KEY_ID"), SecretKey: s.secret("AWS_SECRET_ACCESS_KEY"),
 	}
-	if s.app.getenv("AWS_SESSION_TOKEN") != "" {
-		o.SessionToken = s.secret("AWS_SESSION_TOKEN")
-	}
+	s.bucketKeys(&o)
 	d, err := bucket.New(o)
 	if err != nil {
 		return err
@@ -245,6 +242,14 @@ func (s *shipment) toBucket() error {
 		s.way("slipway verify %s/%s/", strings.TrimSuffix(c.URL, "/"), s.rel.Manifest.Version)
 	}
 	return nil
+}
+
+// bucketKeys are the credentials of buckets.
+func (s *shipment) bucketKeys(o *bucket.Options) {
+	o.AccessKey, o.SecretKey = s.secret("AWS_ACCESS_KEY_ID"), s.secret("AWS_SECRET_ACCESS_KEY")
+	if s.app.getenv("AWS_SESSION_TOKEN") != "" {
+		o.SessionToken = s.secret("AWS_SESSION_TOKEN")
+	}
 }
 
 // toGitHub adds the release on GitHub.

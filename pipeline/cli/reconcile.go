@@ -37,10 +37,12 @@ Where a slipway.yaml applies it is about that project alone, and its images are 
 that file names the store, the chart repository, the tap, the bucket of Scoop and what GitHub calls the latest release follow the
 environment that is for everybody as well. Elsewhere it is about all tags that the store has. With --check it moves nothing, and exits with 5 where something is to be moved.
 
-With --packages it does something else: in a folder that has a folder of releases, called releases, it writes the indexes that apt and
-dnf read of each environment, with the packages of the current versions, and signs them with --packages-key.`,
-		Example: "  go run ./ci reconcile\n  go run ./ci reconcile --check --store https://example.com/releases.git\n  go run ./ci reconcile --packages /srv --packages-key env:PACKAGES_KEY",
-		Args:    noArgs,
+With --packages it does something else: in a folder, or below a prefix of a bucket, that has a folder of releases, called releases, it
+writes the indexes that apt, dnf and apk read of each environment, with the packages of the current versions, and signs them with
+--packages-key. For apk that has to be a key of RSA, by itself or as a second one.`,
+		Example: "  go run ./ci reconcile\n  go run ./ci reconcile --check --store https://example.com/releases.git\n  go run ./ci reconcile --packages /srv --packages-key env:PACKAGES_KEY\n" +
+			"  go run ./ci reconcile --packages https://s3.example.com/bucket/prefix --packages-key packages.key --packages-key apk.key",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.resumes = true
 			cfg, err := a.projectIfAny()
@@ -73,10 +75,10 @@ dnf read of each environment, with the packages of the current versions, and sig
 	flags := cmd.Flags()
 	flags.StringVar(&remote, "store", "", "`URL` or path of the store's git repository (default $SLIPWAY_STORE, else that of slipway.yaml)")
 	flags.StringArrayVar(&pass, "pass", nil, "`name` of an environment variable that a credential helper of git reads")
-	flags.StringVar(&repository.dir, "packages", "", "instead, write the indexes of apt and dnf into this `folder`, which has releases/")
+	flags.StringVar(&repository.dir, "packages", "", "instead, write the indexes of apt, dnf and apk into this `folder`, which has releases/, or bucket: https://SERVICE/BUCKET/PREFIX, with AWS_REGION and the credentials of publish.bucket")
 	flags.BoolVar(&repository.fetch, "fetch", false, "have packages of releases that are elsewhere in the indexes, too, for slipway serve, which sends on to them")
-	flags.StringVar(&repository.key, "packages-key", "", "`file` with the private key that signs them, or env:NAME; Ed25519 or ECDSA P-256")
-	flags.StringVar(&repository.passphraseFile, "passphrase-file", "", "`file` with the passphrase of that key")
+	flags.StringArrayVar(&repository.keys, "packages-key", nil, "`file` with the private key that signs them, or env:NAME; Ed25519, ECDSA P-256 or RSA. apk takes RSA alone, which may be a second one")
+	flags.StringVar(&repository.passphraseFile, "passphrase-file", "", "`file` with the passphrase of these keys")
 	flags.BoolVar(&check, "check", false, "move nothing, and say what is to be moved")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

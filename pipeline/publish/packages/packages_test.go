@@ -1,6 +1,7 @@
 package packages_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -8,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -21,6 +23,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/fixture/rsatest"
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish/packages"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -28,6 +31,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/trust/openpgp"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -56,6 +60,7 @@ type site struct {
 	t   *testing.T
 	dir string
 	key openpgp.Key
+	apk signature.Signer
 }
 
 func newSite(t *testing.T) *site {
@@ -82,7 +87,7 @@ func (s *site) stage(line int, current ...environment.Seen) packages.Stage {
 func (s *site) wants(st packages.Stage, why string) {
 	s.t.Helper()
 	for _, check := range []bool{true, false} {
-		all, err := packages.Reconcile(s.t.Context(), packages.Options{Dir: s.dir, Key: s.key, Check: check}, []packages.Stage{st})
+		all, err := packages.Reconcile(s.t.Context(), packages.Options{Dir: s.dir, Key: s.key, APK: s.apk, Check: check}, []packages.Stage{st})
 		must(s.t, err)
 		got := ""
 		if len(all) > 0 {
@@ -170,6 +175,124 @@ func TestIndexes(t *testing.T) {
 	s.wants(s.stage(4, world), "") // by somebody who read the store before
 	if b := s.read("dists/production/main/binary-arm64/Packages"); b != "" {
 		t.Error(b)
+	}
+}
+
+// TestAPK holds the indexes of apk to golden files, and what is there to what should be.
+func TestAPK(t *testing.T) {
+	s := newSite(t)
+	s.apk = rsatest.Key(t, "packages")
+	hello, world := s.release("hello", "1.2.3-rc.1"), s.release("world", "2.0.0")
+	st := s.stage(3, hello, world)
+	s.wants(st, "there are none")
+	s.wants(st, "")
+	const at = "apk/production/"
+	key := packages.APKKey(s.apk.Public())
+	if s.read(at+key) != string(s.apk.Public().PEM()) || key != "slipway-4f1ede31a2d87d6a.rsa.pub" {
+		t.Errorf("%s:\n%s", key, s.read(at+key))
+	}
+	index := []byte(s.read(at + "x86_64/APKINDEX.tar.gz"))
+	by, signed, entries, err := apkIndex(index)
+	if err != nil || by != key || len(entries) != 2 || entries[0]["P"] != "hello" || entries[1]["P"] != "world" {
+		t.Errorf("%s %v %v", by, entries, err)
+	}
+	if _, err := packages.Verify(s.apk.Public().PEM(), index, signed); err != nil {
+		t.Error(err)
+	}
+	var text strings.Builder
+	for in := index; len(in) > 0; in, signed = in[signed:], len(index)-signed {
+		z, err := gzip.NewReader(bytes.NewReader(in[:signed]))
+		must(t, err)
+		tarred, err := io.ReadAll(z)
+		must(t, err)
+		fmt.Fprintf(&text, "=== %d bytes, of which the last 1024 are zeros: %v\n", len(tarred), bytes.HasSuffix(tarred, make([]byte, 1024)))
+		for r := tar.NewReader(bytes.NewReader(tarred)); ; {
+			h, err := r.Next()
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				break
+			}
+			must(t, err)
+			b, err := io.ReadAll(r)
+			must(t, err)
+			if strings.HasPrefix(h.Name, ".SIGN.") {
+				b = fmt.Appendf(nil, "%x\n", b)
+			}
+			fmt.Fprintf(&text, "--- %s %o %d/%d %s\n%s", h.Name, h.Mode, h.Uid, h.Gid, h.ModTime.UTC(), b)
+		}
+	}
+	golden(t, "APKINDEX", text.String())
+	for name, of := range map[string]string{
+		"x86_64/hello-1.2.3_rc1-r0.apk": "releases/hello/1.2.3-rc.1/packages/hello_1.2.3_rc1-r0_x86_64.apk", "aarch64/world-2.0.0-r0.apk": "releases/world/2.0.0/packages/world_2.0.0-r0_aarch64.apk",
+	} {
+		if to, err := os.Readlink(filepath.Join(s.dir, at, name)); err != nil || filepath.ToSlash(to) != "../../../"+of {
+			t.Errorf("%s is a link to %s, %v", name, to, err)
+		}
+		same(t, filepath.Join(s.dir, at, name), filepath.Join(s.dir, of))
+	}
+	// A link that leads elsewhere is made anew, and what is current no more goes, but for what the indexes before had.
+	link := filepath.Join(s.dir, at, "x86_64/hello-1.2.3_rc1-r0.apk")
+	must(t, os.Remove(link))
+	must(t, os.Symlink("/etc/passwd", link))
+	s.wants(st, at+"x86_64/hello-1.2.3_rc1-r0.apk is not what was written")
+	s.wants(s.stage(4, world), "they are of line 3")
+	must(t, func() error { _, err := os.Lstat(link); return err }())
+	s.wants(s.stage(5, world), "they are of line 4")
+	if _, err := os.Lstat(link); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it stays for ever: %v", err)
+	}
+	// Architectures that everybody asks for are there without a package, too.
+	s.wants(s.stage(6), "they are of line 5")
+	if _, _, entries, err := apkIndex([]byte(s.read(at + "aarch64/APKINDEX.tar.gz"))); err != nil || len(entries) != 0 {
+		t.Errorf("%v %v", entries, err)
+	}
+	// Another key of apk has another name, and its own place.
+	s.apk = rsatest.Key(t, "another")
+	s.wants(s.stage(6), "they were written otherwise")
+	if by, _, _, _ := apkIndex([]byte(s.read(at + "x86_64/APKINDEX.tar.gz"))); by == key || s.read(at+by) != string(s.apk.Public().PEM()) {
+		t.Error(by)
+	}
+	// Without one nothing more is written for apk.
+	s.apk = nil
+	s.wants(s.stage(7, world), "they were written otherwise")
+	s.wants(s.stage(8, world), "they are of line 7")
+	if all, err := filepath.Glob(filepath.Join(s.dir, at, "*", "*")); err != nil || len(all) > 0 {
+		t.Errorf("%q %v", all, err)
+	}
+	// The same key signs all, if it is one of RSA.
+	s.apk = rsatest.Key(t, "packages")
+	s.key, err = openpgp.New(s.apk, "Packages of Example")
+	must(t, err)
+	s.wants(s.stage(9, world), "they were written otherwise")
+	if !strings.Contains(s.read("dists/production/InRelease"), "Hash: SHA256") {
+		t.Error(s.read("dists/production/InRelease"))
+	}
+}
+
+// TestAPKRefused is about keys that sign nothing for apk and packages that have no place.
+func TestAPKRefused(t *testing.T) {
+	s := newSite(t)
+	must(t, os.MkdirAll(filepath.Join(s.dir, "releases"), 0o755))
+	for kind, want := range map[sign.Kind]string{sign.ECDSA: "a key of kind ECDSA P-256 does not sign for apk, which knows RSA alone: keygen --kind rsa makes one", sign.RSA: ""} {
+		k, err := sign.Generate(kind)
+		must(t, err)
+		_, err = packages.Reconcile(t.Context(), packages.Options{Dir: s.dir, Key: s.key, APK: k}, []packages.Stage{s.stage(1)})
+		if (want == "") != (err == nil) || err != nil && (fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	for _, name := range []string{"../hello", "", "a/b", ".new", "a b", "-a"} {
+		if err := packages.Repository(rsatest.Key(t, "packages"), name, "1.0-r0", "x86_64"); err == nil || !strings.Contains(err.Error(), "cannot be part of an address of apk") {
+			t.Errorf("%q: %v", name, err)
+		}
+		if packages.Repository(rsatest.Key(t, "packages"), "hello", name, "x86_64") == nil || packages.Repository(rsatest.Key(t, "packages"), "hello", "1.0-r0", name) == nil {
+			t.Errorf("%q as version or architecture", name)
+		}
+	}
+	must(t, packages.Repository(rsatest.Key(t, "packages"), "lib-x++", "1.0_rc1_p2-r0", "x86_64"))
+	for _, control := range []string{"", "x", "0+", "5+100", "-1+3"} {
+		if id, err := packages.IdentityOf(strings.NewReader("0123456789"), control); err == nil {
+			t.Errorf("%q: %s", control, id)
+		}
 	}
 }
 
@@ -336,6 +459,17 @@ func TestFields(t *testing.T) {
 			got = err.Error()
 		}
 		if !strings.HasSuffix(got, want) || strings.Contains(got, "md5sums") {
+			t.Errorf("%q: %q", value, got)
+		}
+	}
+	for value, want := range map[string]string{
+		"a b\nc>=1": "C:Q1x\nS:5\nD:a b c>=1\n\n", "a\rP:other": `its field depend is "a\rP:other"`, "a\x00": `its field depend is "a\x00"`,
+	} {
+		got, err := packages.ApkStanza(map[string]string{"pkginfo.depend": value, "pkginfo.datahash": "1"})
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
 			t.Errorf("%q: %q", value, got)
 		}
 	}
