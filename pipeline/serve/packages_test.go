@@ -20,7 +20,7 @@ func (tm *team) packages(dir string, line int, current ...environment.Seen) {
 	tm.t.Helper()
 	key, err := openpgp.New(tm.key, "a test")
 	must(tm.t, err)
-	_, err = packages.Reconcile(tm.t.Context(), packages.Options{Dir: dir, Key: key}, []packages.Stage{{Name: "production", Line: line, At: time.Date(2026, 3, 2, 10, 0, line, 0, time.UTC), Current: current}})
+	_, err = packages.Reconcile(tm.t.Context(), packages.Options{Dir: dir, Key: key, APK: tm.apk}, []packages.Stage{{Name: "production", Line: line, At: time.Date(2026, 3, 2, 10, 0, line, 0, time.UTC), Current: current}})
 	must(tm.t, err)
 }
 

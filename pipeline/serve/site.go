@@ -87,7 +87,7 @@ func (s *Server) environmentAt(host string) string {
 // ofEnvironment tells what is an environment's own where it has a host.
 func ofEnvironment(p string) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/")
-	return slices.Contains([]string{"", "charts", "releases", "install.sh", "metadata", "targets", "dists", "rpm", "packages.asc", "tap.git", "scoop.git"}, first)
+	return slices.Contains([]string{"", "charts", "releases", "install.sh", "metadata", "targets", "dists", "rpm", "apk", "packages.asc", "tap.git", "scoop.git"}, first)
 }
 
 // inside is what a request asks for where no environment has a host for itself.

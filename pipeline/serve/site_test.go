@@ -28,6 +28,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/serve"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // team has a release store and a folder of releases.
@@ -37,6 +38,7 @@ type team struct {
 	root   string
 	store  *store.Store // to write with
 	key    sign.Key
+	apk    signature.Signer // of repositories of apk, nil for none
 	mu     sync.Mutex
 	now    time.Time
 

@@ -38,7 +38,7 @@ func (s *Site) Environment(ctx context.Context, name string, r Request) (Answer,
 		return s.install(v, r)
 	case first == "releases":
 		return s.download(v, rest)
-	case first == aptDir, first == dnfDir, r.Path == keyFile:
+	case first == aptDir, first == dnfDir, first == apkDir, r.Path == keyFile:
 		return s.packages(v, r.Path)
 	case first == "metadata", first == "targets":
 		return s.metadata(ctx, r.Path)
