@@ -71,6 +71,7 @@ var rooms = map[string]string{
 	"config": "format images internal/canonjson internal/web internal/yamldoc release/artifact trust/signature",
 
 	"fixture":              "release/fault",
+	"fixture/browsertest":  "",
 	"fixture/buckettest":   "",
 	"fixture/canarytest":   "",
 	"fixture/earlier":      "",
