@@ -89,6 +89,7 @@ type openList struct {
 }
 
 func (m *renderer) blocks(lines []string) {
+	level := 2 // of the last heading; what the notes are headed by is h2
 	var lists []openList
 	var text []string // of the paragraph or the item that is open
 	item := false     // it is that of an item
@@ -139,7 +140,8 @@ func (m *renderer) blocks(lines []string) {
 		case mdHeading.MatchString(l):
 			closeTo(0)
 			h := mdHeading.FindStringSubmatch(l)
-			tag := "h" + strconv.Itoa(min(max(len(h[1]), 2)+1, 6)) // what the notes are headed by is h2
+			level = min(max(len(h[1]), 2)+1, level+1, 6) // none is left out, for those who go from one to the next
+			tag := "h" + strconv.Itoa(level)
 			m.b.WriteString("<" + tag + ">")
 			m.inline(h[2], 0)
 			m.b.WriteString("</" + tag + ">\n")

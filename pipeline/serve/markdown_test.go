@@ -16,7 +16,7 @@ import (
 func TestMarkdown(t *testing.T) {
 	const link = `" rel="noopener noreferrer nofollow">`
 	for _, tt := range []struct{ name, in, want string }{
-		{"headings", "# A\n## B ##\n#### C\n#no\n", "<h3>A</h3>\n<h3>B</h3>\n<h5>C</h5>\n<p>#no</p>\n"},
+		{"headings", "# A\n## B ##\n#### C\n#no\n", "<h3>A</h3>\n<h3>B</h3>\n<h4>C</h4>\n<p>#no</p>\n"},
 		{"paragraphs", "a\nb\n\nc  \nd\n", "<p>a\nb</p>\n<p>c<br>\nd</p>\n"},
 		{"a list", "- a\n  more\n- b\n\nend\n", "<ul>\n<li>a\nmore</li>\n<li>b</li>\n</ul>\n<p>end</p>\n"},
 		{"a list in a list", "1. a\n   - b\n   - c\n2. d\n", "<ol>\n<li>a<ul>\n<li>b</li>\n<li>c</li>\n</ul>\n</li>\n<li>d</li>\n</ol>\n"},
