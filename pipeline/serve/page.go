@@ -69,6 +69,25 @@ func render(name string, data any) (document, error) {
 	return newDocument("text/html; charset=utf-8", b.Bytes()), nil
 }
 
+// problemPage says to a person what is wrong, in words that stand in a sentence, and leads back.
+func (s *Server) problemPage(r *http.Request, code int, text string) (document, error) {
+	title := strings.ToLower(http.StatusText(code))
+	sentence := func(s string) string {
+		if s == "" {
+			return s
+		}
+		return strings.ToUpper(s[:1]) + s[1:]
+	}
+	back := "Releases"
+	if s.site != nil {
+		back = "Environments"
+	}
+	root := strings.Repeat("../", max(0, strings.Count(r.URL.Path, "/")-1))
+	return render("problem", map[string]any{
+		"Title": sentence(title), "Text": sentence(strings.TrimSuffix(text, ".")) + ".", "Root": cmp.Or(root, "./"), "Back": back,
+	})
+}
+
 // product is all releases of one name, the newest version first.
 type product struct {
 	Name     string
@@ -93,15 +112,19 @@ func (s shown) Kind() string {
 	return ""
 }
 
-// perPage is how many releases a page lists.
-const perPage = 100
+// perPage is how many releases a page lists, and searched is of how many on there is a search.
+const (
+	perPage  = 100
+	searched = 20
+)
 
 // homePage lists the releases that have q in their name and version, "" for all, from the one page on, which is 1 for the
 // first.
 func homePage(s *shelf, q string, page int) (document, error) {
 	all := s.releases
 	if q != "" {
-		all = slices.DeleteFunc(slices.Clone(all), func(r *release) bool { return !strings.Contains(r.Name+" "+r.Version.String(), q) })
+		low := strings.ToLower(q)
+		all = slices.DeleteFunc(slices.Clone(all), func(r *release) bool { return !strings.Contains(strings.ToLower(r.Name+" "+r.Version.String()), low) })
 	}
 	pages := max(1, (len(all)+perPage-1)/perPage)
 	if page < 1 || page > pages {
@@ -131,7 +154,7 @@ func homePage(s *shelf, q string, page int) (document, error) {
 	}
 	return render("home", map[string]any{
 		"Products": products, "Broken": broken, "Charts": len(s.charts), "Ledger": s.history.shown(),
-		"Query": q, "Search": q != "" || len(s.releases) > perPage, "Page": page, "Pages": pages, "Previous": to(page - 1), "Next": to(page + 1),
+		"Query": q, "Search": q != "" || len(s.releases) > searched, "Page": page, "Pages": pages, "Previous": to(page - 1), "Next": to(page + 1),
 	})
 }
 

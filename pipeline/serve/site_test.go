@@ -51,13 +51,21 @@ var environ, git = gittest.Environ, gittest.Git
 
 func newTeam(t testing.TB) *team {
 	t.Helper()
+	return newTeamOf(t, "hello", "world")
+}
+
+func newTeamOf(t testing.TB, components ...string) *team {
+	t.Helper()
 	tm := &team{t: t, root: t.TempDir(), remote: filepath.Join(t.TempDir(), "store.git"), now: time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)}
 	git(t, ".", "init", "--quiet", "--bare", "--template=", tm.remote)
 	var err error
 	tm.key, err = sign.Generate(sign.Ed25519)
 	must(t, err)
 	tm.store = tm.open()
-	rules := strings.Replace(string(environment.Default), "enter: pull-request", "enter: commit", 1) + "\ncomponents:\n  hello: {key: keys/lead.pub}\n  world: {key: keys/lead.pub}\n"
+	rules := strings.Replace(string(environment.Default), "enter: pull-request", "enter: commit", 1) + "\ncomponents:\n"
+	for _, name := range components {
+		rules += "  " + name + ": {key: keys/lead.pub}\n"
+	}
 	must(t, tm.store.Init(t.Context(), []byte(rules), map[string][]byte{"lead.pub": tm.key.Public().PEM()}))
 	return tm
 }

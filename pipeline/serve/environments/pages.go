@@ -28,6 +28,13 @@ var pages = template.Must(template.New("page").Funcs(template.FuncMap{
 	"day":   func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 	"time":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 	"stamp": stamp,
+	"until": func(s string) string { // which is a stamp
+		t, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			return s
+		}
+		return t.UTC().Format("2006-01-02 15:04 UTC")
+	},
 	"link":  escape,
 	"join":  strings.Join,
 	"short": func(s string) string { return s[:min(12, len(s))] },
@@ -40,6 +47,9 @@ func (s *Site) Live() Answer {
 
 // perPage is how many components or versions a page lists, and half as many lines of the log.
 const perPage = 100
+
+// searched is of how many components on there is a search.
+const searched = 20
 
 // maxShown is how many moves of a line the timeline shows.
 const maxShown = 20
@@ -140,7 +150,7 @@ func (s *Site) home(st *state, r Request) (Answer, error) {
 	}
 	names, query := st.components, strings.TrimSpace(r.Query.Get("q"))
 	if query != "" {
-		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.Contains(name, query) })
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.Contains(name, strings.ToLower(query)) })
 	}
 	from, to, more, err := paged(len(names), r.Query)
 	if err != nil {
@@ -163,7 +173,7 @@ func (s *Site) home(st *state, r Request) (Answer, error) {
 		}
 		rows = append(rows, out)
 	}
-	more["Rows"], more["Stages"], more["Query"], more["Search"] = rows, s.stages(st), query, query != "" || len(st.components) > perPage
+	more["Rows"], more["Stages"], more["Query"], more["Search"] = rows, s.stages(st), query, query != "" || len(st.components) > searched
 	return s.page(st, r, "home", "Environments", more)
 }
 
