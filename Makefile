@@ -11,7 +11,7 @@ FUZZTIME ?= 60s
 
 # As everything that is released is compiled: the pipeline, its tests and the programs that both compile then share one
 # compiled standard library and one of each module. What bench measures it does not decide.
-SHARING := build test test-full test-short race lint golden repro
+SHARING := build test test-full test-short race lint golden browser repro
 $(SHARING): export GOFLAGS += -trimpath
 $(SHARING): export CGO_ENABLED ?= 0
 
@@ -22,7 +22,7 @@ TEST    = .ci/in-memory $(GO) test -vet=off -timeout 30m -p $(shell echo $$((2 *
 TESTED := ./pipeline/cli ./pipeline/reproduce ./pipeline/publish/... ./pipeline/format/inspect ./... ./.ci/plot
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-full test-short race lint fmt bench fuzz golden readers repro
+.PHONY: help build test test-full test-short race lint fmt bench fuzz golden readers browser repro
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ golden: ## Rewrite the golden files, the schema and the configuration reference
 
 readers: ## Read dist/ with the tools of Debian, Red Hat, Homebrew, snapd and cosign, where they are installed
 	bash .ci/readers
+
+browser: ## Read every page in Chromium, with axe-core, where they are there: 2 min; SCREENSHOTS=folder keeps what they look like
+	bash .ci/browser $(TEST)
 
 repro: ## Build this commit, reproduce it under every variation, and print a table
 	bash .ci/repro --each
