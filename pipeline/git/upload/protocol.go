@@ -15,6 +15,9 @@ import (
 // MaxRequest is how many bytes a request has at most: room for twenty thousand commits that a client has.
 const MaxRequest = 1 << 20
 
+// maxPackets is how many packets it has at most: there is room for more of no size, each of which would take more memory than it has bytes.
+const maxPackets = 1 << 15
+
 const branch = "refs/heads/main"
 
 // maxData is how many bytes of data a packet has, besides its digits and its band.
@@ -416,7 +419,7 @@ func parsePackets(b []byte) ([]received, error) {
 		}
 		n, err := strconv.ParseUint(string(b[:4]), 16, 16)
 		switch {
-		case err != nil:
+		case err != nil || len(all) == maxPackets:
 			return nil, ErrRequest
 		case n == 0, n == 1:
 			all, b = append(all, received{kind: flush + int(n)}), b[4:]

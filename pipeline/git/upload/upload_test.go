@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -296,6 +297,26 @@ func TestRequests(t *testing.T) {
 		if got := upload.Version(header); got != want {
 			t.Errorf("%q: %d", header, got)
 		}
+	}
+}
+
+// TestManyPackets has a request of the size that is read be of packets of no size, which is little memory, and of as many commits as a client may
+// have, which is an answer.
+func TestManyPackets(t *testing.T) {
+	r := some(t, 3).r
+	for _, packet := range []string{"0000", "0001", "0004", "0005x"} {
+		request := []byte(strings.Repeat(packet, upload.MaxRequest/len(packet)))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := r.Answer(2, request)
+		runtime.ReadMemStats(&after)
+		if used := (after.TotalAlloc - before.TotalAlloc) >> 10; !errors.Is(err, upload.ErrRequest) || used > 4<<10 {
+			t.Errorf("%s: %d KiB, %v", packet, used, err)
+		}
+	}
+	request := line("command=fetch") + "0001" + line("want "+r.Tip()) + strings.Repeat(line("have "+strings.Repeat("a", 40)), 20_000) + "0000"
+	if answer, err := r.Answer(2, []byte(request)); err != nil || answer(io.Discard) != nil {
+		t.Error(err)
 	}
 }
 
