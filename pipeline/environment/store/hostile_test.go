@@ -460,6 +460,24 @@ func TestLineAhead(t *testing.T) {
 	tm.check("3 2 0")
 }
 
+// What git does not do with a repository is said by what is wrong with that.
+func TestOddRemote(t *testing.T) {
+	tm := newTeam(t)
+	shallow := filepath.Join(t.TempDir(), "shallow.git")
+	tm.rules("version: 1", "version: 1 # as before")
+	do(t, ".", "clone", "--quiet", "--bare", "--depth=1", "--no-single-branch", "file://"+tm.remote, shallow)
+	remote := tm.remote
+	tm.remote = shallow
+	if err := tm.open(t.TempDir()).Read(t.Context(), func(store.View) error { return nil }); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "git fetch --unshallow") {
+		t.Error(err)
+	}
+	tm.remote = remote
+	do(t, tm.remote, "update-ref", "refs/tags/refs/heads/log", "main")
+	if _, err := tm.open(t.TempDir()).Ask(t.Context(), add("staging", tm.entry("gateway", "1.0.0", "a")), nil); fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "refs/tags/refs/heads/NAME") {
+		t.Error(err)
+	}
+}
+
 // A machine whose clock is behind takes no good line off: the store's server says what time it is.
 func TestTakeOffBehind(t *testing.T) {
 	tm := newTeams(t)

@@ -224,6 +224,11 @@ func (g *Group) load(ctx context.Context) error {
 	}
 	maps.DeleteFunc(have, func(name, _ string) bool { return heads[name] == "" })
 	g.heads = have
+	for _, b := range g.Branches {
+		if heads[b] != "" && have[b] == "" { // git says nothing of it
+			return fault.Errorf(fault.Usage, "git does not fetch branch %s: if its repository is a shallow clone, have it whole with git fetch --unshallow", b)
+		}
+	}
 	return nil
 }
 
@@ -306,6 +311,8 @@ func (g *Group) Push(ctx context.Context, to map[string]string, refs ...Ref) (be
 		return false, nil
 	case git.KindOf(err) == git.Moved:
 		return true, comesSecond(err)
+	case strings.Contains(err.Error(), "matches more than one"):
+		return false, fault.New(fault.Usage, fmt.Errorf("%w: a ref such as refs/tags/refs/heads/NAME or refs/heads/refs/heads/NAME is there, which git takes for the branch too: delete it", err))
 	case strings.Contains(err.Error(), "does not support --atomic"):
 		return false, fault.New(fault.Usage, fmt.Errorf("%w: use a git server that moves several branches at once", err))
 	}
