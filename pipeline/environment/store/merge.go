@@ -254,6 +254,9 @@ func (s *Store) Proposed(ctx context.Context, stage, ref string) (a environment.
 		if err != nil {
 			return err
 		}
+		if len(differ) == maxDiffer || len(besides) == maxDiffer { // what comes after these is not seen
+			return fault.Errorf(fault.Mismatch, "%s changes %d files, or branch %s has so many that no line of the log put there: slipway store repair takes those away", ref, maxDiffer, stage)
+		}
 		m := merged{stage: stage, commit: commit, id: environment.Untold}
 		var others []string
 		for _, d := range differ {

@@ -15,6 +15,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
@@ -109,6 +110,31 @@ func TestPullRequest(t *testing.T) {
 	// Its first line says whose commit it was, and why.
 	if line := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl"); !strings.Contains(line, `"kind":"merge"`) || !strings.Contains(line, `"why":"x"`) && !strings.Contains(line, `"why":"promote gateway 1.0.0 to production"`) {
 		t.Error(line)
+	}
+}
+
+// More files than are looked at hide no entry behind them from the check of a pull request.
+func TestProposedBehindMany(t *testing.T) {
+	tm, s := newPulls(t)
+	at := gittest.GitIn(t, tm.remote, "x", "hash-object", "-w", "--stdin")
+	tree := func(mode, kind, id string, n int) string {
+		var rows strings.Builder
+		for i := range n {
+			fmt.Fprintf(&rows, "%s %s %s\t%02d\n", mode, kind, id, i)
+		}
+		return gittest.GitIn(t, tm.remote, rows.String(), "mktree")
+	}
+	many := tree("040000", "tree", tree("100644", "blob", at, 100), 100)
+	entries := gittest.GitIn(t, tm.remote, "040000 tree "+many+"\taaa\n", "mktree")
+	junk := do(t, tm.remote, "commit-tree", "-m", "junk", "-p", "production", gittest.GitIn(t, tm.remote, "040000 tree "+entries+"\tentries\n", "mktree"))
+	do(t, tm.remote, "update-ref", "refs/heads/production", junk)
+	file := gittest.GitIn(t, tm.remote, encode(t, tm.entry("gateway", "6.6.6", "evil")), "hash-object", "-w", "--stdin")
+	evil := gittest.GitIn(t, tm.remote, "100644 blob "+file+"\t6.6.6.json\n", "mktree")
+	entries = gittest.GitIn(t, tm.remote, "040000 tree "+many+"\taaa\n040000 tree "+evil+"\tgateway\n", "mktree")
+	pull := do(t, tm.remote, "commit-tree", "-m", "pull", "-p", junk, gittest.GitIn(t, tm.remote, "040000 tree "+entries+"\tentries\n", "mktree"))
+	do(t, tm.remote, "update-ref", "refs/heads/pull", pull)
+	if a, err := s.Proposed(t.Context(), "production", "pull"); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "slipway store repair") {
+		t.Errorf("%+v, %v", a, err)
 	}
 }
 
