@@ -460,6 +460,46 @@ func TestLineAhead(t *testing.T) {
 	tm.check("3 2 0")
 }
 
+// Whoever has a key that was taken out of keys/, and may push, agrees to nothing any more by naming the rules of before: every command sees it.
+func TestRevokedApprover(t *testing.T) {
+	tm := newTeam(t)
+	stolen, err := sign.Generate(sign.Ed25519)
+	must(t, err)
+	tm.on("main", func(work string) {
+		must(t, os.WriteFile(filepath.Join(work, "keys/stolen.pub"), stolen.Public().PEM(), 0o644))
+	})
+	old := do(t, tm.remote, "rev-parse", "main")
+	seen, e := tm.open(t.TempDir()), tm.entry("gateway", "1.0.0", "a")
+	ask(t, seen, add("staging", e), 1)
+	tm.on("main", func(work string) { must(t, os.Remove(filepath.Join(work, "keys/stolen.pub"))) })
+	ask(t, seen, add("staging", tm.entry("gateway", "1.1.0", "a")), 2)
+	text := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl") + "\n"
+	var state environment.State
+	must(t, state.Fold([]byte(text), nil))
+	q := request(environment.Approve, "gateway", "1.0.0", "production")
+	q.By, q.Items[0].Manifest, q.At = environment.Identity{Key: string(stolen.Public().Fingerprint())}, e.Manifest, tm.clock()
+	q.Expires = q.At.Add(time.Minute)
+	must(t, seen.Read(t.Context(), func(v store.View) error { q.Store = v.Store; return nil }))
+	file, err := q.Encode()
+	must(t, err)
+	bundle, err := signature.SignBlob(stolen, file)
+	must(t, err)
+	b, err := bundle.Encode()
+	must(t, err)
+	line, err := state.Append(environment.Line{
+		Time: q.At, Kind: q.Kind, Request: environment.ID(file), By: q.By, Why: q.Why, Rules: old,
+		Moves:  []environment.Move{{Component: "gateway", Version: "1.0.0", Manifest: e.Manifest, To: "production"}},
+		Signed: &environment.Signed{Request: string(file), Bundle: string(b)},
+	})
+	must(t, err)
+	tm.forge(text+string(line), 3)
+	for _, s := range []*store.Store{seen, tm.open(t.TempDir())} {
+		if err := s.Read(t.Context(), func(store.View) error { return nil }); fault.CodeOf(err) != fault.Mismatch || !strings.Contains(fmt.Sprint(err), "line 3 of the log: its rules "+old+" are older than those of the line before") {
+			t.Errorf("it is read: %v", err)
+		}
+	}
+}
+
 // What git does not do with a repository is said by what is wrong with that.
 func TestOddRemote(t *testing.T) {
 	tm := newTeam(t)

@@ -309,11 +309,14 @@ func (s *Store) readLog(ctx context.Context) error {
 	if state == nil {
 		state, read = s.keptState()
 	}
+	rules := ""
 	return s.fold(ctx, state, read, last, func(l environment.Line) error {
+		before := rules
+		rules = l.Rules
 		if l.N <= last.Count || l.Kind != environment.Approve && l.Kind != environment.Evidence {
 			return nil
 		}
-		return s.checkSigned(ctx, l)
+		return s.checkSigned(ctx, l, before)
 	})
 }
 

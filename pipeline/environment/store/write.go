@@ -232,7 +232,7 @@ func (s *Store) Check(ctx context.Context) (Checked, error) {
 		if err := s.fold(ctx, &environment.State{}, folded{}, last, func(l environment.Line) error {
 			if l.Signed != nil {
 				n.Signatures++
-				if err := s.checkSigned(ctx, l); err != nil {
+				if err := s.checkSigned(ctx, l, rules); err != nil {
 					return err
 				}
 			}
@@ -264,8 +264,9 @@ func (s *Store) Check(ctx context.Context) (Checked, error) {
 	return n, err
 }
 
-// checkSigned holds a line to the request that its writer signed, with a key that the store knows or knew by the rules of the line.
-func (s *Store) checkSigned(ctx context.Context, l environment.Line) error {
+// checkSigned holds a line to the request that its writer signed, with a key that the store knows, or knew by the rules of the line, which are
+// not older than those of the line before, "" for not known: else whoever has a key that was taken away would name the rules of then.
+func (s *Store) checkSigned(ctx context.Context, l environment.Line, before string) error {
 	keys := s.view.Keys
 	if _, ok := keys[l.By.Key]; !ok {
 		v, err := s.viewAt(ctx, l.Rules)
@@ -274,6 +275,16 @@ func (s *Store) checkSigned(ctx context.Context, l environment.Line) error {
 		}
 		if v != nil {
 			keys = v.Keys
+			if before == "" && l.N > 1 {
+				r, err := s.fromLog(ctx, l.N-1)
+				if err != nil {
+					return err
+				}
+				before = r.Answer.Line.Rules
+			}
+			if err := s.notOlder(ctx, l, before); err != nil {
+				return err
+			}
 		}
 	}
 	if err := signedBy(keys, l.By, *l.Signed); err != nil {
@@ -331,20 +342,26 @@ func (s *Store) checkRules(ctx context.Context, state *environment.State, l envi
 	case v == nil:
 		return wrong(fmt.Errorf("branch %s never had the rules %.40q", Main, l.Rules))
 	}
-	if *before != "" && *before != l.Rules {
-		later, err := s.group.Contains(ctx, l.Rules, *before)
-		if err != nil {
-			return err
-		}
-		if !later {
-			return wrong(fmt.Errorf("its rules %s are older than those of the line before", l.Rules))
-		}
+	if err := s.notOlder(ctx, l, *before); err != nil {
+		return err
 	}
 	*before = l.Rules
 	if err := state.Replay(v.Rules, l); err != nil {
 		return wrong(err)
 	}
 	return nil
+}
+
+// notOlder holds the rules of a line to those of the line before, "" for none.
+func (s *Store) notOlder(ctx context.Context, l environment.Line, before string) error {
+	if before == "" || before == l.Rules {
+		return nil
+	}
+	later, err := s.group.Contains(ctx, l.Rules, before)
+	if err == nil && !later {
+		err = fault.Errorf(fault.Mismatch, "line %d of the log: its rules %s are older than those of the line before", l.N, l.Rules)
+	}
+	return err
 }
 
 // checkTree holds the entries of a branch below a folder to those that are wanted.
