@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,7 +19,9 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/rsatest"
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
 )
@@ -275,6 +278,54 @@ func TestStore(t *testing.T) {
 		want, err := os.ReadFile(filepath.Join(site, name))
 		if got, gotErr := os.ReadFile(filepath.Join(other, name)); err != nil || gotErr != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s: %v, %v\n%s", name, err, gotErr, got)
+		}
+	}
+
+	// For apk it takes a key of RSA, by itself or as a second one; the same is in a bucket.
+	s.env = append(s.env, "RSA_KEY="+string(rsatest.PEM(t, "packages")))
+	at := s.urls["bucket"] + "/bucket/site"
+	if err := fs.WalkDir(os.DirFS(s.shelf), ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join(s.shelf, name))
+		s.bucket.Put("site/releases/"+name, b, nil)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, place := range []string{site, at} {
+		second := []string{"reconcile", "--packages", place, "--packages-key", "env:STORE_KEY", "--packages-key", "env:RSA_KEY"}
+		s.wants(s.ci(5, append(second, "--check")...), place+": packages of production: ")
+		s.wants(s.ci(0, second...), place+": packages of production -> production as of line 3")
+		if out := s.ci(0, second...); out != "" {
+			t.Error(out)
+		}
+	}
+	for _, name := range []string{"dists/production/InRelease", "rpm/production/repodata/repomd.xml.asc", "apk/production/x86_64/APKINDEX.tar.gz", "apk/production/aarch64/hello-1.2.3-r0.apk"} {
+		want, err := os.ReadFile(filepath.Join(site, name))
+		if got, _ := s.bucket.Get("site/" + name); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %v\n%s", name, err, got)
+		}
+	}
+	s.wants(s.ci(0, "reconcile", "--packages", at, "--packages-key", "env:RSA_KEY"), "packages of production -> production as of line 3")
+	for want, args := range map[string][]string{
+		"a bucket sends nobody on to where a release is":                {at, "--packages-key", "env:RSA_KEY", "--fetch"},
+		"a second key of packages is one of RSA, for apk":               {at, "--packages-key", "env:RSA_KEY", "--packages-key", "env:STORE_KEY"},
+		"environment variable NO_KEY with the private key is not set":   {at, "--packages-key", "env:RSA_KEY", "--packages-key", "env:NO_KEY"},
+		"a bucket is https, the host of its service, its name and a pr": {strings.Replace(at, "http://", "http://key:secret@", 1), "--packages-key", "env:RSA_KEY"},
+		`bucket "": `:              {s.urls["bucket"], "--packages-key", "env:RSA_KEY"},
+		"is not https":             {"http://s3.example.com/bucket", "--packages-key", "env:RSA_KEY"},
+		"has no folder releases":   {t.TempDir(), "--packages-key", "env:RSA_KEY"},
+		"make the bucket, or name": {s.urls["bucket"] + "/other", "--packages-key", "env:RSA_KEY"},
+	} {
+		code := 2
+		if strings.Contains(want, "is not set") {
+			code = int(fault.Credentials)
+		}
+		out := s.ci(code, append([]string{"reconcile", "--packages"}, args...)...)
+		if s.wants(out, want); strings.Contains(out, "key:secret") {
+			t.Error(out)
 		}
 	}
 

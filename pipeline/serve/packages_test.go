@@ -1,13 +1,16 @@
 package serve_test
 
 import (
+	"cmp"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/fixture/rsatest"
 	"github.com/slipway-build/slipway/pipeline/publish/packages"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -25,9 +28,12 @@ func (tm *team) packages(dir string, line int, current ...environment.Seen) {
 }
 
 // packaged is a team with a release in production and its packages in indexes, which are in a folder.
-func packaged(t *testing.T) (tm *team, dir string) {
+func packaged(t *testing.T) (tm *team, dir string) { return packagedBy(newTeam(t)) }
+
+func packagedBy(tm *team) (_ *team, dir string) {
+	t := tm.t
 	t.Helper()
-	tm, dir = newTeam(t), t.TempDir()
+	dir = t.TempDir()
 	tm.whole = true
 	r := tm.add("hello", "1.0.0", "production", true)
 	must(t, os.Symlink(tm.root, filepath.Join(dir, "releases")))
@@ -63,4 +69,53 @@ func TestPackages(t *testing.T) {
 	wants(t, get(h, at), http.StatusOK, "deb [signed-by=/etc/apt/keyrings/slipway-production.asc] http://example.com/environments/production/ production main", "baseurl=http://example.com/environments/production/rpm/production gpgcheck=0 repo_gpgcheck=1 gpgkey=http://example.com/environments/production/packages.asc")
 	_, without := tm.serving(serve.Options{})
 	wants(t, get(without, at+"packages.asc"), http.StatusNotFound, "there is nothing here")
+}
+
+// TestPackagesOfAlpine asks for what apk asks for: a package under the name that it has for it is that of the release, wherever that is.
+func TestPackagesOfAlpine(t *testing.T) {
+	tm := newTeam(t)
+	tm.apk = rsatest.Key(t, "packages")
+	tm, dir := packagedBy(tm)
+	s, h := tm.serving(serve.Options{Packages: dir})
+	const at, pack = "/environments/production/", "apk/production/x86_64/hello-1.0.0-r0.apk"
+	key := "apk/production/" + packages.APKKey(tm.apk.Public())
+	for name, file := range map[string]string{
+		"apk/production/x86_64/APKINDEX.tar.gz": "", "apk/production/aarch64/APKINDEX.tar.gz": "", key: "", pack: "releases/hello/1.0.0/packages/hello_1.0.0-r0_x86_64.apk",
+	} {
+		b, err := os.ReadFile(filepath.Join(dir, cmp.Or(file, name)))
+		must(t, err)
+		if w := get(h, at+name); w.Code != http.StatusOK || w.Body.String() != string(b) || w.Header().Get("ETag") == "" {
+			t.Errorf("%s: %d, %q", name, w.Code, w.Body)
+		}
+	}
+	must(t, os.MkdirAll(filepath.Join(dir, "apk/staging/x86_64"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "apk/staging/x86_64/APKINDEX.tar.gz"), nil, 0o644))
+	must(t, os.Symlink("../../../../../etc/passwd", filepath.Join(dir, "apk/production/x86_64/out.apk")))
+	must(t, os.Symlink("../../../releases/../packages/production.json", filepath.Join(dir, "apk/production/x86_64/in.apk")))
+	must(t, os.Symlink("../../../releases/hello/0.9.0/packages/hello_0.9.0-r0_x86_64.apk", filepath.Join(dir, "apk/production/x86_64/hello-0.9.0-r0.apk")))
+	for name, want := range map[string]int{
+		"apk/production/x86_64/out.apk": 404, "apk/production/x86_64/in.apk": 404, "apk/production/x86_64/hello-0.9.0-r0.apk": 404, "apk/production/x86_64/": 404, "apk/production/x86_64": 404,
+		"apk/staging/x86_64/APKINDEX.tar.gz": 404, "apk/production/x86_64/hello-9.0.0-r0.apk": 404,
+	} {
+		if w := get(h, at+name); w.Code != want {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+	wants(t, get(h, at), http.StatusOK, "Alpine, as root", "wget -P /etc/apk/keys http://example.com"+at+key, "echo http://example.com"+at+"apk/production &gt;&gt;/etc/apk/repositories")
+	// An index that cannot be read has no commands.
+	index := filepath.Join(dir, "apk/production/x86_64/APKINDEX.tar.gz")
+	was, err := os.ReadFile(index)
+	must(t, err)
+	for _, b := range [][]byte{nil, []byte("x"), was[:50]} {
+		must(t, os.WriteFile(index, b, 0o644))
+		if w := get(h, at); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "apk/keys") {
+			t.Errorf("%q: %d %s", b, w.Code, w.Body)
+		}
+	}
+	// A release that is not here is sent on to.
+	must(t, os.RemoveAll(filepath.Join(tm.root, "hello")))
+	eventually(t, "the release is gone", func() bool {
+		s.Look(t.Context())
+		return get(h, at+pack).Header().Get("Location") == "https://releases.example.com/releases/hello/1.0.0/files/packages/hello_1.0.0-r0_x86_64.apk"
+	})
 }

@@ -425,6 +425,17 @@ func TestApt(t *testing.T) {
 	if out, err := apt("install", "--simulate", "hello"); err != nil || !strings.Contains(out, "Inst hello (0.9.0 slipway:production [amd64])") {
 		t.Errorf("%v\n%s", err, out)
 	}
+	// A key of RSA is one like others.
+	var err error
+	s.key, err = openpgp.New(rsatest.Key(t, "packages"), "Packages of Example")
+	must(t, err)
+	s.wants(s.stage(3, s.release("hello", "1.1.0")), "they were written otherwise")
+	if out, err := apt("update"); err != nil || strings.Contains(out, "W:") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := apt("install", "--simulate", "hello"); err != nil || !strings.Contains(out, "Inst hello (1.1.0 ") {
+		t.Errorf("%v\n%s", err, out)
+	}
 	// A repository that somebody else has signed is refused.
 	public, err := key(t, "other").Public()
 	must(t, err)

@@ -44,9 +44,11 @@ func (s *Site) packages(v *view, name string) (Answer, error) {
 	defer root.Close()
 	if to, err := root.Readlink(name); err == nil && strings.HasPrefix(name, apkDir+"/") {
 		// A package under the name that apk has for it, wherever its release is.
-		if of, ok := strings.CutPrefix(path.Join(path.Dir(name), filepath.ToSlash(to)), "releases/"); ok {
-			return s.download(v, of)
+		of, ok := strings.CutPrefix(path.Join(path.Dir(name), filepath.ToSlash(to)), "releases/")
+		if !ok {
+			return Answer{}, errNotFound
 		}
+		return s.download(v, of)
 	}
 	if info, err := root.Stat(name); errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
 		return Answer{}, errNotFound
