@@ -23,11 +23,12 @@ const module = "github.com/slipway-build/slipway/"
 // goes down only. One that is here and not in the code is removed here, so that this table is the picture of the code.
 var districts = map[string]string{
 	"ci": "cli", "images": "release", "cmd": "config environment present release reproduce scaffold serve trust verify",
-	"cli":         "build config environment format images internal plan present publish release reproduce scaffold source trust verify",
+	"cli":         "build config environment format images internal plan platform present publish release reproduce scaffold source trust verify",
 	"build":       "format images internal plan present release trust verify",
 	"plan":        "config format images internal release source",
 	"reproduce":   "format internal release source trust verify",
 	"scaffold":    "config format git images internal release",
+	"platform":    "git internal release reproduce source verify",
 	"publish":     "environment format git internal present release trust",
 	"verify":      "format internal release trust",
 	"environment": "git internal release trust verify",
@@ -63,7 +64,7 @@ var rooms = map[string]string{
 	"build/sbom/osdb":     "",
 
 	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config environment environment/admit environment/pull environment/store format images internal/bounded " +
-		"internal/canonjson internal/github internal/gocommand internal/words plan present/cmdline present/progress present/report publish publish/announce publish/bucket " +
+		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/resolve present/cmdline present/progress present/report publish publish/announce publish/bucket " +
 		"publish/chartrepo publish/folder publish/githubrelease publish/names publish/nuget publish/packages publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
 		"scaffold source trust/ephemeral trust/keyless trust/openpgp trust/sign trust/signature verify",
@@ -145,6 +146,9 @@ var rooms = map[string]string{
 	"publish/folder": "publish publish/wire release/artifact release/fault release/manifest trust/signature",
 	"publish/githubrelease": "format internal/bounded internal/github internal/web publish publish/wire release/artifact " +
 		"release/fault release/manifest release/version trust/signature",
+	"platform":         "internal/yamldoc release/artifact release/fault release/version",
+	"platform/resolve": "git platform release/fault release/version reproduce source verify",
+
 	"publish/names": "environment publish publish/wire release/artifact release/fault release/version",
 	"publish/nuget": "format internal/web publish publish/wire release/artifact release/fault release/manifest",
 	"publish/packages": "environment format format/archive format/inspect internal/bounded internal/canonjson internal/filelock publish/bucket release/artifact " +

@@ -214,6 +214,7 @@ var says = map[string]string{
 	"plan":        "every output by name,\nbefore anything is built",
 	"reproduce":   "rebuild a published release\nand compare",
 	"scaffold":    "what init writes",
+	"platform":    "several repositories\nunder one version",
 	"publish":     "one transaction over\nall destinations",
 	"environment": "what is in which environment:\nrules, log, moves in git",
 	"verify":      "a release against its\nmanifest and signatures",

@@ -68,7 +68,7 @@ only command that resolves anything: a build takes what is locked.`,
 				}
 				return nil
 			}
-			return writeLock(filepath.Join(filepath.Dir(name), config.LockFileName), after)
+			return writeLock(filepath.Join(filepath.Dir(name), config.LockFileName), after.Encode())
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "write nothing; fail where the lock differs from what is there now")
@@ -76,8 +76,7 @@ only command that resolves anything: a build takes what is locked.`,
 }
 
 // writeLock replaces the file in one step, and not at all where nothing changed.
-func writeLock(name string, l config.Lock) error {
-	encoded := l.Encode()
+func writeLock(name string, encoded []byte) error {
 	if old, err := bounded.File(name, maxConfig); err == nil && bytes.Equal(old, encoded) {
 		return nil
 	}

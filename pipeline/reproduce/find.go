@@ -248,6 +248,9 @@ type Listed struct {
 // Address is what Options.Release takes.
 func (l Listed) Address() string { return l.Folder + l.URL }
 
+// Of reports whether the release is the one of a project with a tag: by its name, or by the tag where the list has no names.
+func (l Listed) Of(name, tag string) bool { return l.Name == name || l.Name == "" && l.tagged(tag) }
+
 // tagged reports whether the release is the one of a tag that has a prefix, such as tool/v1.2.3: on GitHub its address has
 // the tag, elsewhere its project is called by the prefix.
 func (l Listed) tagged(tag string) bool {

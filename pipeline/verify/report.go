@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
 
 // Verdict is the outcome of one check.
@@ -32,12 +34,14 @@ type Row struct {
 
 // Report is what was checked, sorted by path.
 type Report struct {
-	Verifier string  `json:"verifier,omitempty"`
-	Name     string  `json:"name,omitempty"`
-	Version  string  `json:"version,omitempty"`
-	Commit   string  `json:"commit,omitempty"`
-	Verdict  Verdict `json:"verdict"`
-	Rows     []Row   `json:"rows"`
+	Verifier string `json:"verifier,omitempty"`
+	Name     string `json:"name,omitempty"`
+	Version  string `json:"version,omitempty"`
+	Commit   string `json:"commit,omitempty"`
+	// Manifest is the digest of its release.json, where there is one.
+	Manifest artifact.Digest `json:"manifest,omitempty"`
+	Verdict  Verdict         `json:"verdict"`
+	Rows     []Row           `json:"rows"`
 	// Notes are what a reader should know, and what changes no verdict.
 	Notes []string `json:"notes,omitempty"`
 	// Proven and Open are what a PASS about single files or an image proves, and what it does not.

@@ -231,7 +231,7 @@ func (d *dist) manifest() (bool, error) {
 	for _, f := range rel.Files {
 		d.listed[f.Path] = f
 	}
-	d.report.Name, d.report.Version, d.report.Commit = rel.Name, rel.Version.String(), rel.Commit
+	d.report.Name, d.report.Version, d.report.Commit, d.report.Manifest = rel.Name, rel.Version.String(), rel.Commit, artifact.Sum(raw)
 	if n := len(rel.Unknown); n > 0 {
 		const most = 10
 		var keys []string

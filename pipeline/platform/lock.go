@@ -1,0 +1,137 @@
+package platform
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/version"
+)
+
+// Lock is platform.lock: which commit and which release of each component a platform consists of.
+type Lock struct {
+	Version    int               `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
+	Channel    Channel           `yaml:"channel" required:"true" enum:"dev,staging,stable" doc:"How the components were chosen."`
+	Components map[string]Chosen `yaml:"components" required:"true" doc:"The components, by name."`
+}
+
+// Chosen is a component as it was chosen.
+type Chosen struct {
+	Version  string          `yaml:"version" doc:"Version; none while the head of a branch has no release."`
+	Tag      string          `yaml:"tag" doc:"Tag of the version; none on channel dev."`
+	Commit   string          `yaml:"commit" required:"true" doc:"Commit."`
+	Manifest artifact.Digest `yaml:"manifest" doc:"Digest of its release.json; none while it is not published."`
+	Signer   string          `yaml:"signer" doc:"Fingerprint of the key, or identity of the workflow, that signed the release."`
+}
+
+// Published reports whether there was a verified release of it when it was locked.
+func (c Chosen) Published() bool { return c.Manifest != "" }
+
+// Called is how a person calls it: by version, else by commit.
+func (c Chosen) Called() string {
+	return cmp.Or(c.Version, "commit "+c.Commit[:min(12, len(c.Commit))])
+}
+
+var commits = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
+
+// ParseLock reads platform.lock. name is what errors call it.
+func ParseLock(name string, b []byte) (Lock, error) {
+	var l Lock
+	where, err := yamldoc.Decode(name, b, &l)
+	if err == nil {
+		err = l.validate(where)
+	}
+	if err != nil {
+		return Lock{}, fault.New(fault.Usage, fmt.Errorf("%w; write it anew with go run ./ci platform lock", err))
+	}
+	return l, nil
+}
+
+func (l Lock) validate(where yamldoc.Positions) error {
+	bad := yamldoc.NewProblems(where)
+	for _, name := range slices.Sorted(maps.Keys(l.Components)) {
+		c, key := l.Components[name], "components."+name
+		if !names.MatchString(name) {
+			bad.At(key, "%.60q is not the name of a component", name)
+		}
+		if !commits.MatchString(c.Commit) {
+			bad.At(key+".commit", "%.80q is not the full name of a commit", c.Commit)
+		}
+		if v, err := version.Parse(c.Version); c.Version != "" && (err != nil || v.String() != c.Version) {
+			bad.At(key+".version", "%.80q is not a version", c.Version)
+		}
+		if c.Published() && (c.Signer == "" || c.Version == "") {
+			bad.At(key+".manifest", "it has a release and no version of it, or nobody who signed it")
+		}
+		if l.Channel != Dev && (c.Tag == "" || c.Version == "") {
+			bad.At(key, "channel %s takes tags, and it has no tag or no version", l.Channel)
+		}
+	}
+	return bad.Err()
+}
+
+// Encode is the file: keys in a fixed order and one component in a line, so that a difference in version control is what changed.
+func (l Lock) Encode() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# What the platform consists of. Written by the command platform lock.\nversion: 1\nchannel: %s\ncomponents:\n", l.Channel)
+	for _, name := range slices.Sorted(maps.Keys(l.Components)) {
+		c := l.Components[name]
+		fmt.Fprintf(&b, "  %s: {", name)
+		comma := ""
+		for _, f := range [][2]string{{"version", c.Version}, {"tag", c.Tag}, {"commit", c.Commit}, {"manifest", string(c.Manifest)}, {"signer", c.Signer}} {
+			if f[1] != "" {
+				fmt.Fprintf(&b, "%s%s: %q", comma, f[0], f[1])
+				comma = ", "
+			}
+		}
+		b.WriteString("}\n")
+	}
+	return b.Bytes()
+}
+
+// Change is what differs in a component between two locks.
+type Change struct {
+	Component     string
+	Before, After Chosen // zero for what is not there
+}
+
+// String is the change as a line: "gateway 1.4.2 -> 1.4.3".
+func (c Change) String() string {
+	switch {
+	case c.Before.Commit == "":
+		return fmt.Sprintf("%s: new, %s", c.Component, c.After.Called())
+	case c.After.Commit == "":
+		return fmt.Sprintf("%s: %s, gone", c.Component, c.Before.Called())
+	case c.Before.Called() != c.After.Called():
+		return fmt.Sprintf("%s: %s -> %s", c.Component, c.Before.Called(), c.After.Called())
+	case c.Before.Commit != c.After.Commit:
+		return fmt.Sprintf("%s: %s, commit %.12s -> %.12s", c.Component, c.After.Called(), c.Before.Commit, c.After.Commit)
+	case !c.Before.Published() && c.After.Published():
+		return fmt.Sprintf("%s: %s is published, %s", c.Component, c.After.Called(), c.After.Manifest.Short())
+	}
+	return fmt.Sprintf("%s: %s, release %s -> %s", c.Component, c.After.Called(), cmp.Or(c.Before.Manifest.Short(), "none"), cmp.Or(c.After.Manifest.Short(), "none"))
+}
+
+// Diff is what differs between two locks, by name.
+func Diff(before, after Lock) []Change {
+	var all []Change
+	names := slices.Collect(maps.Keys(before.Components))
+	for name := range after.Components {
+		if _, ok := before.Components[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if c := (Change{name, before.Components[name], after.Components[name]}); c.Before != c.After {
+			all = append(all, c)
+		}
+	}
+	return all
+}

@@ -1,0 +1,195 @@
+// Package platform says what a platform is: components of several repositories under one version. What is wanted stands in
+// platform.yaml, which components of which versions those are in platform.lock; both are values here, and nothing is asked of any
+// repository or server.
+package platform
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/version"
+)
+
+// The files of a platform, at the root of its repository.
+const (
+	FileName     = "platform.yaml"
+	LockFileName = "platform.lock"
+)
+
+// Bounds of what a platform may be.
+const (
+	maxComponents = 256
+	maxNeeds      = 64
+)
+
+// Channel is one of the ways to choose a commit of each component. The definition of the platform is the same in all of them.
+type Channel string
+
+const (
+	Dev     Channel = "dev"     // the head of each component's branch
+	Staging Channel = "staging" // the highest tag that is allowed, candidates included
+	Stable  Channel = "stable"  // the tag that is pinned
+)
+
+// Channels are all of them, in the order in which a platform moves on.
+var Channels = []Channel{Dev, Staging, Stable}
+
+// Platform is platform.yaml.
+type Platform struct {
+	Version    int                  `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
+	Name       string               `yaml:"name" required:"true" doc:"Name of the platform: lower-case letters, digits and -." example:"edge"`
+	Components map[string]Component `yaml:"components" required:"true" doc:"What the platform consists of, each by the name of its project."`
+
+	where yamldoc.Positions
+}
+
+// Component is a project that is released by itself.
+type Component struct {
+	Repository string           `yaml:"repository" required:"true" doc:"URL of the source, or a folder beside this file." example:"https://github.com/owner/gateway"`
+	TagPrefix  string           `yaml:"tagPrefix" doc:"What stands before the v of its tags, where one repository has several projects." example:"gateway/"`
+	Branch     string           `yaml:"branch" doc:"What channel dev follows. Default: the branch that HEAD of the repository is at."`
+	Constraint Range            `yaml:"constraint" doc:"Versions that may be taken. Default: all." example:">=1.4.0 <2.0.0"`
+	Pin        string           `yaml:"pin" doc:"Version that channel stable takes. Default: none, and stable cannot be locked."`
+	Releases   string           `yaml:"releases" required:"true" doc:"Where its releases are: the URL of slipway serve or of a repository on GitHub, or a folder beside this file." example:"https://releases.example.com"`
+	Key        string           `yaml:"key" doc:"Public key that its releases are signed with, a path beside this file." example:"keys/gateway.pub"`
+	Identity   string           `yaml:"identity" doc:"Workflow that signs its releases, in place of a key. A * stands for the rest of the name."`
+	Issuer     string           `yaml:"issuer" doc:"Who says who the workflow is. Default: GitHub Actions."`
+	Needs      map[string]Range `yaml:"needs" doc:"Components that are built before it, with the versions that it works with." example:"proto: \">=0.9.0 <0.10.0\""`
+}
+
+// names are those of platforms and components.
+var names = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$`)
+
+// Parse reads platform.yaml. name is what errors call it.
+func Parse(name string, b []byte) (Platform, error) {
+	var p Platform
+	var err error
+	if p.where, err = yamldoc.Decode(name, b, &p); err == nil {
+		err = p.validate()
+	}
+	if err != nil {
+		return Platform{}, fault.New(fault.Usage, err)
+	}
+	return p, nil
+}
+
+// At is where a key stands in the file, as file:line:column.
+func (p Platform) At(key string) string { return p.where.At(key) }
+
+// Names are the components, sorted.
+func (p Platform) Names() []string { return slices.Sorted(maps.Keys(p.Components)) }
+
+func (p Platform) validate() error {
+	bad := yamldoc.NewProblems(p.where)
+	if !names.MatchString(p.Name) {
+		bad.At("name", "%.60q is not a name of up to 40 lower-case letters, digits and -", p.Name)
+	}
+	if n := len(p.Components); n == 0 || n > maxComponents {
+		bad.At("components", "there are %d; a platform has at least one and at most %d", n, maxComponents)
+	}
+	tags := map[string]string{}
+	for _, name := range p.Names() {
+		c, key := p.Components[name], "components."+name
+		if !names.MatchString(name) {
+			bad.At(key, "%.60q is not a name of up to 40 lower-case letters, digits and -", name)
+		}
+		c.validate(bad, key)
+		place := c.Repository + " " + c.TagPrefix
+		if other := tags[place]; other != "" {
+			bad.At(key, "%s has the same repository and prefix: give both a tagPrefix, by which their tags are told apart", other)
+		}
+		tags[place] = name
+		for _, need := range slices.Sorted(maps.Keys(c.Needs)) {
+			if _, ok := p.Components[need]; !ok {
+				bad.At(key+".needs."+need, "there is no component %.60q%s", need, yamldoc.DidYouMean(need, p.Names()))
+			}
+		}
+	}
+	if bad.Len() == 0 {
+		if _, err := p.Order(); err != nil {
+			bad.At("components", "%w", err)
+		}
+	}
+	return bad.Err()
+}
+
+func (c Component) validate(bad *yamldoc.Problems, key string) {
+	// What begins with a - would be an option of git.
+	for name, value := range map[string]string{"repository": c.Repository, "releases": c.Releases, "branch": c.Branch, "tagPrefix": c.TagPrefix} {
+		if strings.HasPrefix(value, "-") || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			bad.At(key+"."+name, "%.80q begins with a -, or has a space in it", value)
+		}
+	}
+	if c.Pin != "" {
+		v, err := version.Parse(c.Pin)
+		switch {
+		case err != nil:
+			bad.At(key+".pin", "%w", err)
+		case !c.Constraint.Has(v):
+			bad.At(key+".pin", "%s is not in the constraint %s", v, c.Constraint)
+		}
+	}
+	switch {
+	case c.Key == "" && c.Identity == "":
+		bad.At(key, "nothing says who signs its releases: give it a key, or the identity of a workflow")
+	case c.Key != "" && c.Identity != "":
+		bad.At(key+".identity", "it has a key as well; give one of the two")
+	case c.Issuer != "" && c.Identity == "":
+		bad.At(key+".issuer", "it says who vouches for an identity, and there is none")
+	}
+	if len(c.Needs) > maxNeeds {
+		bad.At(key+".needs", "there are %d, and at most %d", len(c.Needs), maxNeeds)
+	}
+}
+
+// Order is the order in which components are built: each behind all that it needs, and otherwise by name. An error names the
+// components of a cycle.
+func (p Platform) Order() ([]string, error) {
+	var order, path []string
+	state := map[string]int{} // 1 while what it needs is looked at, 2 when it is in the order
+	var visit func(name string) error
+	visit = func(name string) error {
+		switch state[name] {
+		case 1:
+			return errors.New(strings.Join(append(path[slices.Index(path, name):], name), " needs "))
+		case 2:
+			return nil
+		}
+		state[name], path = 1, append(path, name)
+		for _, need := range slices.Sorted(maps.Keys(p.Components[name].Needs)) {
+			if err := visit(need); err != nil {
+				return err
+			}
+		}
+		state[name], path = 2, path[:len(path)-1]
+		order = append(order, name)
+		return nil
+	}
+	for _, name := range p.Names() {
+		if err := visit(name); err != nil {
+			return nil, fmt.Errorf("nothing can be built first: %w", err)
+		}
+	}
+	return order, nil
+}
+
+// Check says which of the chosen versions do not go together: each need that is not met, with both sides.
+func (p Platform) Check(l Lock) error {
+	var errs []error
+	for _, name := range p.Names() {
+		for _, need := range slices.Sorted(maps.Keys(p.Components[name].Needs)) {
+			r, has := p.Components[name].Needs[need], l.Components[need].Version
+			v, err := version.Parse(has)
+			if err == nil && !r.Has(v) {
+				errs = append(errs, fmt.Errorf("%s: %s %s needs %s %s, and %s is chosen", p.At("components."+name+".needs."+need), name, l.Components[name].Version, need, r, has))
+			}
+		}
+	}
+	return fault.New(fault.Usage, errors.Join(errs...))
+}

@@ -1,0 +1,286 @@
+// Package resolve chooses the components of a platform: it asks each repository for its refs, takes what the channel says, and finds
+// and verifies the release of that. What comes of it is a lock.
+package resolve
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-build/slipway/pipeline/git"
+	"github.com/slipway-build/slipway/pipeline/platform"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/version"
+	"github.com/slipway-build/slipway/pipeline/reproduce"
+	"github.com/slipway-build/slipway/pipeline/source"
+	"github.com/slipway-build/slipway/pipeline/verify"
+)
+
+const (
+	parallel = 16       // components that are looked at at once
+	maxRefs  = 64 << 20 // bytes that one repository says of its refs
+)
+
+// needs is the oldest git that has every option used here.
+var needs = git.Version{Major: 2, Minor: 25}
+
+// Options say what is resolved.
+type Options struct {
+	Platform platform.Platform
+	Dir      string // of platform.yaml, which paths in it are relative to
+	Channel  platform.Channel
+	Before   platform.Lock // that was written last; zero for none
+
+	// Only are the components that are chosen anew; others stay as they were. All where it is empty.
+	Only []string
+	// Keep has a component stay as it was where its repository or its releases cannot be reached, and says so by Kept.
+	Keep bool
+	Kept func(component string, err error)
+
+	Environ []string // of the machine: what git and GitHub may need
+	Pass    []string // names of variables that a credential helper of git reads
+	Root    string   // file with the keys of Sigstore's services, for components that a workflow signs; "" for those known
+}
+
+// Lock chooses the components. Where one cannot be chosen there is no lock, and the error says why of each that cannot.
+func Lock(ctx context.Context, o Options) (platform.Lock, error) {
+	for _, name := range o.Only {
+		if _, ok := o.Platform.Components[name]; !ok {
+			return platform.Lock{}, fault.Errorf(fault.Usage, "there is no component %.60q; there is %s", name, strings.Join(o.Platform.Names(), ", "))
+		}
+	}
+	names := o.Platform.Names()
+	chosen, errs := make([]platform.Chosen, len(names)), make([]error, len(names))
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for i, name := range names {
+		was, known := o.Before.Components[name]
+		if known && len(o.Only) > 0 && !slices.Contains(o.Only, name) {
+			chosen[i] = was
+			continue
+		}
+		g.Go(func() error {
+			chosen[i], errs[i] = o.choose(ctx, name, was)
+			if known && o.Keep && fault.CodeOf(errs[i]) == fault.Transient {
+				o.Kept(name, errs[i])
+				chosen[i], errs[i] = was, nil
+			}
+			if errs[i] != nil {
+				errs[i] = fmt.Errorf("%s: %w", name, errs[i])
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // no function returns an error
+	if err := errors.Join(errs...); err != nil {
+		return platform.Lock{}, err
+	}
+	l := platform.Lock{Version: 1, Channel: o.Channel, Components: map[string]platform.Chosen{}}
+	for i, name := range names {
+		l.Components[name] = chosen[i]
+	}
+	return l, o.Platform.Check(l)
+}
+
+// Look is a component as it was chosen, with its release where there is one by now.
+func Look(ctx context.Context, o Options, name string, c platform.Chosen) (platform.Chosen, error) {
+	if c.Published() {
+		return c, nil
+	}
+	return o.find(ctx, name, c)
+}
+
+func (o Options) choose(ctx context.Context, name string, was platform.Chosen) (platform.Chosen, error) {
+	c := o.Platform.Components[name]
+	refs, err := o.refs(ctx, c)
+	if err != nil {
+		return platform.Chosen{}, err
+	}
+	var is platform.Chosen
+	switch o.Channel {
+	case platform.Dev:
+		branch := c.Branch
+		if branch == "" {
+			branch = refs.head
+		}
+		if is.Commit = refs.branches[branch]; is.Commit == "" {
+			return is, fault.Errorf(fault.Git, "%s has no branch %.80q", source.HideUser(c.Repository), branch)
+		}
+	case platform.Staging:
+		if is = refs.highest(c); is.Tag == "" {
+			return is, fault.Errorf(fault.Git, "%s has no tag %s<version> in %q; it has %d tags", source.HideUser(c.Repository), c.TagPrefix, c.Constraint, len(refs.tags))
+		}
+	default:
+		if c.Pin == "" {
+			return is, fault.Errorf(fault.Usage, "%s: channel stable takes what is pinned, and it has no pin", o.Platform.At("components."+name))
+		}
+		pin, err := version.Parse(c.Pin)
+		if err != nil {
+			return is, fault.New(fault.Usage, err)
+		}
+		if is = refs.tagOf(c, pin); is.Tag == "" {
+			return is, fault.Errorf(fault.Git, "%s has no tag %sv%s, which is pinned at %s", source.HideUser(c.Repository), c.TagPrefix, pin, o.Platform.At("components."+name+".pin"))
+		}
+	}
+	if was.Tag != "" && was.Tag == is.Tag && was.Commit != is.Commit {
+		return is, fault.Errorf(fault.Git, "tag %s moved: it was commit %.12s when it was locked and is %.12s; a version is made once: take a new one", is.Tag, was.Commit, is.Commit)
+	}
+	return o.find(ctx, name, is)
+}
+
+// find adds the release of what was chosen. It is verified by its signature, and must be of that very commit.
+func (o Options) find(ctx context.Context, name string, is platform.Chosen) (platform.Chosen, error) {
+	c := o.Platform.Components[name]
+	from := c.Releases
+	if !verify.IsURL(from) {
+		from = filepath.Join(o.Dir, filepath.FromSlash(from))
+	}
+	list, err := reproduce.Releases(ctx, from, o.getenv)
+	if err != nil {
+		return is, err
+	}
+	i := slices.IndexFunc(list, func(l reproduce.Listed) bool {
+		if is.Tag == "" {
+			return l.Name == name && snapshotOf(l.Version, is.Commit)
+		}
+		return l.Version == is.Version && l.Of(name, is.Tag)
+	})
+	if i < 0 {
+		return is, nil
+	}
+	check := verify.Options{Release: list[i].Address(), Version: list[i].Version, AllowUnpublishable: o.Channel == platform.Dev}
+	signer, err := o.signer(c, &check)
+	if err != nil {
+		return is, err
+	}
+	report, err := verify.Files(ctx, nil, check)
+	switch {
+	case err != nil:
+		for _, row := range report.Rows {
+			if row.Verdict != verify.Pass {
+				err = fault.Errorf(fault.CodeOf(err), "%s: %s", row.Path, row.Detail)
+				break
+			}
+		}
+		return is, fmt.Errorf("%s: %w", list[i].Address(), err)
+	case report.Name != name:
+		return is, fault.Errorf(fault.Mismatch, "%s is a release of %s", list[i].Address(), report.Name)
+	case report.Commit != is.Commit:
+		return is, fault.Errorf(fault.Git, "%s is of commit %.12s, and tag %s is at %.12s: one of them moved", list[i].Address(), report.Commit, is.Tag, is.Commit)
+	}
+	is.Version, is.Manifest, is.Signer = report.Version, report.Manifest, signer
+	return is, nil
+}
+
+// snapshotOf reports whether a version is that of a snapshot of a commit.
+func snapshotOf(v, commit string) bool {
+	parsed, err := version.Parse(v)
+	_, short, ok := strings.Cut(v, ".g")
+	return err == nil && parsed.IsSnapshot() && ok && len(short) >= 7 && strings.HasPrefix(commit, short)
+}
+
+// signer has the check ask for who is to sign the releases of a component, and returns how a lock calls that.
+func (o Options) signer(c platform.Component, check *verify.Options) (string, error) {
+	if c.Identity != "" {
+		var err error
+		check.Identity, err = verify.IdentityFlags{Identity: c.Identity, Issuer: c.Issuer, Root: o.Root}.Verifier()
+		return c.Identity, err
+	}
+	keys, err := verify.ReadKeys([]string{filepath.Join(o.Dir, filepath.FromSlash(c.Key))})
+	if err != nil {
+		return "", err
+	}
+	check.Keys = keys
+	return string(keys[0].Fingerprint()), nil
+}
+
+func (o Options) getenv(name string) string {
+	for _, kv := range slices.Backward(o.Environ) {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// refs are what a repository has, by name, with the commits that tags lead to.
+type refs struct {
+	head     string // the branch that HEAD is at
+	branches map[string]string
+	tags     map[string]string
+}
+
+// refs asks a repository.
+func (o Options) refs(ctx context.Context, c platform.Component) (refs, error) {
+	remote := c.Repository
+	if !strings.Contains(remote, ":") { // a folder, and no host either
+		remote = filepath.Join(o.Dir, filepath.FromSlash(remote))
+		if _, err := os.Stat(remote); err != nil {
+			return refs{}, fault.Errorf(fault.Usage, "repository %s: there is no such folder; name a URL, or a folder beside %s", c.Repository, platform.FileName)
+		}
+	}
+	g, err := git.New(git.Remote(o.Environ, remote, o.Pass...), o.Dir, needs)
+	if err != nil {
+		return refs{}, err
+	}
+	r := refs{branches: map[string]string{}, tags: map[string]string{}}
+	err = g.Stream(ctx, nil, func(out io.Reader) error { return r.read(io.LimitReader(out, maxRefs)) },
+		"ls-remote", "--symref", "--", remote, "HEAD", "refs/heads/*", "refs/tags/*")
+	if err != nil {
+		return refs{}, git.OfRemote(fmt.Errorf("asking %s for its refs: %w", source.HideUser(remote), err))
+	}
+	return r, nil
+}
+
+// read reads what git ls-remote --symref writes: "ref: NAME\tHEAD", and "ID\tNAME". The line of what an annotated tag leads to is
+// behind its own, with ^{} at the end.
+func (r *refs) read(out io.Reader) error {
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		id, name, _ := strings.Cut(lines.Text(), "\t")
+		if target, ok := strings.CutPrefix(id, "ref: refs/heads/"); ok && name == "HEAD" {
+			r.head = target
+			continue
+		}
+		if name, ok := strings.CutPrefix(name, "refs/heads/"); ok && git.IsObject(id) {
+			r.branches[name] = id
+		} else if name, ok := strings.CutPrefix(name, "refs/tags/"); ok && git.IsObject(id) {
+			r.tags[strings.TrimSuffix(name, "^{}")] = id
+		}
+	}
+	return lines.Err()
+}
+
+// highest is the tag of the highest version that a component may be taken in. Of two tags of one version it is the one with a v.
+func (r refs) highest(c platform.Component) platform.Chosen {
+	var best platform.Chosen
+	var highest version.Version
+	for tag, commit := range r.tags {
+		v, ok := source.ParseTag(tag, c.TagPrefix)
+		if !ok || v.IsSnapshot() || !c.Constraint.Has(v) {
+			continue
+		}
+		if d := v.Compare(highest); best.Tag == "" || d > 0 || d == 0 && tag > best.Tag {
+			best, highest = platform.Chosen{Version: v.String(), Tag: tag, Commit: commit}, v
+		}
+	}
+	return best
+}
+
+// tagOf is the tag of a version.
+func (r refs) tagOf(c platform.Component, v version.Version) platform.Chosen {
+	for _, tag := range []string{c.TagPrefix + "v" + v.String(), c.TagPrefix + v.String()} {
+		if commit := r.tags[tag]; commit != "" {
+			return platform.Chosen{Version: v.String(), Tag: tag, Commit: commit}
+		}
+	}
+	return platform.Chosen{}
+}
