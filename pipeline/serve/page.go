@@ -41,6 +41,8 @@ var pages = template.Must(template.New("page").Funcs(template.FuncMap{
 	"link":  link,
 	"count": words.Count,
 	"join":  strings.Join,
+	"split": strings.Split,
+	"odd":   func(n int) bool { return n%2 == 1 },
 	"short": func(s string) string { return s[:min(12, len(s))] },
 	"labelled": func(c command, way string) labelled {
 		return labelled{c, strings.Join(slices.DeleteFunc([]string{way, c.For}, func(s string) bool { return s == "" }), ", ")}

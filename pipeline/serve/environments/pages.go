@@ -35,9 +35,10 @@ var pages = template.Must(template.New("page").Funcs(template.FuncMap{
 		}
 		return t.UTC().Format("2006-01-02 15:04 UTC")
 	},
-	"link":  escape,
-	"join":  strings.Join,
-	"short": func(s string) string { return s[:min(12, len(s))] },
+	"link":    escape,
+	"command": func(s string) bool { return strings.HasPrefix(s, "slipway ") },
+	"join":    strings.Join,
+	"short":   func(s string) string { return s[:min(12, len(s))] },
 }).Parse(pageHTML))
 
 // Live is the script of the pages.
