@@ -250,6 +250,42 @@ func TestBrowserLive(t *testing.T) {
 	}
 }
 
+// TestBrowserSearch types into the search of a store and of a folder, and goes where Enter leads.
+func TestBrowserSearch(t *testing.T) {
+	b := browsertest.Start(t)
+	_, store := busy(t).serving(serve.Options{})
+	root := t.TempDir()
+	for i := range 21 {
+		write(t, filepath.Join(root, fmt.Sprint(i)), verifytest.Options{Version: fmt.Sprintf("1.%d.0", i)})
+	}
+	for name, c := range map[string]struct {
+		h             http.Handler
+		typed, is, no string
+	}{
+		"store":  {store, "MAIL", "mail-web", "search-web"},
+		"folder": {serving(t, root, serve.Options{}), "Hello 1.7", "1.7.0", "1.8.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := listening(t, c.h)
+			p := b.Page(t)
+			p.Desk()
+			p.Go(server.URL + "/")
+			p.Eval(`document.querySelector("input").focus()`, nil)
+			p.Call("Input.insertText", map[string]string{"text": c.typed}, nil)
+			p.Press("Enter", false)
+			p.Loaded()
+			var text, query string
+			p.Eval(`document.querySelector("main").innerText`, &text)
+			if p.Eval(`document.querySelector("input").value`, &query); query != c.typed || !strings.Contains(text, c.is) || strings.Contains(text, c.no) {
+				t.Errorf("%q was asked for: %s", query, text)
+			}
+			for _, trouble := range p.Troubles() {
+				t.Error(trouble)
+			}
+		})
+	}
+}
+
 // lines is how many the log has.
 func (tm *team) lines(t testing.TB) int {
 	t.Helper()

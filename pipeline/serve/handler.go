@@ -155,11 +155,13 @@ func (s *Server) serveHTTP(rw http.ResponseWriter, r *http.Request) {
 			h.Set("Retry-After", "1")
 		}
 		// Who reads it in a browser is led back. It is kept by nobody, so that others get the words alone.
-		if d, err := s.problemPage(r, answer.code, answer.text); err == nil && strings.Contains(r.Header.Get("Accept"), "text/html") {
-			h.Set("Content-Type", d.kind)
-			w.WriteHeader(answer.code)
-			_, _ = w.Write(d.body)
-			return
+		if strings.Contains(r.Header.Get("Accept"), "text/html") {
+			if d, err := s.problemPage(r, answer.code, answer.text); err == nil {
+				h.Set("Content-Type", d.kind)
+				w.WriteHeader(answer.code)
+				_, _ = w.Write(d.body)
+				return
+			}
 		}
 		http.Error(w, answer.text, answer.code)
 	}

@@ -22,6 +22,37 @@ func base64Of(t *testing.T, d artifact.Digest) string {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
+// TestProblemPage asks for what is not there, as a browser and as a program.
+func TestProblemPage(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "a"), verifytest.Options{})
+	h := serving(t, root, serve.Options{})
+	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+	for target, want := range map[string]struct {
+		code int
+		back string
+	}{
+		"/none":                  {http.StatusNotFound, `href="./"`},
+		"/releases/hello/9.9.9/": {http.StatusNotFound, `href="../../../"`},
+		"/releases/hello/1.2.3/files/none?<script>": {http.StatusNotFound, `href="../../../../"`},
+		"/a//b": {http.StatusBadRequest, `href="../../"`},
+	} {
+		w := get(h, target, "Accept", browser)
+		body := w.Body.String()
+		if w.Code != want.code || w.Header().Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(body, want.back) || strings.Contains(body, "<script") {
+			t.Errorf("%s: %d %v %s", target, w.Code, w.Header(), body)
+		}
+		if w.Header().Get("Cache-Control") != "no-store" || !strings.HasPrefix(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s: %v", target, w.Header())
+		}
+		for _, accept := range []string{"*/*", "application/json", "text/*"} {
+			if w := get(h, target, "Accept", accept); w.Code != want.code || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" || strings.Contains(w.Body.String(), "<") {
+				t.Errorf("%s with %s: %d %v %s", target, accept, w.Code, w.Header(), w.Body)
+			}
+		}
+	}
+}
+
 // TestScript puts markup wherever a release has room for text. It must arrive as text.
 func TestScript(t *testing.T) {
 	const script = `"'><script>alert(1)</script><img src=x onerror=alert(2)>`
