@@ -53,7 +53,7 @@ busy the server is.
 With --store it shows a release store besides: a page of components by environment, which follows the store without being
 loaded again, the timeline of moves, and below /environments/NAME/ a Helm repository, downloads, an install script, a Homebrew
 tap, a bucket of Scoop and the signed index for each environment, with a registry under /v2/NAME/ and an interface for programs
-under /api/v1/. With --packages it has repositories of apt and dnf, too. What is in the folder of --root is
+under /api/v1/. With --packages it has repositories of apt, dnf and apk, too. What is in the folder of --root is
 sent from there, and everything else is fetched from where its entry says. The store is read with git, which has to be there.
 A local store is looked at four times a second, and another one every second; while it cannot be reached the last state is
 shown.`,

@@ -273,7 +273,11 @@ func TestStore(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(other, "releases"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s.ci(0, "reconcile", "--packages", other, "--packages-key", "env:STORE_KEY", "--fetch")
+	s.env = append(s.env, "RSA_KEY="+string(rsatest.PEM(t, "packages")))
+	s.ci(0, "reconcile", "--packages", other, "--packages-key", "env:STORE_KEY", "--packages-key", "env:RSA_KEY", "--fetch")
+	if _, err := os.Readlink(filepath.Join(other, "apk/production/x86_64/hello-1.2.3-r0.apk")); err != nil {
+		t.Error(err)
+	}
 	for _, name := range []string{"dists/production/InRelease", "rpm/production/repodata/repomd.xml.asc"} {
 		want, err := os.ReadFile(filepath.Join(site, name))
 		if got, gotErr := os.ReadFile(filepath.Join(other, name)); err != nil || gotErr != nil || !bytes.Equal(got, want) {
@@ -282,7 +286,6 @@ func TestStore(t *testing.T) {
 	}
 
 	// For apk it takes a key of RSA, by itself or as a second one; the same is in a bucket.
-	s.env = append(s.env, "RSA_KEY="+string(rsatest.PEM(t, "packages")))
 	at := s.urls["bucket"] + "/bucket/site"
 	if err := fs.WalkDir(os.DirFS(s.shelf), ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

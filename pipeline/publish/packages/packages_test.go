@@ -326,7 +326,7 @@ func TestElsewhere(t *testing.T) {
 	far, s := newSite(t), newSite(t)
 	hello, world := far.release("hello", "1.0.0"), s.release("world", "1.0.0")
 	brought, failing := 0, error(nil)
-	o := packages.Options{Dir: s.dir, Key: s.key, Fetch: func(_ context.Context, seen environment.Seen) (string, error) {
+	o := packages.Options{Dir: s.dir, Key: s.key, APK: rsatest.Key(t, "packages"), Fetch: func(_ context.Context, seen environment.Seen) (string, error) {
 		brought++
 		return filepath.Join(far.dir, "releases", seen.Component, seen.Version), failing
 	}}
@@ -353,6 +353,9 @@ func TestElsewhere(t *testing.T) {
 	}
 	if b := s.read("dists/production/main/binary-amd64/Packages"); !strings.Contains(b, "Filename: releases/hello/1.0.0/packages/hello_1.0.0_amd64.deb\n") || !strings.Contains(b, "Package: world") {
 		t.Error(b)
+	}
+	if to, err := os.Readlink(filepath.Join(s.dir, "apk/production/x86_64/hello-1.0.0-r0.apk")); err != nil || filepath.ToSlash(to) != "../../../releases/hello/1.0.0/packages/hello_1.0.0-r0_x86_64.apk" {
+		t.Error(to, err)
 	}
 	must(t, reconcile(1, s.stage(3, world), other))
 	if _, err := os.Stat(filepath.Join(s.dir, "packages/known", hello.Manifest.Hex()+".json")); err == nil {
