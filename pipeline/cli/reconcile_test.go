@@ -317,10 +317,11 @@ func TestStore(t *testing.T) {
 		"a second key of packages is one of RSA, for apk":               {at, "--packages-key", "env:RSA_KEY", "--packages-key", "env:STORE_KEY"},
 		"environment variable NO_KEY with the private key is not set":   {at, "--packages-key", "env:RSA_KEY", "--packages-key", "env:NO_KEY"},
 		"a bucket is https, the host of its service, its name and a pr": {strings.Replace(at, "http://", "http://key:secret@", 1), "--packages-key", "env:RSA_KEY"},
-		`bucket "": `:              {s.urls["bucket"], "--packages-key", "env:RSA_KEY"},
-		"is not https":             {"http://s3.example.com/bucket", "--packages-key", "env:RSA_KEY"},
-		"has no folder releases":   {t.TempDir(), "--packages-key", "env:RSA_KEY"},
-		"make the bucket, or name": {s.urls["bucket"] + "/other", "--packages-key", "env:RSA_KEY"},
+		`bucket "": `:            {s.urls["bucket"], "--packages-key", "env:RSA_KEY"},
+		"is not https":           {"http://s3.example.com/bucket", "--packages-key", "env:RSA_KEY"},
+		"has no folder releases": {t.TempDir(), "--packages-key", "env:RSA_KEY"},
+		"/bucket/elsewhere has no releases/: name a bucket and a prefix": {s.urls["bucket"] + "/bucket/elsewhere", "--packages-key", "env:RSA_KEY"},
+		"make the bucket, or name":                                       {s.urls["bucket"] + "/other", "--packages-key", "env:RSA_KEY"},
 	} {
 		code := 2
 		if strings.Contains(want, "is not set") {

@@ -40,6 +40,9 @@ func (b *Objects) get(ctx context.Context, name string) (io.ReadCloser, string, 
 	if minio.ToErrorResponse(err).Code == minio.NoSuchKey {
 		return nil, "", fmt.Errorf("%s: %w", key, fs.ErrNotExist)
 	}
+	if err == nil && info.ETag == "" {
+		return nil, "", errors.Join(fault.Errorf(fault.Usage, "%s/%s has no entity tag, without which something might be replaced", b.s.where, key), body.Close())
+	}
 	return body, info.ETag, b.s.fault(http.MethodGet, key, err)
 }
 
@@ -119,6 +122,16 @@ func (b *Objects) List(ctx context.Context, begin string) (all []string, err err
 		}
 	}
 	return all, ctx.Err() // the list of a canceled one is merely short
+}
+
+// Any reports whether there is an object whose name begins with this.
+func (b *Objects) Any(ctx context.Context, begin string) (bool, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	for o := range b.s.core.ListObjectsIter(ctx, b.s.o.Bucket, minio.ListObjectsOptions{Prefix: b.s.below(begin), Recursive: true, MaxKeys: 1}) {
+		return o.Err == nil, b.s.fault(http.MethodGet, "", o.Err)
+	}
+	return false, ctx.Err()
 }
 
 // Copy has an object have what another one has, of which a digest is told. No byte of it is sent.

@@ -77,6 +77,11 @@ func TestObjects(t *testing.T) {
 		t.Errorf("%q %v", &out, err)
 	}
 	s.Put("some/where else", nil, nil)
+	for begin, want := range map[string]bool{"b/": true, "c/": false, "": true} {
+		if any, err := b.Any(ctx, begin); err != nil || any != want {
+			t.Errorf("%q: %v, %v", begin, any, err)
+		}
+	}
 	must(t, b.Write(ctx, "b/h", nil, "", true))
 	if all, err := b.List(ctx, "b/"); err != nil || !slices.Equal(all, []string{"b/c d+e", "b/f", "b/h"}) {
 		t.Errorf("%q %v", all, err)
@@ -94,7 +99,8 @@ func TestObjects(t *testing.T) {
 	other := s.objects(t, func(o *bucket.Options) { o.Bucket = "other" })
 	_, _, err = other.Read(ctx, "a", 10)
 	_, listErr := other.List(ctx, "")
-	for _, err := range []error{err, listErr, other.Write(ctx, "a", nil, "", false), other.Write(ctx, "a", nil, "x", false)} {
+	_, anyErr := other.Any(ctx, "")
+	for _, err := range []error{err, listErr, anyErr, other.Write(ctx, "a", nil, "", false), other.Write(ctx, "a", nil, "x", false)} {
 		if fault.CodeOf(err) != fault.Usage || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "make the bucket") {
 			t.Error(err)
 		}

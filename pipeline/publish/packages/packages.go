@@ -137,15 +137,11 @@ const schema = "slipway.packages/v1"
 // Reconcile writes the indexes of environments that are not what they should be. An environment with a package that is not what its
 // release says, which is a fault.Mismatch, keeps the indexes that it has, and so does one of which something cannot be had.
 func Reconcile(ctx context.Context, o Options, stages []Stage) (all []Written, err error) {
-	var at place = objects{o.Bucket}
-	if o.Bucket == nil {
-		f, err := openFolder(o.Dir)
-		if err != nil {
-			return nil, err
-		}
-		defer f.close()
-		at = f
+	at, err := o.open(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer at.close()
 	if !o.Check {
 		unlock, err := at.lock(ctx)
 		if err != nil {
@@ -283,6 +279,18 @@ func (s state) clear(ctx context.Context, at place, stage, tag string, next stat
 		}
 	}
 	return nil
+}
+
+// open opens the place that is meant, if it has releases.
+func (o Options) open(ctx context.Context) (place, error) {
+	if o.Bucket == nil {
+		return openFolder(o.Dir)
+	}
+	any, err := o.Bucket.Any(ctx, releasesDir)
+	if err == nil && !any {
+		err = fault.Errorf(fault.Usage, "%s has no releases/: name a bucket and a prefix below which publish.bucket.prefix is releases/ and the name of the project", o.Bucket)
+	}
+	return objects{o.Bucket}, err
 }
 
 // fingerprint names the keys.

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -266,6 +267,13 @@ func TestAPK(t *testing.T) {
 	if !strings.Contains(s.read("dists/production/InRelease"), "Hash: SHA256") {
 		t.Error(s.read("dists/production/InRelease"))
 	}
+	// What was recorded before there were repositories of apk is read.
+	record := regexp.MustCompile(`(?s),\n  "shared": \{.*?\n  \}`).ReplaceAllString(strings.Replace(s.read("packages/production.json"), `"revision": 2`, `"revision": 1`, 1), "")
+	if strings.Contains(record, "shared") {
+		t.Fatal(record)
+	}
+	must(t, os.WriteFile(filepath.Join(s.dir, "packages/production.json"), []byte(record), 0o644))
+	s.wants(s.stage(9, world), "they were written otherwise")
 }
 
 // TestAPKRefused is about keys that sign nothing for apk and packages that have no place.

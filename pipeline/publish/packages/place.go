@@ -20,6 +20,7 @@ import (
 
 // place is where a repository is. Names are below it.
 type place interface {
+	close()
 	// lock keeps others out until unlock is called, where a place can; elsewhere write does.
 	lock(ctx context.Context) (unlock func() error, err error)
 	// read is what a file of at most limit bytes has, and a tag of that; fs.ErrNotExist where there is none.
@@ -55,16 +56,19 @@ type folder struct {
 	releases *os.Root
 }
 
-func openFolder(dir string) (f folder, err error) {
+func openFolder(dir string) (place, error) {
 	if info, err := os.Stat(filepath.Join(dir, releasesDir)); err != nil || !info.IsDir() {
-		return f, fault.Errorf(fault.Usage, "%s has no folder releases: name one in which publish.folder is %s", dir, filepath.Join(dir, releasesDir))
+		return nil, fault.Errorf(fault.Usage, "%s has no folder releases: name one in which publish.folder is %s", dir, filepath.Join(dir, releasesDir))
 	}
-	if f.Root, err = os.OpenRoot(dir); err == nil {
-		if f.releases, err = os.OpenRoot(filepath.Join(dir, releasesDir)); err != nil {
-			f.Root.Close()
-		}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fault.New(fault.Usage, err)
 	}
-	return f, fault.New(fault.Usage, err)
+	releases, err := os.OpenRoot(filepath.Join(dir, releasesDir))
+	if err != nil {
+		return nil, fault.New(fault.Usage, errors.Join(err, root.Close()))
+	}
+	return folder{root, releases}, nil
 }
 
 func (f folder) close() { _, _ = f.Root.Close(), f.releases.Close() }
@@ -155,6 +159,8 @@ func (f folder) open(_ context.Context, name string, _ int64) (file, error) {
 
 // objects are a bucket. Two writers there are kept apart by what each has read: see write of package packages.
 type objects struct{ *bucket.Objects }
+
+func (o objects) close() {}
 
 func (o objects) lock(context.Context) (func() error, error) {
 	return func() error { return nil }, nil
