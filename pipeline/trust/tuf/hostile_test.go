@@ -3,6 +3,7 @@ package tuf_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -201,6 +203,27 @@ func TestFolder(t *testing.T) {
 	}
 	if _, err := tuf.Folder(filepath.Join(dir, "none")).Get(t.Context(), "metadata/timestamp.json", 3); fault.CodeOf(err) != fault.Usage || errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// Metadata as large as it may be is read in little time, also before anybody is known to have signed it.
+func TestManyKeysAndRoles(t *testing.T) {
+	const (
+		head = `{"signatures":[],"signed":{"_type":"targets","spec_version":"1.0.0","version":1,"expires":"2030-01-01T00:00:00Z","targets":{},"delegations":{"keys":{},"roles":[`
+		role = `{"name":"%s","keyids":[%s],"threshold":1,"paths":["x"],"terminating":true}`
+	)
+	var ids, roles []string
+	for i := range 110_000 {
+		ids = append(ids, fmt.Sprintf(`"%064x"`, i))
+	}
+	for i := range 90_000 {
+		roles = append(roles, fmt.Sprintf(role, fmt.Sprint("r", i), ""))
+	}
+	for name, list := range map[string]string{"keys": fmt.Sprintf(role, "a", strings.Join(ids, ",")), "roles": strings.Join(roles, ",")} {
+		began := time.Now()
+		if _, _, err := tuf.ParseTargets([]byte(head + list + "]}}}")); err != nil || time.Since(began) > 10*time.Second {
+			t.Errorf("%s: %s, %v", name, time.Since(began), err)
+		}
 	}
 }
 

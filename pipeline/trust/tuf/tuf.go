@@ -229,10 +229,12 @@ func (r Role) check() error {
 	if r.Threshold < 1 {
 		return fmt.Errorf("a threshold of %d", r.Threshold)
 	}
-	for i, id := range r.KeyIDs {
-		if slices.Contains(r.KeyIDs[:i], id) {
+	there := map[string]bool{}
+	for _, id := range r.KeyIDs {
+		if there[id] {
 			return fmt.Errorf("key %.80q is there twice", id)
 		}
+		there[id] = true
 	}
 	return nil
 }
@@ -286,12 +288,12 @@ func (t *Targets) check() error {
 	if t.Delegations == nil {
 		return nil
 	}
-	var names []string
+	names := map[string]bool{}
 	for _, d := range t.Delegations.Roles {
-		if d.Name == "" || len(d.Name) > maxName || slices.Contains(topRoles, d.Name) || slices.Contains(names, d.Name) {
+		if d.Name == "" || len(d.Name) > maxName || slices.Contains(topRoles, d.Name) || names[d.Name] {
 			return fmt.Errorf("%.80q is not the name of a delegated role, or is there twice", d.Name)
 		}
-		names = append(names, d.Name)
+		names[d.Name] = true
 		if err := d.Role.check(); err != nil {
 			return fmt.Errorf("role %.80q: %w", d.Name, err)
 		}
