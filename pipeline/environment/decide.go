@@ -335,6 +335,9 @@ func (d *decision) demote(m Move) error {
 		d.say(m.Component, "overwrite", stage.Overwrite != "never", fmt.Sprintf("withdraw it: what is in %s stays", name), "%s is %s, which it would leave", name, changeable(stage))
 		m.From, m.Commit, m.Manifest, m.Entry, m.Left = name, h.Commit, h.Manifest, h.Entry, []string{name}
 		if there, taken := d.s.Held(m.To, m.Component, m.Version); !taken || there.Manifest != m.Manifest {
+			if d.r.Stages[to].Enter == "pull-request" {
+				d.say(m.Component, "enter", false, "promote it again", "%s is entered by pull request", m.To)
+			}
 			d.room(m, d.r.Stages[to], taken)
 		}
 		d.Line.Moves = append(d.Line.Moves, m)

@@ -85,6 +85,19 @@ stages:
 	w.is("in", w.stages("gateway", "1.0.0"), "kept")
 }
 
+// What is entered by pull request is not entered by a command that takes a version back, from where a command has put it.
+func TestDemoteIsNoWayIn(t *testing.T) {
+	w := newWorld(t, `version: 1
+stages:
+  - {name: next}
+  - {name: live, enter: pull-request, approvals: {count: 1, of: [pull-request]}}
+  - {name: beyond, overwrite: always}
+`)
+	w.add("beyond", entry("gateway", "1.0.0", "a"))
+	w.want(w.do(environment.Demote, "gateway", "1.0.0", "live"), "9 enter")
+	w.want(w.do(environment.Demote, "gateway", "1.0.0", "next"), "")
+}
+
 // The writers of a stage are asked whatever changes it, also where the request does not name it.
 func TestWriters(t *testing.T) {
 	w := newWorld(t, `version: 1
