@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/git/branch"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -54,7 +56,7 @@ func (s *Store) TakeOff(ctx context.Context, line int) (off []environment.Line, 
 			return err
 		}
 		state := &environment.State{}
-		now := s.o.Now()
+		now, was := s.o.Now(), artifact.Digest("") // of the line that this folder saw last, if that is one of those that go
 		change := branch.Change{Files: map[string][]byte{}, Message: fmt.Sprintf("repair: without lines from %d on, which were dated ahead", line), Time: now}
 		err = s.group.Read(ctx, files, maxFile, func(f branch.Blob, b []byte) error {
 			rest := b
@@ -69,7 +71,11 @@ func (s *Store) TakeOff(ctx context.Context, line int) (off []environment.Line, 
 				return nil
 			}
 			for text := range bytes.Lines(rest) {
-				l, err := environment.ParseLine(bytes.TrimSuffix(text, []byte("\n")))
+				text = bytes.TrimSuffix(text, []byte("\n"))
+				if line+len(off) == last.Count {
+					was = artifact.Sum(text)
+				}
+				l, err := environment.ParseLine(text)
 				if err != nil {
 					return fault.New(fault.Mismatch, fmt.Errorf("line %d of the log: %w", line+len(off), err))
 				}
@@ -92,6 +98,9 @@ func (s *Store) TakeOff(ctx context.Context, line int) (off []environment.Line, 
 			return clocks(now, at)
 		case !ahead(off[0].Time, now):
 			return fault.Errorf(fault.Policy, "line %d is of %s, which is not ahead of this machine's clock: it stays", line, off[0].Time.Format(time.RFC3339))
+		}
+		if err := s.goesOn(last, cmp.Or(was, state.At(last.Count))); err != nil {
+			return err
 		}
 		v := s.view
 		v.State = state

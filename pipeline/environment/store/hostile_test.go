@@ -518,6 +518,40 @@ func TestOddRemote(t *testing.T) {
 	}
 }
 
+// Taking a line off that is dated ahead has nobody forget how far the log went: somebody may have rewritten it, and dated a line ahead to have that
+// done.
+func TestTakeOffRewritten(t *testing.T) {
+	tm := newTeam(t)
+	dir := t.TempDir()
+	s := tm.open(dir)
+	ask(t, s, add("snapshot", tm.entry("gateway", "1.0.0", "a")), 1)
+	one := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl") + "\n"
+	ask(t, s, add("snapshot", tm.entry("gateway", "1.1.0", "a")), 2)
+	two := do(t, tm.remote, "cat-file", "blob", "log:log/000000.jsonl") + "\n"
+	seen, err := os.ReadFile(filepath.Join(dir, "seen.json"))
+	must(t, err)
+	for name, tt := range map[string]struct {
+		text string
+		code fault.Code
+	}{"rewritten": {one, fault.Mismatch}, "as it was": {two, fault.OK}} {
+		var state environment.State
+		must(t, state.Fold([]byte(tt.text), nil))
+		for n, at := range []time.Time{tm.now, tm.now.AddDate(1, 0, 0)} {
+			line, err := state.Append(environment.Line{Time: at, Kind: environment.Freeze, Request: strings.Repeat(fmt.Sprint(n+1), 32), Why: "x", Moves: []environment.Move{{To: "snapshot"}}})
+			must(t, err)
+			tt.text += string(line)
+		}
+		tm.forge(tt.text, 0)
+		if _, err := tm.open(dir).TakeOff(t.Context(), state.Count); fault.CodeOf(err) != tt.code || err != nil && !strings.Contains(err.Error(), "the log was rewritten: line 2 was ") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if now, err := os.ReadFile(filepath.Join(dir, "seen.json")); err != nil || (string(now) == string(seen)) != (tt.code == fault.Mismatch) {
+			t.Errorf("%s: %s, %v", name, now, err)
+		}
+		must(t, os.WriteFile(filepath.Join(dir, "seen.json"), seen, 0o600))
+	}
+}
+
 // A machine whose clock is behind takes no good line off: the store's server says what time it is.
 func TestTakeOffBehind(t *testing.T) {
 	tm := newTeams(t)

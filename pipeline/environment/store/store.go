@@ -365,8 +365,8 @@ func (s *Store) fold(ctx context.Context, state *environment.State, read folded,
 	if want := (state.Count + perFile - 1) / perFile; len(files) != want {
 		return fault.Errorf(fault.Mismatch, "the log has %d files for %d lines", len(files), state.Count)
 	}
-	if digest := state.At(last.Count); digest != last.Digest {
-		return fault.Errorf(fault.Mismatch, "the log was rewritten: line %d was %s and is %s; %s has the branch as it was; if it was taken off since this clock was ahead, remove %s", last.Count, last.Digest.Short(), cmp.Or(digest.Short(), "gone"), s.group.Dir, s.seen())
+	if err := s.goesOn(last, state.At(last.Count)); err != nil {
+		return err
 	}
 	if err := s.remember(state); err != nil {
 		return err
@@ -374,6 +374,14 @@ func (s *Store) fold(ctx context.Context, state *environment.State, read folded,
 	s.view.State, s.read = state, read
 	s.keep()
 	return nil
+}
+
+// goesOn refuses a log whose line that this folder saw last has another digest, "" for one that is gone.
+func (s *Store) goesOn(last head, digest artifact.Digest) error {
+	if digest == last.Digest {
+		return nil
+	}
+	return fault.Errorf(fault.Mismatch, "the log was rewritten: line %d was %s and is %s; %s has the branch as it was; if it was taken off since this clock was ahead, remove %s", last.Count, last.Digest.Short(), cmp.Or(digest.Short(), "gone"), s.group.Dir, s.seen())
 }
 
 // storeID is the id of the store, which never changes.
