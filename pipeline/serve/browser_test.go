@@ -12,11 +12,16 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/environment/index"
+	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/fixture/browsertest"
+	"github.com/slipway-build/slipway/pipeline/fixture/rsatest"
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/serve"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // Names as long as they may be.
@@ -193,6 +198,27 @@ func TestBrowserStore(t *testing.T) {
 	s.Look(t.Context())
 	reading(t, b, h, map[string]string{"unreachable-home": "/?q=hello", "unreachable-timeline": "/timeline"})
 
+	// All that an environment can have to offer: indexes of packages, and one that is signed.
+	packed := newTeam(t)
+	packed.apk = rsatest.Key(t, "packages")
+	_, dir := packagedBy(packed)
+	st, writer := packed.indexed()
+	var v store.View
+	must(t, st.Read(t.Context(), func(now store.View) error { v = now; return nil }))
+	offline, err := sign.Generate(sign.Ed25519)
+	must(t, err)
+	_, err = writer.Draft(t.Context(), v, index.Plan{Offline: []signature.PublicKey{offline.Public()}, Online: []signature.PublicKey{packed.key.Public()}})
+	must(t, err)
+	_, err = writer.Sign(t.Context(), "", offline)
+	must(t, err)
+	_, err = writer.Update(t.Context(), st, packed.key)
+	must(t, err)
+	o := serve.Options{Packages: dir}
+	o.Store, o.Index = packed.indexed()
+	_, h = packed.serving(o)
+	wants(t, get(h, "/environments/production/"), http.StatusOK, "/etc/apk/keys", "deb [signed-by=", "Its signed index")
+	reading(t, b, h, map[string]string{"store-environment-packages": "/environments/production/"})
+
 	empty := newTeam(t)
 	_, h = empty.serving(serve.Options{})
 	reading(t, b, h, map[string]string{"empty-store": "/", "empty-timeline": "/timeline", "empty-environment": "/environments/production/"})
@@ -253,7 +279,7 @@ func TestBrowserLive(t *testing.T) {
 // TestBrowserSearch types into the search of a store and of a folder, and goes where Enter leads.
 func TestBrowserSearch(t *testing.T) {
 	b := browsertest.Start(t)
-	_, store := busy(t).serving(serve.Options{})
+	_, site := busy(t).serving(serve.Options{})
 	root := t.TempDir()
 	for i := range 21 {
 		write(t, filepath.Join(root, fmt.Sprint(i)), verifytest.Options{Version: fmt.Sprintf("1.%d.0", i)})
@@ -262,7 +288,7 @@ func TestBrowserSearch(t *testing.T) {
 		h             http.Handler
 		typed, is, no string
 	}{
-		"store":  {store, "MAIL", "mail-web", "search-web"},
+		"store":  {site, "MAIL", "mail-web", "search-web"},
 		"folder": {serving(t, root, serve.Options{}), "Hello 1.7", "1.7.0", "1.8.0"},
 	} {
 		t.Run(name, func(t *testing.T) {

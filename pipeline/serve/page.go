@@ -114,7 +114,7 @@ func (s shown) Kind() string {
 	return ""
 }
 
-// perPage is how many releases a page lists, and searched is of how many on there is a search.
+// perPage is how many releases a page lists, and searched how many there may be without a search.
 const (
 	perPage  = 100
 	searched = 20

@@ -49,7 +49,7 @@ func (s *Site) Live() Answer {
 // perPage is how many components or versions a page lists, and half as many lines of the log.
 const perPage = 100
 
-// searched is of how many components on there is a search.
+// searched is how many components there may be without a search.
 const searched = 20
 
 // maxShown is how many moves of a line the timeline shows.
