@@ -73,7 +73,7 @@ golden: ## Rewrite the golden files, the schema and the configuration reference
 readers: ## Read dist/ with the tools of Debian, Red Hat, Homebrew, snapd and cosign, where they are installed
 	bash .ci/readers
 
-browser: ## Read every page in Chromium, with axe-core, where they are there: 2 min; SCREENSHOTS=folder keeps what they look like
+browser: ## Read every page in Chromium, with axe-core, where they are there: 2 to 4 min; SCREENSHOTS=folder keeps what they look like
 	bash .ci/browser $(TEST)
 
 repro: ## Build this commit, reproduce it under every variation, and print a table
