@@ -25,7 +25,7 @@ var districts = map[string]string{
 	"ci": "cli", "images": "release", "cmd": "config environment present release reproduce scaffold serve trust verify",
 	"cli":         "build config environment format images internal plan platform present publish release reproduce scaffold source trust verify",
 	"build":       "format images internal plan present release trust verify",
-	"plan":        "config format images internal release source",
+	"plan":        "config format images internal platform release source",
 	"reproduce":   "format internal release source trust verify",
 	"scaffold":    "config format git images internal release",
 	"platform":    "git internal release reproduce source verify",
@@ -48,7 +48,7 @@ const maxShare = 0.20
 // goes one way: whoever wants to add an arrow that is not here adds it here first, and says why in docs/architecture.md.
 var rooms = map[string]string{
 	"ci":          "cli",
-	"cmd/slipway": "config environment environment/admit environment/index environment/pull environment/store present/cmdline release/artifact release/fault release/version reproduce scaffold serve trust/ledger trust/sign trust/signature trust/tuf verify",
+	"cmd/slipway": "config environment environment/admit environment/index environment/pull environment/store present/cmdline release/artifact release/composition release/fault release/manifest release/version reproduce scaffold serve trust/ledger trust/sign trust/signature trust/tuf verify",
 	"images":      "release/artifact",
 
 	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
@@ -88,7 +88,7 @@ var rooms = map[string]string{
 	"fixture/rsatest":      "trust/sign trust/signature",
 	"fixture/releasetest":  "fixture/verifytest publish trust/sign",
 	"fixture/snaptest":     "",
-	"fixture/verifytest": "build/sbom format format/archive format/writers release/artifact release/manifest release/provenance " +
+	"fixture/verifytest": "build/sbom format format/archive format/writers release/artifact release/composition release/manifest release/provenance " +
 		"release/version",
 
 	"environment":       "internal/canonjson internal/yamldoc release/artifact release/fault release/version",
@@ -130,7 +130,7 @@ var rooms = map[string]string{
 	"internal/words":     "",
 	"internal/yamldoc":   "",
 
-	"plan": "config format images internal/canonjson internal/words release/artifact release/artifacthub release/fault release/notes " +
+	"plan": "config format images internal/canonjson internal/words platform release/artifact release/artifacthub release/composition release/fault release/notes " +
 		"release/version source",
 
 	"present/cmdline":  "internal/words release/fault",
@@ -146,8 +146,9 @@ var rooms = map[string]string{
 	"publish/folder": "publish publish/wire release/artifact release/fault release/manifest trust/signature",
 	"publish/githubrelease": "format internal/bounded internal/github internal/web publish publish/wire release/artifact " +
 		"release/fault release/manifest release/version trust/signature",
-	"platform":         "internal/yamldoc release/artifact release/fault release/version",
-	"platform/resolve": "git platform release/fault release/version reproduce source verify",
+	"release/composition": "internal/canonjson release/artifact release/version",
+	"platform":            "internal/yamldoc release/artifact release/composition release/fault release/version",
+	"platform/resolve":    "git platform release/fault release/version reproduce source verify",
 
 	"publish/names": "environment publish publish/wire release/artifact release/fault release/version",
 	"publish/nuget": "format internal/web publish publish/wire release/artifact release/fault release/manifest",
@@ -195,7 +196,7 @@ var rooms = map[string]string{
 	"trust/signature": "internal/bounded internal/canonjson release/artifact release/manifest",
 	"trust/tuf":       "internal/bounded internal/canonjson internal/filelock release/artifact release/fault trust/signature",
 
-	"verify": "format format/inspect internal/bounded internal/canonjson release/artifact release/fault release/manifest " +
+	"verify": "format format/inspect internal/bounded internal/canonjson release/artifact release/composition release/fault release/manifest " +
 		"release/provenance release/version trust/keyless trust/signature",
 }
 

@@ -42,6 +42,11 @@ func (b *builder) complement(ctx context.Context, r manifest.Release) (manifest.
 				return "", err
 			}
 		}
+		if pl := b.Plan.Platform; pl != nil {
+			if _, err := b.text(pl.Path, artifact.Composed, pl.Text); err != nil {
+				return "", err
+			}
+		}
 		statement, err := b.statement(r, modules.all())
 		if err != nil {
 			return "", err

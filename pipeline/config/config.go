@@ -36,6 +36,7 @@ type Config struct {
 	Images       []Image            `yaml:"images" doc:"Container images."`
 	Bases        map[string]string  `yaml:"bases" doc:"Base image of a distribution instead of the usual one, by the name of the distribution. The lock pins it by digest." example:"alpine: docker.io/library/alpine:3.22"`
 	Charts       []Chart            `yaml:"charts" doc:"Helm charts."`
+	Platform     string             `yaml:"platform" doc:"Definition of the platform whose release this is, with its lock beside it. The release then says which releases of which components it consists of." example:"platform.yaml"`
 	Packages     []Package          `yaml:"packages" doc:"Install packages, and what the package managers that fetch the archives read."`
 	Download     Template           `yaml:"download" doc:"URL of the folder that people fetch the archives of a release from. Default, for a project on GitHub: its release of the tag." example:"https://downloads.example.com/tool/{{ .Version }}"`
 	Notes        Notes              `yaml:"notes" doc:"Where the release notes come from."`
@@ -240,6 +241,7 @@ func (c Config) validate() error {
 	v.download(c)
 	v.notes(c.Notes)
 	v.hub(c.Hub)
+	v.local("platform", c.Platform)
 	v.signing(c.Signing)
 	v.trust(c.Trust)
 	v.publish("publish", c.Publish)

@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-build/slipway/images"
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/platform"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/artifacthub"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -53,6 +54,7 @@ type Plan struct {
 	SBOMs         []SBOM           `json:"sboms"`
 	Notes         Notes            `json:"notes"`
 	Hub           *Hub             `json:"artifactHub,omitempty"`
+	Platform      *Platform        `json:"platform,omitempty"`
 	Provenance    string           `json:"provenance"`
 	Signing       *Signing         `json:"signing,omitempty"`
 	Licenses      []string         `json:"licenses"` // patterns of the licence files
@@ -210,6 +212,9 @@ func Reads(cfg config.Config) []string {
 	for _, k := range cfg.Trust {
 		read = append(read, k.Key)
 	}
+	if cfg.Platform != "" {
+		read = append(read, cfg.Platform, path.Join(path.Dir(cfg.Platform), platform.LockFileName))
+	}
 	for _, name := range read {
 		if name != "" {
 			names = append(names, path.Clean(name))
@@ -244,7 +249,10 @@ func (p planner) plan() (Plan, error) {
 	if err := p.outputs(&out); err != nil {
 		return Plan{}, err
 	}
-	out.Inputs = p.inputs(out)
+	if err := p.platform(&out); err != nil {
+		return Plan{}, err
+	}
+	out.Inputs = append(p.inputs(out), out.Platform.inputs()...)
 	if err := p.checkPaths(out); err != nil {
 		return Plan{}, err
 	}

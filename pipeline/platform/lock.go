@@ -2,7 +2,6 @@ package platform
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/composition"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 )
@@ -34,9 +34,7 @@ type Chosen struct {
 func (c Chosen) Published() bool { return c.Manifest != "" }
 
 // Called is how a person calls it: by version, else by commit.
-func (c Chosen) Called() string {
-	return cmp.Or(c.Version, "commit "+c.Commit[:min(12, len(c.Commit))])
-}
+func (c Chosen) Called() string { return c.component("").Called() }
 
 var commits = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
 
@@ -95,43 +93,32 @@ func (l Lock) Encode() []byte {
 	return b.Bytes()
 }
 
-// Change is what differs in a component between two locks.
-type Change struct {
-	Component     string
-	Before, After Chosen // zero for what is not there
-}
-
-// String is the change as a line: "gateway 1.4.2 -> 1.4.3".
-func (c Change) String() string {
-	switch {
-	case c.Before.Commit == "":
-		return fmt.Sprintf("%s: new, %s", c.Component, c.After.Called())
-	case c.After.Commit == "":
-		return fmt.Sprintf("%s: %s, gone", c.Component, c.Before.Called())
-	case c.Before.Called() != c.After.Called():
-		return fmt.Sprintf("%s: %s -> %s", c.Component, c.Before.Called(), c.After.Called())
-	case c.Before.Commit != c.After.Commit:
-		return fmt.Sprintf("%s: %s, commit %.12s -> %.12s", c.Component, c.After.Called(), c.Before.Commit, c.After.Commit)
-	case !c.Before.Published() && c.After.Published():
-		return fmt.Sprintf("%s: %s is published, %s", c.Component, c.After.Called(), c.After.Manifest.Short())
-	}
-	return fmt.Sprintf("%s: %s, release %s -> %s", c.Component, c.After.Called(), cmp.Or(c.Before.Manifest.Short(), "none"), cmp.Or(c.After.Manifest.Short(), "none"))
-}
-
 // Diff is what differs between two locks, by name.
-func Diff(before, after Lock) []Change {
-	var all []Change
-	names := slices.Collect(maps.Keys(before.Components))
-	for name := range after.Components {
-		if _, ok := before.Components[name]; !ok {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if c := (Change{name, before.Components[name], after.Components[name]}); c.Before != c.After {
-			all = append(all, c)
-		}
-	}
+func Diff(before, after Lock) []composition.Change {
+	all, _ := composition.Diff(before.composed(), after.composed())
 	return all
+}
+
+// composed is what the lock chooses.
+func (l Lock) composed() (p composition.Platform) {
+	for name, c := range l.Components {
+		p.Components = append(p.Components, c.component(name))
+	}
+	return p
+}
+
+// component is what was chosen, as platform.json has it, but for what platform.yaml says.
+func (c Chosen) component(name string) composition.Component {
+	return composition.Component{Name: name, Version: c.Version, Tag: c.Tag, Commit: c.Commit, Manifest: c.Manifest, Signer: c.Signer}
+}
+
+// Compose is what a platform consists of, as it is locked: platform.json but for its version.
+func (p Platform) Compose(l Lock) composition.Platform {
+	is := composition.Platform{Name: p.Name, Channel: string(l.Channel)}
+	for _, name := range p.Names() {
+		c := l.Components[name].component(name)
+		c.Repository, c.Releases, c.Needs = p.Components[name].Repository, p.Components[name].Releases, slices.Sorted(maps.Keys(p.Components[name].Needs))
+		is.Components = append(is.Components, c)
+	}
+	return is
 }

@@ -4,6 +4,7 @@
 package platform
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -177,6 +178,30 @@ func (p Platform) Order() ([]string, error) {
 		}
 	}
 	return order, nil
+}
+
+// Agrees says why a platform cannot be released as it is locked: a component that is not in the lock or no longer in the platform, a
+// pin that is another one by now, and what Check finds.
+func (p Platform) Agrees(l Lock) error {
+	var errs []error
+	for _, name := range p.Names() {
+		c, ok := l.Components[name]
+		switch pin := p.Components[name].Pin; {
+		case !ok:
+			errs = append(errs, fmt.Errorf("%s: %s is not locked", p.At("components."+name), name))
+		case l.Channel == Stable && strings.TrimPrefix(pin, "v") != c.Version:
+			errs = append(errs, fmt.Errorf("%s: %s is pinned at %s, and %s is locked", p.At("components."+name+".pin"), name, cmp.Or(pin, "nothing"), c.Version))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Components)) {
+		if _, ok := p.Components[name]; !ok {
+			errs = append(errs, fmt.Errorf("%s: %s is locked, and is no component", p.At("components"), name))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fault.New(fault.Usage, fmt.Errorf("%w; run platform lock and commit %s", err, LockFileName))
+	}
+	return p.Check(l)
 }
 
 // Check says which of the chosen versions do not go together: each need that is not met, with both sides.

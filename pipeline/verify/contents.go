@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/format/inspect"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/composition"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/provenance"
 	"github.com/slipway-build/slipway/pipeline/release/version"
@@ -91,6 +93,9 @@ func (d *dist) looks() map[string][]look {
 	}
 	if d.listed[hubFile].Kind == artifact.Recipe {
 		add(hubFile, hub)
+	}
+	if d.listed[composition.FileName].Kind == artifact.Composed {
+		add(composition.FileName, d.platform)
 	}
 	return all
 }
@@ -355,6 +360,31 @@ func (d *dist) subject(s manifest.SBOM) (digest artifact.Digest, name, version s
 		}
 	}
 	return "", "", "", fmt.Errorf("it is of %.200q for %s, which is not in %s", s.Subject, s.Platform, manifest.FileName)
+}
+
+// platform requires platform.json to be of this release, and the releases that it consists of to be what the release was made from.
+func (d *dist) platform(o opened) (string, error) {
+	text, err := o.text(composition.MaxSize)
+	if err != nil {
+		return "", err
+	}
+	p, err := composition.Decode([]byte(text))
+	if err != nil {
+		return "", err
+	}
+	if err := cmp.Or(differs("name", p.Name, d.rel.Name), differs("version", p.Version.String(), d.rel.Version.String())); err != nil {
+		return "", err
+	}
+	for _, c := range p.Components {
+		in := artifact.Input{Kind: "component", Name: c.Name + "@" + c.Version, Digest: string(c.Manifest)}
+		if c.Manifest != "" && !slices.Contains(d.rel.Inputs, in) {
+			return "", fmt.Errorf("it has %s, which is not among the inputs of %s", in.Name, manifest.FileName)
+		}
+		if c.Manifest == "" && len(d.rel.Unpublishable) == 0 {
+			return "", fmt.Errorf("%s was not published, and %s says nothing of that", c.Name, manifest.FileName)
+		}
+	}
+	return fmt.Sprintf("components: %d", len(p.Components)), nil
 }
 
 func notes(o opened) (string, error) {

@@ -24,6 +24,7 @@ const (
 	Chart      Kind = "chart"
 	SBOM       Kind = "sbom"
 	Notes      Kind = "notes"
+	Composed   Kind = "platform" // what a release of a platform consists of
 	Provenance Kind = "provenance"
 	Checksums  Kind = "checksums"
 )
@@ -38,7 +39,7 @@ type File struct {
 
 // Input is something from outside of the commit that goes into a release, pinned.
 type Input struct {
-	Kind   string `json:"kind"` // toolchain, base, chart, certificates or key
+	Kind   string `json:"kind"` // toolchain, base, chart, certificates, key or component
 	Name   string `json:"name"`
 	Digest string `json:"digest"` // sha256:<hex>, or h1:<base64> for a Go module
 }

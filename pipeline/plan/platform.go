@@ -1,0 +1,84 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/slipway-build/slipway/pipeline/platform"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/composition"
+)
+
+// Platform is the file that says which releases a release of a platform consists of.
+type Platform struct {
+	Path string `json:"path"`
+	Text string `json:"text"`
+
+	is composition.Platform
+}
+
+// platform plans that file, as the lock of the commit says; nothing where the release is that of no platform. A release that has a
+// component which is not published, or a full version of what was not pinned, is not for publishing.
+func (p planner) platform(out *Plan) error {
+	if p.cfg.Platform == "" {
+		return nil
+	}
+	at := p.cfg.At("platform")
+	name := path.Clean(p.cfg.Platform)
+	lockName := path.Join(path.Dir(name), platform.LockFileName)
+	b, ok := p.o.Files[name]
+	if !ok {
+		return fmt.Errorf("%s: platform: there is no file %q in the commit", at, name)
+	}
+	def, err := platform.Parse(name, b)
+	if err != nil {
+		return err
+	}
+	if b, ok = p.o.Files[lockName]; !ok {
+		return fmt.Errorf("%s: platform: there is no file %q in the commit; run platform lock and commit it", at, lockName)
+	}
+	lock, err := platform.ParseLock(lockName, b)
+	if err != nil {
+		return err
+	}
+	if err := def.Agrees(lock); err != nil {
+		return err
+	}
+	if def.Name != out.Name {
+		return fmt.Errorf("%s: the platform is called %s, and the project %s; give both one name", def.At("name"), def.Name, out.Name)
+	}
+	is := def.Compose(lock)
+	is.Version = out.Version
+	for _, c := range is.Components {
+		if c.Manifest == "" {
+			out.Unpublishable = append(out.Unpublishable, fmt.Sprintf("%s %s was not published when it was locked", c.Name, c.Called()))
+		}
+	}
+	if out.Version.IsStable() && lock.Channel != platform.Stable {
+		out.Unpublishable = append(out.Unpublishable, fmt.Sprintf("it has a full version, and its components are those of channel %s", lock.Channel))
+	}
+	text, err := is.Encode()
+	if err == nil && len(text) > composition.MaxSize {
+		err = errors.New("it is too large")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: platform: %w", at, err)
+	}
+	out.Platform = &Platform{Path: composition.FileName, Text: string(text), is: is}
+	return nil
+}
+
+// inputs are the releases of the components, by the digests of their manifests.
+func (p *Platform) inputs() []artifact.Input {
+	if p == nil {
+		return nil
+	}
+	var all []artifact.Input
+	for _, c := range p.is.Components {
+		if c.Manifest != "" {
+			all = append(all, artifact.Input{Kind: "component", Name: c.Name + "@" + c.Version, Digest: string(c.Manifest)})
+		}
+	}
+	return all
+}
