@@ -13,17 +13,21 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/environment"
+	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/fixture/rsatest"
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/publish/packages"
@@ -300,6 +304,71 @@ func TestAPKRefused(t *testing.T) {
 	for _, control := range []string{"", "x", "0+", "5+100", "-1+3"} {
 		if id, err := packages.IdentityOf(strings.NewReader("0123456789"), control); err == nil {
 			t.Errorf("%q: %s", control, id)
+		}
+	}
+}
+
+// Wherever a run ends that writes to a folder, what is there names what is there, as in a bucket, and the next run goes on.
+func TestInterrupted(t *testing.T) {
+	k := releases(t, "hello 1.0.0", "hello 1.1.0", "world 1.0.0")
+	stages := k.stages([]string{"hello 1.0.0"}, []string{"hello 1.0.0", "world 1.0.0"}, []string{"hello 1.1.0", "world 1.0.0"})
+	at := func(lines int) *site {
+		s := &site{t: t, dir: t.TempDir(), key: k.site.key, apk: rsatest.Key(t, "packages")}
+		must(t, os.Symlink(filepath.Join(k.site.dir, "releases"), filepath.Join(s.dir, "releases")))
+		for _, st := range stages[:lines] {
+			_, err := packages.Reconcile(t.Context(), packages.Options{Dir: s.dir, Key: s.key, APK: s.apk}, []packages.Stage{st})
+			must(t, err)
+		}
+		return s
+	}
+	all := func(s *site) map[string]string {
+		files := map[string]string{}
+		must(t, filepath.WalkDir(s.dir, func(file string, e fs.DirEntry, err error) error {
+			name, _ := filepath.Rel(s.dir, file)
+			if err != nil || e.IsDir() || strings.HasPrefix(name, "releases") || strings.HasSuffix(name, ".lock") {
+				return err
+			}
+			b, err := os.ReadFile(file)
+			files[filepath.ToSlash(name)] = string(b)
+			return err
+		}))
+		return files
+	}
+	want := all(at(3))
+	for i, name := range slices.Sorted(maps.Keys(want)) {
+		if i%fixture.Stride(2) != 0 {
+			continue
+		}
+		s := at(2)
+		read := func(name string) ([]byte, bool) {
+			b, err := os.ReadFile(filepath.Join(s.dir, name))
+			return b, err == nil
+		}
+		old, err := names(read)
+		must(t, err)
+		// A folder stands where the file is to be made.
+		way := filepath.Join(s.dir, filepath.Dir(name), ".new-"+filepath.Base(name))
+		must(t, os.MkdirAll(filepath.Join(way, "x"), 0o755))
+		_, err = packages.Reconcile(t.Context(), packages.Options{Dir: s.dir, Key: s.key, APK: s.apk}, stages[2:])
+		now, wrong := names(read)
+		if wrong != nil {
+			t.Errorf("%s cannot be written: %v", name, wrong)
+		}
+		for _, of := range []map[string]artifact.Digest{old, now} {
+			for file, d := range of {
+				if b, ok := read(file); !ok || artifact.Sum(b) != d {
+					t.Errorf("%s cannot be written: %s is named and is not there", name, file)
+				}
+			}
+		}
+		must(t, os.RemoveAll(way))
+		if got := all(s); err != nil && maps.Equal(got, want) || err == nil && !maps.Equal(got, want) {
+			t.Errorf("%s cannot be written: %v", name, err)
+		}
+		_, err = packages.Reconcile(t.Context(), packages.Options{Dir: s.dir, Key: s.key, APK: s.apk}, stages[2:])
+		must(t, err)
+		if got := all(s); !maps.Equal(got, want) {
+			t.Errorf("%s could not be written: there is %q and not %q", name, slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
 		}
 	}
 }
