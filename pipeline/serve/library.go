@@ -43,6 +43,7 @@ var maxFolders = 100_000
 // library is the folder of releases and what was last seen in it.
 type library struct {
 	root  string
+	store bool // a release store is shown, too
 	every time.Duration
 	log   *slog.Logger
 
@@ -170,6 +171,9 @@ func (l *library) scan() {
 				found.watched[i].state = state{size: -1} // it may change again unseen
 			}
 		}
+		if l.shelf.Load() != found.shelf {
+			found.shelf.store = l.store
+		}
 		if l.shelf.Swap(found.shelf) != found.shelf {
 			l.changes.Add(1)
 		}
@@ -214,6 +218,7 @@ type shelf struct {
 	index    document // of the Helm repository
 	listing  document // for programs
 	pages    sync.Map // for people, by number: those that were asked for
+	store    bool     // of the library
 	answers  answers
 }
 

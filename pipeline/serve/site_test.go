@@ -959,7 +959,7 @@ func TestSitePages(t *testing.T) {
 		"c/hello/1.3.0-dev.1+abc/why": "because of &lt;add&gt;",
 		"timeline":                    "hello 1.2.0-rc.1</a>: outside → staging",
 		"environments/production/":    "helm repo add production http://example.com/environments/production/charts",
-		"releases":                    "<h1>Releases</h1>",
+		"releases":                    `<a href="timeline">Timeline</a> <a href="releases" aria-current="page">Releases</a></nav>`,
 		"releases/hello/1.1.0/":       "<h1>hello 1.1.0</h1>",
 		"environments/production/releases/hello/1.1.0/": "<h1>hello 1.1.0</h1>",
 	} {
