@@ -138,6 +138,44 @@ func TestProposedBehindMany(t *testing.T) {
 	}
 }
 
+// Folders of folders in which there is no file, more than can be counted, keep nobody busy: not the check of a pull request, which anybody may
+// open, nor those who move something.
+func TestFoldersOfNothing(t *testing.T) {
+	tm, s := newPulls(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tree := gittest.GitIn(t, tm.remote, "", "mktree")
+	for range 12 {
+		var rows strings.Builder
+		for i := range 50 {
+			fmt.Fprintf(&rows, "040000 tree %s\t%02d\n", tree, i)
+		}
+		tree = gittest.GitIn(t, tm.remote, rows.String(), "mktree")
+	}
+	commit := func(on, folder string) string {
+		rows := do(t, tm.remote, "ls-tree", on) + fmt.Sprintf("\n040000 tree %s\t%s\n", tree, folder)
+		return do(t, tm.remote, "commit-tree", "-m", "x", "-p", on, gittest.GitIn(t, tm.remote, strings.TrimSpace(rows)+"\n", "mktree"))
+	}
+	do(t, tm.remote, "update-ref", "refs/heads/pull", commit("production", "entries"))
+	if a, err := s.Proposed(ctx, "production", "pull"); err == nil && !a.Refused() || ctx.Err() != nil {
+		t.Errorf("%+v, %v", a, err)
+	}
+	do(t, tm.remote, "update-ref", "refs/heads/production", "pull")
+	r, err := s.Ask(ctx, add("snapshot", tm.entry("control", "1.0.0", "a")), nil)
+	if err != nil || r.Refused() {
+		t.Errorf("%+v, %v", r, err)
+	}
+	do(t, tm.remote, "update-ref", "refs/heads/production", "production^")
+	do(t, tm.remote, "update-ref", "refs/heads/log", commit("log", "environments0"))
+	if _, err := s.Check(ctx); err != nil {
+		t.Errorf("beside what is read: %v", err)
+	}
+	do(t, tm.remote, "update-ref", "refs/heads/snapshot", commit(do(t, tm.remote, "commit-tree", "-m", "x", "-p", "snapshot", gittest.GitIn(t, tm.remote, "", "mktree")), "entries"))
+	if _, err := s.Check(ctx); fault.CodeOf(err) != fault.Mismatch {
+		t.Errorf("where entries are: %v", err)
+	}
+}
+
 // A merge is read off the branch of the stage, which its host lets nobody push to, and is nothing to ask for: not here, not in the queue,
 // and not by who may sign.
 func TestMergeAskedFor(t *testing.T) {

@@ -24,7 +24,8 @@ type Difference struct {
 }
 
 // Differences are what the second of two folders has otherwise than the first, by name, and no more than the first so many of them: a folder
-// of little size may have any number of files, where all that it has is the same folder. What is not there, or is no folder, is empty.
+// of little size may have any number of files, where all that it has is the same folder. What is not there, or is no folder, is empty. A folder
+// below them in which there is nothing, as git makes none, is a difference too: of these there may be as many.
 func (g *Group) Differences(ctx context.Context, a, b Folder, limit int) ([]Difference, error) {
 	var ids [2]string
 	for i, f := range [2]Folder{a, b} {
@@ -64,6 +65,9 @@ func (g *Group) differ(ctx context.Context, ids [2]string, at string, limit int,
 		}
 		for _, r := range rows {
 			has[i][r.name], names[r.name] = r, true
+		}
+		if len(rows) == 0 && at != "" {
+			*all = append(*all, Difference{Path: strings.TrimSuffix(at, "/"), Gone: ids[1] == ""})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {

@@ -214,8 +214,8 @@ func BlobID(content []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Files are the files of a commit below a folder, "" for all, by path. Whatever is not a plain file, such as a link, a submodule or a
-// program, is a fault.Mismatch.
+// Files are the files of a commit below a folder, "" for all, by path. Whatever is not a plain file, such as a link, a submodule, a
+// program or a folder without anything, of which there may be any number, is a fault.Mismatch.
 func (g *Group) Files(ctx context.Context, commit, folder string) ([]Blob, error) {
 	folder = strings.TrimSuffix(folder, "/")
 	var all []Blob
@@ -227,6 +227,9 @@ func (g *Group) tree(ctx context.Context, name, folder string, depth int, all *[
 		return fault.Errorf(fault.Mismatch, "%.200q: there are more than %d folders in each other", folder, maxDepth)
 	}
 	rows, err := g.rows(ctx, name, folder)
+	if err == nil && len(rows) == 0 && depth > 0 {
+		return fault.Errorf(fault.Mismatch, "%.200q is a folder without files", folder)
+	}
 	for _, r := range rows {
 		at := strings.TrimPrefix(folder+"/"+r.name, "/")
 		switch {
