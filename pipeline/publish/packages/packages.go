@@ -10,6 +10,10 @@
 // an older state of a store replaces in a bucket what somebody wrote of a newer one: each write has the tag that was read, and who
 // has written last has had them from before the record of the other. Whatever stops a writer, the next one finds by the record what is not as
 // it says.
+//
+// One window remains, since a bucket removes and copies without a condition: who was overtaken between its look at the record and a removal
+// takes away what the other has perhaps written anew. It finds that out and says so, and the same command with the newer state of the store
+// writes it again; where it is killed before, the next run does.
 package packages
 
 import (
