@@ -22,13 +22,13 @@ const module = "github.com/slipway-build/slipway/"
 // districts are the folders below pipeline/, and the three beside it, with all that each may import of the others. An arrow
 // goes down only. One that is here and not in the code is removed here, so that this table is the picture of the code.
 var districts = map[string]string{
-	"ci": "cli", "images": "release", "cmd": "config environment present release reproduce scaffold serve trust verify",
+	"ci": "cli", "images": "release", "cmd": "config environment platform present release reproduce scaffold serve trust verify",
 	"cli":         "build config environment format images internal plan platform present publish release reproduce scaffold source trust verify",
 	"build":       "format images internal plan present release trust verify",
 	"plan":        "config format images internal platform release source",
 	"reproduce":   "format internal release source trust verify",
 	"scaffold":    "config format git images internal release",
-	"platform":    "git internal release reproduce source verify",
+	"platform":    "git internal release reproduce source trust verify",
 	"publish":     "environment format git internal present release trust",
 	"verify":      "format internal release trust",
 	"environment": "git internal release trust verify",
@@ -48,7 +48,7 @@ const maxShare = 0.20
 // goes one way: whoever wants to add an arrow that is not here adds it here first, and says why in docs/architecture.md.
 var rooms = map[string]string{
 	"ci":          "cli",
-	"cmd/slipway": "config environment environment/admit environment/index environment/pull environment/store present/cmdline release/artifact release/composition release/fault release/manifest release/version reproduce scaffold serve trust/ledger trust/sign trust/signature trust/tuf verify",
+	"cmd/slipway": "config environment environment/admit environment/index environment/pull environment/store platform/lifecycle platform/resolve present/cmdline release/artifact release/composition release/fault release/version reproduce scaffold serve trust/ledger trust/sign trust/signature trust/tuf verify",
 	"images":      "release/artifact",
 
 	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
@@ -64,7 +64,7 @@ var rooms = map[string]string{
 	"build/sbom/osdb":     "",
 
 	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config environment environment/admit environment/pull environment/store format images internal/bounded " +
-		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/resolve present/cmdline present/progress present/report publish publish/announce publish/bucket " +
+		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/lifecycle platform/resolve present/cmdline present/progress present/report publish publish/announce publish/bucket " +
 		"publish/chartrepo publish/folder publish/githubrelease publish/names publish/nuget publish/packages publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
 		"scaffold source trust/ephemeral trust/keyless trust/openpgp trust/sign trust/signature verify",
@@ -148,7 +148,8 @@ var rooms = map[string]string{
 		"release/fault release/manifest release/version trust/signature",
 	"release/composition": "internal/canonjson release/artifact release/version",
 	"platform":            "internal/yamldoc release/artifact release/composition release/fault release/version",
-	"platform/resolve":    "git platform release/fault release/version reproduce source verify",
+	"platform/resolve":    "git internal/bounded platform platform/lifecycle release/artifact release/composition release/fault release/manifest release/version reproduce source trust/signature verify",
+	"platform/lifecycle":  "internal/canonjson internal/yamldoc platform release/artifact release/fault release/version",
 
 	"publish/names": "environment publish publish/wire release/artifact release/fault release/version",
 	"publish/nuget": "format internal/web publish publish/wire release/artifact release/fault release/manifest",

@@ -75,7 +75,7 @@ later, 7 other bytes are there, 8 credentials are refused, 9 the rules refuse it
 	}
 	info, _ := debug.ReadBuildInfo()
 	cmdline.Version(root, thisBuild(info).String())
-	root.AddCommand(newInit(), newServe(), newVerify(), newReproduce(), newPlatform(), newVersion())
+	root.AddCommand(newInit(), newServe(), newVerify(), newReproduce(), newPlatform(), newSupport(), newUpgrade(), newVersion())
 	root.AddCommand(newEnvironmentCommands()...)
 	return root
 }

@@ -3,17 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/slipway-build/slipway/pipeline/platform/resolve"
 	"github.com/slipway-build/slipway/pipeline/present/cmdline"
-	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/composition"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
-	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
@@ -25,7 +22,7 @@ func newPlatform() *cobra.Command {
 digest of its manifest. A release is a dist/ folder or a URL.`,
 		Example: "  slipway platform show --key edge.pub https://releases.example.com/releases/edge/2.1.4/\n  slipway platform diff dist/2.1.3 dist/2.1.4",
 	}
-	cmd.AddCommand(newPlatformShow(), newPlatformDiff())
+	cmd.AddCommand(newPlatformShow(), newPlatformDiff(), newPlatformGraph())
 	return cmd
 }
 
@@ -40,43 +37,15 @@ func (c *composed) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.asJSON, "json", false, "print JSON")
 }
 
-// read is what the release in a folder or at a URL consists of. The file is held to the release's manifest, and that to its
-// signature where there is a key.
-func (c *composed) read(ctx context.Context, place string) (p composition.Platform, err error) {
+// read is what the release in a folder or at a URL consists of.
+func (c *composed) read(ctx context.Context, place string) (composition.Platform, error) {
 	o := verify.Options{AllowUnsigned: len(c.keys) == 0, AllowUnpublishable: true}
+	var err error
 	if o.Keys, err = verify.ReadKeys(c.keys); err != nil {
-		return p, err
+		return composition.Platform{}, err
 	}
-	dir := place
-	if verify.IsURL(place) {
-		if dir, err = os.MkdirTemp("", "slipway-platform-*"); err != nil {
-			return p, fault.New(fault.Usage, err)
-		}
-		defer os.RemoveAll(dir)
-		fetched, err := verify.Some(ctx, place, dir, func(_ manifest.Release, f artifact.File) bool { return f.Path == composition.FileName })
-		if err != nil {
-			return p, err
-		}
-		o.Release = fetched.Address
-	}
-	name := filepath.Join(dir, composition.FileName)
-	if _, err := os.Stat(name); err != nil {
-		return p, fault.Errorf(fault.Usage, "%s: there is no %s: it is no release of a platform", place, composition.FileName)
-	}
-	report, err := verify.Files(ctx, []string{name}, o)
-	if err != nil {
-		for _, row := range report.Rows {
-			if row.Verdict != verify.Pass {
-				return p, fault.Errorf(fault.CodeOf(err), "%s: %s: %s", place, row.Path, row.Detail)
-			}
-		}
-		return p, err
-	}
-	b, err := os.ReadFile(name) // of a size that was looked at just now
-	if err == nil {
-		p, err = composition.Decode(b)
-	}
-	return p, fault.New(fault.Mismatch, err)
+	is, err := resolve.Composition(ctx, place, o)
+	return is.Platform, err
 }
 
 func newPlatformShow() *cobra.Command {

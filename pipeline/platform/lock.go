@@ -115,6 +115,9 @@ func (c Chosen) component(name string) composition.Component {
 // Compose is what a platform consists of, as it is locked: platform.json but for its version.
 func (p Platform) Compose(l Lock) composition.Platform {
 	is := composition.Platform{Name: p.Name, Channel: string(l.Channel)}
+	if !p.Upgrades.From.IsZero() || len(p.Upgrades.To) > 0 {
+		is.Upgrades = &composition.Upgrades{From: p.Upgrades.From.String(), To: p.Upgrades.To}
+	}
 	for _, name := range p.Names() {
 		c := l.Components[name].component(name)
 		c.Repository, c.Releases, c.Needs = p.Components[name].Repository, p.Components[name].Releases, slices.Sorted(maps.Keys(p.Components[name].Needs))

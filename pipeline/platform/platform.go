@@ -47,7 +47,24 @@ type Platform struct {
 	Name       string               `yaml:"name" required:"true" doc:"Name of the platform: lower-case letters, digits and -." example:"edge"`
 	Components map[string]Component `yaml:"components" required:"true" doc:"What the platform consists of, each by the name of its project."`
 
+	Support   Support           `yaml:"support" doc:"For how long the lines of the platform are supported."`
+	Upgrades  Upgrades          `yaml:"upgrades" doc:"Which releases may be upgraded to this one."`
+	Withdrawn map[string]string `yaml:"withdrawn" doc:"Releases that nobody is to upgrade to any more, each with the reason." example:"2.2.2: \"it loses its peers\""`
+
 	where yamldoc.Positions
+}
+
+// Support is for how long releases are supported, counted from the first one of each line.
+type Support struct {
+	Minor    int               `yaml:"minor" doc:"Months for which a line, such as 2.1, is supported. Default: 12."`
+	Major    int               `yaml:"major" doc:"Months for which a major version is supported, however young its lines are. Default: 36."`
+	Extended map[string]string `yaml:"extended" doc:"Lines that are supported longer, each with its last day." example:"\"2.1\": \"2027-06-30\""`
+}
+
+// Upgrades are the ways to a release.
+type Upgrades struct {
+	From Range             `yaml:"from" doc:"Releases that may be upgraded to this one. Default: all before it." example:">=2.0.0"`
+	To   []version.Version `yaml:"to" doc:"Later releases that this one may be upgraded to although they do not say so, for a late patch of an old line." example:"2.2.1"`
 }
 
 // Component is a project that is released by itself.
@@ -86,7 +103,7 @@ func (p Platform) At(key string) string { return p.where.At(key) }
 // Names are the components, sorted.
 func (p Platform) Names() []string { return slices.Sorted(maps.Keys(p.Components)) }
 
-func (p Platform) validate() error {
+func (p *Platform) validate() error {
 	bad := yamldoc.NewProblems(p.where)
 	if !names.MatchString(p.Name) {
 		bad.At("name", "%.60q is not a name of up to 40 lower-case letters, digits and -", p.Name)
@@ -94,6 +111,7 @@ func (p Platform) validate() error {
 	if n := len(p.Components); n == 0 || n > maxComponents {
 		bad.At("components", "there are %d; a platform has at least one and at most %d", n, maxComponents)
 	}
+	p.validateSupport(bad)
 	tags := map[string]string{}
 	for _, name := range p.Names() {
 		c, key := p.Components[name], "components."+name
@@ -118,6 +136,38 @@ func (p Platform) validate() error {
 		}
 	}
 	return bad.Err()
+}
+
+// maxMonths is the longest support that may be promised.
+const maxMonths = 600
+
+var lines = regexp.MustCompile(`^(?:0|[1-9][0-9]{0,8})\.(?:0|[1-9][0-9]{0,8})$`)
+
+func (p *Platform) validateSupport(bad *yamldoc.Problems) {
+	for _, of := range []struct {
+		key    string
+		months *int
+		usual  int
+	}{{"support.minor", &p.Support.Minor, 12}, {"support.major", &p.Support.Major, 36}} {
+		if *of.months == 0 {
+			*of.months = of.usual
+		}
+		if *of.months < 1 || *of.months > maxMonths {
+			bad.At(of.key, "%d is not a number of months from 1 to %d", *of.months, maxMonths)
+		}
+	}
+	for _, line := range slices.Sorted(maps.Keys(p.Support.Extended)) {
+		if !lines.MatchString(line) {
+			bad.At("support.extended."+line, "%.60q is not a line such as 2.1", line)
+		}
+	}
+	for _, s := range slices.Sorted(maps.Keys(p.Withdrawn)) {
+		if v, err := version.Parse(s); err != nil || v.String() != s {
+			bad.At("withdrawn."+s, "%.60q is not a version", s)
+		} else if p.Withdrawn[s] == "" {
+			bad.At("withdrawn."+s, "it needs a reason")
+		}
+	}
 }
 
 func (c Component) validate(bad *yamldoc.Problems, key string) {

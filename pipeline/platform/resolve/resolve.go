@@ -164,13 +164,7 @@ func (o Options) find(ctx context.Context, name string, is platform.Chosen) (pla
 	report, err := verify.Files(ctx, nil, check)
 	switch {
 	case err != nil:
-		for _, row := range report.Rows {
-			if row.Verdict != verify.Pass {
-				err = fault.Errorf(fault.CodeOf(err), "%s: %s", row.Path, row.Detail)
-				break
-			}
-		}
-		return is, fmt.Errorf("%s: %w", list[i].Address(), err)
+		return is, first(list[i].Address(), report, err)
 	case report.Name != name:
 		return is, fault.Errorf(fault.Mismatch, "%s is a release of %s", list[i].Address(), report.Name)
 	case report.Commit != is.Commit:

@@ -36,8 +36,16 @@ type Platform struct {
 	Channel    string          `json:"channel"` // by which the components were chosen
 	Components []Component     `json:"components"`
 
+	Upgrades *Upgrades `json:"upgrades,omitempty"`
+
 	// Unknown is what a later minor version says besides. It decides nothing.
 	Unknown canonjson.Unknown `json:"-"`
+}
+
+// Upgrades are the ways to and from the release that were meant when it was made.
+type Upgrades struct {
+	From string            `json:"from,omitempty"` // range of the releases that may be upgraded to it; "" for all before it
+	To   []version.Version `json:"to,omitempty"`   // later releases that it may be upgraded to although they do not say so
 }
 
 // Component is a release of another project.

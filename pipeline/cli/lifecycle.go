@@ -1,0 +1,221 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
+	"github.com/slipway-build/slipway/pipeline/platform"
+	"github.com/slipway-build/slipway/pipeline/platform/lifecycle"
+	"github.com/slipway-build/slipway/pipeline/platform/resolve"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/version"
+	"github.com/slipway-build/slipway/pipeline/reproduce"
+	"github.com/slipway-build/slipway/pipeline/source"
+	"github.com/slipway-build/slipway/pipeline/trust/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
+	"github.com/slipway-build/slipway/pipeline/verify"
+)
+
+// lifecycleChoices are the flags of platform lifecycle.
+type lifecycleChoices struct {
+	*platformChoices
+	releases, publicKey, out string
+	key, passphraseFile      string
+	check, strand            bool
+}
+
+func (a *app) platformLifecycleCommand(p *platformChoices) *cobra.Command {
+	c := lifecycleChoices{platformChoices: p}
+	cmd := &cobra.Command{
+		Use:   "lifecycle",
+		Short: "Write down how the releases of the platform stand, signed",
+		Long: `Lifecycle reads the releases of the platform, what platform.yaml says of their support and which of them are withdrawn, and the
+files in risks/ and advisories/, and writes lifecycle.json with its signature: for how long each release is supported, which upgrades
+there are, and which of them carry a risk. The file only grows: a release that is gone or has other bytes by now, and support that
+ends earlier than was promised, are refused. A release from which no upgrade leads to a supported one is exit 9, unless --strand
+says that it is meant.`,
+		Example: "  go run ./ci platform lifecycle --releases https://releases.example.com --public-key edge.pub --key edge.key",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), a) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&c.releases, "releases", "", "where the releases are: a `place` such as a folder, slipway serve or a repository on GitHub")
+	flags.StringVar(&c.publicKey, "public-key", "", "`file` with the key that they are signed with")
+	flags.StringVar(&c.out, "out", "", "`file` that is written, and read where it is there (default lifecycle.json beside platform.yaml)")
+	flags.StringVar(&c.key, "key", "", "private key `file` that it is signed with, or env:NAME for an environment variable")
+	flags.StringVar(&c.passphraseFile, "passphrase-file", "", "`file` with the passphrase of the key")
+	flags.BoolVar(&c.check, "check", false, "write nothing; fail where the file differs from what is there now")
+	flags.BoolVar(&c.strand, "strand", false, "write it although a release has no way to a supported one")
+	return cmd
+}
+
+func (c lifecycleChoices) run(ctx context.Context, a *app) error {
+	if c.releases == "" || c.publicKey == "" {
+		return fault.Errorf(fault.Usage, "name with --releases where the releases are, and with --public-key by which key they are signed")
+	}
+	if c.key == "" && !c.check {
+		return fault.Errorf(fault.Usage, "name with --key the key that the lifecycle is signed with, or --check to write nothing")
+	}
+	o, err := c.open(a)
+	if err != nil {
+		return err
+	}
+	head, err := source.Find(ctx, o.Dir, "HEAD")
+	if err != nil {
+		return err
+	}
+	facts := lifecycle.Facts{Platform: o.Platform, AsOf: lifecycle.DateOf(head.Time)}
+	if facts.Risks, err = factsOf(filepath.Join(o.Dir, lifecycle.RisksDir), lifecycle.ParseRisk); err != nil {
+		return err
+	}
+	if facts.Advisories, err = factsOf(filepath.Join(o.Dir, lifecycle.AdvisoriesDir), lifecycle.ParseAdvisory); err != nil {
+		return err
+	}
+	if facts.Releases, err = c.released(ctx, a, o.Platform); err != nil {
+		return err
+	}
+	if c.out == "" {
+		c.out = filepath.Join(o.Dir, lifecycle.FileName)
+	}
+	before, prev, err := c.before()
+	if err != nil {
+		return err
+	}
+	next, news, err := lifecycle.Next(before, prev, facts)
+	if err != nil {
+		return err
+	}
+	ends := next.Check(facts.AsOf)
+	for _, d := range ends {
+		fmt.Fprintln(a.stderr, "no way on from "+words.Line(d.String()))
+	}
+	switch {
+	case len(ends) > 0 && !c.strand:
+		return fault.Errorf(fault.Policy, "%s from which no upgrade leads to one that is supported on %s; nothing is written: mend the ranges, or say --strand", count(len(ends), "release", "releases"), facts.AsOf)
+	case !news:
+		fmt.Fprintf(a.stdout, "%s: serial %d, nothing is new\n", c.out, next.Serial)
+		return nil
+	case c.check:
+		return fault.Errorf(fault.Mismatch, "%s is not what is there now; run platform lifecycle to write it", c.out)
+	}
+	return c.write(a, next)
+}
+
+// before is the file that is there, with its digest; nil for none.
+func (c lifecycleChoices) before() (*lifecycle.Lifecycle, artifact.Digest, error) {
+	b, err := bounded.File(c.out, lifecycle.MaxSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", fault.New(fault.Usage, err)
+	}
+	l, err := lifecycle.Decode(b)
+	if err != nil {
+		return nil, "", fault.New(fault.Mismatch, fmt.Errorf("%s: %w", c.out, err))
+	}
+	return &l, artifact.Sum(b), nil
+}
+
+// write signs the file before it takes the place of the one that is there, so that no reader finds it without.
+func (c lifecycleChoices) write(a *app, l lifecycle.Lifecycle) error {
+	signer, err := sign.Source{
+		Key: c.key, PassphraseFile: c.passphraseFile, LookupEnv: a.lookupEnv,
+		Prompt: func() ([]byte, error) { return a.ask("passphrase of " + c.key + ": ") },
+	}.Open()
+	if err != nil {
+		return err
+	}
+	b, err := l.Encode()
+	if err != nil {
+		return fault.New(fault.Usage, err)
+	}
+	bundle, err := signature.SignBlob(signer, b)
+	if err != nil {
+		return err
+	}
+	signed, err := bundle.Encode()
+	if err == nil {
+		// Whoever reads between the two finds a signature of other bytes, and reads again.
+		err = errors.Join(writeLock(c.out+signature.Suffix, signed), writeLock(c.out, b))
+	}
+	if err != nil {
+		return fault.New(fault.Usage, err)
+	}
+	fmt.Fprintf(a.stdout, "%s: serial %d, %s, signed with key %s\n", c.out, l.Serial, count(len(l.Releases), "release", "releases"), signer.Public().Fingerprint())
+	return nil
+}
+
+// factsOf reads the files of a folder, which may be missing.
+func factsOf[T any](dir string, parse func(name string, b []byte) (T, error)) (all []T, err error) {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var errs []error
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".yaml") {
+			continue
+		}
+		name := filepath.Join(dir, f.Name())
+		err := regular(name)
+		var b []byte
+		if err == nil {
+			b, err = readConfiguration(name)
+		}
+		var one T
+		if err == nil {
+			one, err = parse(name, b)
+		}
+		all, errs = append(all, one), append(errs, err)
+	}
+	return all, fault.New(fault.Usage, errors.Join(append(errs, err)...))
+}
+
+// released are the full releases of the platform, each verified by its signature.
+func (c lifecycleChoices) released(ctx context.Context, a *app, p platform.Platform) ([]lifecycle.Release, error) {
+	keys, err := verify.ReadKeys([]string{c.publicKey})
+	if err != nil {
+		return nil, err
+	}
+	list, err := reproduce.Releases(ctx, c.releases, a.getenv)
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(list, func(l reproduce.Listed) bool {
+		v, err := version.Parse(l.Version)
+		return err != nil || !v.IsStable() || !l.Of(p.Name, "v"+l.Version)
+	})
+	all := make([]lifecycle.Release, len(list))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for i, l := range list {
+		g.Go(func() error {
+			is, err := resolve.Composition(ctx, l.Address(), verify.Options{Keys: keys, Version: l.Version})
+			if err != nil {
+				return err
+			}
+			all[i] = lifecycle.Release{Version: is.Version, Manifest: is.Manifest, Date: lifecycle.DateOf(is.Release.Time)}
+			if u := is.Upgrades; u != nil {
+				all[i].To = u.To
+				if err := all[i].From.UnmarshalText([]byte(u.From)); err != nil {
+					return fault.Errorf(fault.Mismatch, "%s: %w", l.Address(), err)
+				}
+			}
+			return nil
+		})
+	}
+	return all, g.Wait()
+}

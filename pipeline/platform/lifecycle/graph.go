@@ -1,0 +1,163 @@
+package lifecycle
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/release/version"
+)
+
+// Edge is an upgrade from one release to a later one, by their places in Lifecycle.Releases.
+type Edge struct {
+	From, To int
+	// Why it is none: withdrawn, the name of a risk, or the id of an advisory that it would open again. "" for one that may be taken.
+	Why string
+}
+
+// edge is the upgrade from a release to another one; ok is false where nobody meant it to be one.
+func (l Lifecycle) edge(from, to int, open [][]string) (e Edge, ok bool) {
+	a, b := l.Releases[from], l.Releases[to]
+	if a.Version.Compare(b.Version) >= 0 || !b.From.Is.Has(a.Version) && !slices.ContainsFunc(a.To, func(v version.Version) bool { return v == b.Version }) {
+		return e, false
+	}
+	e = Edge{From: from, To: to}
+	if b.Withdrawn != "" {
+		e.Why = "withdrawn"
+		return e, true
+	}
+	for _, r := range l.Risks {
+		if r.From.Is.Has(a.Version) && r.To.Is.Has(b.Version) {
+			e.Why = r.Name
+			return e, true
+		}
+	}
+	// No upgrade gives anybody a vulnerability that they did not have.
+	for _, id := range open[to] {
+		if !slices.Contains(open[from], id) {
+			e.Why = id
+			return e, true
+		}
+	}
+	return e, true
+}
+
+// opens are the ids of the advisories of each release.
+func (l Lifecycle) opens() [][]string {
+	all := make([][]string, len(l.Releases))
+	for i, r := range l.Releases {
+		for _, a := range l.open(r.Version) {
+			all[i] = append(all[i], a.ID)
+		}
+	}
+	return all
+}
+
+// Edges are all upgrades, by rising versions, also those that may not be taken.
+func (l Lifecycle) Edges() []Edge {
+	open := l.opens()
+	var all []Edge
+	for from := range l.Releases {
+		for to := from + 1; to < len(l.Releases); to++ {
+			if e, ok := l.edge(from, to, open); ok {
+				all = append(all, e)
+			}
+		}
+	}
+	return all
+}
+
+// newest are the newest releases of the lines that are supported on a day, by line. A withdrawn release is none.
+func (l Lifecycle) newest(at Date) map[string]int {
+	all := map[string]int{}
+	for i, r := range l.Releases {
+		if r.Withdrawn == "" && !r.Until.Before(at) {
+			all[Line(r.Version)] = i // of rising versions the last one
+		}
+	}
+	return all
+}
+
+// DeadEnd is a release from which no upgrade leads on, and which is not the newest one of a supported line.
+type DeadEnd struct {
+	Version version.Version
+	Why     []string // what is in the way of each upgrade that would lead on
+}
+
+func (d DeadEnd) String() string {
+	if len(d.Why) == 0 {
+		return fmt.Sprintf("%s: no later release takes an upgrade from it", d.Version)
+	}
+	return fmt.Sprintf("%s: %s", d.Version, strings.Join(d.Why, ", "))
+}
+
+// Check are the dead ends on a day. Where there are none, whoever takes upgrades ends in the newest release of a supported line, whichever
+// they take: each of them rises, so it ends, and it ends nowhere else.
+func (l Lifecycle) Check(at Date) []DeadEnd {
+	edges := make([][]Edge, len(l.Releases))
+	for _, e := range l.Edges() {
+		edges[e.From] = append(edges[e.From], e)
+	}
+	ends := l.newest(at)
+	var all []DeadEnd
+	for i, r := range l.Releases {
+		if slices.ContainsFunc(edges[i], func(e Edge) bool { return e.Why == "" }) {
+			continue
+		}
+		if end, ok := ends[Line(r.Version)]; ok && end == i {
+			continue
+		}
+		d := DeadEnd{Version: r.Version}
+		for _, e := range edges[i] {
+			d.Why = append(d.Why, fmt.Sprintf("to %s: %s", l.Releases[e.To].Version, e.Why))
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// Path is the shortest way of upgrades from a version to the newest release that can be reached of a line that is supported on a day, or
+// to one version where that is not zero. Of several it is the one by the highest versions. A version that is no release, or that has
+// no way there, is an error; a version that needs no upgrade has an empty path.
+func (l Lifecycle) Path(from, to version.Version, at Date) ([]version.Version, error) {
+	begin := slices.IndexFunc(l.Releases, func(r Release) bool { return r.Version == from })
+	if begin < 0 {
+		return nil, fmt.Errorf("%s is no release of %s", from, l.Name)
+	}
+	next := map[int][]int{}
+	for _, e := range l.Edges() {
+		if e.Why == "" {
+			next[e.From] = append(next[e.From], e.To)
+		}
+	}
+	came := map[int]int{begin: begin}
+	for queue := []int{begin}; len(queue) > 0; queue = queue[1:] {
+		for _, to := range slices.Backward(next[queue[0]]) {
+			if _, ok := came[to]; !ok {
+				came[to] = queue[0]
+				queue = append(queue, to)
+			}
+		}
+	}
+	goal := -1
+	for _, end := range l.newest(at) {
+		if _, ok := came[end]; ok && end > goal && to.IsZero() {
+			goal = end
+		}
+	}
+	if !to.IsZero() {
+		goal = slices.IndexFunc(l.Releases, func(r Release) bool { return r.Version == to })
+	}
+	if _, ok := came[goal]; !ok {
+		if to.IsZero() {
+			return nil, fmt.Errorf("from %s no upgrade leads to a release that is supported on %s", from, at)
+		}
+		return nil, fmt.Errorf("from %s no upgrade leads to %s", from, to)
+	}
+	var path []version.Version
+	for at := goal; at != begin; at = came[at] {
+		path = append(path, l.Releases[at].Version)
+	}
+	slices.Reverse(path)
+	return path, nil
+}

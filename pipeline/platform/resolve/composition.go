@@ -1,0 +1,64 @@
+package resolve
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/composition"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/verify"
+)
+
+// Composed is a release of a platform.
+type Composed struct {
+	composition.Platform
+	Release  manifest.Release
+	Manifest artifact.Digest
+}
+
+// Composition is what the release in a folder or at a URL consists of. Its platform.json is held to the release's manifest, and that to
+// its signature as the options say. A release of no platform is a fault.Usage.
+func Composition(ctx context.Context, place string, o verify.Options) (c Composed, err error) {
+	dir := place
+	if verify.IsURL(place) {
+		if dir, err = os.MkdirTemp("", "slipway-platform-*"); err != nil {
+			return c, fault.New(fault.Usage, err)
+		}
+		defer os.RemoveAll(dir)
+		fetched, err := verify.Some(ctx, place, dir, func(_ manifest.Release, f artifact.File) bool { return f.Path == composition.FileName })
+		if err != nil {
+			return c, err
+		}
+		o.Release = fetched.Address
+	}
+	name := filepath.Join(dir, composition.FileName)
+	if _, err := os.Stat(name); err != nil {
+		return c, fault.Errorf(fault.Usage, "%s: there is no %s: it is no release of a platform", place, composition.FileName)
+	}
+	report, err := verify.Files(ctx, []string{name}, o)
+	if err != nil {
+		return c, first(place, report, err)
+	}
+	b, err := os.ReadFile(name) // of a size that was looked at just now
+	if err == nil {
+		c.Platform, err = composition.Decode(b)
+	}
+	if err == nil {
+		c.Release, err = manifest.Load(filepath.Join(dir, manifest.FileName))
+	}
+	c.Manifest = report.Manifest
+	return c, fault.New(fault.Mismatch, err)
+}
+
+// first is the first check that did not pass, of what is at an address.
+func first(at string, r verify.Report, err error) error {
+	for _, row := range r.Rows {
+		if row.Verdict != verify.Pass {
+			return fault.Errorf(fault.CodeOf(err), "%s: %s: %s", at, row.Path, row.Detail)
+		}
+	}
+	return fault.New(fault.CodeOf(err), err)
+}
