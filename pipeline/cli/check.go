@@ -29,8 +29,8 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check slipway.yaml, slipway.lock, the plan and the charts; build nothing",
 		Long: `Check finds before a release what would stop it: a mistake in the files, a base that is not locked, two outputs
-with one name, a chart that does not lint, does not render or names an image that is not pinned. It prints nothing when
-all is well.`,
+with one name, a chart that does not lint, does not render or names an image that is not pinned, a file VERSION whose version
+is another commit's. It prints nothing when all is well.`,
 		Example: "  go run ./ci check",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -49,7 +49,7 @@ all is well.`,
 					return err
 				}
 				defer root.Close()
-				errs := []error{build.CheckFiles(pl, root)}
+				errs := []error{build.CheckFiles(pl, root), p.checkVersionFile(ctx)}
 				for _, bin := range pl.Binaries {
 					if info, err := os.Stat(filepath.Join(tree, bin.Dir, bin.Package)); err != nil || !info.IsDir() {
 						errs = append(errs, fault.Errorf(fault.Usage, "binary %s: there is no folder %q in the commit", bin.Name, bin.Package))

@@ -35,7 +35,7 @@ func (a *app) versionCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.AddCommand(a.nextCommand())
+	cmd.AddCommand(a.nextCommand(), a.bumpCommand())
 	return cmd
 }
 

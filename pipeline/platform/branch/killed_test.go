@@ -1,0 +1,125 @@
+package branch_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/fixture"
+	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
+	"github.com/slipway-build/slipway/pipeline/platform/branch"
+)
+
+// work does in this process what TestKilled asks for: the command, the folder and its arguments.
+func work(args []string) error {
+	ctx := context.Background()
+	r, err := branch.Open(ctx, branch.Options{Dir: args[1], Project: "edge", Remote: "origin", Environ: os.Environ()})
+	if err != nil {
+		return err
+	}
+	switch args[0] {
+	case "cut":
+		_, _, err = r.Cut(ctx, line, "", true)
+	case "pick":
+		_, err = r.Pick(ctx, line, args[2:], true)
+	case "continue":
+		_, err = r.Continue(ctx, line, true)
+	}
+	return err
+}
+
+// killing is a folder with a git that kills who runs it before, or after, its run of that number.
+func killing(t *testing.T, when string, at int) string {
+	t.Helper()
+	real, err := exec.LookPath("git")
+	must(t, err)
+	bin := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\nn=$(cat '%[1]s/n' 2>/dev/null || echo 0); n=$((n+1)); echo $n > '%[1]s/n'\n"+
+		"[ $n != %[2]d ] || [ %[3]s != before ] || { kill -9 $PPID; exit 1; }\n'%[4]s' \"$@\"; r=$?\n"+
+		"[ $n != %[2]d ] || [ %[3]s != after ] || kill -9 $PPID\nexit $r\n", bin, at, when, real)
+	must(t, os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o755))
+	return bin
+}
+
+// Each command is killed before and after each git that it runs. The same command then ends with what one ends with that nobody kills.
+func TestKilled(t *testing.T) {
+	fixture.SkipRace(t)
+	if runtime.GOOS == "windows" {
+		t.Skip("the git that kills is a script")
+	}
+	for _, way := range []string{"cut", "pick", "continue"} {
+		points := 0
+		for _, when := range []string{"before", "after"} {
+			for at, ended := 1, false; !ended; at++ {
+				if !fixture.Full && at > 1 && at%9 != 0 {
+					continue
+				}
+				tm := newTeam(t)
+				want := prepare(t, tm, way)
+				run := func(path string) (string, error) {
+					cmd := exec.Command(os.Args[0])
+					cmd.Env = append(tm.env, job+"="+strings.Join(append([]string{way}, want.args...), " "), "PATH="+path+string(filepath.ListSeparator)+os.Getenv("PATH"))
+					out, err := cmd.CombinedOutput()
+					if err != nil && cmd.ProcessState.ExitCode() != -1 {
+						t.Fatalf("%s, %s git %d: %v\n%s", way, when, at, err, out)
+					}
+					return string(out), err
+				}
+				_, err := run(killing(t, when, at))
+				if ended = err == nil; !ended {
+					points++
+					if out, err := run(""); err != nil {
+						t.Fatalf("%s, after a kill %s git %d: %v\n%s", way, when, at, err, out)
+					}
+				}
+				want.check(fmt.Sprintf("%s, killed %s git %d", way, when, at))
+			}
+		}
+		t.Logf("%s was killed at %d points", way, points)
+		if points < 6 {
+			t.Errorf("%s was killed at %d points", way, points)
+		}
+	}
+}
+
+// outcome is what a way is to end with.
+type outcome struct {
+	args  []string
+	check func(when string)
+}
+
+func prepare(t *testing.T, tm *team, way string) outcome {
+	t.Helper()
+	if way == "cut" {
+		return outcome{[]string{tm.clone()}, func(when string) {
+			if tm.at("edge-2.1") != tm.at("main") || gittest.Git(t, tm.remote, "show", "edge-2.2.0-dev:VERSION") != "2.2.0-dev" ||
+				gittest.Git(t, tm.remote, "rev-list", "--count", "main..edge-2.2.0-dev") != "1" {
+				t.Errorf("%s: the branches are\n%s", when, gittest.Git(t, tm.remote, "for-each-ref"))
+			}
+		}}
+	}
+	dir, ids := conflicting(t, tm)
+	if way == "pick" {
+		ids = []string{ids[0], ids[2]}
+		return outcome{append([]string{dir}, ids...), func(when string) {
+			if n := gittest.Git(t, tm.remote, "rev-list", "--count", "v2.1.0..edge-2.1"); n != "2" || tm.states(dir)["fix: three"] != branch.Picked {
+				t.Errorf("%s: there are %s commits", when, n)
+			}
+		}}
+	}
+	if _, err := tm.open(dir).Pick(t.Context(), line, ids, true); err == nil {
+		t.Fatal("there was no conflict")
+	}
+	solve(t, dir)
+	return outcome{[]string{dir}, func(when string) {
+		if n := gittest.Git(t, tm.remote, "rev-list", "--count", "v2.1.0..edge-2.1"); n != "3" {
+			t.Errorf("%s: there are %s commits", when, n)
+		}
+		checkThree(t, tm, dir)
+	}}
+}
