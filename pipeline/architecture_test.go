@@ -33,7 +33,7 @@ var districts = map[string]string{
 	"verify":      "format internal release trust",
 	"environment": "git internal release trust verify",
 	"config":      "format images internal release trust",
-	"serve":       "environment format git internal release trust",
+	"serve":       "environment format git internal platform release trust",
 
 	"format": "internal release", "trust": "git internal release", "present": "internal release", "source": "git internal release",
 	"git":     "internal release",
@@ -182,7 +182,7 @@ var rooms = map[string]string{
 	"reproduce/rerun": "internal/bounded internal/gocommand release/fault",
 	"scaffold":        "config format git images internal/bounded internal/words internal/yamldoc release/artifact release/fault",
 
-	"serve": "environment/index environment/store format internal/bounded internal/canonjson internal/words release/artifact release/fault release/manifest release/provenance " +
+	"serve": "environment/index environment/store format internal/bounded internal/canonjson internal/words platform/lifecycle release/artifact release/fault release/manifest release/provenance " +
 		"release/version serve/environments trust/ledger trust/signature",
 	"serve/environments": "environment environment/index environment/store git/upload internal/bounded release/artifact release/fault release/version",
 

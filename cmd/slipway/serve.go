@@ -34,6 +34,7 @@ func newServe() *cobra.Command {
 		options          serve.Options
 		s                storage
 		hosts            []string
+		lifecycleKeys    []string
 	)
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -68,6 +69,13 @@ shown.`,
 			}
 			if options.URL != "" && !isURL(options.URL) {
 				return fault.Errorf(fault.Usage, "--url %q is not a URL such as https://releases.example.com", options.URL)
+			}
+			if (options.Lifecycle == "") != (len(lifecycleKeys) == 0) {
+				return fault.Errorf(fault.Usage, "--lifecycle and --lifecycle-key go together: what says how releases stand has to be signed")
+			}
+			var err error
+			if options.LifecycleKeys, err = verify.ReadKeys(lifecycleKeys); err != nil {
+				return err
 			}
 			if check {
 				options.CheckRate = checkRate << 20
@@ -106,6 +114,8 @@ shown.`,
 	flags.StringArrayVar(&s.pass, "pass", nil, "`name` of an environment variable that a credential helper of git reads")
 	flags.StringArrayVar(&hosts, "hostname", nil, "`ENVIRONMENT=HOST`: what is below /environments/ENVIRONMENT/ is at the root of this host too")
 	flags.StringVar(&options.Packages, "packages", "", "`folder` with the indexes of packages that ci reconcile --packages has signed for the environments")
+	flags.StringVar(&options.Lifecycle, "lifecycle", "", "`file` that says how the releases of a platform stand: served as /lifecycle.json, and as the graph of upgrades at /v1/graph that clients of Cincinnati read")
+	flags.StringSliceVar(&lifecycleKeys, "lifecycle-key", nil, "public key `file` that --lifecycle must be signed with")
 	flags.StringVar(&options.URL, "url", "", "URL that people reach the server by, for the commands on its pages; default: the host that they asked for")
 	flags.BoolVar(&accessLog, "access-log", false, "write a line of JSON for each request to standard error")
 	flags.BoolVar(&check, "check", false, "read all files in the background, again and again, to find what is damaged before somebody asks for it")

@@ -191,6 +191,13 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 			return errBusy
 		}
 	}
+	if s.isLife(r.URL.Path) {
+		if err := s.enter(c); err != nil {
+			return err
+		}
+		defer s.leave(c)
+		return s.showLife(w, r)
+	}
 	switch name {
 	case routeHealth:
 		return text(w, r, "ok\n")

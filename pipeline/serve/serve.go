@@ -24,6 +24,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/serve/environments"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // Options configure a Server. Only Root or Store is needed; a zero field takes the default that is named with it.
@@ -39,6 +40,11 @@ type Options struct {
 	// Log gets one record for each request, and what net/http has to report; nil drops them. The probes and the metrics
 	// are logged at the debug level, everything else at info.
 	Log slog.Handler
+
+	// Lifecycle is the file that says how the releases of a platform stand, "" for none, and LifecycleKeys are those by one of which it
+	// must be signed.
+	Lifecycle     string
+	LifecycleKeys []signature.PublicKey
 
 	Version, Commit string // of this program, for /metrics
 
@@ -106,6 +112,7 @@ type Server struct {
 	draining atomic.Bool
 	site     *environments.Site // nil without a store
 	docs     atomic.Pointer[siteAnswers]
+	life     *life           // nil without a lifecycle
 	stop     <-chan struct{} // closed when Run is to end; nil until Run
 }
 
@@ -119,6 +126,9 @@ func New(o Options) *Server {
 		library: &library{root: o.Root, store: o.Store != nil, every: o.Rescan, log: log, hashing: make(chan struct{}, runtime.GOMAXPROCS(0))},
 		metrics: newMetrics(o.Version, o.Commit),
 		slots:   make(chan struct{}, o.MaxRequests),
+	}
+	if o.Lifecycle != "" {
+		s.life = &life{file: o.Lifecycle, keys: o.LifecycleKeys}
 	}
 	if o.Root == "" {
 		s.library.shelf.Store(&shelf{})

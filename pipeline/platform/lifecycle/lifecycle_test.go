@@ -463,3 +463,54 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestGraph holds the graph to the edges, as clients of Cincinnati find what they may go to.
+func TestGraph(t *testing.T) {
+	l := edge()
+	l.Releases[1].Withdrawn = "it was built wrongly"
+	for channel, want := range map[string][]string{
+		"stable":     {"2.0.0: 2.1.4", "2.0.1: 2.1.4", "2.1.0: 2.1.4 2.2.1", "2.1.4: 2.2.1", "2.2.0:", "2.2.1:"},
+		"stable-2.1": {"2.0.0: 2.1.4", "2.0.1: 2.1.4", "2.1.0: 2.1.4", "2.1.4:"},
+		"stable-2.0": {"2.0.0:", "2.0.1:"},
+		"stable-3.0": nil,
+	} {
+		g, err := l.Graph(channel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for i, n := range g.Nodes {
+			line := n.Version + ":"
+			for _, e := range g.Edges {
+				if e[0] == i {
+					line += " " + g.Nodes[e[1]].Version
+				}
+			}
+			got = append(got, line)
+			if n.Payload != string(artifact.Sum([]byte(n.Version))) {
+				t.Errorf("%s has the payload %s", n.Version, n.Payload)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", channel, got, want)
+		}
+		// Risks are of upgrades between nodes that are there.
+		risks := 0
+		for _, c := range g.ConditionalEdges {
+			risks += len(c.Edges)
+		}
+		if channel == "stable" && (risks != 1 || g.ConditionalEdges[0].Risks[0].Name != "MulticastSkew" || g.ConditionalEdges[0].Risks[0].MatchingRules[0]["type"] != "Always") ||
+			channel != "stable" && risks != 0 {
+			t.Errorf("%s: %+v", channel, g.ConditionalEdges)
+		}
+	}
+	g, _ := l.Graph("stable")
+	if g.Nodes[1].Metadata["withdrawn"] != "it was built wrongly" || g.Nodes[2].Metadata["advisories"] != "EDGE-2026-003" || g.Nodes[3].Metadata["until"] != "2026-09-01" {
+		t.Errorf("%+v", g.Nodes)
+	}
+	for _, channel := range []string{"", "fast", "stable-", "stable-2", "stable-2.1.0", "stable-02.1", "stable-2.1 ", "stable-99999999999.0"} {
+		if _, err := l.Graph(channel); err == nil {
+			t.Errorf("%q is a channel", channel)
+		}
+	}
+}
