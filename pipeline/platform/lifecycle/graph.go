@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -15,53 +16,65 @@ type Edge struct {
 	Why string
 }
 
-// edge is the upgrade from a release to another one; ok is false where nobody meant it to be one.
-func (l Lifecycle) edge(from, to int, open [][]string) (e Edge, ok bool) {
-	a, b := l.Releases[from], l.Releases[to]
-	if a.Version.Compare(b.Version) >= 0 || !b.From.Is.Has(a.Version) && !slices.ContainsFunc(a.To, func(v version.Version) bool { return v == b.Version }) {
-		return e, false
-	}
-	e = Edge{From: from, To: to}
-	if b.Withdrawn != "" {
-		e.Why = "withdrawn"
-		return e, true
-	}
-	for _, r := range l.Risks {
-		if r.From.Is.Has(a.Version) && r.To.Is.Has(b.Version) {
-			e.Why = r.Name
-			return e, true
+// set is numbers of risks or of advisories.
+type set []uint64
+
+// setOf is those of n numbers that a release has.
+func setOf(n int, has func(i int) bool) set {
+	s := make(set, (n+63)/64)
+	for i := range n {
+		if has(i) {
+			s[i/64] |= 1 << (i % 64)
 		}
 	}
-	// No upgrade gives anybody a vulnerability that they did not have.
-	for _, id := range open[to] {
-		if !slices.Contains(open[from], id) {
-			e.Why = id
-			return e, true
-		}
-	}
-	return e, true
+	return s
 }
 
-// opens are the ids of the advisories of each release.
-func (l Lifecycle) opens() [][]string {
-	all := make([][]string, len(l.Releases))
-	for i, r := range l.Releases {
-		for _, a := range l.open(r.Version) {
-			all[i] = append(all[i], a.ID)
+// both is the lowest number that two sets have, -1 for none.
+func both(a, b set) int {
+	for i := range a {
+		if w := a[i] & b[i]; w != 0 {
+			return i*64 + bits.TrailingZeros64(w)
 		}
 	}
-	return all
+	return -1
+}
+
+// more is the lowest number that a has and b has not, -1 for none.
+func more(a, b set) int {
+	for i := range a {
+		if w := a[i] &^ b[i]; w != 0 {
+			return i*64 + bits.TrailingZeros64(w)
+		}
+	}
+	return -1
 }
 
 // Edges are all upgrades, by rising versions, also those that may not be taken.
 func (l Lifecycle) Edges() []Edge {
-	open := l.opens()
+	// What is known of each release by itself is looked up once; there are many more pairs.
+	leave, enter, open := make([]set, len(l.Releases)), make([]set, len(l.Releases)), make([]set, len(l.Releases))
+	for i, r := range l.Releases {
+		leave[i] = setOf(len(l.Risks), func(n int) bool { return l.Risks[n].From.Is.Has(r.Version) })
+		enter[i] = setOf(len(l.Risks), func(n int) bool { return l.Risks[n].To.Is.Has(r.Version) })
+		open[i] = setOf(len(l.Advisories), func(n int) bool { return l.Advisories[n].Open(r.Version) })
+	}
 	var all []Edge
-	for from := range l.Releases {
+	for from, a := range l.Releases {
 		for to := from + 1; to < len(l.Releases); to++ {
-			if e, ok := l.edge(from, to, open); ok {
-				all = append(all, e)
+			b := l.Releases[to]
+			if !b.From.Is.Has(a.Version) && !slices.Contains(a.To, b.Version) {
+				continue
 			}
+			e := Edge{From: from, To: to}
+			if b.Withdrawn != "" {
+				e.Why = "withdrawn"
+			} else if n := both(leave[from], enter[to]); n >= 0 {
+				e.Why = l.Risks[n].Name
+			} else if n := more(open[to], open[from]); n >= 0 { // no upgrade gives anybody a vulnerability that they did not have
+				e.Why = l.Advisories[n].ID
+			}
+			all = append(all, e)
 		}
 	}
 	return all
