@@ -148,7 +148,7 @@ var rooms = map[string]string{
 		"release/fault release/manifest release/version trust/signature",
 	"release/composition": "internal/canonjson release/artifact release/version",
 	"platform":            "internal/yamldoc release/artifact release/composition release/fault release/version",
-	"platform/resolve":    "git internal/bounded platform platform/lifecycle release/artifact release/composition release/fault release/manifest release/version reproduce source trust/signature verify",
+	"platform/resolve":    "git internal/bounded internal/canonjson platform platform/lifecycle release/artifact release/composition release/fault release/manifest release/version reproduce source trust/signature verify",
 	"platform/lifecycle":  "internal/canonjson internal/yamldoc platform release/artifact release/fault release/version",
 	"platform/branch":     "git internal/bounded internal/filelock platform release/fault release/version source",
 

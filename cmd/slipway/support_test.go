@@ -68,6 +68,7 @@ func TestSupport(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"lifecycle.json": b, "lifecycle.json.sigstore.json": signed, "edge.pub": key.Public().PEM(), "stranger.pub": stranger.Public().PEM(),
 		"other.json": []byte(strings.Replace(string(b), "2026-12-03", "2036-12-03", 1)), "other.json.sigstore.json": signed, "bad.json": []byte("{}"),
+		"newer.json": []byte(strings.Replace(string(b), "lifecycle/v1", "lifecycle/v2", 1)),
 	} {
 		must(os.WriteFile(filepath.Join(dir, name), b, 0o600))
 	}
@@ -93,6 +94,7 @@ func TestSupport(t *testing.T) {
 		{"support FILE --key STRANGER", 5, "lifecycle.json: "},
 		{"support DIR/other.json --key PUB", 5, "other.json: "},
 		{"support DIR/bad.json", 5, "bad.json: "},
+		{"support DIR/newer.json", 2, "read it with the version of slipway that wrote it"},
 		{"support URL/nowhere.json", 2, "the server says 404"},
 		{"support DIR/nowhere.json", 2, "no such file"},
 		{"upgrade FILE --from 2.0.0 --at 2026-03-10", 0, "not to 2.2.0: MulticastSkew: Gateways lose their peers.\n2.0.0 -> 2.1.4\n2.1.4 -> 2.2.3\n"},

@@ -2,9 +2,11 @@ package resolve
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
+	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/composition"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -50,7 +52,19 @@ func Composition(ctx context.Context, place string, o verify.Options) (c Compose
 		c.Release, err = manifest.Load(filepath.Join(dir, manifest.FileName))
 	}
 	c.Manifest = report.Manifest
-	return c, fault.New(fault.Mismatch, err)
+	return c, unread(place, err)
+}
+
+// unread is why a document at an address cannot be read: it is not what it should be, or another version of this program reads it.
+func unread(at string, err error) error {
+	if err == nil {
+		return nil
+	}
+	code := fault.Mismatch
+	if errors.Is(err, canonjson.ErrNewer) {
+		code = fault.Usage
+	}
+	return fault.Errorf(code, "%s: %w", at, err)
 }
 
 // first is the first check that did not pass, of what is at an address.

@@ -23,10 +23,8 @@ func Lifecycle(ctx context.Context, place string, keys []signature.PublicKey) (l
 	if err != nil {
 		return l, err
 	}
-	if l, err = lifecycle.Decode(b); err != nil {
-		err = fault.New(fault.Mismatch, fmt.Errorf("%s: %w", place, err))
-	}
-	return l, err
+	l, err = lifecycle.Decode(b)
+	return l, unread(place, err)
 }
 
 func signedBy(ctx context.Context, place string, b []byte, keys []signature.PublicKey) error {
