@@ -51,6 +51,7 @@ Without --push what they make stays in this repository.`,
 
 // open is the repository and the line that the first argument names.
 func (c branchChoices) open(ctx context.Context, a *app, args []string) (*branch.Repo, branch.Line, error) {
+	a.resumes = true
 	if len(args) == 0 {
 		return nil, branch.Line{}, fault.Errorf(fault.Usage, "name the minor version, such as 2.1")
 	}
@@ -247,7 +248,6 @@ and names the files and the clone to solve it in; then --continue goes on, and -
 			case abort:
 				return r.Abort(cmd.Context(), l)
 			case goOn:
-				a.resumes = true
 				taken, err = r.Continue(cmd.Context(), l, c.push)
 			case len(revs) == 0:
 				return fault.Errorf(fault.Usage, "name the commits to be picked; branch status %s says which are missing", l)

@@ -130,7 +130,7 @@ func identity(environ []string) []string {
 var badName = regexp.MustCompile("[\x00-\x20\x7f~^:?*\\[\\\\]|\\.\\.|@\\{|//|^[-/]|/$|\\.lock$|\\.$")
 
 func named(what, name string) error {
-	if badName.MatchString(name) || len(name) > 200 {
+	if badName.MatchString(name) || len(name) > 200 || what == "platform" && strings.Contains(name, "/") {
 		return fault.Errorf(fault.Usage, "%.80q is not a name of a %s that git takes", name, what)
 	}
 	return nil

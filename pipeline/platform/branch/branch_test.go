@@ -224,7 +224,7 @@ func TestBadInput(t *testing.T) {
 
 	for name, change := range map[string]func(*branch.Options){
 		"a remote": func(o *branch.Options) { o.Remote = "-x" }, "a platform": func(o *branch.Options) { o.Of = "a..b" },
-		"a branch": func(o *branch.Options) { o.Main = "@{-1}" }, "a project": func(o *branch.Options) { o.Project = "a b" },
+		"a path": func(o *branch.Options) { o.Of = "a/b" }, "a branch": func(o *branch.Options) { o.Main = "@{-1}" }, "a project": func(o *branch.Options) { o.Project = "a b" },
 	} {
 		o := tm.options(dir)
 		change(&o)
@@ -345,7 +345,7 @@ func TestStatus(t *testing.T) {
 	_, _, err := tm.open(dir).Cut(t.Context(), line, "", true)
 	must(t, err)
 	ids := map[string]string{}
-	for _, name := range []string{"picked", "same", "edited", "forged", "missing", "binary", "swapped"} {
+	for _, name := range []string{"picked", "same", "edited", "forged", "lying", "missing", "binary", "swapped"} {
 		ids[name] = commit(t, dir, name+"\n\nSigned-off-by: A <a@example.com>", "dir/"+name, name+"\n")
 	}
 	ids["bytes"] = commit(t, dir, "bytes", "bytes", "\x00one")
@@ -369,6 +369,7 @@ func TestStatus(t *testing.T) {
 	forgedID := strings.Fields(gittest.GitIn(t, dir, gittest.Git(t, dir, "show", "HEAD")+"\n", "patch-id", "--stable"))[0]
 	gittest.Git(t, dir, "reset", "--quiet", "--hard", "HEAD^")
 	on["forged"] = commit(t, dir, "forged"+trailer(ids["forged"])+"\nSlipway-Patch-Id: "+forgedID, "dir/missing2", "missing\n")
+	on["lying"] = commit(t, dir, "lying"+trailer(ids["lying"])+"\nSlipway-Patch-Id: "+forgedID, "dir/lying", "lying\n")
 	on["other bytes"] = commit(t, dir, "other bytes"+trailer(ids["other bytes"]), "more", "\x00two")
 	gittest.Git(t, dir, "cherry-pick", "-x", ids["bytes"])
 	byHand("bytes")
@@ -382,7 +383,7 @@ func TestStatus(t *testing.T) {
 		got[c.Subject] = c
 	}
 	want := map[string]branch.State{
-		"picked": branch.Picked, "same": branch.Same, "edited": branch.Edited, "forged": branch.Edited, "missing": branch.Missing, "binary": branch.Missing,
+		"picked": branch.Picked, "same": branch.Same, "edited": branch.Edited, "forged": branch.Edited, "lying": branch.Edited, "missing": branch.Missing, "binary": branch.Missing,
 		"swapped": branch.Missing, "bytes": branch.Picked, "other bytes": branch.Edited, "version": branch.Empty, "both": branch.Picked, "nothing": branch.Empty,
 		"own": branch.Own, "own2": branch.Own,
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
 	"github.com/slipway-build/slipway/pipeline/platform/branch"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // work does in this process what TestKilled asks for: the command, the folder and its arguments.
@@ -122,4 +123,67 @@ func prepare(t *testing.T, tm *team, way string) outcome {
 		}
 		checkThree(t, tm, dir)
 	}}
+}
+
+// meanwhile is an environment in which somebody else moves a branch at the remote just before a push.
+func (tm *team) meanwhile(branch, to string) []string {
+	tm.t.Helper()
+	real, err := exec.LookPath("git")
+	must(tm.t, err)
+	bin := tm.t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *' push '*) '%[1]s' --git-dir '%[2]s' update-ref refs/heads/%[3]s %[4]s;; esac\nexec '%[1]s' \"$@\"\n", real, tm.remote, branch, to)
+	must(tm.t, os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o755))
+	return append(tm.env, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+}
+
+// What somebody else has pushed between the look and the push is found, and never overwritten.
+func TestMovedBeforePush(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the git that moves is a script")
+	}
+	tm := newTeam(t)
+	dir := tm.clone()
+	base, fix := tm.at("main"), commit(t, dir, "fix", "c", "x\n")
+	other := commit(t, dir, "fix: other", "d", "x\n")
+	gittest.Git(t, dir, "push", "--quiet")
+	open := func(environ []string) *branch.Repo {
+		o := tm.options(dir)
+		o.Environ = environ
+		r, err := branch.Open(t.Context(), o)
+		must(t, err)
+		return r
+	}
+	_, _, err := open(tm.meanwhile("edge-2.1", other)).Cut(t.Context(), line, "", true)
+	fails(t, err, fault.Conflict, "branch edge-2.1 is there, at commit "+other[:12])
+	if tm.at("edge-2.1") != other {
+		t.Error("it was overwritten")
+	}
+	gittest.Git(t, tm.remote, "update-ref", "-d", "refs/heads/edge-2.1")
+	gittest.Git(t, dir, "fetch", "--quiet", "--prune")
+	made, _, err := open(tm.meanwhile("edge-2.1", base)).Cut(t.Context(), line, "", true)
+	if err != nil || !made.Was || tm.at("edge-2.1") != base {
+		t.Errorf("%+v, %v", made, err)
+	}
+	// A proposal that somebody else has made is taken as it is.
+	gittest.Git(t, tm.remote, "update-ref", "-d", "refs/heads/edge-2.2.0-dev")
+	gittest.Git(t, dir, "fetch", "--quiet", "--prune")
+	gittest.Git(t, dir, "switch", "--quiet", "--detach", "main")
+	theirs := commit(t, dir, "by hand", "VERSION", "2.2.0-dev\n")
+	gittest.Git(t, dir, "push", "--quiet", "origin", "HEAD:refs/heads/theirs")
+	_, p, err := open(tm.meanwhile("edge-2.2.0-dev", theirs)).Cut(t.Context(), line, "", true)
+	if err != nil || p == nil || !p.Was || p.Commit != theirs || tm.at("edge-2.2.0-dev") != theirs {
+		t.Errorf("%+v, %v", p, err)
+	}
+
+	gittest.Git(t, dir, "switch", "--quiet", "--detach", base)
+	moved := commit(t, dir, "by hand", "e", "x\n")
+	gittest.Git(t, dir, "push", "--quiet", "origin", "HEAD:refs/heads/moved")
+	_, err = open(tm.meanwhile("edge-2.1", moved)).Pick(t.Context(), line, []string{fix}, true)
+	fails(t, err, fault.Transient, "somebody has moved the branch meanwhile; run the same command again")
+	if tm.at("edge-2.1") != moved {
+		t.Error("it was overwritten")
+	}
+	if _, err = tm.open(dir).Pick(t.Context(), line, []string{fix}, true); err != nil || gittest.Git(t, tm.remote, "rev-parse", "edge-2.1^") != moved {
+		t.Error(err)
+	}
 }

@@ -51,7 +51,7 @@ type clone struct {
 func (r *Repo) clone(l Line) clone {
 	c := clone{Repo: r, line: l, branch: r.Name(l)}
 	c.dir, c.note = filepath.Join(r.own, c.branch), filepath.Join(r.own, c.branch+".json")
-	c.in = r.git.In(c.dir).Set("rerere.enabled=false", "core.sparseCheckout=false", "advice.detachedHead=false").With("GIT_LFS_SKIP_SMUDGE=1") // pointers are picked
+	c.in = r.git.In(c.dir).Set("rerere.enabled=false", "core.sparseCheckout=false", "advice.detachedHead=false")
 	return c
 }
 
@@ -134,7 +134,7 @@ func (r *Repo) Continue(ctx context.Context, l Line, push bool) ([]Taken, error)
 	if tip != u.Base && tip != u.Head {
 		inside := *r
 		inside.git = c.in
-		done, err := inside.log(ctx, u.Base, u.Head)
+		done, err := inside.log(ctx, u.Base, u.Head, "%s")
 		if err != nil {
 			return nil, err
 		}
@@ -198,76 +198,66 @@ func (r *Repo) chosen(ctx context.Context, l Line, tip string, revisions []strin
 	if err != nil {
 		return nil, nil, err
 	}
-	left, err := r.log(ctx, fork, main)
+	left, err := r.log(ctx, fork, main, "%s")
 	if err != nil {
 		return nil, nil, err
 	}
-	order := map[string]int{}
+	right, err := r.log(ctx, fork, tip, "%B")
+	if err != nil {
+		return nil, nil, err
+	}
+	sides, err := r.compare(ctx, main, left, right)
+	if err != nil {
+		return nil, nil, err
+	}
+	is, order := map[string]Commit{}, map[string]int{}
+	for _, c := range sides {
+		is[c.Commit] = c
+	}
 	for i, c := range left {
 		order[c.id] = i
 	}
 	var errs []error
-	refuse := func(id, why string) { errs = append(errs, fault.Errorf(fault.Git, "commit %.12s %s", id, why)) }
 	for _, rev := range revisions {
 		id, err := r.Commit(ctx, rev)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		if slices.Contains(todo, id) {
-			continue
-		}
-		parents, err := r.say(ctx, "rev-list", "--no-walk", "--parents", id)
-		if err != nil {
-			return nil, nil, err
-		}
 		there, err := r.ancestor(ctx, id, tip)
 		if err != nil {
 			return nil, nil, err
 		}
-		_, onMain := order[id]
-		switch n := len(strings.Fields(parents)) - 1; {
+		at, onMain := order[id]
+		why := ""
+		switch {
 		case there:
-			refuse(id, fmt.Sprintf("is in branch %s itself", r.Name(l)))
+			why = fmt.Sprintf("is in branch %s itself", r.Name(l))
 		case !onMain:
-			refuse(id, fmt.Sprintf("is not on %s; a fix is made there first, and then picked", name))
-		case n == 0:
-			refuse(id, "is a root, which changes nothing that is there before; pick a commit that has a parent")
-		case n > 1:
-			refuse(id, "is a merge; name the commits that it brought")
-		default:
+			why = fmt.Sprintf("is not on %s; a fix is made there first, and then picked", name)
+		case len(left[at].parents) == 0:
+			why = "is a root, which changes nothing that is there before; pick a commit that has a parent"
+		case len(left[at].parents) > 1:
+			why = "is a merge; name the commits that it brought"
+		case is[id].State == Empty:
+			why = fmt.Sprintf("changes nothing but what %s says, or nothing at all", r.versionFile())
+		}
+		if why != "" {
+			errs = append(errs, fault.Errorf(fault.Git, "commit %.12s %s", id, why))
+		} else if !slices.Contains(todo, id) {
 			todo = append(todo, id)
-		}
-	}
-	if len(todo) > 0 {
-		patch, err := r.patchIDs(ctx, todo)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, id := range todo {
-			if patch[id] == "" {
-				refuse(id, fmt.Sprintf("changes nothing but what %s says, or nothing at all", r.versionFile()))
-			}
 		}
 	}
 	if len(errs) > 0 {
 		return nil, nil, errors.Join(errs...)
 	}
 	slices.SortFunc(todo, func(a, b string) int { return order[a] - order[b] })
-	right, err := r.log(ctx, fork, tip)
-	if err != nil {
-		return nil, nil, err
-	}
-	on := map[string]logged{}
-	for _, c := range right {
-		on[last(pickedFrom, c.message)] = c
-	}
 	todo = slices.DeleteFunc(todo, func(id string) bool {
-		c, ok := on[id]
-		if ok {
-			was = append(was, Taken{id, c.id, c.subject(), true})
+		c := is[id]
+		if c.Branch != "" {
+			was = append(was, Taken{id, c.Branch, c.Subject, true})
 		}
-		return ok
+		return c.Branch != ""
 	})
 	return todo, was, nil
 }
@@ -311,9 +301,20 @@ func (c clone) make(ctx context.Context, at string) error {
 	if _, err := c.git.Run(ctx, nil, "clone", "--quiet", "--shared", "--no-checkout", "--no-tags", "--template=", "--", from, c.dir); err != nil {
 		return err
 	}
+	info := filepath.Join(c.dir, ".git", "info")
+	if err = os.MkdirAll(info, 0o777); err == nil {
+		err = os.WriteFile(filepath.Join(info, "attributes"), []byte(asRecorded), 0o666)
+	}
+	if err != nil {
+		return fault.New(fault.Git, err)
+	}
 	_, err = c.in.Run(ctx, nil, "checkout", "--quiet", "--detach", at, "--")
 	return err
 }
+
+// asRecorded has git write and read the files of the clone as they are recorded: what it would convert, or what a filter would, differs
+// from the commit before anybody has changed it.
+const asRecorded = "* -text !eol !ident !filter !working-tree-encoding\n"
 
 // take picks what is to be picked, and moves the branch.
 func (c clone) take(ctx context.Context, u under, taken []Taken, push bool) ([]Taken, error) {
@@ -483,7 +484,7 @@ func (c clone) finished(ctx context.Context, u under, taken []Taken, push bool) 
 	if _, err := c.git.Run(ctx, nil, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--", c.dir, "HEAD"); err != nil {
 		return nil, err
 	}
-	made, err := c.log(ctx, u.Base, u.Head)
+	made, err := c.log(ctx, u.Base, u.Head, "%B")
 	if err != nil {
 		return nil, err
 	}

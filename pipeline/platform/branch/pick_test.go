@@ -86,6 +86,76 @@ func TestPick(t *testing.T) {
 	}
 }
 
+// What was picked by hand is not picked again, with or without a line that says so.
+func TestPickByHand(t *testing.T) {
+	tm := newTeam(t)
+	dir := tm.cut()
+	fix := commit(t, dir, "fix", "c", "x\n")
+	gittest.Git(t, dir, "push", "--quiet", "origin", "main")
+	gittest.Git(t, dir, "switch", "--quiet", "edge-2.1")
+	commit(t, dir, "own", "d", "x\n")
+	gittest.Git(t, dir, "cherry-pick", fix)
+	gittest.Git(t, dir, "push", "--quiet", "origin", "edge-2.1")
+	at := tm.at("edge-2.1")
+	taken, err := tm.open(dir).Pick(t.Context(), line, []string{fix}, true)
+	if err != nil || len(taken) != 1 || taken[0] != (branch.Taken{From: fix, To: at, Subject: "fix", Was: true}) || tm.at("edge-2.1") != at {
+		t.Errorf("%+v, %v", taken, err)
+	}
+}
+
+// Files are picked as they are recorded, whatever attributes would make of them.
+func TestPickAsRecorded(t *testing.T) {
+	tm := newTeam(t)
+	dir := tm.clone()
+	raw := func(message, text string) string {
+		id := gittest.GitIn(t, dir, text, "hash-object", "-w", "--stdin", "--no-filters")
+		gittest.Git(t, dir, "update-index", "--add", "--cacheinfo", "100644,"+id+",dos")
+		gittest.Git(t, dir, "commit", "--quiet", "-m", message)
+		return gittest.Git(t, dir, "rev-parse", "HEAD")
+	}
+	commit(t, dir, "attributes", ".gitattributes", "dos text eol=crlf ident\n")
+	begin := raw("dos", "1\r\n2\r\n3\r\n4\r\n$Id$\r\n")
+	gittest.Git(t, dir, "push", "--quiet", "origin", "HEAD:main")
+	_, _, err := tm.open(dir).Cut(t.Context(), line, begin, true)
+	must(t, err)
+	for i, text := range []string{"feature", "feature, mended"} {
+		must(t, os.WriteFile(filepath.Join(dir, "b"), []byte("1\n2\n3\n4\n"+text+"\n6\n7\n8\n9\n"), 0o644))
+		gittest.Git(t, dir, "add", "b")
+		if i == 0 {
+			gittest.Git(t, dir, "commit", "--quiet", "-m", text)
+		}
+	}
+	fix := raw("fix", "1\r\n2\r\n3\r\n4\r\n$Id$\r\nfive\r\n")
+	gittest.Git(t, dir, "push", "--quiet", "origin", "HEAD:main")
+	r := tm.open(dir)
+	_, err = r.Pick(t.Context(), line, []string{fix}, true)
+	fails(t, err, fault.Git, "by itself: b;")
+	solve(t, dir)
+	if _, err := r.Continue(t.Context(), line, true); err != nil {
+		t.Fatal(err)
+	}
+	if want, got := gittest.Git(t, dir, "rev-parse", fix+":dos"), gittest.Git(t, tm.remote, "rev-parse", "edge-2.1:dos"); got != want {
+		t.Errorf("%q", tm.show("edge-2.1:dos"))
+	}
+}
+
+// The id of a change of bytes is the same for a clone that writes ids of objects shorter.
+func TestPickBytes(t *testing.T) {
+	tm := newTeam(t)
+	dir := tm.cut()
+	fix := commit(t, dir, "bytes", "bytes", "\x00one")
+	gittest.Git(t, dir, "push", "--quiet", "origin", "main")
+	if _, err := tm.open(dir).Pick(t.Context(), line, []string{fix}, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{"4", "20"} {
+		gittest.Git(t, dir, "config", "core.abbrev", n)
+		if states := tm.states(dir); states["bytes"] != branch.Picked {
+			t.Errorf("%v", states)
+		}
+	}
+}
+
 // Without --push the branch is moved here, and pushed later by the same command. Where it is checked out it is not moved behind anybody's back.
 func TestPickHere(t *testing.T) {
 	tm := newTeam(t)

@@ -81,9 +81,9 @@ func (c logged) subject() string {
 	return s
 }
 
-// log are the commits that to has and from has not, oldest first.
-func (r *Repo) log(ctx context.Context, from, to string) ([]logged, error) {
-	out, err := r.git.Run(ctx, nil, "log", "-z", "--topo-order", "--reverse", "--no-show-signature", "--no-color", "--format=%H%x00%P%x00%B", from+".."+to, "--")
+// log are the commits that to has and from has not, oldest first, with a message in the format: %s for the subject, %B for all of it.
+func (r *Repo) log(ctx context.Context, from, to, format string) ([]logged, error) {
+	out, err := r.git.Run(ctx, nil, "log", "-z", "--topo-order", "--reverse", "--no-show-signature", "--no-color", "--format=%H%x00%P%x00"+format, from+".."+to, "--")
 	if err != nil || len(out) == 0 {
 		return nil, err
 	}
@@ -133,11 +133,11 @@ func (r *Repo) Status(ctx context.Context, l Line) (Status, error) {
 	if s.Fork, err = r.fork(ctx, main, tip); err != nil {
 		return s, err
 	}
-	left, err := r.log(ctx, s.Fork, main)
+	left, err := r.log(ctx, s.Fork, main, "%s")
 	if err != nil {
 		return s, err
 	}
-	right, err := r.log(ctx, s.Fork, tip)
+	right, err := r.log(ctx, s.Fork, tip, "%B")
 	if err != nil {
 		return s, err
 	}
