@@ -9,11 +9,13 @@ import (
 	"testing"
 
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
+	"github.com/slipway-build/slipway/pipeline/platform/lifecycle"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/composition"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	semver "github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // TestPlatform shows and compares releases of a platform, in folders and from a server. What is not of the release is refused.
@@ -88,6 +90,57 @@ func TestPlatform(t *testing.T) {
 			}
 		}
 	}
+	// How a release stands is asked of what is written down of it, which must be of these very bytes.
+	life := lifecycle.Lifecycle{Name: "edge", Serial: 1}
+	life.AsOf, err = lifecycle.ParseDate("2026-03-10")
+	must(err)
+	for _, at := range []string{before, after} {
+		sum, _, err := artifact.SumFile(filepath.Join(at, manifest.FileName))
+		must(err)
+		v, err := semver.Parse(filepath.Base(at))
+		must(err)
+		life.Releases = append(life.Releases, lifecycle.Release{Version: v, Manifest: sum, Date: life.AsOf, Until: life.AsOf.AddMonths(9)})
+	}
+	write := func(name string) string {
+		t.Helper()
+		b, err := life.Encode()
+		must(err)
+		bundle, err := signature.SignBlob(key, b)
+		must(err)
+		signed, err := bundle.Encode()
+		must(err)
+		must(os.WriteFile(filepath.Join(dir, name), b, 0o600))
+		must(os.WriteFile(filepath.Join(dir, name+signature.Suffix), signed, 0o600))
+		return filepath.Join(dir, name)
+	}
+	good := write("good.json")
+	life.Releases[0].Withdrawn = "it loses its peers"
+	withdrawn := write("withdrawn.json")
+	life.Releases[0].Manifest = artifact.Sum(nil)
+	another := write("another.json")
+	life.Releases = life.Releases[1:]
+	lost := write("lost.json")
+	pub := filepath.Join(dir, "edge.pub")
+	for _, tt := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{good + " --at 2026-03-12", 0, "note: edge 2.1.3 is current on 2026-03-12; its line is supported until 2026-12-10"},
+		{good + " --at 2026-12-11", 9, "edge 2.1.3 is ended on 2026-12-11; its line is supported until 2026-12-10; upgrade, or say --recovery"},
+		{good + " --at 2026-12-11 --recovery", 0, "note: edge 2.1.3 is ended on 2026-12-11"},
+		{withdrawn + " --at 2026-03-12", 9, "withdrawn: it loses its peers"},
+		{another, 5, "edge 2.1.3 has the manifest "},
+		{lost, 9, "2.1.3 is no release of edge"},
+		{filepath.Join(dir, "nowhere.json"), 2, "no such file"},
+	} {
+		var stdout, stderr strings.Builder
+		args := append([]string{"verify", "--key", pub, "--lifecycle-key", pub, before, "--lifecycle"}, strings.Fields(tt.args)...)
+		if code := run(args, &stdout, &stderr); code != tt.code || !strings.Contains(stdout.String()+stderr.String(), tt.want) {
+			t.Errorf("%s: exit %d, want %d with %q\n%s%s", tt.args, code, tt.code, tt.want, stdout.String(), stderr.String())
+		}
+	}
+
 	// A component that is put in the place of another one is not of the release.
 	b, err := os.ReadFile(filepath.Join(after, composition.FileName))
 	must(err)

@@ -29,12 +29,17 @@ type onDay struct {
 	asJSON bool
 }
 
+const (
+	atUsage    = "`day` that is asked about, as 2026-03-17 (default today)"
+	freshUsage = "`days` after which what is known is too old to call a release current; 0 for any age"
+)
+
 const lifecycleUsage = "LIFECYCLE is lifecycle.json, a file or its URL, with its signature beside it."
 
 func (k *onDay) register(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&k.keys, "key", nil, "public key `file` that the lifecycle must be signed with; without one its signature is not looked at")
-	cmd.Flags().StringVar(&k.at, "at", "", "`day` that is asked about, as 2026-03-17 (default today)")
-	cmd.Flags().IntVar(&k.fresh, "fresh", 14, "`days` after which what is known is too old to call a release current; 0 for any age")
+	cmd.Flags().StringVar(&k.at, "at", "", atUsage)
+	cmd.Flags().IntVar(&k.fresh, "fresh", 14, freshUsage)
 	cmd.Flags().BoolVar(&k.asJSON, "json", false, "print JSON")
 }
 
@@ -54,6 +59,34 @@ func (k *onDay) read(ctx context.Context, place string) (l lifecycle.Lifecycle, 
 		return l, at, err
 	}
 	return l, lifecycle.Later(at, l.AsOf), nil // what is written down has happened, whatever the clock here says
+}
+
+// stands holds a release that was verified to what is written down of it, and adds that to the notes of the report.
+func (k *onDay) stands(ctx context.Context, place string, r *verify.Report, recovery bool) error {
+	l, at, err := k.read(ctx, place)
+	if err != nil {
+		return err
+	}
+	if r.Name != l.Name || r.Manifest == "" {
+		return fault.Errorf(fault.Usage, "--lifecycle %s is about %s, and this is no whole release of it", place, l.Name)
+	}
+	v, err := parseVersion(r.Name, r.Version)
+	if err != nil {
+		return err
+	}
+	s, err := l.Of(v, at, k.fresh)
+	if err != nil {
+		return fault.New(fault.Policy, fmt.Errorf("%s: %w", place, err))
+	}
+	if is, _ := l.Release(v); is.Manifest != r.Manifest {
+		return fault.Errorf(fault.Mismatch, "%s %s has the manifest %s, and %s says %s", r.Name, v, r.Manifest.Short(), place, is.Manifest.Short())
+	}
+	said := fmt.Sprintf("%s %s is %s on %s%s; its line is supported until %s", l.Name, v, s.State, at, because(s), s.Until)
+	r.Notes = append(r.Notes, said)
+	if (s.State >= lifecycle.Overdue || s.Withdrawn != "") && !recovery {
+		return fault.Errorf(fault.Policy, "%s; upgrade, or say --recovery to take it all the same", said)
+	}
+	return nil
 }
 
 func newSupport() *cobra.Command {

@@ -12,7 +12,9 @@ import (
 
 func newVerify() *cobra.Command {
 	var f verify.Flags
-	var project string
+	var project, life string
+	var k onDay
+	var recovery bool
 	cmd := &cobra.Command{
 		Use:   "verify DIST|URL|IMAGE|FILE...",
 		Short: "Check a release, a file of one or an image against its signatures and its contents",
@@ -27,6 +29,8 @@ From a URL it fetches only what the manifest lists, so other files there are not
 Of files it checks each by what lies beside it, or at --release: release.json, SHA256SUMS or checksums.txt, and their
 signatures. Of an image or a chart in a registry, oci://host/repository:tag or @digest, it checks that it is signed under
 this name, tag and version. It says what that proves and what it does not.
+
+With --lifecycle a release of a platform must be the one that is written down there, and stand: see slipway support.
 
 It prints a verdict and a count of each kind of check, and each check that did not pass; with --verbose every check. It
 exits with 5 unless all passed.`,
@@ -52,10 +56,18 @@ exits with 5 unless all passed.`,
 			if err != nil && len(report.Rows) == 0 {
 				return err
 			}
+			if err == nil && life != "" {
+				err = k.stands(cmd.Context(), life, &report, recovery)
+			}
 			return errors.Join(err, f.Write(cmd.OutOrStdout(), report))
 		},
 	}
 	f.Register(cmd.Flags(), "", "")
 	cmd.Flags().StringVar(&project, "trust", "", trustUsage)
+	cmd.Flags().StringVar(&life, "lifecycle", "", "`file` or URL that says how the releases of a platform stand: one that is withdrawn, overdue or no longer supported is exit 9")
+	cmd.Flags().StringSliceVar(&k.keys, "lifecycle-key", nil, "public key `file` that --lifecycle must be signed with")
+	cmd.Flags().IntVar(&k.fresh, "fresh", 14, freshUsage)
+	cmd.Flags().StringVar(&k.at, "at", "", atUsage)
+	cmd.Flags().BoolVar(&recovery, "recovery", false, "pass a release that is withdrawn, overdue or no longer supported, and say so: whoever recovers needs exactly that one")
 	return cmd
 }
