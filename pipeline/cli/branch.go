@@ -101,15 +101,11 @@ elsewhere is exit 7.`,
 				return err
 			}
 			made, p, err := r.Cut(cmd.Context(), l, from, c.push)
-			if made.Commit != "" && (err == nil || made.Was || made.Pushed) {
+			if err == nil || made.Was || made.Pushed {
 				a.tellMade(made)
 			}
-			if err != nil || p == nil {
-				return err
-			}
-			a.tellMade(p.Made)
-			fmt.Fprintf(a.stdout, "it brings %s of %s from %s to %s; open a pull request of it%s\n", words.Line(p.File), words.Line(p.Main), p.Before, p.Next, words.Line(proposalPage(r.Remote(), p)))
-			return nil
+			a.tellProposal(r.Remote(), p)
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "`commit` that the branch begins at (default that of the highest release)")
@@ -138,6 +134,15 @@ func (a *app) tellMade(m branch.Made) {
 	fmt.Fprintf(a.stdout, "%s begins at %s: %s\n", words.Line(m.Branch), words.Line(at), how)
 }
 
+// tellProposal says what is to be proposed, if anything is there for it.
+func (a *app) tellProposal(remote string, p *branch.Proposal) {
+	if p == nil || p.Commit == "" {
+		return
+	}
+	a.tellMade(p.Made)
+	fmt.Fprintf(a.stdout, "it brings %s of %s from %s to %s; open a pull request of it%s\n", words.Line(p.File), words.Line(p.Main), p.Before, p.Next, words.Line(proposalPage(remote, p)))
+}
+
 // proposalPage is the page on which a pull request is opened, where the host is one that has it under a known address.
 func proposalPage(remote string, p *branch.Proposal) string {
 	page := pull.Page(remote)
@@ -162,7 +167,8 @@ func (a *app) lazyCommand(c *branchChoices) *cobra.Command {
 		Long: `Lazy makes the branch for a line of a platform in the repository of a component: at the commit that the platform's lock has
 of it, and named after the platform. It prints the version that the fix gets: one patch above the highest that this
 repository has a tag of in that minor version. So two lines that have the same release of the component get two
-versions. A tag that has moved since it was locked is exit 3. Of two callers one finds what the other has made.`,
+versions. As cut does it proposes the next minor version for the default branch. A tag that has moved since it was locked
+is exit 3. Of two callers one finds what the other has made.`,
 		Example: "  go run ./ci branch lazy 2.1 --platform ../edge/platform.yaml --push\n  go run ./ci branch lazy 2.1 --of edge --commit v1.4.2",
 		Args:    atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -183,15 +189,15 @@ versions. A tag that has moved since it was locked is exit 3. Of two callers one
 			if err != nil {
 				return err
 			}
-			made, next, err := r.Lazy(cmd.Context(), l, lock, commit, c.push)
-			if err != nil {
-				return err
+			made, p, next, err := r.Lazy(cmd.Context(), l, lock, commit, c.push)
+			if err == nil || made.Was || made.Pushed {
+				a.tellMade(made)
 			}
-			a.tellMade(made)
 			if !next.IsZero() {
 				fmt.Fprintf(a.stdout, "the next version there is %s\n", next)
 			}
-			return nil
+			a.tellProposal(r.Remote(), p)
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&file, "platform", "", "platform.yaml of the platform, a `file` with its lock beside it")

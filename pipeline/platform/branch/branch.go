@@ -25,8 +25,12 @@ import (
 	"github.com/slipway-build/slipway/pipeline/source"
 )
 
-// needs is the oldest git whose patch-id tells two changes of a binary file apart.
-var needs = git.Version{Major: 2, Minor: 39}
+// The oldest git that has every option used here, and the oldest one whose patch-id tells two changes of a file of bytes apart, and of a
+// mode.
+var (
+	needs      = git.Version{Major: 2, Minor: 31}
+	needsPatch = git.Version{Major: 2, Minor: 39}
+)
 
 // patience is how long a command waits for another one about the same branch in the same repository.
 const patience = 5 * time.Second

@@ -210,7 +210,7 @@ func (r *Repo) propose(ctx context.Context, l Line, main, at string, push bool) 
 	if err != nil {
 		return nil, fault.New(fault.Git, err)
 	}
-	name := strings.TrimSuffix(r.Name(l), l.String()) + next.String()
+	name := r.o.Project + "-" + next.String()
 	p := &Proposal{Made: Made{Branch: name}, Main: main, File: r.versionFile(), Before: before, Next: next}
 	for again := false; ; again = true {
 		is, _, err := r.tip(ctx, name)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
+	"github.com/slipway-build/slipway/pipeline/platform"
 	"github.com/slipway-build/slipway/pipeline/platform/branch"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -26,6 +27,8 @@ func work(args []string) error {
 	switch args[0] {
 	case "cut":
 		_, _, err = r.Cut(ctx, line, "", true)
+	case "lazy":
+		_, _, _, err = r.Lazy(ctx, line, platform.Lock{}, "v2.1.0", true)
 	case "pick":
 		_, err = r.Pick(ctx, line, args[2:], true)
 	case "continue":
@@ -53,7 +56,7 @@ func TestKilled(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the git that kills is a script")
 	}
-	for _, way := range []string{"cut", "pick", "continue"} {
+	for _, way := range []string{"cut", "lazy", "pick", "continue"} {
 		points := 0
 		for _, when := range []string{"before", "after"} {
 			for at, ended := 1, false; !ended; at++ {
@@ -96,7 +99,7 @@ type outcome struct {
 
 func prepare(t *testing.T, tm *team, way string) outcome {
 	t.Helper()
-	if way == "cut" {
+	if way == "cut" || way == "lazy" {
 		return outcome{[]string{tm.clone()}, func(when string) {
 			if tm.at("edge-2.1") != tm.at("main") || gittest.Git(t, tm.remote, "show", "edge-2.2.0-dev:VERSION") != "2.2.0-dev" ||
 				gittest.Git(t, tm.remote, "rev-list", "--count", "main..edge-2.2.0-dev") != "1" {
@@ -185,5 +188,73 @@ func TestMovedBeforePush(t *testing.T) {
 	}
 	if _, err = tm.open(dir).Pick(t.Context(), line, []string{fix}, true); err != nil || gittest.Git(t, tm.remote, "rev-parse", "edge-2.1^") != moved {
 		t.Error(err)
+	}
+}
+
+// A git that is too old to compare changes of bytes is named where they are compared, and does for the rest.
+func TestOldGit(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the git that is older is a script")
+	}
+	tm := newTeam(t)
+	dir := tm.clone()
+	open := func(says string) (*branch.Repo, error) {
+		real, err := exec.LookPath("git")
+		must(t, err)
+		bin := t.TempDir()
+		script := fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *' version ') echo git version %s; exit;; esac\nexec '%s' \"$@\"\n", says, real)
+		must(t, os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o755))
+		o := tm.options(dir)
+		o.Environ = append(tm.env, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+		return branch.Open(t.Context(), o)
+	}
+	r, err := open("2.34.1")
+	must(t, err)
+	if _, _, err := r.Cut(t.Context(), line, "", true); err != nil {
+		t.Error(err)
+	}
+	_, err = r.Status(t.Context(), line)
+	fails(t, err, fault.Git, "install git 2.39 or later")
+	_, err = open("2.25.1")
+	fails(t, err, fault.Git, "install git 2.31 or later")
+}
+
+// A remote that refuses a push keeps what it has, nothing is left here, and the same command goes on when it allows it.
+func TestRefused(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the hook is a script")
+	}
+	tm := newTeam(t)
+	dir := tm.clone()
+	fix := commit(t, dir, "fix", "c", "x\n")
+	gittest.Git(t, dir, "push", "--quiet")
+	hook := filepath.Join(tm.remote, "hooks", "pre-receive")
+	refuse := func(yes bool) {
+		must(t, os.MkdirAll(filepath.Dir(hook), 0o755))
+		if yes {
+			must(t, os.WriteFile(hook, []byte("#!/bin/sh\necho GH006: Protected branch update failed >&2\nexit 1\n"), 0o755))
+		} else {
+			must(t, os.Remove(hook))
+		}
+	}
+	r := tm.open(dir)
+	refuse(true)
+	_, _, err := r.Cut(t.Context(), line, "", true)
+	fails(t, err, fault.Policy, "Protected branch update failed")
+	if refs := gittest.Git(t, dir, "for-each-ref", "refs/heads"); strings.Contains(refs, "edge") || tm.at("edge-2.1") != "" {
+		t.Errorf("there is\n%s", refs)
+	}
+	refuse(false)
+	made, _, err := r.Cut(t.Context(), line, "", true)
+	if err != nil || made.Was || !made.Pushed {
+		t.Errorf("%+v, %v", made, err)
+	}
+	refuse(true)
+	_, err = r.Pick(t.Context(), line, []string{fix}, true)
+	fails(t, err, fault.Policy, "Protected branch update failed")
+	refuse(false)
+	taken, err := r.Pick(t.Context(), line, []string{fix}, true)
+	if err != nil || len(taken) != 1 || taken[0].Was || tm.at("edge-2.1") != taken[0].To {
+		t.Errorf("%+v, %v", taken, err)
 	}
 }

@@ -7,38 +7,50 @@ import (
 	"github.com/slipway-build/slipway/pipeline/platform"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
+	"github.com/slipway-build/slipway/pipeline/source"
 )
 
 // Lazy makes the branch of a component when its first fix is needed: at the commit that the platform's lock has of it, or at from, a
-// revision. next is the version of that fix, zero where the commit has no version. A tag that has moved since it was locked is a
+// revision. next is the version of that fix, zero where the commit has no version. As Cut does it proposes that the default branch goes on to
+// the minor version after that one, since its own next patch would have the same name. A tag that has moved since it was locked is a
 // fault.Git, and a branch that is there and begins elsewhere a fault.Conflict.
-func (r *Repo) Lazy(ctx context.Context, l Line, lock platform.Lock, from string, push bool) (made Made, next version.Version, err error) {
-	unlock, err := r.begin(ctx, r.Name(l), push)
+func (r *Repo) Lazy(ctx context.Context, l Line, lock platform.Lock, from string, push bool) (made Made, p *Proposal, next version.Version, err error) {
+	made = Made{Branch: r.Name(l)}
+	unlock, err := r.begin(ctx, made.Branch, push)
 	if err != nil {
-		return made, next, err
+		return made, nil, next, err
 	}
 	defer func() { _ = unlock() }()
-	_, main, err := r.main(ctx)
+	name, main, err := r.main(ctx)
 	if err != nil {
-		return made, next, err
+		return made, nil, next, err
 	}
-	made = Made{Branch: r.Name(l)}
 	if from != "" {
-		if made.Commit, err = r.Commit(ctx, from); err != nil {
-			return made, next, err
+		made.Commit, err = r.Commit(ctx, from)
+		if _, ok := source.ParseTag(from, r.o.TagPrefix); ok && err == nil { // the version that is meant, where the commit has several
+			var at string
+			if at, err = r.resolve(ctx, "refs/tags/"+from); at == made.Commit {
+				made.Tag = from
+			}
 		}
-	} else if made, err = r.locked(ctx, made, lock); err != nil {
-		return made, next, err
+	} else {
+		made, err = r.locked(ctx, made, lock)
+	}
+	if err != nil {
+		return made, nil, next, err
 	}
 	v, err := r.versionOf(ctx, made)
 	if err != nil {
-		return made, next, err
+		return made, nil, next, err
 	}
 	if err := r.ensure(ctx, &made, main, push); err != nil || v.IsZero() {
-		return made, next, err
+		return made, nil, next, err
 	}
-	next, err = r.Next(ctx, v)
-	return made, next, err
+	if next, err = r.Next(ctx, v); err != nil {
+		return made, nil, next, err
+	}
+	p, err = r.propose(ctx, Line{v.Major(), v.Minor()}, name, main, push)
+	return made, p, next, err
 }
 
 // locked is what a platform has of the project.

@@ -48,7 +48,7 @@ func TestLazy(t *testing.T) {
 	for i := range errs {
 		r := tm.component(tm.clone(), nil)
 		g.Go(func() {
-			made, next, err := r.Lazy(t.Context(), line, lockOf(chosen), "", true)
+			made, _, next, err := r.Lazy(t.Context(), line, lockOf(chosen), "", true)
 			if errs[i], was[i] = err, made.Was; err == nil && (next.String() != "1.4.3" || made.Branch != "edge-2.1" || made.Commit != base || !made.Pushed) {
 				t.Errorf("%+v, %s", made, next)
 			}
@@ -69,14 +69,14 @@ func TestLazy(t *testing.T) {
 	}
 	gittest.Git(t, dir, "tag", "v1.4.3-rc.1", base)
 	r := tm.component(dir, nil)
-	if made, next, err := r.Lazy(t.Context(), branch.Line{Major: 2, Minor: 2}, lockOf(chosen), "", false); err != nil || next.String() != "1.4.4" || made.Branch != "edge-2.2" || made.Pushed || made.Was {
+	if made, _, next, err := r.Lazy(t.Context(), branch.Line{Major: 2, Minor: 2}, lockOf(chosen), "", false); err != nil || next.String() != "1.4.4" || made.Branch != "edge-2.2" || made.Pushed || made.Was {
 		t.Errorf("%+v, %s, %v", made, next, err)
 	}
 	// A branch with that name is at another commit.
-	_, _, err := r.Lazy(t.Context(), line, platform.Lock{}, later, true)
+	_, _, _, err := r.Lazy(t.Context(), line, platform.Lock{}, later, true)
 	fails(t, err, fault.Conflict, "branch edge-2.1 is there")
 	// A commit without a version has no next one.
-	if made, next, err := r.Lazy(t.Context(), branch.Line{Major: 2, Minor: 4}, lockOf(platform.Chosen{Commit: later}), "", false); err != nil || !next.IsZero() || made.Commit != later {
+	if made, _, next, err := r.Lazy(t.Context(), branch.Line{Major: 2, Minor: 4}, lockOf(platform.Chosen{Commit: later}), "", false); err != nil || !next.IsZero() || made.Commit != later {
 		t.Errorf("%+v, %s, %v", made, next, err)
 	}
 
@@ -85,15 +85,35 @@ func TestLazy(t *testing.T) {
 		"tag v9.9.9, which the platform has of gateway, is not in this":         lockOf(platform.Chosen{Version: "9.9.9", Tag: "v9.9.9", Commit: base}),
 		"tag v1.4.2 moved: it was commit " + later[:12] + " when it was locked": lockOf(platform.Chosen{Version: "1.4.2", Tag: "v1.4.2", Commit: later}),
 	} {
-		_, _, err := r.Lazy(t.Context(), branch.Line{Major: 3}, lock, "", true)
+		_, _, _, err := r.Lazy(t.Context(), branch.Line{Major: 3}, lock, "", true)
 		fails(t, err, fault.Git, words)
 	}
-	_, _, err = r.Lazy(t.Context(), branch.Line{Major: 3}, platform.Lock{}, "", true)
+	_, _, _, err = r.Lazy(t.Context(), branch.Line{Major: 3}, platform.Lock{}, "", true)
 	fails(t, err, fault.Usage, "the lock of the platform has no component gateway; name the commit with --commit")
-	_, _, err = r.Lazy(t.Context(), branch.Line{Major: 3}, platform.Lock{}, "-x", true)
+	_, _, _, err = r.Lazy(t.Context(), branch.Line{Major: 3}, platform.Lock{}, "-x", true)
 	fails(t, err, fault.Usage, "is not a revision")
 	if tm.at("edge-3.0") != "" {
 		t.Error("a branch was made")
+	}
+}
+
+// Where the default branch would go on with the version that the branch has next, it is to go on with the minor version after that.
+func TestLazyProposes(t *testing.T) {
+	tm := newTeam(t)
+	dir := tm.clone()
+	base := tm.at("main")
+	gittest.Git(t, dir, "tag", "v1.4.2", base)
+	for text, want := range map[string]string{"1.4.3-dev": "1.5.0-dev", "1.5.0-dev": "", "2.0.0": "", "0.9.0": "1.5.0-dev"} {
+		commit(t, dir, text, "VERSION", text+"\n")
+		gittest.Git(t, dir, "push", "--quiet", "origin", "main")
+		if want != "" {
+			_, _ = gittest.Try(t, tm.remote, "", "update-ref", "-d", "refs/heads/gateway-"+want)
+			gittest.Git(t, dir, "fetch", "--quiet", "--prune")
+		}
+		_, p, _, err := tm.component(dir, nil).Lazy(t.Context(), line, platform.Lock{}, "v1.4.2", true)
+		if err != nil || (p == nil) != (want == "") || p != nil && (p.Branch != "gateway-"+want || !p.Pushed || tm.show(p.Branch+":VERSION") != want) {
+			t.Errorf("%s: %+v, %v", text, p, err)
+		}
 	}
 }
 

@@ -425,7 +425,9 @@ func (c clone) solved(ctx context.Context, u under) error {
 		if err != nil {
 			return err
 		}
-		if marker.Match(b) {
+		// They may be what the file is about.
+		was, _ := c.in.Run(ctx, nil, "cat-file", "blob", u.Todo[0]+":"+name)
+		if marker.Match(b) && !marker.Match(was) {
 			return fault.Errorf(fault.Git, "%s still has the marks of a conflict; solve it in %s and git add it", name, c.dir)
 		}
 	}

@@ -293,6 +293,24 @@ func TestConflict(t *testing.T) {
 	}
 }
 
+// Marks of a conflict that the picked commit has itself are what its file is about.
+func TestMarks(t *testing.T) {
+	tm := newTeam(t)
+	dir := tm.cut()
+	commit(t, dir, "docs", "b", "1\n2\n3\n4\n<<<<<<< mine\n6\n7\n8\n9\n")
+	fix := commit(t, dir, "fix: docs", "b", "1\n2\n3\n4\n<<<<<<< theirs\n6\n7\n8\n9\n")
+	gittest.Git(t, dir, "push", "--quiet", "origin", "main")
+	r := tm.open(dir)
+	_, err := r.Pick(t.Context(), line, []string{fix}, true)
+	fails(t, err, fault.Git, "by itself: b;")
+	in := filepath.Join(dir, ".git", "slipway", "edge-2.1")
+	must(t, os.WriteFile(filepath.Join(in, "b"), []byte("<<<<<<< theirs\n"), 0o644))
+	gittest.Git(t, in, "add", "b")
+	if _, err = r.Continue(t.Context(), line, true); err != nil || tm.show("edge-2.1:b") != "<<<<<<< theirs" {
+		t.Error(err)
+	}
+}
+
 // checkThree holds the branch to what the three picks make of it.
 func checkThree(t *testing.T, tm *team, dir string) {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -101,9 +102,16 @@ func (r *Repo) log(ctx context.Context, from, to, format string) ([]logged, erro
 // patchIDs are what git patch-id --stable says of commits, without what they change in the version file: lines of that are each side's own.
 // A merge has none, nor has a commit that changes nothing.
 func (r *Repo) patchIDs(ctx context.Context, commits []string) (map[string]string, error) {
+	newer, err := git.New(git.Local(r.o.Environ), r.git.Dir, needsPatch)
+	if err == nil {
+		err = newer.CheckVersion(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
 	var out []byte
 	// A blank line of context is a space and a blank line: patch-id counts on that.
-	err := r.git.Set("diff.suppressBlankEmpty=false").Stream(ctx, strings.NewReader(strings.Join(commits, "\n")+"\n"), func(diffs io.Reader) (err error) {
+	err = r.git.Set("diff.suppressBlankEmpty=false").Stream(ctx, strings.NewReader(strings.Join(commits, "\n")+"\n"), func(diffs io.Reader) (err error) {
 		out, err = r.git.Run(ctx, diffs, "patch-id", "--stable")
 		return err
 	}, "diff-tree", "--stdin", "--root", "-r", "-p", "-U3", "--inter-hunk-context=0", "--diff-algorithm=myers", "--indent-heuristic", "--full-index",
