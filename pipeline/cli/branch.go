@@ -375,10 +375,10 @@ func (p project) checkVersionFile(ctx context.Context) error {
 	folder := inTree(p.source.Root, filepath.Dir(p.file))
 	name := path.Join(folder, branch.VersionFile)
 	b, err := p.source.Blob(ctx, name, maxText)
-	if err != nil || b == nil {
+	if err != nil && ctx.Err() != nil {
 		return err
 	}
-	if !branch.IsVersionFile(b) {
+	if err != nil || b == nil || !branch.IsVersionFile(b) { // a folder of that name, for one
 		return nil
 	}
 	v, err := branch.ParseVersionFile(name, b)

@@ -153,19 +153,19 @@ func (r *Repo) versionFile() string { return path.Join(r.o.Folder, VersionFile) 
 // maxVersionFile bounds it, in bytes.
 const maxVersionFile = 4 << 10
 
-// versionAt reads the version file of a commit; zero where it has none.
+// versionAt reads the version file of a commit; zero where it has none, or where what is called so is no file or begins with no version.
 func (r *Repo) versionAt(ctx context.Context, commit string) (version.Version, error) {
 	name := r.versionFile()
-	out, err := r.git.Run(ctx, nil, "ls-tree", "-z", "-l", "--full-tree", commit, "--", ":(literal)"+name)
+	out, err := r.git.Run(ctx, nil, "ls-tree", "-z", "--full-tree", commit, "--", ":(literal)"+name)
 	if err != nil || len(out) == 0 {
 		return version.Version{}, err
 	}
 	f := strings.Fields(strings.SplitN(string(out), "\t", 2)[0])
-	if len(f) != 4 || f[1] != "blob" || f[0] == "120000" || len(f[3]) > len(fmt.Sprint(maxVersionFile)) {
-		return version.Version{}, fault.Errorf(fault.Git, "%s of commit %.12s is not a file of one line", name, commit)
+	if len(f) != 3 || f[1] != "blob" || f[0] == "120000" {
+		return version.Version{}, nil
 	}
 	b, err := r.git.Run(ctx, nil, "cat-file", "blob", f[2])
-	if err != nil {
+	if err != nil || !IsVersionFile(b) {
 		return version.Version{}, err
 	}
 	v, err := ParseVersionFile(name, b)

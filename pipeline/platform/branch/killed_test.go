@@ -60,7 +60,7 @@ func TestKilled(t *testing.T) {
 		points := 0
 		for _, when := range []string{"before", "after"} {
 			for at, ended := 1, false; !ended; at++ {
-				if !fixture.Full && at > 1 && at%9 != 0 {
+				if !fixture.Full && at > 1 && at%15 != 0 {
 					continue
 				}
 				tm := newTeam(t)
@@ -85,7 +85,7 @@ func TestKilled(t *testing.T) {
 			}
 		}
 		t.Logf("%s was killed at %d points", way, points)
-		if points < 6 {
+		if points < 4 {
 			t.Errorf("%s was killed at %d points", way, points)
 		}
 	}

@@ -42,14 +42,20 @@ const maxUnder = 4 << 20
 type clone struct {
 	*Repo
 	dir, note string
-	line      Line
 	stands    bool // it is noted where the pick stands
 	branch    string
+	again     string // the arguments that go on with the pick
 	in        git.Git
 }
 
-func (r *Repo) clone(l Line) clone {
-	c := clone{Repo: r, line: l, branch: r.Name(l)}
+func (r *Repo) clone(l Line, push bool) clone {
+	c := clone{Repo: r, branch: r.Name(l), again: fmt.Sprintf("pick %s --continue", l)}
+	if r.o.Of != "" {
+		c.again += " --of " + r.o.Of
+	}
+	if push {
+		c.again += " --push"
+	}
 	c.dir, c.note = filepath.Join(r.own, c.branch), filepath.Join(r.own, c.branch+".json")
 	c.in = r.git.In(c.dir).Set("rerere.enabled=false", "core.sparseCheckout=false", "advice.detachedHead=false")
 	return c
@@ -67,7 +73,7 @@ func (r *Repo) Abort(ctx context.Context, l Line) error {
 		return err
 	}
 	defer func() { _ = unlock() }()
-	return r.clone(l).remove()
+	return r.clone(l, false).remove()
 }
 
 // Pick takes commits of the default branch over to the branch of a line, oldest first and each as a commit of its author, and moves the
@@ -80,11 +86,11 @@ func (r *Repo) Pick(ctx context.Context, l Line, revisions []string, push bool) 
 		return nil, err
 	}
 	defer func() { _ = unlock() }()
-	c := r.clone(l)
+	c := r.clone(l, push)
 	if _, found, err := c.standing(); err != nil {
 		return nil, err
 	} else if found {
-		return nil, fault.Errorf(fault.Git, "a pick stands at a conflict in %s; finish it there and run pick %s --continue, or give it up with --abort", c.dir, l)
+		return nil, fault.Errorf(fault.Git, "a pick stands at a conflict in %s; finish it there and run %s, or give it up with --abort", c.dir, c.again)
 	}
 	_, tip, _, err := r.line(ctx, l)
 	if err != nil {
@@ -114,7 +120,7 @@ func (r *Repo) Continue(ctx context.Context, l Line, push bool) ([]Taken, error)
 		return nil, err
 	}
 	defer func() { _ = unlock() }()
-	c := r.clone(l)
+	c := r.clone(l, push)
 	u, found, err := c.standing()
 	if err != nil {
 		return nil, err
@@ -362,8 +368,8 @@ func (c clone) conflict(id string, files []string) error {
 	if len(names) > 10 {
 		names = append(slices.Clone(names[:10]), fmt.Sprintf("and %d more", len(files)-10))
 	}
-	return fault.Errorf(fault.Git, "commit %.12s does not go onto branch %s by itself: %s; solve that in %s, git add the files there, and run pick %s --continue, or give it up with --abort",
-		id, c.branch, strings.Join(names, ", "), c.dir, c.line)
+	return fault.Errorf(fault.Git, "commit %.12s does not go onto branch %s by itself: %s; solve that in %s, git add the files there, and run %s, or give it up with --abort",
+		id, c.branch, strings.Join(names, ", "), c.dir, c.again)
 }
 
 // unmerged are the files that are in conflict.

@@ -260,7 +260,7 @@ func TestConflict(t *testing.T) {
 	fails(t, err, fault.Git, "no pick to branch edge-2.1 stands at a conflict here")
 	_, err = r.Pick(t.Context(), line, ids, true)
 	in := filepath.Join(dir, ".git", "slipway", "edge-2.1")
-	fails(t, err, fault.Git, "commit "+ids[1][:12]+" does not go onto branch edge-2.1 by itself: b; solve that in "+in+", git add the files there, and run pick 2.1 --continue")
+	fails(t, err, fault.Git, "commit "+ids[1][:12]+" does not go onto branch edge-2.1 by itself: b; solve that in "+in+", git add the files there, and run pick 2.1 --continue --push, or")
 	if tm.at("edge-2.1") != at {
 		t.Error("the branch was moved")
 	}
