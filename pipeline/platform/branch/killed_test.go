@@ -31,7 +31,7 @@ func work(args []string) error {
 		_, _, _, err = r.Lazy(ctx, line, platform.Lock{}, "v2.1.0", true)
 	case "pick":
 		_, err = r.Pick(ctx, line, args[2:], true)
-	case "continue":
+	case "continue", "moved":
 		_, err = r.Continue(ctx, line, true)
 	}
 	return err
@@ -56,7 +56,7 @@ func TestKilled(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the git that kills is a script")
 	}
-	for _, way := range []string{"cut", "lazy", "pick", "continue"} {
+	for _, way := range []string{"cut", "lazy", "pick", "continue", "moved"} {
 		points := 0
 		for _, when := range []string{"before", "after"} {
 			for at, ended := 1, false; !ended; at++ {
@@ -120,8 +120,16 @@ func prepare(t *testing.T, tm *team, way string) outcome {
 		t.Fatal("there was no conflict")
 	}
 	solve(t, dir)
+	want := "3"
+	if way == "moved" {
+		want = "4"
+		other := tm.clone()
+		gittest.Git(t, other, "switch", "--quiet", "edge-2.1")
+		commit(t, other, "own", "own", "x\n")
+		gittest.Git(t, other, "push", "--quiet", "origin", "edge-2.1")
+	}
 	return outcome{[]string{dir}, func(when string) {
-		if n := gittest.Git(t, tm.remote, "rev-list", "--count", "v2.1.0..edge-2.1"); n != "3" {
+		if n := gittest.Git(t, tm.remote, "rev-list", "--count", "v2.1.0..edge-2.1"); n != want {
 			t.Errorf("%s: there are %s commits", when, n)
 		}
 		checkThree(t, tm, dir)
@@ -219,6 +227,18 @@ func TestOldGit(t *testing.T) {
 	fails(t, err, fault.Git, "install git 2.31 or later")
 }
 
+// refuse has the remote refuse every push, or no more.
+func (tm *team) refuse(yes bool) {
+	tm.t.Helper()
+	hook := filepath.Join(tm.remote, "hooks", "pre-receive")
+	if !yes {
+		must(tm.t, os.Remove(hook))
+		return
+	}
+	must(tm.t, os.MkdirAll(filepath.Dir(hook), 0o755))
+	must(tm.t, os.WriteFile(hook, []byte("#!/bin/sh\necho GH006: Protected branch update failed >&2\nexit 1\n"), 0o755))
+}
+
 // A remote that refuses a push keeps what it has, nothing is left here, and the same command goes on when it allows it.
 func TestRefused(t *testing.T) {
 	if runtime.GOOS == "windows" {
@@ -228,31 +248,22 @@ func TestRefused(t *testing.T) {
 	dir := tm.clone()
 	fix := commit(t, dir, "fix", "c", "x\n")
 	gittest.Git(t, dir, "push", "--quiet")
-	hook := filepath.Join(tm.remote, "hooks", "pre-receive")
-	refuse := func(yes bool) {
-		must(t, os.MkdirAll(filepath.Dir(hook), 0o755))
-		if yes {
-			must(t, os.WriteFile(hook, []byte("#!/bin/sh\necho GH006: Protected branch update failed >&2\nexit 1\n"), 0o755))
-		} else {
-			must(t, os.Remove(hook))
-		}
-	}
 	r := tm.open(dir)
-	refuse(true)
+	tm.refuse(true)
 	_, _, err := r.Cut(t.Context(), line, "", true)
 	fails(t, err, fault.Policy, "Protected branch update failed")
 	if refs := gittest.Git(t, dir, "for-each-ref", "refs/heads"); strings.Contains(refs, "edge") || tm.at("edge-2.1") != "" {
 		t.Errorf("there is\n%s", refs)
 	}
-	refuse(false)
+	tm.refuse(false)
 	made, _, err := r.Cut(t.Context(), line, "", true)
 	if err != nil || made.Was || !made.Pushed {
 		t.Errorf("%+v, %v", made, err)
 	}
-	refuse(true)
+	tm.refuse(true)
 	_, err = r.Pick(t.Context(), line, []string{fix}, true)
 	fails(t, err, fault.Policy, "Protected branch update failed")
-	refuse(false)
+	tm.refuse(false)
 	taken, err := r.Pick(t.Context(), line, []string{fix}, true)
 	if err != nil || len(taken) != 1 || taken[0].Was || tm.at("edge-2.1") != taken[0].To {
 		t.Errorf("%+v, %v", taken, err)

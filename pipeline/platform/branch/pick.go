@@ -137,9 +137,16 @@ func (r *Repo) Continue(ctx context.Context, l Line, push bool) ([]Taken, error)
 	if err != nil {
 		return nil, err
 	}
-	if tip != u.Base && tip != u.Head {
-		inside := *r
-		inside.git = c.in
+	inside := *r
+	inside.git = c.in
+	if tip != u.Base {
+		pushed, err := inside.ancestor(ctx, u.Head, tip)
+		if err != nil {
+			return nil, err
+		}
+		if pushed && len(u.Todo) == 0 { // by a run that was killed after that
+			return nil, c.remove()
+		}
 		done, err := inside.log(ctx, u.Base, u.Head, "%s")
 		if err != nil {
 			return nil, err
@@ -150,18 +157,30 @@ func (r *Repo) Continue(ctx context.Context, l Line, push bool) ([]Taken, error)
 		}
 		again.Todo = slices.Concat(again.Kept, u.Todo)
 		u = again
-		if _, err := c.in.Run(ctx, nil, "checkout", "--quiet", "--force", "--detach", tip, "--"); err != nil {
+		if err := c.write(u); err != nil {
 			return nil, err
 		}
-		if err := c.write(u); err != nil {
+		if err := c.reset(ctx, tip); err != nil {
 			return nil, err
 		}
 	}
 	return c.take(ctx, u, nil, push)
 }
 
+// reset brings the clone to a commit, whatever a run that was killed has begun there.
+func (c clone) reset(ctx context.Context, to string) error {
+	if _, err := c.in.Run(ctx, nil, "checkout", "--quiet", "--force", "--detach", to, "--"); err != nil {
+		return err
+	}
+	_, err := c.in.Run(ctx, nil, "clean", "--quiet", "--force", "-d", "-x")
+	return err
+}
+
 // next is where a pick stands once its conflict is solved, or once what a killed run has begun is taken back.
 func (c clone) next(ctx context.Context, u under) (under, error) {
+	if len(u.Files) == 0 {
+		return u, c.reset(ctx, u.Head)
+	}
 	head, err := c.in.ID(ctx, nil, "rev-parse", "--verify", "HEAD")
 	if err != nil {
 		return u, err
@@ -171,17 +190,14 @@ func (c clone) next(ctx context.Context, u under) (under, error) {
 		if err != nil {
 			return u, err
 		}
-		// A run that was killed has noted no more than the commit before its last one.
+		// A run that was killed may have made the commit and not noted it.
 		parent, text, _ := strings.Cut(string(out), "\x00")
-		if parent != u.Head || len(u.Todo) == 0 || last(pickedFrom, text) != u.Todo[0] && !slices.Contains(u.Kept, u.Todo[0]) {
+		from := last(pickedFrom, text)
+		if parent != u.Head || from != u.Todo[0] && (from == "" || !slices.Contains(u.Kept, u.Todo[0])) {
 			return u, fault.Errorf(fault.Git, "%s is at commit %.12s and not at %.12s: somebody has committed there; undo it with git reset --soft %[3]s, and leave the commit to pick --continue", c.dir, head, u.Head)
 		}
 		u.Head, u.Todo, u.Files = head, u.Todo[1:], nil
 		return u, c.write(u)
-	}
-	if len(u.Files) == 0 {
-		_, err := c.in.Run(ctx, nil, "reset", "--quiet", "--hard", u.Head)
-		return u, err
 	}
 	if err := c.solved(ctx, u); err != nil {
 		return u, err
@@ -277,7 +293,7 @@ func (c clone) standing() (u under, found bool, err error) {
 	if err == nil {
 		err = json.Unmarshal(b, &u)
 	}
-	if err == nil && (!git.IsObject(u.Base) || !git.IsObject(u.Head) || slices.ContainsFunc(u.Todo, func(id string) bool { return !git.IsObject(id) })) {
+	if err == nil && (!git.IsObject(u.Base) || !git.IsObject(u.Head) || slices.ContainsFunc(u.Todo, func(id string) bool { return !git.IsObject(id) }) || len(u.Files) > 0 && len(u.Todo) == 0) {
 		err = errors.New("it names no commits")
 	}
 	if err != nil {

@@ -371,6 +371,32 @@ func TestMovedMeanwhile(t *testing.T) {
 	}
 }
 
+// A run that was killed once it had pushed has nothing left to do, also where somebody else has gone on from there.
+func TestPushedBefore(t *testing.T) {
+	tm := newTeam(t)
+	dir, ids := conflicting(t, tm)
+	r := tm.open(dir)
+	_, err := r.Pick(t.Context(), line, ids, true)
+	fails(t, err, fault.Git, "by itself")
+	solve(t, dir)
+	tm.refuse(true)
+	_, err = r.Continue(t.Context(), line, true)
+	fails(t, err, fault.Policy, "Protected")
+	tm.refuse(false)
+	in := filepath.Join(dir, ".git", "slipway", "edge-2.1")
+	gittest.Git(t, in, "push", "--quiet", tm.remote, "HEAD:edge-2.1")
+	other := tm.clone()
+	gittest.Git(t, other, "switch", "--quiet", "edge-2.1")
+	more := commit(t, other, "more", "more", "x\n")
+	gittest.Git(t, other, "push", "--quiet", "origin", "edge-2.1")
+	if taken, err := r.Continue(t.Context(), line, true); err != nil || len(taken) != 0 || tm.at("edge-2.1") != more {
+		t.Errorf("%+v, %v", taken, err)
+	}
+	if _, err := os.Stat(in); err == nil {
+		t.Error("the clone is left")
+	}
+}
+
 // Of several who pick at once each ends with its commit on the branch, some after a second try.
 func TestPickAtOnce(t *testing.T) {
 	tm := newTeam(t)
