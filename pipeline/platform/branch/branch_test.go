@@ -169,6 +169,37 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// Of several projects of a repository each has branches, tags and a version file of its own.
+func TestProjects(t *testing.T) {
+	tm := newTeam(t)
+	dir := tm.clone()
+	released := commit(t, dir, "gateway", "gateway/VERSION", "2.1.4\n")
+	gittest.Git(t, dir, "tag", "gateway/v2.1.4")
+	fix := commit(t, dir, "fix", "gateway/fix", "x\n", "VERSION", "2.3.0-dev\n", "gateway/VERSION", "2.1.5-dev\n")
+	gittest.Git(t, dir, "push", "--quiet", "origin", "main", "gateway/v2.1.4")
+	o := tm.options(dir)
+	o.Project, o.TagPrefix, o.Folder = "gateway", "gateway/", "gateway"
+	r, err := branch.Open(t.Context(), o)
+	must(t, err)
+	made, p, err := r.Cut(t.Context(), line, "", true)
+	if err != nil || made.Branch != "gateway-2.1" || made.Commit != released || p.Branch != "gateway-2.2.0-dev" || p.File != "gateway/VERSION" {
+		t.Errorf("%+v, %+v, %v", made, p, err)
+	}
+	if tm.show("gateway-2.2.0-dev:VERSION") != "2.3.0-dev" || tm.show("gateway-2.2.0-dev:gateway/VERSION") != "2.2.0-dev" {
+		t.Error("the proposal is of another project")
+	}
+	if _, err := r.Pick(t.Context(), line, []string{fix}, true); err != nil {
+		t.Error(err)
+	}
+	if tm.show("gateway-2.1:gateway/VERSION") != "2.1.4" || tm.show("gateway-2.1:VERSION") != "2.3.0-dev" || tm.show("gateway-2.1:gateway/fix") != "x" {
+		t.Error("the version of the project did not stay, or more than that stayed")
+	}
+	made, p, err = tm.open(dir).Cut(t.Context(), line, "", true)
+	if err != nil || made.Branch != "edge-2.1" || made.Tag != "v2.1.0" || p != nil {
+		t.Errorf("%+v, %+v, %v", made, p, err)
+	}
+}
+
 // A branch that is there at another commit is told, whether that is beside the release or behind it on the default branch.
 func TestCutElsewhere(t *testing.T) {
 	tm := newTeam(t)

@@ -338,7 +338,7 @@ func TestAbort(t *testing.T) {
 		t.Error(err)
 	}
 	// What is noted can be broken, and is never believed.
-	for _, note := range []string{"", "{", `{"base":"-x","head":"-x"}`, `{"base":"` + ids[0] + `","head":"` + ids[0] + `","todo":["--all"]}`} {
+	for _, note := range []string{"", "{", `{"base":"-x","head":"-x"}`, `{"base":"` + ids[0] + `","head":"` + ids[0] + `","todo":["--all"]}`, `{"base":"` + ids[0] + `","head":"` + ids[0] + `","files":["b"]}`} {
 		must(t, os.WriteFile(filepath.Join(dir, ".git", "slipway", "edge-2.1.json"), []byte(note), 0o644))
 		_, err := r.Continue(t.Context(), line, true)
 		fails(t, err, fault.Git, "give that pick up with --abort")
