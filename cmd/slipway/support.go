@@ -51,6 +51,9 @@ func (k *onDay) read(ctx context.Context, place string) (l lifecycle.Lifecycle, 
 			return l, at, fault.New(fault.Usage, fmt.Errorf("--at: %w", err))
 		}
 	}
+	if k.fresh < 0 || k.fresh > 36500 {
+		return l, at, fault.Errorf(fault.Usage, "--fresh %d is not a number of days from 0 to 36500", k.fresh)
+	}
 	keys, err := verify.ReadKeys(k.keys)
 	if err != nil {
 		return l, at, err
@@ -96,8 +99,8 @@ func newSupport() *cobra.Command {
 		Use:   "support LIFECYCLE",
 		Short: "Show which lines of a platform are supported, and what must be upgraded",
 		Long: `support prints the newest release of each line of a platform and the last day on which the line is supported. With --running it
-says how that release stands on the day: current, due (it has a vulnerability that is fixed, and there is time left), overdue, or
-ended; overdue and ended are exit 9. ` + lifecycleUsage,
+says how that release stands on the day: current, due (it was withdrawn, or has a vulnerability, and there is time left), overdue,
+or ended; overdue and ended are exit 9. ` + lifecycleUsage,
 		Example: "  slipway support --key edge.pub https://releases.example.com/lifecycle.json\n  slipway support --running 2.1.2 lifecycle.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -214,8 +217,10 @@ way, the exit code is 9. ` + lifecycleUsage,
 			if err != nil {
 				return err
 			}
-			if _, ok := l.Release(begin); !ok {
-				return fault.Errorf(fault.Usage, "%s is no release of %s", begin, l.Name)
+			for _, v := range []semver.Version{begin, end} {
+				if _, ok := l.Release(v); !ok && !v.IsZero() {
+					return fault.Errorf(fault.Usage, "%s is no release of %s", v, l.Name)
+				}
 			}
 			path, err := l.Path(begin, end, at)
 			var avoided []string
@@ -234,7 +239,10 @@ way, the exit code is 9. ` + lifecycleUsage,
 			if err != nil {
 				return fault.New(fault.Policy, err)
 			}
-			if len(path) == 0 {
+			switch {
+			case begin == end:
+				fmt.Fprintf(out, "%s is what is in use\n", begin)
+			case len(path) == 0:
 				fmt.Fprintf(out, "%s is where upgrades end\n", begin)
 			}
 			last := begin

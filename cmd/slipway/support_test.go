@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,6 +56,10 @@ func TestSupport(t *testing.T) {
 	l.Releases[4].From = within(">=2.1.4")
 	b, err := l.Encode()
 	must(err)
+	withdrawn := l
+	withdrawn.Releases = append(slices.Clone(l.Releases), lifecycle.Release{Version: v("2.3.0"), Manifest: artifact.Sum(nil), Date: day("2026-03-09"), Until: day("2027-03-09"), Withdrawn: "it loses its peers"})
+	gone, err := withdrawn.Encode()
+	must(err)
 	dir := t.TempDir()
 	key, err := sign.Generate(sign.Ed25519)
 	must(err)
@@ -67,7 +72,7 @@ func TestSupport(t *testing.T) {
 	file := filepath.Join(dir, "lifecycle.json")
 	for name, b := range map[string][]byte{
 		"lifecycle.json": b, "lifecycle.json.sigstore.json": signed, "edge.pub": key.Public().PEM(), "stranger.pub": stranger.Public().PEM(),
-		"other.json": []byte(strings.Replace(string(b), "2026-12-03", "2036-12-03", 1)), "other.json.sigstore.json": signed, "bad.json": []byte("{}"),
+		"other.json": []byte(strings.Replace(string(b), "2026-12-03", "2036-12-03", 1)), "other.json.sigstore.json": signed, "bad.json": []byte("{}"), "gone.json": gone,
 		"newer.json": []byte(strings.Replace(string(b), "lifecycle/v1", "lifecycle/v2", 1)),
 	} {
 		must(os.WriteFile(filepath.Join(dir, name), b, 0o600))
@@ -88,6 +93,10 @@ func TestSupport(t *testing.T) {
 		{"support FILE --at 2026-03-25 --running 2.2.3", 0, "you run 2.2.3: unknown"},
 		{"support FILE --at 2026-11-20 --fresh 0", 0, "2.1  2.1.4  until 2026-12-03, in 13 days"},
 		{"support FILE --at 2020-01-01 --running 2.1.2 --json", 0, `"state": "due"`}, // before the day of which it is
+		{"support DIR/gone.json --at 2026-03-10", 0, "2.3  2.3.0  until 2027-03-09     due, withdrawn: it loses its peers\n2.2  2.2.3"},
+		{"support DIR/gone.json --at 2026-03-10 --running 2.3.0", 0, "you run 2.3.0: due, withdrawn: it loses its peers; from 2.3.0 no upgrade leads to a release that is supported on 2026-03-10\n"},
+		{"support FILE --fresh -1", 2, "--fresh -1 is not a number of days from 0 to 36500"},
+		{"support FILE --fresh 9223372036854775807", 2, "is not a number of days"},
 		{"support FILE --running 9.9.9", 2, "9.9.9 is no release of edge"},
 		{"support FILE --running x", 2, "--running: version \"x\" is not SemVer"},
 		{"support FILE --at tomorrow", 2, "--at: \"tomorrow\" is not a day such as 2026-03-17"},
@@ -102,6 +111,8 @@ func TestSupport(t *testing.T) {
 		{"upgrade FILE --from 2.2.0 --at 2026-03-10", 0, "2.2.0 -> 2.2.3\n"},
 		{"upgrade FILE --from 2.0.0 --to 2.2.0 --json", 0, `"path": [`},
 		{"upgrade FILE --from 2.2.3 --to 2.0.0", 9, "from 2.2.3 no upgrade leads to 2.0.0"},
+		{"upgrade FILE --from 2.2.3 --to 2.2.3", 0, "2.2.3 is what is in use\n"},
+		{"upgrade FILE --from 2.2.3 --to 9.9.9", 2, "9.9.9 is no release of edge"},
 		{"upgrade FILE --from 9.9.9", 2, "9.9.9 is no release of edge"},
 		{"upgrade FILE", 2, "name with --from"},
 		{"platform graph FILE --check --at 2026-03-10", 0, "2.1.2 -> 2.2.0  no: MulticastSkew: Gateways lose their peers.\n"},

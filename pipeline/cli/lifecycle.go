@@ -89,11 +89,11 @@ func (c lifecycleChoices) run(ctx context.Context, a *app) error {
 	if c.out == "" {
 		c.out = filepath.Join(o.Dir, lifecycle.FileName)
 	}
-	before, prev, err := c.before()
+	before, there, err := c.before()
 	if err != nil {
 		return err
 	}
-	next, news, err := lifecycle.Next(before, prev, facts)
+	next, news, err := lifecycle.Next(before, artifact.Sum(there), facts)
 	if err != nil {
 		return err
 	}
@@ -104,44 +104,69 @@ func (c lifecycleChoices) run(ctx context.Context, a *app) error {
 	switch {
 	case len(ends) > 0 && !c.strand:
 		return fault.Errorf(fault.Policy, "%s from which no upgrade leads to one that is supported on %s; nothing is written: mend the ranges, or say --strand", count(len(ends), "release", "releases"), facts.AsOf)
-	case !news:
-		fmt.Fprintf(a.stdout, "%s: serial %d, nothing is new\n", c.out, next.Serial)
-		return nil
-	case c.check:
+	case c.check && news:
 		return fault.Errorf(fault.Mismatch, "%s is not what is there now; run platform lifecycle to write it", c.out)
+	case c.check:
+		if _, err := c.bundle(); err != nil {
+			return fault.New(fault.Mismatch, fmt.Errorf("%w; run platform lifecycle to sign it", err))
+		}
+		next = *before
+	default:
+		signer, err := c.signer(a)
+		if err != nil {
+			return err
+		}
+		if before == nil || next.Serial > before.Serial {
+			if there, err = next.Encode(); err != nil {
+				return fault.New(fault.Usage, err)
+			}
+		} else if bundle, err := c.bundle(); err == nil && signature.VerifyBlob(bundle, there, signer.Public()) == nil {
+			break
+		}
+		return c.write(a, signer, next, there)
 	}
-	return c.write(a, next)
+	fmt.Fprintf(a.stdout, "%s: serial %d, nothing is new\n", c.out, next.Serial)
+	return nil
 }
 
-// before is the file that is there, with its digest; nil for none.
-func (c lifecycleChoices) before() (*lifecycle.Lifecycle, artifact.Digest, error) {
+// before is the file that is there, with its bytes; nil for none.
+func (c lifecycleChoices) before() (*lifecycle.Lifecycle, []byte, error) {
 	b, err := bounded.File(c.out, lifecycle.MaxSize)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, "", fault.New(fault.Usage, err)
+		return nil, nil, fault.New(fault.Usage, err)
 	}
 	l, err := lifecycle.Decode(b)
 	if err != nil {
-		return nil, "", fault.New(fault.Mismatch, fmt.Errorf("%s: %w", c.out, err))
+		return nil, nil, fault.New(fault.Mismatch, fmt.Errorf("%s: %w", c.out, err))
 	}
-	return &l, artifact.Sum(b), nil
+	return &l, b, nil
 }
 
-// write signs the file before it takes the place of the one that is there, so that no reader finds it without.
-func (c lifecycleChoices) write(a *app, l lifecycle.Lifecycle) error {
-	signer, err := sign.Source{
+// bundle is the signature beside the file.
+func (c lifecycleChoices) bundle() (signature.Bundle, error) {
+	b, err := bounded.File(c.out+signature.Suffix, maxConfig)
+	if err != nil {
+		return signature.Bundle{}, err
+	}
+	bundle, err := signature.ParseBundle(b)
+	if err != nil {
+		err = fmt.Errorf("%s%s: %w", c.out, signature.Suffix, err)
+	}
+	return bundle, err
+}
+
+func (c lifecycleChoices) signer(a *app) (signature.Signer, error) {
+	return sign.Source{
 		Key: c.key, PassphraseFile: c.passphraseFile, LookupEnv: a.lookupEnv,
 		Prompt: func() ([]byte, error) { return a.ask("passphrase of " + c.key + ": ") },
 	}.Open()
-	if err != nil {
-		return err
-	}
-	b, err := l.Encode()
-	if err != nil {
-		return fault.New(fault.Usage, err)
-	}
+}
+
+// write signs the file before it takes the place of the one that is there, so that no reader finds it without.
+func (c lifecycleChoices) write(a *app, signer signature.Signer, l lifecycle.Lifecycle, b []byte) error {
 	bundle, err := signature.SignBlob(signer, b)
 	if err != nil {
 		return err
@@ -149,7 +174,10 @@ func (c lifecycleChoices) write(a *app, l lifecycle.Lifecycle) error {
 	signed, err := bundle.Encode()
 	if err == nil {
 		// Whoever reads between the two finds a signature of other bytes, and reads again.
-		err = errors.Join(writeLock(c.out+signature.Suffix, signed), writeLock(c.out, b))
+		err = writeLock(c.out+signature.Suffix, signed)
+	}
+	if err == nil {
+		err = writeLock(c.out, b)
 	}
 	if err != nil {
 		return fault.New(fault.Usage, err)
@@ -166,10 +194,13 @@ func factsOf[T any](dir string, parse func(name string, b []byte) (T, error)) (a
 	}
 	var errs []error
 	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), ".yaml") {
+		name := filepath.Join(dir, f.Name())
+		if ext := filepath.Ext(name); ext != ".yaml" {
+			if strings.EqualFold(ext, ".yml") || strings.EqualFold(ext, ".yaml") { // and nobody would miss what it says
+				errs = append(errs, fmt.Errorf("%s: only files that end in .yaml are read; rename it", name))
+			}
 			continue
 		}
-		name := filepath.Join(dir, f.Name())
 		err := regular(name)
 		var b []byte
 		if err == nil {

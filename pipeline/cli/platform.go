@@ -207,7 +207,11 @@ func plannedOf(ctx context.Context, o resolve.Options) ([]planned, error) {
 	for i, name := range order {
 		locked, ok := o.Before.Components[name]
 		if !ok {
-			return nil, fault.Errorf(fault.Usage, "%s is not locked on channel %s; run platform lock", name, o.Channel)
+			flag := ""
+			if o.Channel != platform.Stable {
+				flag = " --channel " + string(o.Channel)
+			}
+			return nil, fault.Errorf(fault.Usage, "%s is not locked on channel %s; run platform lock%s", name, o.Channel, flag)
 		}
 		g.Go(func() error {
 			is, err := resolve.Look(ctx, o, name, locked)

@@ -86,7 +86,7 @@ type Facts struct {
 
 // Next is the lifecycle behind another one, whose file has the digest prev; behind none where before is nil. It only adds: a release that
 // is gone or another one by now is a fault.Mismatch, and support that ends earlier than was promised a fault.Policy. It reports whether
-// anything is new.
+// anything is new but the day, which is news enough to be written down: what nobody confirms becomes too old to call a release current.
 func Next(before *Lifecycle, prev artifact.Digest, f Facts) (next Lifecycle, news bool, err error) {
 	next = Lifecycle{Name: f.Platform.Name, Serial: 1, AsOf: f.AsOf, Releases: slices.Clone(f.Releases), Risks: slices.Clone(f.Risks), Advisories: slices.Clone(f.Advisories)}
 	slices.SortFunc(next.Releases, func(a, b Release) int { return a.Version.Compare(b.Version) })
@@ -99,17 +99,19 @@ func Next(before *Lifecycle, prev artifact.Digest, f Facts) (next Lifecycle, new
 		if err := next.follows(*before); err != nil {
 			return next, false, err
 		}
-		same := *before
-		same.AsOf = next.AsOf
+		confirmed := *before
+		confirmed.AsOf = next.AsOf
 		next.Serial, next.Prev = before.Serial, before.Prev
-		a, errA := same.Encode()
+		a, errA := confirmed.Encode()
 		b, errB := next.Encode()
-		if errA == nil && errB == nil && string(a) == string(b) {
+		same := errA == nil && errB == nil && string(a) == string(b)
+		if same && before.AsOf == f.AsOf {
 			return *before, false, nil
 		}
+		news = !same
 		next.Serial, next.Prev = before.Serial+1, prev
 	}
-	return next, true, fault.New(fault.Usage, next.check())
+	return next, news || before == nil, fault.New(fault.Usage, next.check())
 }
 
 // support says until when each release is supported, and which are withdrawn.

@@ -380,9 +380,12 @@ func TestNext(t *testing.T) {
 	}
 	digest := artifact.Sum(must(first.Encode()))
 
-	f.AsOf = day("2026-06-02")
-	if same, news, err := lifecycle.Next(&first, digest, f); err != nil || news || same.AsOf != first.AsOf {
+	if same, news, err := lifecycle.Next(&first, digest, f); err != nil || news || same.Serial != 1 {
 		t.Errorf("nothing is new: %+v, %t, %v", same, news, err)
+	}
+	f.AsOf = day("2026-06-02")
+	if later, news, err := lifecycle.Next(&first, digest, f); err != nil || news || later.AsOf != f.AsOf || later.Serial != 2 || later.Prev != digest {
+		t.Errorf("nothing is new on a later day: %+v, %t, %v", later, news, err)
 	}
 	f.Releases = append(f.Releases, release("2.3.0", "2026-06-02", "2026-06-02", ">=2.2.0"))
 	second, news, err := lifecycle.Next(&first, digest, f)

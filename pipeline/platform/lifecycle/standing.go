@@ -13,7 +13,7 @@ type State int
 const (
 	Current State = iota // it is supported, and nothing is known against it
 	Unknown              // what is known is too old to say so
-	Due                  // it has a vulnerability that is fixed, and there is time left to upgrade
+	Due                  // it was withdrawn, or has a vulnerability, and there is time left to upgrade
 	Overdue              // that time is over
 	Ended                // its line is no longer supported
 )
@@ -59,7 +59,7 @@ func (l Lifecycle) Of(v version.Version, at Date, fresh int) (Standing, error) {
 		s.State = Ended
 	case s.Due != nil && s.Due.Before(at):
 		s.State = Overdue
-	case s.Due != nil:
+	case s.Due != nil || s.Withdrawn != "":
 		s.State = Due
 	case fresh > 0 && l.AsOf.AddDays(fresh).Before(at):
 		s.State = Unknown
@@ -67,14 +67,20 @@ func (l Lifecycle) Of(v version.Version, at Date, fresh int) (Standing, error) {
 	return s, nil
 }
 
-// Lines are how the newest releases of all lines stand on a day, the highest line first.
+// Lines are how the newest releases of all lines stand on a day, the highest line first. Where a line has others, none is withdrawn.
 func (l Lifecycle) Lines(at Date, fresh int) []Standing {
-	var all []Standing
-	for i, r := range slices.Backward(l.Releases) {
-		if r.Withdrawn != "" || len(all) > 0 && Line(all[len(all)-1].Version) == Line(r.Version) {
-			continue
+	var newest []Release
+	for _, r := range slices.Backward(l.Releases) {
+		switch last := len(newest) - 1; {
+		case last < 0 || Line(newest[last].Version) != Line(r.Version):
+			newest = append(newest, r)
+		case newest[last].Withdrawn != "" && r.Withdrawn == "":
+			newest[last] = r
 		}
-		if s, err := l.Of(l.Releases[i].Version, at, fresh); err == nil {
+	}
+	var all []Standing
+	for _, r := range newest {
+		if s, err := l.Of(r.Version, at, fresh); err == nil {
 			all = append(all, s)
 		}
 	}
