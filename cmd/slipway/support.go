@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -224,7 +225,7 @@ way, the exit code is 9. ` + lifecycleUsage,
 			}
 			path, err := l.Path(begin, end, at)
 			var avoided []string
-			for _, e := range l.Edges() {
+			for e := range l.Edges() {
 				if l.Releases[e.From].Version == begin && e.Why != "" {
 					avoided = append(avoided, fmt.Sprintf("not to %s: %s", l.Releases[e.To].Version, reason(l, e)))
 				}
@@ -295,7 +296,7 @@ can end in a release that is not the newest one of a supported line. ` + lifecyc
 				for _, r := range l.Releases {
 					fmt.Fprintf(out, "  %q\n", r.Version.String())
 				}
-				for _, e := range edges {
+				for e := range edges {
 					label := ""
 					if e.Why != "" {
 						label = fmt.Sprintf(" [style=dashed, label=%q]", e.Why)
@@ -304,7 +305,7 @@ can end in a release that is not the newest one of a supported line. ` + lifecyc
 				}
 				fmt.Fprintln(out, "}")
 			default:
-				for _, e := range edges {
+				for e := range edges {
 					why := ""
 					if e.Why != "" {
 						why = "  no: " + reason(l, e)
@@ -328,14 +329,14 @@ can end in a release that is not the newest one of a supported line. ` + lifecyc
 	return cmd
 }
 
-func writeGraph(w io.Writer, l lifecycle.Lifecycle, edges []lifecycle.Edge) error {
+func writeGraph(w io.Writer, l lifecycle.Lifecycle, edges iter.Seq[lifecycle.Edge]) error {
 	type edge struct {
 		From semver.Version `json:"from"`
 		To   semver.Version `json:"to"`
 		Why  string         `json:"notBecause,omitempty"`
 	}
 	all := []edge{}
-	for _, e := range edges {
+	for e := range edges {
 		all = append(all, edge{l.Releases[e.From].Version, l.Releases[e.To].Version, e.Why})
 	}
 	return writeJSON(w, map[string]any{"name": l.Name, "edges": all})

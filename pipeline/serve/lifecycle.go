@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/platform/lifecycle"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
@@ -26,6 +28,8 @@ type life struct {
 	known bool
 	is    lifecycle.Lifecycle
 	docs  map[string]document // by path
+	sum   artifact.Digest     // of the file
+	size  int                 // of the graphs among docs, in bytes
 	err   error
 }
 
@@ -57,15 +61,29 @@ func (f *life) read() error {
 	if err == nil {
 		is, err = lifecycle.Decode(b)
 	}
-	if err == nil && f.docs != nil && is.Serial < f.is.Serial {
-		err = fmt.Errorf("serial %d is older than %d, which was here before", is.Serial, f.is.Serial)
+	sum := artifact.Sum(b)
+	if err == nil && f.docs != nil {
+		err = f.follows(is, sum)
 	}
 	f.seen, f.known, f.err = now, true, err
 	if err != nil {
 		return err
 	}
-	f.is = is
+	f.is, f.sum, f.size = is, sum, 0
 	f.docs = map[string]document{lifecyclePath: newDocument("application/json", b), lifecyclePath + signature.Suffix: newDocument("application/json", signed)}
+	return nil
+}
+
+// follows says why a lifecycle does not come behind the one that was here before.
+func (f *life) follows(is lifecycle.Lifecycle, sum artifact.Digest) error {
+	switch {
+	case is.Serial < f.is.Serial:
+		return fmt.Errorf("serial %d is older than %d, which was here before", is.Serial, f.is.Serial)
+	case is.Serial == f.is.Serial && sum != f.sum:
+		return fmt.Errorf("another file of serial %d was here before: %s, and this is %s", is.Serial, f.sum.Short(), sum.Short())
+	case is.Serial == f.is.Serial+1 && is.Prev != f.sum:
+		return fmt.Errorf("serial %d names %s as the one before it, and %s was here", is.Serial, is.Prev.Short(), f.sum.Short())
+	}
 	return nil
 }
 
@@ -163,13 +181,19 @@ func (f *life) document(p string, graph bool, channel string) (document, error) 
 		return document{}, err
 	}
 	d := newDocument("application/json", b.Bytes())
-	if len(f.docs) < maxGraphs { // who asks for lines that there are not makes no memory of it
-		f.docs[key] = d
+	if f.size += b.Len(); f.size > maxGraphs || len(f.docs) > maxChannels {
+		maps.DeleteFunc(f.docs, func(key string, _ document) bool { return strings.HasPrefix(key, graphPath) })
+		f.size = b.Len()
 	}
+	f.docs[key] = d
 	return d, nil
 }
 
-const maxGraphs = 200
+// Bounds of the graphs that are kept. One that is larger by itself is kept alone: each answer that is under way has it in memory anyway.
+const (
+	maxGraphs   = 64 << 20 // bytes
+	maxChannels = 200
+)
 
 // takesJSON reports whether a client takes an answer in JSON: also one that says nothing of it.
 func takesJSON(accepts []string) bool {
@@ -177,7 +201,10 @@ func takesJSON(accepts []string) bool {
 		return true
 	}
 	for part := range strings.SplitSeq(strings.Join(accepts, ","), ",") {
-		kind, _, _ := strings.Cut(part, ";")
+		kind, weight, _ := strings.Cut(part, ";")
+		if weight, weighed := strings.CutPrefix(strings.ToLower(strings.TrimSpace(weight)), "q="); weighed && strings.Trim(weight, "0.") == "" {
+			continue // https://www.rfc-editor.org/rfc/rfc9110#section-12.4.2: it is not acceptable
+		}
 		switch strings.ToLower(strings.TrimSpace(kind)) {
 		case "application/json", "application/*", "*/*":
 			return true

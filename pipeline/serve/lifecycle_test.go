@@ -25,11 +25,12 @@ func TestLifecycle(t *testing.T) {
 	must(t, err)
 	stranger, err := sign.Generate(sign.Ed25519)
 	must(t, err)
+	sums := map[int]artifact.Digest{0: artifact.Sum(nil)}
 	write := func(by sign.Key, serial int, versions ...string) {
 		t.Helper()
 		l := lifecycle.Lifecycle{Name: "edge", Serial: serial}
 		if serial > 1 {
-			l.Prev = artifact.Sum(nil)
+			l.Prev = sums[serial-1]
 		}
 		l.AsOf, err = lifecycle.ParseDate("2026-06-01")
 		must(t, err)
@@ -40,6 +41,7 @@ func TestLifecycle(t *testing.T) {
 		}
 		b, err := l.Encode()
 		must(t, err)
+		sums[serial] = artifact.Sum(b)
 		bundle, err := signature.SignBlob(by, b)
 		must(t, err)
 		signed, err := bundle.Encode()
@@ -89,6 +91,7 @@ func TestLifecycle(t *testing.T) {
 	refused("two channels", "/v1/graph?channel=stable&channel=stable-2.1", 400, "missing_params")
 	refused("a channel that is none", "/v1/graph?channel=candidate", 400, "invalid_params")
 	refused("another kind", graph, 406, "invalid_content_type", "text/html")
+	refused("a kind that is not wanted", graph, 406, "invalid_content_type", "application/json;q=0, text/html")
 	for _, accept := range []string{"application/json;q=0.9", "text/html, */*", "Application/*"} {
 		if code, _, _ := get(graph, accept); code != 200 {
 			t.Errorf("%s: %d", accept, code)
@@ -101,10 +104,20 @@ func TestLifecycle(t *testing.T) {
 	if _, body, _ := get(graph); !strings.Contains(body, `"2.1.1"`) {
 		t.Errorf("what is new is not seen: %s", body)
 	}
+	write(key, 2, "2.0.0", "2.1.0", "2.1.9")
+	refused("another one of that serial", graph, 503, "no_lifecycle")
+	write(key, 3, "2.0.0", "2.1.0", "2.1.9", "2.1.10")
+	refused("one behind that", graph, 503, "no_lifecycle")
+	write(key, 2, "2.0.0", "2.1.0", "2.1.1")
+	if code, _, _ := get(graph); code != 200 {
+		t.Errorf("the one that was here before: %d", code)
+	}
+	was := sums[2]
 	write(stranger, 3, "2.0.0", "9.9.9")
 	refused("another's key", graph, 503, "no_lifecycle")
 	write(key, 1, "2.0.0", "2.1.0", "2.2.0")
 	refused("an older one", graph, 503, "no_lifecycle")
+	sums[2] = was
 	write(key, 3, "2.0.0", "2.1.0", "2.1.1", "2.1.2")
 	if code, body, _ := get(graph); code != 200 || !strings.Contains(body, `"2.1.2"`) {
 		t.Errorf("%d, %s", code, body)

@@ -81,7 +81,7 @@ func (l Lifecycle) Graph(channel string) (Graph, error) {
 		return g, nil
 	}
 	risky := map[string][]Conditional{}
-	for _, e := range l.Edges() {
+	for e := range l.Edges() {
 		from, ok := place[e.From]
 		to, okTo := place[e.To]
 		switch {

@@ -13,7 +13,7 @@ const layout = "2006-01-02"
 // ParseDate reads a day such as 2026-03-17.
 func ParseDate(s string) (Date, error) {
 	t, err := time.Parse(layout, s)
-	if err != nil {
+	if err != nil || t.Year() < 1 || t.IsZero() {
 		return Date{}, fmt.Errorf("%.40q is not a day such as 2026-03-17", s)
 	}
 	return Date{t}, nil
@@ -51,10 +51,14 @@ func (d Date) Days(to Date) int { return int(to.t.Sub(d.t) / (24 * time.Hour)) }
 // AddDays is so many days later.
 func (d Date) AddDays(n int) Date { return Date{d.t.AddDate(0, 0, n)} }
 
-// AddMonths is so many months later: the same day of that month, or its last one where it has none such.
+// AddMonths is so many months later: the same day of that month, or its last one where it has none such, and never behind the last day
+// that can be written.
 func (d Date) AddMonths(n int) Date {
 	y, m, day := d.t.Date()
 	last := time.Date(y, m+time.Month(n)+1, 0, 0, 0, 0, 0, time.UTC)
+	if last.Year() > 9999 {
+		return Date{time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC)}
+	}
 	return Date{time.Date(last.Year(), last.Month(), min(day, last.Day()), 0, 0, 0, 0, time.UTC)}
 }
 

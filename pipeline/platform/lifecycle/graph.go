@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"fmt"
+	"iter"
 	"math/bits"
 	"slices"
 	"strings"
@@ -15,6 +16,8 @@ type Edge struct {
 	// Why it is none: withdrawn, the name of a risk, or the id of an advisory that it would open again. "" for one that may be taken.
 	Why string
 }
+
+const withdrawn = "withdrawn"
 
 // set is numbers of risks or of advisories.
 type set []uint64
@@ -50,8 +53,14 @@ func more(a, b set) int {
 	return -1
 }
 
-// Edges are all upgrades, by rising versions, also those that may not be taken.
-func (l Lifecycle) Edges() []Edge {
+// Edges are all upgrades, by rising versions, also those that may not be taken. Of 5,000 releases there may be twelve million.
+func (l Lifecycle) Edges() iter.Seq[Edge] {
+	return func(yield func(Edge) bool) {
+		l.edges(yield)
+	}
+}
+
+func (l Lifecycle) edges(yield func(Edge) bool) {
 	// What is known of each release by itself is looked up once; there are many more pairs.
 	leave, enter, open := make([]set, len(l.Releases)), make([]set, len(l.Releases)), make([]set, len(l.Releases))
 	for i, r := range l.Releases {
@@ -59,7 +68,6 @@ func (l Lifecycle) Edges() []Edge {
 		enter[i] = setOf(len(l.Risks), func(n int) bool { return l.Risks[n].To.Is.Has(r.Version) })
 		open[i] = setOf(len(l.Advisories), func(n int) bool { return l.Advisories[n].Open(r.Version) })
 	}
-	var all []Edge
 	for from, a := range l.Releases {
 		for to := from + 1; to < len(l.Releases); to++ {
 			b := l.Releases[to]
@@ -68,16 +76,17 @@ func (l Lifecycle) Edges() []Edge {
 			}
 			e := Edge{From: from, To: to}
 			if b.Withdrawn != "" {
-				e.Why = "withdrawn"
+				e.Why = withdrawn
 			} else if n := both(leave[from], enter[to]); n >= 0 {
 				e.Why = l.Risks[n].Name
 			} else if n := more(open[to], open[from]); n >= 0 { // no upgrade gives anybody a vulnerability that they did not have
 				e.Why = l.Advisories[n].ID
 			}
-			all = append(all, e)
+			if !yield(e) {
+				return
+			}
 		}
 	}
-	return all
 }
 
 // newest are the newest releases of the lines that are supported on a day, by line. A withdrawn release is none.
@@ -91,10 +100,13 @@ func (l Lifecycle) newest(at Date) map[string]int {
 	return all
 }
 
+// maxWhy is how many upgrades a dead end names.
+const maxWhy = 10
+
 // DeadEnd is a release from which no upgrade leads on, and which is not the newest one of a supported line.
 type DeadEnd struct {
 	Version version.Version
-	Why     []string // what is in the way of each upgrade that would lead on
+	Why     []string // what is in the way of the upgrades that would lead on
 }
 
 func (d DeadEnd) String() string {
@@ -107,24 +119,29 @@ func (d DeadEnd) String() string {
 // Check are the dead ends on a day. Where there are none, whoever takes upgrades ends in the newest release of a supported line, whichever
 // they take: each of them rises, so it ends, and it ends nowhere else.
 func (l Lifecycle) Check(at Date) []DeadEnd {
-	edges := make([][]Edge, len(l.Releases))
-	for _, e := range l.Edges() {
-		edges[e.From] = append(edges[e.From], e)
+	leads := make([]bool, len(l.Releases))
+	why, more := make([][]string, len(l.Releases)), make([]int, len(l.Releases))
+	for e := range l.Edges() {
+		switch {
+		case e.Why == "":
+			leads[e.From] = true
+		case leads[e.From]:
+		case len(why[e.From]) < maxWhy:
+			why[e.From] = append(why[e.From], fmt.Sprintf("to %s: %s", l.Releases[e.To].Version, e.Why))
+		default:
+			more[e.From]++
+		}
 	}
 	ends := l.newest(at)
 	var all []DeadEnd
 	for i, r := range l.Releases {
-		if slices.ContainsFunc(edges[i], func(e Edge) bool { return e.Why == "" }) {
+		if end, ok := ends[Line(r.Version)]; leads[i] || ok && end == i {
 			continue
 		}
-		if end, ok := ends[Line(r.Version)]; ok && end == i {
-			continue
+		if more[i] > 0 {
+			why[i] = append(why[i], fmt.Sprintf("and %d more", more[i]))
 		}
-		d := DeadEnd{Version: r.Version}
-		for _, e := range edges[i] {
-			d.Why = append(d.Why, fmt.Sprintf("to %s: %s", l.Releases[e.To].Version, e.Why))
-		}
-		all = append(all, d)
+		all = append(all, DeadEnd{r.Version, why[i]})
 	}
 	return all
 }
@@ -137,15 +154,16 @@ func (l Lifecycle) Path(from, to version.Version, at Date) ([]version.Version, e
 	if begin < 0 {
 		return nil, fmt.Errorf("%s is no release of %s", from, l.Name)
 	}
-	next := map[int][]int{}
-	for _, e := range l.Edges() {
+	next := make([][]int32, len(l.Releases))
+	for e := range l.Edges() {
 		if e.Why == "" {
-			next[e.From] = append(next[e.From], e.To)
+			next[e.From] = append(next[e.From], int32(e.To))
 		}
 	}
 	came := map[int]int{begin: begin}
 	for queue := []int{begin}; len(queue) > 0; queue = queue[1:] {
-		for _, to := range slices.Backward(next[queue[0]]) {
+		for _, place := range slices.Backward(next[queue[0]]) {
+			to := int(place)
 			if _, ok := came[to]; !ok {
 				came[to] = queue[0]
 				queue = append(queue, to)

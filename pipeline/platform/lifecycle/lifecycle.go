@@ -32,6 +32,7 @@ const (
 	MaxSize     = 16 << 20 // bytes
 	maxReleases = 5000
 	maxFacts    = 1000 // risks, and advisories
+	maxFixed    = 100  // of an advisory
 	maxText     = 1000 // bytes
 )
 
@@ -173,6 +174,10 @@ func (l Lifecycle) check() error {
 		if i > 0 && l.Advisories[i-1].ID >= a.ID {
 			return fmt.Errorf("advisory %s stands behind %s", a.ID, l.Advisories[i-1].ID)
 		}
+		// An upgrade says by one word why it may not be taken, and one with a risk may be shown to clients.
+		if a.ID == withdrawn || slices.ContainsFunc(l.Risks, func(r Risk) bool { return r.Name == a.ID }) {
+			return fmt.Errorf("advisory %s is called as something else is that keeps from upgrades; give it another id", a.ID)
+		}
 	}
 	return nil
 }
@@ -221,6 +226,8 @@ func (a Advisory) check() error {
 		return errors.New("nothing says which releases are affected")
 	case a.Published.IsZero() || a.Due.Before(a.Published):
 		return fmt.Errorf("it is of %s and due on %s", a.Published, a.Due)
+	case len(a.Fixed) > maxFixed:
+		return fmt.Errorf("it is fixed in %d releases, and at most %d may be named: of each line the first one", len(a.Fixed), maxFixed)
 	}
 	for i, v := range a.Fixed {
 		if i > 0 && a.Fixed[i-1].Compare(v) >= 0 {
@@ -251,8 +258,10 @@ func Line(v version.Version) string { return fmt.Sprintf("%d.%d", v.Major(), v.M
 
 // Open reports whether a version has the vulnerability: it is affected, and in its line is no fix at or below it.
 func (a Advisory) Open(v version.Version) bool {
-	return a.Affected.Is.Has(v) && !slices.ContainsFunc(a.Fixed, func(f version.Version) bool { return Line(f) == Line(v) && f.Compare(v) <= 0 })
+	return a.Affected.Is.Has(v) && !slices.ContainsFunc(a.Fixed, func(f version.Version) bool { return sameLine(f, v) && f.Compare(v) <= 0 })
 }
+
+func sameLine(a, b version.Version) bool { return a.Major() == b.Major() && a.Minor() == b.Minor() }
 
 // open are the advisories that a version has.
 func (l Lifecycle) open(v version.Version) []Advisory {

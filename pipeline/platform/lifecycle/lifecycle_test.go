@@ -89,6 +89,9 @@ func TestFile(t *testing.T) {
 		{"no range", func(l *lifecycle.Lifecycle) { l.Risks[0].To = within("") }},
 		{"due on", func(l *lifecycle.Lifecycle) { l.Advisories[0].Due = day("2026-03-02") }},
 		{"stands behind", func(l *lifecycle.Lifecycle) { slices.Reverse(l.Advisories[0].Fixed) }},
+		{"give it another id", func(l *lifecycle.Lifecycle) { l.Advisories[0].ID = "MulticastSkew" }},
+		{"give it another id", func(l *lifecycle.Lifecycle) { l.Advisories[0].ID = "withdrawn" }},
+		{"at most 100 may be named", func(l *lifecycle.Lifecycle) { l.Advisories[0].Fixed = make([]version.Version, 101) }},
 		{"the id of a vulnerability", func(l *lifecycle.Lifecycle) { l.Advisories[0].Vulnerabilities[0] = "\x1b[2J" }},
 	} {
 		l := edge()
@@ -108,6 +111,7 @@ func TestMonths(t *testing.T) {
 		{"2026-01-31", "2026-02-28", 1},
 		{"2024-01-31", "2024-02-29", 1},
 		{"2024-02-29", "2025-02-28", 12},
+		{"9999-12-30", "9999-12-31", 600}, // later there is no day that can be written
 		{"2026-08-31", "2027-06-30", 10},
 		{"2026-12-15", "2027-01-15", 1},
 	} {
@@ -120,7 +124,7 @@ func TestMonths(t *testing.T) {
 func TestEdges(t *testing.T) {
 	l := edge()
 	var got []string
-	for _, e := range l.Edges() {
+	for e := range l.Edges() {
 		line := fmt.Sprintf("%s-%s", l.Releases[e.From].Version, l.Releases[e.To].Version)
 		if e.Why != "" {
 			line += " " + e.Why
@@ -329,7 +333,7 @@ func TestWalks(t *testing.T) {
 		} else {
 			bad++
 		}
-		for _, e := range l.Edges() {
+		for e := range l.Edges() {
 			if (e.Why == "") != may(e.From, e.To) {
 				t.Fatalf("%+v of %+v", e, l)
 			}
@@ -427,6 +431,7 @@ func TestFacts(t *testing.T) {
 	}
 	for _, tt := range []struct{ old, new, want string }{
 		{"MulticastSkew\n", "skew\n", "risks/x.yaml:1:1: its name is not one such as MulticastSkew"},
+		{"since: 2026-05-04", "since: 0001-01-01", "risks/x.yaml:7:8: since: \"0001-01-01\" is not a day"},
 		{"since: 2026-05-04", "since: yesterday", "risks/x.yaml:7:8: since: \"yesterday\" is not a day"},
 		{"to: \">=2.2.2 <2.2.3\"\n", "", "to is missing"},
 		{"https://acme", "ftp://acme", "is not a URL"},

@@ -44,7 +44,7 @@ func (l Lifecycle) Of(v version.Version, at Date, fresh int) (Standing, error) {
 	}
 	s := Standing{Version: v, Until: r.Until, Withdrawn: r.Withdrawn}
 	for _, other := range l.Releases {
-		if Line(other.Version) == Line(v) && other.Withdrawn == "" {
+		if sameLine(other.Version, v) && other.Withdrawn == "" {
 			s.Newest = other.Version.String()
 		}
 	}
@@ -72,7 +72,7 @@ func (l Lifecycle) Lines(at Date, fresh int) []Standing {
 	var newest []Release
 	for _, r := range slices.Backward(l.Releases) {
 		switch last := len(newest) - 1; {
-		case last < 0 || Line(newest[last].Version) != Line(r.Version):
+		case last < 0 || !sameLine(newest[last].Version, r.Version):
 			newest = append(newest, r)
 		case newest[last].Withdrawn != "" && r.Withdrawn == "":
 			newest[last] = r
