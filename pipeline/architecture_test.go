@@ -150,7 +150,7 @@ var rooms = map[string]string{
 	"platform":            "internal/yamldoc release/artifact release/composition release/fault release/version",
 	"platform/resolve":    "git internal/bounded internal/canonjson platform platform/lifecycle release/artifact release/composition release/fault release/manifest release/version reproduce source trust/signature verify",
 	"platform/lifecycle":  "internal/canonjson internal/yamldoc platform release/artifact release/fault release/version",
-	"platform/branch":     "git internal/bounded internal/filelock platform release/fault release/version source",
+	"platform/branch":     "git internal/bounded internal/filelock internal/words platform release/fault release/version source",
 
 	"publish/names": "environment publish publish/wire release/artifact release/fault release/version",
 	"publish/nuget": "format internal/web publish publish/wire release/artifact release/fault release/manifest",

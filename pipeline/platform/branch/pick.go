@@ -15,6 +15,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/git"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
+	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -385,7 +386,7 @@ func (c clone) conflict(id string, files []string) error {
 		names = append(slices.Clone(names[:10]), fmt.Sprintf("and %d more", len(files)-10))
 	}
 	return fault.Errorf(fault.Git, "commit %.12s does not go onto branch %s by itself: %s; solve that in %s, git add the files there, and run %s, or give it up with --abort",
-		id, c.branch, strings.Join(names, ", "), c.dir, c.again)
+		id, c.branch, words.Line(strings.Join(names, ", ")), c.dir, c.again)
 }
 
 // unmerged are the files that are in conflict.
@@ -433,7 +434,7 @@ func (c clone) solved(ctx context.Context, u under) error {
 		return err
 	}
 	if len(out) > 0 {
-		return fault.Errorf(fault.Git, "%s has changes that are not added: %s; git add them there", c.dir, strings.Join(strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"), ", "))
+		return fault.Errorf(fault.Git, "%s has changes that are not added: %s; git add them there", c.dir, words.Line(strings.Join(strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"), ", ")))
 	}
 	for _, name := range u.Files {
 		entry, err := c.in.Run(ctx, nil, "ls-files", "-z", "--", ":(top,literal)"+name)
@@ -450,7 +451,7 @@ func (c clone) solved(ctx context.Context, u under) error {
 		// They may be what the file is about.
 		was, _ := c.in.Run(ctx, nil, "cat-file", "blob", u.Todo[0]+":"+name)
 		if marker.Match(b) && !marker.Match(was) {
-			return fault.Errorf(fault.Git, "%s still has the marks of a conflict; solve it in %s and git add it", name, c.dir)
+			return fault.Errorf(fault.Git, "%s still has the marks of a conflict; solve it in %s and git add it", words.Line(name), c.dir)
 		}
 	}
 	return nil

@@ -311,6 +311,31 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// The name of a file is one line of a message, whatever is in it.
+func TestConflictName(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no file can be called so")
+	}
+	tm := newTeam(t)
+	dir := tm.cut()
+	const name = "-a\nslipway: done\x1b[2J"
+	commit(t, dir, "feature", name, "1\n")
+	fix := commit(t, dir, "fix", name, "2\n")
+	gittest.Git(t, dir, "push", "--quiet", "origin", "main")
+	r := tm.open(dir)
+	_, err := r.Pick(t.Context(), line, []string{fix}, true)
+	fails(t, err, fault.Git, "by itself: -a")
+	if strings.ContainsAny(err.Error(), "\n\x1b") {
+		t.Errorf("%q", err)
+	}
+	in := filepath.Join(dir, ".git", "slipway", "edge-2.1")
+	must(t, os.WriteFile(filepath.Join(in, name), []byte("3\n"), 0o644))
+	gittest.Git(t, in, "add", "--all")
+	if _, err = r.Continue(t.Context(), line, true); err != nil {
+		t.Error(err)
+	}
+}
+
 // checkThree holds the branch to what the three picks make of it.
 func checkThree(t *testing.T, tm *team, dir string) {
 	t.Helper()
