@@ -4,6 +4,7 @@ package resolve
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,6 +28,8 @@ import (
 )
 
 const (
+	usualPatience = 5 * time.Minute
+
 	parallel = 16       // components that are looked at at once
 	maxRefs  = 64 << 20 // bytes that one repository says of its refs
 )
@@ -47,7 +52,9 @@ type Options struct {
 
 	Environ []string // of the machine: what git and GitHub may need
 	Pass    []string // names of variables that a credential helper of git reads
-	Root    string   // file with the keys of Sigstore's services, for components that a workflow signs; "" for those known
+	// Patience is how long one repository may take to say its refs; 0 for five minutes.
+	Patience time.Duration
+	Root     string // file with the keys of Sigstore's services, for components that a workflow signs; "" for those known
 }
 
 // Lock chooses the components. Where one cannot be chosen there is no lock, and the error says why of each that cannot.
@@ -58,6 +65,12 @@ func Lock(ctx context.Context, o Options) (platform.Lock, error) {
 		}
 	}
 	names := o.Platform.Names()
+	// Components of one repository, or with releases at one place, are chosen by one answer.
+	repositories, places := map[string]func() (refs, error){}, map[string]func() ([]reproduce.Listed, error){}
+	for _, c := range o.Platform.Components {
+		repositories[c.Repository] = sync.OnceValues(func() (refs, error) { return o.refs(ctx, c.Repository) })
+		places[c.Releases] = sync.OnceValues(func() ([]reproduce.Listed, error) { return o.released(ctx, c.Releases) })
+	}
 	chosen, errs := make([]platform.Chosen, len(names)), make([]error, len(names))
 	var g errgroup.Group
 	g.SetLimit(parallel)
@@ -68,7 +81,11 @@ func Lock(ctx context.Context, o Options) (platform.Lock, error) {
 			continue
 		}
 		g.Go(func() error {
-			chosen[i], errs[i] = o.choose(ctx, name, was)
+			c := o.Platform.Components[name]
+			chosen[i], errs[i] = o.choose(name, was, repositories[c.Repository])
+			if errs[i] == nil {
+				chosen[i], errs[i] = o.find(ctx, name, chosen[i], places[c.Releases])
+			}
 			if known && o.Keep && fault.CodeOf(errs[i]) == fault.Transient {
 				o.Kept(name, errs[i])
 				chosen[i], errs[i] = was, nil
@@ -95,12 +112,12 @@ func Look(ctx context.Context, o Options, name string, c platform.Chosen) (platf
 	if c.Published() {
 		return c, nil
 	}
-	return o.find(ctx, name, c)
+	return o.find(ctx, name, c, func() ([]reproduce.Listed, error) { return o.released(ctx, o.Platform.Components[name].Releases) })
 }
 
-func (o Options) choose(ctx context.Context, name string, was platform.Chosen) (platform.Chosen, error) {
+func (o Options) choose(name string, was platform.Chosen, ask func() (refs, error)) (platform.Chosen, error) {
 	c := o.Platform.Components[name]
-	refs, err := o.refs(ctx, c)
+	refs, err := ask()
 	if err != nil {
 		return platform.Chosen{}, err
 	}
@@ -112,6 +129,9 @@ func (o Options) choose(ctx context.Context, name string, was platform.Chosen) (
 			branch = refs.head
 		}
 		if is.Commit = refs.branches[branch]; is.Commit == "" {
+			if branch == "" {
+				return is, fault.Errorf(fault.Git, "%s is empty, or its HEAD is at no branch; name one with branch", source.HideUser(c.Repository))
+			}
 			return is, fault.Errorf(fault.Git, "%s has no branch %.80q", source.HideUser(c.Repository), branch)
 		}
 	case platform.Staging:
@@ -133,17 +153,21 @@ func (o Options) choose(ctx context.Context, name string, was platform.Chosen) (
 	if was.Tag != "" && was.Tag == is.Tag && was.Commit != is.Commit {
 		return is, fault.Errorf(fault.Git, "tag %s moved: it was commit %.12s when it was locked and is %.12s; a version is made once: take a new one", is.Tag, was.Commit, is.Commit)
 	}
-	return o.find(ctx, name, is)
+	return is, nil
+}
+
+// released are the releases at a place.
+func (o Options) released(ctx context.Context, place string) ([]reproduce.Listed, error) {
+	if !verify.IsURL(place) {
+		place = filepath.Join(o.Dir, filepath.FromSlash(place))
+	}
+	return reproduce.Releases(ctx, place, o.getenv)
 }
 
 // find adds the release of what was chosen. It is verified by its signature, and must be of that very commit.
-func (o Options) find(ctx context.Context, name string, is platform.Chosen) (platform.Chosen, error) {
+func (o Options) find(ctx context.Context, name string, is platform.Chosen, released func() ([]reproduce.Listed, error)) (platform.Chosen, error) {
 	c := o.Platform.Components[name]
-	from := c.Releases
-	if !verify.IsURL(from) {
-		from = filepath.Join(o.Dir, filepath.FromSlash(from))
-	}
-	list, err := reproduce.Releases(ctx, from, o.getenv)
+	list, err := released()
 	if err != nil {
 		return is, err
 	}
@@ -213,21 +237,33 @@ type refs struct {
 }
 
 // refs asks a repository.
-func (o Options) refs(ctx context.Context, c platform.Component) (refs, error) {
-	remote := c.Repository
+func (o Options) refs(ctx context.Context, repository string) (refs, error) {
+	remote := repository
 	if !strings.Contains(remote, ":") { // a folder, and no host either
 		remote = filepath.Join(o.Dir, filepath.FromSlash(remote))
 		if _, err := os.Stat(remote); err != nil {
-			return refs{}, fault.Errorf(fault.Usage, "repository %s: there is no such folder; name a URL, or a folder beside %s", c.Repository, platform.FileName)
+			return refs{}, fault.Errorf(fault.Usage, "repository %s: there is no such folder; name a URL, or a folder beside %s", repository, platform.FileName)
+		}
+		var err error
+		if remote, err = filepath.Abs(remote); err != nil { // git runs in another folder
+			return refs{}, fault.New(fault.Usage, err)
 		}
 	}
-	g, err := git.New(git.Remote(o.Environ, remote, o.Pass...), o.Dir, needs)
+	g, err := git.New(git.Unattended(git.Remote(o.Environ, remote, o.Pass...)), o.Dir, needs)
 	if err != nil {
 		return refs{}, err
 	}
+	// The platform may be in a repository, with a configuration of its own, or in none.
+	if _, none := g.Run(ctx, nil, "rev-parse", "--git-dir"); none == nil {
+		if g, err = g.Distrust(ctx); err != nil {
+			return refs{}, err
+		}
+	}
+	patience := cmp.Or(o.Patience, usualPatience)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it has not answered in %s", patience))
+	defer cancel()
 	r := refs{branches: map[string]string{}, tags: map[string]string{}}
-	err = g.Stream(ctx, nil, func(out io.Reader) error { return r.read(io.LimitReader(out, maxRefs)) },
-		"ls-remote", "--symref", "--", remote, "HEAD", "refs/heads/*", "refs/tags/*")
+	err = g.Stream(ctx, nil, r.read, "ls-remote", "--symref", "--", remote, "HEAD", "refs/heads/*", "refs/tags/*")
 	if err != nil {
 		return refs{}, git.OfRemote(fmt.Errorf("asking %s for its refs: %w", source.HideUser(remote), err))
 	}
@@ -237,7 +273,8 @@ func (o Options) refs(ctx context.Context, c platform.Component) (refs, error) {
 // read reads what git ls-remote --symref writes: "ref: NAME\tHEAD", and "ID\tNAME". The line of what an annotated tag leads to is
 // behind its own, with ^{} at the end.
 func (r *refs) read(out io.Reader) error {
-	lines := bufio.NewScanner(out)
+	limited := &io.LimitedReader{R: out, N: maxRefs}
+	lines := bufio.NewScanner(limited)
 	for lines.Scan() {
 		id, name, _ := strings.Cut(lines.Text(), "\t")
 		if target, ok := strings.CutPrefix(id, "ref: refs/heads/"); ok && name == "HEAD" {
@@ -250,7 +287,10 @@ func (r *refs) read(out io.Reader) error {
 			r.tags[strings.TrimSuffix(name, "^{}")] = id
 		}
 	}
-	return lines.Err()
+	if limited.N == 0 { // what is behind that may be the very tag
+		return fault.Errorf(fault.Git, "it says more than %d MiB of refs", maxRefs>>20)
+	}
+	return fault.New(fault.Git, lines.Err())
 }
 
 // highest is the tag of the highest version that a component may be taken in. Of two tags of one version it is the one with a v.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -229,5 +230,92 @@ func TestKeep(t *testing.T) {
 	o.Before = platform.Lock{} // there is nothing to keep
 	if _, err := resolve.Lock(t.Context(), o); fault.CodeOf(err) != fault.Transient {
 		t.Errorf("%d, %v", fault.CodeOf(err), err)
+	}
+}
+
+// One repository and one place of releases are asked once, however many components are there.
+func TestAskedOnce(t *testing.T) {
+	w := newWorld(t)
+	var mu sync.Mutex
+	asked := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked[r.URL.Path]++
+		mu.Unlock()
+		if strings.HasPrefix(r.URL.Path, "/mono/") {
+			rw.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
+			fmt.Fprint(rw, "001e# service=git-upload-pack\n0000")
+			first := strings.Repeat("1", 40) + " refs/tags/a/v1.4.2\x00\n"
+			second := strings.Repeat("1", 40) + " refs/tags/v0.9.3\n"
+			fmt.Fprintf(rw, "%04x%s%04x%s0000", len(first)+4, first, len(second)+4, second)
+			return
+		}
+		fmt.Fprint(rw, `{"releases":[]}`)
+	}))
+	defer server.Close()
+	o := w.options(platform.Stable, "repository: gateway", "tagPrefix: a/, repository: "+server.URL+"/mono", "repository: proto", "repository: "+server.URL+"/mono", "releases: releases", "releases: "+server.URL+"/of")
+	l, err := resolve.Lock(t.Context(), o)
+	if err != nil || l.Components["gateway"].Tag != "a/v1.4.2" || l.Components["proto"].Tag != "v0.9.3" {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	for p, n := range asked {
+		if n != 1 {
+			t.Errorf("%s is asked %d times", p, n)
+		}
+	}
+	if len(asked) < 2 {
+		t.Errorf("asked %v", asked)
+	}
+}
+
+// A repository that says nothing is given up, one that wants a password starts no program that the platform's own repository names, and
+// an empty one is called so.
+func TestUnfriendly(t *testing.T) {
+	w := newWorld(t)
+	w.git(".", "init", "--quiet", "--template=", ".")
+	started := filepath.Join(w.dir, "started")
+	w.git(".", "config", "credential.helper", "!touch "+started+";")
+	w.git(".", "config", "core.sshCommand", "touch "+started+";")
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/silent") {
+			time.Sleep(time.Second)
+		}
+		rw.Header().Set("WWW-Authenticate", "Basic realm=x")
+		rw.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	w.must(os.MkdirAll(filepath.Join(w.dir, "releases"), 0o755))
+	w.must(os.Mkdir(filepath.Join(w.dir, "empty"), 0o755))
+	w.git("empty", "init", "--quiet", "--template=", ".")
+	for _, tt := range []struct {
+		repository, want string
+		code             fault.Code
+	}{
+		{server.URL + "/silent", "it has not answered in 300ms", fault.Transient},
+		{server.URL + "/private", "give git credentials for it", fault.Credentials},
+		{"ssh://127.0.0.1:1/x", "asking ssh://127.0.0.1:1/x for its refs", fault.Transient},
+		{"ext::touch%20" + started, "transport 'ext' not allowed", fault.Usage},
+		{"empty", "empty is empty, or its HEAD is at no branch; name one with branch", fault.Git},
+	} {
+		o := w.options(platform.Dev, "repository: proto", "repository: "+tt.repository)
+		o.Patience = 300 * time.Millisecond
+		if _, err := resolve.Lock(t.Context(), o); err == nil || !strings.Contains(err.Error(), tt.want) || fault.CodeOf(err) != tt.code {
+			t.Errorf("%s: %d, %v, want %d, %q", tt.repository, fault.CodeOf(err), err, tt.code, tt.want)
+		}
+	}
+	if _, err := os.Stat(started); err == nil {
+		t.Error("a program is started that the configuration of a repository names")
+	}
+}
+
+// The folder of platform.yaml may be named from elsewhere.
+func TestElsewhere(t *testing.T) {
+	w := newWorld(t)
+	t.Chdir(filepath.Dir(w.dir))
+	w.must(os.Mkdir(filepath.Join(w.dir, "releases"), 0o755))
+	o := w.options(platform.Dev)
+	o.Dir = filepath.Base(w.dir)
+	if _, err := resolve.Lock(t.Context(), o); err != nil {
+		t.Error(err)
 	}
 }
