@@ -48,6 +48,11 @@ func (p planner) platform(out *Plan) error {
 	if def.Name != out.Name {
 		return fmt.Errorf("%s: the platform is called %s, and the project %s; give both one name", def.At("name"), def.Name, out.Name)
 	}
+	for _, to := range def.Upgrades.To {
+		if out.Version.IsStable() && to.Compare(out.Version) <= 0 {
+			return fmt.Errorf("%s: %s is no later release than %s; take it out", def.At("upgrades.to"), to, out.Version)
+		}
+	}
 	is := def.Compose(lock)
 	is.Version = out.Version
 	for _, c := range is.Components {

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -157,6 +159,9 @@ func (p *Platform) validateSupport(bad *yamldoc.Problems) {
 		}
 	}
 	for _, line := range slices.Sorted(maps.Keys(p.Support.Extended)) {
+		if _, err := time.Parse(time.DateOnly, p.Support.Extended[line]); err != nil {
+			bad.At("support.extended."+line, "%.40q is not a day such as 2026-03-17", p.Support.Extended[line])
+		}
 		if !lines.MatchString(line) {
 			bad.At("support.extended."+line, "%.60q is not a line such as 2.1", line)
 		}
@@ -175,6 +180,9 @@ func (c Component) validate(bad *yamldoc.Problems, key string) {
 	for name, value := range map[string]string{"repository": c.Repository, "releases": c.Releases, "branch": c.Branch, "tagPrefix": c.TagPrefix} {
 		if strings.HasPrefix(value, "-") || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 			bad.At(key+"."+name, "%.80q begins with a -, or has a space in it", value)
+		}
+		if u, err := url.Parse(value); err == nil && u.User != nil && u.Scheme != "ssh" {
+			bad.At(key+"."+name, "it has a user in it, and is shown to everybody by platform.json: leave that out, and let a credential helper of git know it")
 		}
 	}
 	if c.Pin != "" {
@@ -231,7 +239,7 @@ func (p Platform) Order() ([]string, error) {
 }
 
 // Agrees says why a platform cannot be released as it is locked: a component that is not in the lock or no longer in the platform, a
-// pin that is another one by now, and what Check finds.
+// pin that is another one by now, a version, a tag or a signer that cannot have been chosen, and what Check finds.
 func (p Platform) Agrees(l Lock) error {
 	var errs []error
 	for _, name := range p.Names() {
@@ -241,6 +249,10 @@ func (p Platform) Agrees(l Lock) error {
 			errs = append(errs, fmt.Errorf("%s: %s is not locked", p.At("components."+name), name))
 		case l.Channel == Stable && strings.TrimPrefix(pin, "v") != c.Version:
 			errs = append(errs, fmt.Errorf("%s: %s is pinned at %s, and %s is locked", p.At("components."+name+".pin"), name, cmp.Or(pin, "nothing"), c.Version))
+		default:
+			if err := p.Components[name].agrees(c); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s %w", p.At("components."+name), name, err))
+			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Components)) {
@@ -252,6 +264,25 @@ func (p Platform) Agrees(l Lock) error {
 		return fault.New(fault.Usage, fmt.Errorf("%w; run platform lock and commit %s", err, LockFileName))
 	}
 	return p.Check(l)
+}
+
+// agrees says why what is locked of a component cannot have been chosen as the platform says.
+func (c Component) agrees(is Chosen) error {
+	if is.Published() && c.Identity != "" && is.Signer != c.Identity {
+		return fmt.Errorf("is to be signed by %s, and is locked as signed by %s", c.Identity, is.Signer)
+	}
+	if is.Tag == "" {
+		return nil
+	}
+	rest, ok := strings.CutPrefix(is.Tag, c.TagPrefix)
+	v, err := version.Parse(rest)
+	switch {
+	case !ok || err != nil || v.String() != is.Version:
+		return fmt.Errorf("is locked at %s by tag %.80q, which is not the tag of that version", is.Version, is.Tag)
+	case !c.Constraint.Has(v):
+		return fmt.Errorf("is locked at %s, which is not in the constraint %s", v, c.Constraint)
+	}
+	return nil
 }
 
 // Check says which of the chosen versions do not go together: each need that is not met, with both sides.

@@ -160,6 +160,51 @@ func TestLock(t *testing.T) {
 	}
 }
 
+// A lock that was written by hand is held to what the platform says.
+func TestAgrees(t *testing.T) {
+	const text = `version: 1
+name: edge
+components:
+  gateway: {repository: r, tagPrefix: gateway/, constraint: "<2.0.0", pin: 1.4.2, releases: s, key: k}
+  proto: {repository: q, releases: s, identity: "https://github.com/acme/proto/*"}
+`
+	p, err := platform.Parse("platform.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		want string
+		edit func(gateway, proto *platform.Chosen)
+	}{
+		{"", func(_, _ *platform.Chosen) {}},
+		{"platform.yaml:4:3: gateway is locked at 1.4.2 by tag \"gateway/v1.4.3\", which is not the tag of that version", func(g, _ *platform.Chosen) { g.Tag = "gateway/v1.4.3" }},
+		{"by tag \"v1.4.2\", which is not", func(g, _ *platform.Chosen) { g.Tag = "v1.4.2" }},
+		{"gateway is locked at 2.0.0, which is not in the constraint <2.0.0", func(g, _ *platform.Chosen) { g.Tag, g.Version = "gateway/v2.0.0", "2.0.0" }},
+		{"proto is to be signed by https://github.com/acme/proto/*, and is locked as signed by sha256:key", func(_, p *platform.Chosen) { p.Signer = "sha256:key" }},
+	} {
+		g, q := chosen("1.4.2"), chosen("0.9.3")
+		g.Tag, q.Signer = "gateway/v1.4.2", "https://github.com/acme/proto/*"
+		tt.edit(&g, &q)
+		err := p.Agrees(platform.Lock{Version: 1, Channel: platform.Staging, Components: map[string]platform.Chosen{"gateway": g, "proto": q}})
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%v, want %q", err, tt.want)
+		}
+	}
+	for old, replaced := range map[string][2]string{
+		"repository: q":  {"repository: \"https://me:secret@host/q\"", "it has a user in it, and is shown to everybody"},
+		"releases: s, k": {"releases: \"https://token@host/s\", k", "it has a user in it, and is shown to everybody"},
+		"name: edge":     {"name: edge\nsupport: {extended: {\"2.1\": soon}}", "platform.yaml:3:22: support.extended.2.1: \"soon\" is not a day"},
+	} {
+		_, err := platform.Parse("platform.yaml", []byte(strings.Replace(text, old, replaced[0], 1)))
+		if err == nil || !strings.Contains(err.Error(), replaced[1]) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%v, want %q", err, replaced[1])
+		}
+	}
+	if _, err := platform.Parse("platform.yaml", []byte(strings.Replace(text, "repository: q", "repository: \"ssh://git@host/q\"", 1))); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestOrder holds the order of random platforms to what it is to be, and a cycle to an error.
 func TestOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))

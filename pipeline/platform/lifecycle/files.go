@@ -90,6 +90,15 @@ type Facts struct {
 func Next(before *Lifecycle, prev artifact.Digest, f Facts) (next Lifecycle, news bool, err error) {
 	next = Lifecycle{Name: f.Platform.Name, Serial: 1, AsOf: f.AsOf, Releases: slices.Clone(f.Releases), Risks: slices.Clone(f.Risks), Advisories: slices.Clone(f.Advisories)}
 	slices.SortFunc(next.Releases, func(a, b Release) int { return a.Version.Compare(b.Version) })
+	for i := range next.Releases { // a release that was named before it was made may never have come
+		r := &next.Releases[i]
+		r.To = slices.DeleteFunc(slices.Clone(r.To), func(to version.Version) bool {
+			_, ok := next.Release(to)
+			return !ok || to.Compare(r.Version) <= 0
+		})
+		slices.SortFunc(r.To, version.Version.Compare)
+		r.To = slices.Compact(r.To)
+	}
 	slices.SortFunc(next.Risks, func(a, b Risk) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(next.Advisories, func(a, b Advisory) int { return cmp.Compare(a.ID, b.ID) })
 	if err := next.support(f.Platform); err != nil {

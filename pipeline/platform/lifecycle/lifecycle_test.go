@@ -384,6 +384,16 @@ func TestNext(t *testing.T) {
 	}
 	digest := artifact.Sum(must(first.Encode()))
 
+	// What a release names besides releases, or twice, or in another order, stands in its platform.json for ever.
+	named := f
+	named.Releases = slices.Clone(f.Releases)
+	i := slices.IndexFunc(named.Releases, func(r lifecycle.Release) bool { return r.Version == ver("2.1.4") })
+	named.Releases[i].To = []version.Version{ver("2.2.1"), ver("2.2.0"), ver("9.9.9"), ver("2.2.1"), ver("2.0.0")}
+	l, _, err := lifecycle.Next(nil, "", named)
+	if r, _ := l.Release(ver("2.1.4")); err != nil || !slices.Equal(r.To, []version.Version{ver("2.2.0"), ver("2.2.1")}) {
+		t.Errorf("%v, %v", r.To, err)
+	}
+
 	if same, news, err := lifecycle.Next(&first, digest, f); err != nil || news || same.Serial != 1 {
 		t.Errorf("nothing is new: %+v, %t, %v", same, news, err)
 	}
