@@ -24,6 +24,8 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment/store"
 	"github.com/slipway-build/slipway/pipeline/fixture"
 	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
+	"github.com/slipway-build/slipway/pipeline/git/branch"
+	"github.com/slipway-build/slipway/pipeline/git/smart"
 )
 
 var (
@@ -35,8 +37,9 @@ var (
 )
 
 // ways are how many processes can move at once: with a clone that they share, with clones of their own, the same with one process that
-// combines, sets of 20 with clones of their own, and what people do with git alone.
-var ways = []string{"shared", "own", "combiner", "sets", "rebase"}
+// combines, sets of 20 with clones of their own, and what people do with git alone. The last one moves nothing: it leaves a file in a ref of
+// its own, which is the least that a writer with a clone of its own asks of a git server.
+var ways = []string{"shared", "own", "combiner", "sets", "rebase", "push"}
 
 // job has this program be a writer in a process of its own.
 const job = "SLIPWAY_TEST_WRITER"
@@ -128,8 +131,12 @@ func (w work) do(ctx context.Context, out *json.Encoder) error {
 			break
 		}
 		m := moved{Items: set}
-		if w.Way == "rebase" {
-			if err := w.rebase(set[0]); err != nil {
+		if w.Way == "rebase" || w.Way == "push" {
+			alone := w.rebase
+			if w.Way == "push" {
+				alone = func(it environment.Item) error { return w.push(ctx, it) }
+			}
+			if err := alone(set[0]); err != nil {
 				return err
 			}
 		} else {
@@ -179,6 +186,21 @@ func (w work) rebase(it environment.Item) error {
 		}
 	}
 	return nil
+}
+
+// push leaves a file as large as a request in a ref of its own.
+func (w work) push(ctx context.Context, it environment.Item) error {
+	r, ok := smart.New(w.Remote)
+	if !ok {
+		return fmt.Errorf("%s is not spoken to over HTTP", w.Remote)
+	}
+	file := []byte(strings.Repeat(it.Component+" "+it.Version+"\n", 20))
+	name := "refs/slipway/measured/" + it.Component + "-" + it.Version
+	pushed, err := r.Push(ctx, []smart.Update{{Name: name, From: smart.None, To: branch.BlobID(file)}}, smart.Pack(file), nil)
+	if err == nil && len(pushed.Refused) > 0 {
+		err = fmt.Errorf("%v", pushed.Refused)
+	}
+	return err
 }
 
 // crowd is a store that a real git server has, with versions of many components in its first stage.
@@ -419,7 +441,7 @@ func TestMeasure(t *testing.T) {
 				load, _ := os.ReadFile("/proc/loadavg")
 				fmt.Printf("measured: %-8s %2d writers: %4d moves in %5.1f s, %6.1f a second, p50 %s p90 %s p99 %s s, %.3f CPU s each, load %.14s\n",
 					way, n, len(all)*size, took.Seconds(), float64(len(all)*size)/took.Seconds(), at(50), at(90), at(99), c.used.Seconds()/float64(len(all)*size), load)
-				if way != "rebase" {
+				if way != "rebase" && way != "push" {
 					c.holds(all)
 				}
 			})
