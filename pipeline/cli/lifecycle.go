@@ -93,6 +93,9 @@ func (c lifecycleChoices) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if before == nil && len(facts.Releases) == 0 {
+		return fault.Errorf(fault.Usage, "%s has no release of %s with a full version: make one first, or name another place with --releases", c.releases, o.Platform.Name)
+	}
 	next, news, err := lifecycle.Next(before, artifact.Sum(there), facts)
 	if err != nil {
 		return err

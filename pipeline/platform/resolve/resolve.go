@@ -86,6 +86,9 @@ func Lock(ctx context.Context, o Options) (platform.Lock, error) {
 			if errs[i] == nil {
 				chosen[i], errs[i] = o.find(ctx, name, chosen[i], places[c.Releases])
 			}
+			if errs[i] == nil {
+				errs[i] = stays(was, chosen[i])
+			}
 			if known && o.Keep && fault.CodeOf(errs[i]) == fault.Transient {
 				o.Kept(name, errs[i])
 				chosen[i], errs[i] = was, nil
@@ -105,6 +108,18 @@ func Lock(ctx context.Context, o Options) (platform.Lock, error) {
 		l.Components[name] = chosen[i]
 	}
 	return l, o.Platform.Check(l)
+}
+
+// stays refuses a release that was locked and is gone, or is another one of the same version, which is made once.
+func stays(was, is platform.Chosen) error {
+	if !was.Published() || was.Tag == "" || was.Tag != is.Tag || was.Manifest == is.Manifest {
+		return nil
+	}
+	now := "is gone"
+	if is.Published() {
+		now = "is " + is.Manifest.Short()
+	}
+	return fault.Errorf(fault.Mismatch, "release %s was %s when it was locked, and %s: a version is made once: take a new one, or, where you know why, take the component out of the lock", was.Version, was.Manifest.Short(), now)
 }
 
 // Look is a component as it was chosen, with its release where there is one by now.

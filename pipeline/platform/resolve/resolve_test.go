@@ -15,6 +15,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/platform"
 	"github.com/slipway-build/slipway/pipeline/platform/resolve"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/serve"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
@@ -177,6 +178,12 @@ func TestRefused(t *testing.T) {
 			c.Commit = strings.Repeat("1", 40)
 			o.Before = platform.Lock{Components: map[string]platform.Chosen{"gateway": c}}
 		}, code: fault.Git, want: "tag v1.4.2 moved: it was commit 111111111111"},
+		{what: "a release that became another", do: func(o *resolve.Options) {
+			c := before.Components["gateway"]
+			c.Manifest = artifact.Sum(nil)
+			o.Before = platform.Lock{Components: map[string]platform.Chosen{"gateway": c}}
+		}, code: fault.Mismatch, want: "gateway: release 1.4.2 was e3b0c44298fc when it was locked, and is "},
+		{what: "a release that is gone", do: func(o *resolve.Options) { o.Before = before }, replace: []string{"pin: 0.9.3, releases: releases", "pin: 0.9.3, releases: proto"}, code: fault.Mismatch, want: "when it was locked, and is gone: a version is made once"},
 		{what: "a release of another commit", do: func(*resolve.Options) { w.release("gateway", "1.9.9", strings.Repeat("2", 40), w.key) }, replace: []string{"pin: 1.4.2", "pin: 1.9.9"}, code: fault.Git, want: "is of commit 222222222222, and tag v1.9.9 is at "},
 		{what: "another's key", do: func(*resolve.Options) { w.release("proto", "0.10.0", proto, stranger) }, replace: []string{"pin: 0.9.3", "pin: 0.10.0", "<0.10.0", "<0.11.0"}, code: fault.Mismatch, want: "0.10.0: "},
 		{what: "another release under that name", do: func(*resolve.Options) {
