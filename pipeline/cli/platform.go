@@ -41,7 +41,7 @@ same definition: dev the head of each branch, staging the highest tag that is al
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&c.file, "platform", platform.FileName, "`file` that says what the platform is, with its locks beside it")
+	flags.StringVar(&c.file, "platform", "", "`file` that says what the platform is, with its locks beside it (default platform.yaml here or above)")
 	c.channel = string(platform.Stable)
 	var channels []string
 	for _, ch := range platform.Channels {
@@ -64,8 +64,25 @@ func (c platformChoices) lockFile() string {
 	return filepath.Join(filepath.Dir(c.file), name)
 }
 
+// platformFile is the platform.yaml here or above, as far as the repository goes: go run -C ci runs in a folder of it.
+func platformFile() string {
+	for dir := ""; strings.Count(dir, "..") < 32; dir = filepath.Join(dir, "..") {
+		name := filepath.Join(dir, platform.FileName)
+		if _, err := os.Stat(name); err == nil {
+			return name
+		}
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
+			break
+		}
+	}
+	return platform.FileName
+}
+
 // open reads platform.yaml and the lock beside it, which may be missing.
-func (c platformChoices) open(a *app) (resolve.Options, error) {
+func (c *platformChoices) open(a *app) (resolve.Options, error) {
+	if c.file == "" {
+		c.file = platformFile()
+	}
 	o := resolve.Options{Channel: platform.Channel(c.channel), Dir: filepath.Dir(c.file), Environ: a.environ, Pass: c.pass, Root: c.root}
 	err := regular(c.file)
 	if errors.Is(err, os.ErrNotExist) {

@@ -189,6 +189,7 @@ func TestRefused(t *testing.T) {
 		want  string
 	}{
 		{"no go.mod", map[string]string{"main.go": "package main\nfunc main() {}"}, nil, "no go.mod"},
+		{"platform", map[string]string{"platform.yaml": "version: 1\n"}, nil, "a platform needs none: take ci/ from a component"},
 		{"library", map[string]string{"go.mod": "module example.com/lib\n", "lib.go": "package lib"}, nil, "no main package"},
 		{"broken go.mod", map[string]string{"go.mod": "modul x\n"}, nil, "go.mod"},
 		{"huge go.mod", map[string]string{"go.mod": strings.Repeat("// x\n", 300_000)}, nil, "more than"},

@@ -138,6 +138,9 @@ func look(ctx context.Context, root *os.Root) (*survey, error) {
 		return nil, fmt.Errorf("looking through the repository: %w", err)
 	}
 	if len(s.modules) == 0 {
+		if _, err := s.read("platform.yaml"); err == nil {
+			return nil, fault.Errorf(fault.Usage, "there is no go.mod in the repository, and a platform needs none: take ci/ from a component, write slipway.yaml with platform: platform.yaml, and run lock")
+		}
 		return nil, fault.Errorf(fault.Usage, "there is no go.mod in the repository: Slipway releases Go programs; run init at the root of one, or create it with: go mod init <module path>")
 	}
 	for _, dir := range slices.Sorted(maps.Keys(packages)) {
