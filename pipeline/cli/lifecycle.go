@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -77,6 +78,10 @@ func (c lifecycleChoices) run(ctx context.Context, a *app) error {
 		return err
 	}
 	facts := lifecycle.Facts{Platform: o.Platform, AsOf: lifecycle.DateOf(head.Time)}
+	// The day is promised never to go back, so a clock that was wrong once would keep all later ones out, and end all support.
+	if tomorrow := lifecycle.DateOf(time.Now()).AddDays(1); tomorrow.Before(facts.AsOf) {
+		return fault.Errorf(fault.Git, "the commit here is of %s, which is still to come: set the clock of the machine that made it, and commit again", facts.AsOf)
+	}
 	if facts.Risks, err = factsOf(filepath.Join(o.Dir, lifecycle.RisksDir), lifecycle.ParseRisk); err != nil {
 		return err
 	}

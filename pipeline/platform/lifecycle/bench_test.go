@@ -2,6 +2,7 @@ package lifecycle_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/slipway-build/slipway/pipeline/platform/lifecycle"
@@ -45,5 +46,23 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		must(lifecycle.Decode(file))
+	}
+}
+
+// Each release of two thousand takes upgrades from all before it: two million, of which none is kept, and few are named.
+func TestMany(t *testing.T) {
+	l := many(2000)
+	for i := range l.Releases {
+		l.Releases[i].From, l.Releases[i].Withdrawn = within(""), "it loses its peers"
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	ends := l.Check(l.AsOf)
+	runtime.ReadMemStats(&after)
+	if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 32 {
+		t.Errorf("%d MiB", mib)
+	}
+	if n := len(ends[0].Why); len(ends) != 2000 || n != 11 || ends[0].Why[10] != "and 1989 more" {
+		t.Errorf("%d ends, %q", len(ends), ends[0].Why)
 	}
 }
