@@ -185,6 +185,9 @@ func (c Component) validate(bad *yamldoc.Problems, key string) {
 			bad.At(key+"."+name, "it has a user in it, and is shown to everybody by platform.json: leave that out, and let a credential helper of git know it")
 		}
 	}
+	if scheme, _, ok := strings.Cut(c.Releases, "://"); ok && scheme != "https" && scheme != "http" {
+		bad.At(key+".releases", "%.80q is neither a folder nor a URL of https", c.Releases)
+	}
 	if c.Pin != "" {
 		v, err := version.Parse(c.Pin)
 		switch {

@@ -193,6 +193,7 @@ components:
 	for old, replaced := range map[string][2]string{
 		"repository: q":  {"repository: \"https://me:secret@host/q\"", "it has a user in it, and is shown to everybody"},
 		"releases: s, k": {"releases: \"https://token@host/s\", k", "it has a user in it, and is shown to everybody"},
+		"releases: s, i": {"releases: \"file:///srv\", i", "platform.yaml:5:36: components.proto.releases: \"file:///srv\" is neither a folder nor a URL of https"},
 		"name: edge":     {"name: edge\nsupport: {extended: {\"2.1\": soon}}", "platform.yaml:3:22: support.extended.2.1: \"soon\" is not a day"},
 	} {
 		_, err := platform.Parse("platform.yaml", []byte(strings.Replace(text, old, replaced[0], 1)))
