@@ -46,8 +46,8 @@ var settings = []string{
 	"http.lowSpeedLimit=1", "http.lowSpeedTime=60",
 }
 
-// noHooks goes with all but a push, which has --no-verify: to a repository on this machine git hands its settings on, and
-// the hooks there are for that repository to choose.
+// noHooks goes with every command. It is no setting of the repository that a push goes to, on this machine either: the hooks there
+// are for that repository to choose.
 const noHooks = "core.hooksPath=" + os.DevNull
 
 // Git is git in a folder. It is a value: the methods that change something return another one.
@@ -132,13 +132,8 @@ func (g Git) Set(config ...string) Git {
 // checked not to begin with a hyphen.
 func (g Git) command(ctx context.Context, args []string) *exec.Cmd {
 	var options []string
-	for _, s := range slices.Concat(settings, g.set) {
+	for _, s := range append(slices.Concat(settings, g.set), noHooks) {
 		options = append(options, "-c", s)
-	}
-	if args[0] == "push" {
-		args = slices.Insert(slices.Clone(args), 1, "--no-verify")
-	} else {
-		options = append(options, "-c", noHooks)
 	}
 	if g.GitDir != "" {
 		options = append(options, "--git-dir", g.GitDir)

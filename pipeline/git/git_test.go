@@ -468,3 +468,31 @@ func TestKinds(t *testing.T) {
 		t.Errorf("%q", s)
 	}
 }
+
+// No hook of the repository that is pushed from runs; those of the one that is pushed to do, also where that is on this machine.
+func TestPushHooks(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("hooks are scripts")
+	}
+	from, to := t.TempDir(), t.TempDir()
+	do(t, to, "init", "--quiet", "--bare", ".")
+	do(t, from, "init", "--quiet", "--initial-branch=main", ".")
+	do(t, from, "remote", "add", "origin", to)
+	do(t, from, "commit", "--quiet", "--allow-empty", "--message", "x")
+	for _, hook := range []string{"pre-push", "reference-transaction"} {
+		write(t, filepath.Join(from, ".git", "hooks", hook), "#!/bin/sh\ntouch '"+from+"/ran-"+hook+"'\n", 0o755)
+	}
+	write(t, filepath.Join(to, "hooks", "post-receive"), "#!/bin/sh\ntouch '"+to+"/ran'\n", 0o755)
+	for i, remote := range []string{"origin", to, "file://" + to} {
+		g, err := git.New(git.Remote(environ(t), remote), from, needs)
+		must(t, err)
+		_, err = g.Run(t.Context(), nil, "push", "--quiet", "--", remote, "HEAD:refs/heads/"+string(rune('a'+i)))
+		must(t, err)
+		if err := os.Remove(filepath.Join(to, "ran")); err != nil {
+			t.Errorf("%s: its own hook did not run: %v", remote, err)
+		}
+		if ran, _ := filepath.Glob(filepath.Join(from, "ran-*")); len(ran) > 0 {
+			t.Errorf("%s: %q", remote, ran)
+		}
+	}
+}
