@@ -115,7 +115,7 @@ var rooms = map[string]string{
 	"format/winget":   "format release/artifact",
 	"format/writers":  "format format/apk format/brew format/deb format/nupkg format/rpm format/scoop format/script format/snap format/squashfs format/winget",
 
-	"git":        "release/fault",
+	"git":        "release/artifact release/fault",
 	"git/branch": "git git/smart internal/filelock internal/web release/fault",
 	"git/packet": "",
 	"git/smart":  "git git/packet internal/web",

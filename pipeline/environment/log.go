@@ -107,8 +107,6 @@ type Chart struct {
 	Digest     artifact.Digest `json:"digest"`
 }
 
-var commits = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
-
 // parseVersion reads a version in the one form that stores have it in.
 func parseVersion(s string) (version.Version, error) {
 	v, err := version.Parse(s)
@@ -126,7 +124,7 @@ func (e Entry) check() error {
 	if _, err := parseVersion(e.Version); err != nil {
 		return err
 	}
-	if !commits.MatchString(e.Commit) {
+	if !artifact.IsCommit(e.Commit) {
 		return fmt.Errorf("commit %.80q is not the full name of one", e.Commit)
 	}
 	digests := []artifact.Digest{e.Manifest}
@@ -336,7 +334,7 @@ func (l Line) check() error {
 		return fmt.Errorf("kind %.40q is none that there is", l.Kind)
 	case !requestIDs.MatchString(l.Request):
 		return fmt.Errorf("request %.80q is not the id of one", l.Request)
-	case l.Rules != "" && !commits.MatchString(l.Rules):
+	case l.Rules != "" && !artifact.IsCommit(l.Rules):
 		return fmt.Errorf("rules %.80q is not the full name of a commit", l.Rules)
 	case !plain(l.Why, maxWhy):
 		return fmt.Errorf("why is not one line of at most %d bytes", maxWhy)
@@ -408,7 +406,7 @@ func (m Move) check(kind Kind) error {
 		if _, err := artifact.ParseDigest(string(m.Entry)); err != nil {
 			return fmt.Errorf("entry: %w", err)
 		}
-		if !commits.MatchString(m.Commit) || m.To == "" || m.From == "" {
+		if !artifact.IsCommit(m.Commit) || m.To == "" || m.From == "" {
 			return fmt.Errorf("%s %s has no commit, no stage that it came from, or none that it went to", m.Component, m.Version)
 		}
 	}

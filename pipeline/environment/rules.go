@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -135,9 +136,6 @@ func (c *Clock) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// names are those of stages and components: what is a path, a tag, a part of a host name and a name on every file system.
-var names = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$`)
-
 // movingTag is a tag (https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests) with numbers of the
 // version in it.
 var movingTag = regexp.MustCompile(`^(?:[A-Za-z0-9_]|\{major\}|\{minor\})(?:[A-Za-z0-9_.-]|\{major\}|\{minor\}){0,60}$`)
@@ -150,7 +148,7 @@ var proposals = []string{"promote", "repair"}
 
 // CheckName refuses what cannot be the name of a stage or a component.
 func CheckName(name string) error {
-	if !names.MatchString(name) {
+	if !artifact.IsName(name) {
 		return fault.Errorf(fault.Usage, "%.80q is not a name: lower-case letters, digits and - between them, at most 40", name)
 	}
 	return nil

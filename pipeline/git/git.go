@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -193,7 +194,7 @@ func (g Git) ID(ctx context.Context, stdin io.Reader, args ...string) (string, e
 
 // IsObject reports whether s is the full SHA-1 or SHA-256 name of an object.
 func IsObject(s string) bool {
-	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
+	return artifact.IsCommit(s)
 }
 
 // Stream runs git and has read read what it writes, of any length. Where read fails git is ended; where read fails because git

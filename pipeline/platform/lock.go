@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 
 	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
@@ -36,8 +35,6 @@ func (c Chosen) Published() bool { return c.Manifest != "" }
 // Called is how a person calls it: by version, else by commit.
 func (c Chosen) Called() string { return c.component("").Called() }
 
-var commits = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
-
 // ParseLock reads platform.lock. name is what errors call it.
 func ParseLock(name string, b []byte) (Lock, error) {
 	var l Lock
@@ -55,10 +52,10 @@ func (l Lock) validate(where yamldoc.Positions) error {
 	bad := yamldoc.NewProblems(where)
 	for _, name := range slices.Sorted(maps.Keys(l.Components)) {
 		c, key := l.Components[name], "components."+name
-		if !names.MatchString(name) {
+		if !artifact.IsName(name) {
 			bad.At(key, "%.60q is not the name of a component", name)
 		}
-		if !commits.MatchString(c.Commit) {
+		if !artifact.IsCommit(c.Commit) {
 			bad.At(key+".commit", "%.80q is not the full name of a commit", c.Commit)
 		}
 		if v, err := version.Parse(c.Version); c.Version != "" && (err != nil || v.String() != c.Version) {

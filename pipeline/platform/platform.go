@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 )
@@ -83,9 +84,6 @@ type Component struct {
 	Needs      map[string]Range `yaml:"needs" doc:"Components that are built before it, with the versions that it works with." example:"proto: \">=0.9.0 <0.10.0\""`
 }
 
-// names are those of platforms and components.
-var names = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$`)
-
 // Parse reads platform.yaml. name is what errors call it.
 func Parse(name string, b []byte) (Platform, error) {
 	var p Platform
@@ -107,7 +105,7 @@ func (p Platform) Names() []string { return slices.Sorted(maps.Keys(p.Components
 
 func (p *Platform) validate() error {
 	bad := yamldoc.NewProblems(p.where)
-	if !names.MatchString(p.Name) {
+	if !artifact.IsName(p.Name) {
 		bad.At("name", "%.60q is not a name of up to 40 lower-case letters, digits and -", p.Name)
 	}
 	if n := len(p.Components); n == 0 || n > maxComponents {
@@ -117,7 +115,7 @@ func (p *Platform) validate() error {
 	tags := map[string]string{}
 	for _, name := range p.Names() {
 		c, key := p.Components[name], "components."+name
-		if !names.MatchString(name) {
+		if !artifact.IsName(name) {
 			bad.At(key, "%.60q is not a name of up to 40 lower-case letters, digits and -", name)
 		}
 		c.validate(bad, key)

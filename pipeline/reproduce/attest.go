@@ -29,7 +29,7 @@ func Attest(r Report, signer signature.Signer, dir string) (string, error) {
 		// A key that was not expected, or a tag that is missing here, is not a reason for others to refuse the bytes.
 		return "", fault.Errorf(fault.Mismatch, "%s was not compared, so there is no verdict to sign", r.title())
 	}
-	if !isCommit(r.Commit) {
+	if !artifact.IsCommit(r.Commit) {
 		return "", fault.Errorf(fault.Mismatch, "%s names no commit, so there is no verdict to sign", r.title())
 	}
 	s := provenance.Summary{

@@ -331,7 +331,7 @@ func parseBundle(raw []byte) (bundle, error) {
 	switch {
 	case b.Schema != BundleSchema:
 		return b, fault.Errorf(fault.Usage, "its format is %.80q and this program reads %s; use a newer slipway", b.Schema, BundleSchema)
-	case !isCommit(b.Commit):
+	case !artifact.IsCommit(b.Commit):
 		return b, fault.Errorf(fault.Mismatch, "commit %.80q is not a full object name", b.Commit)
 	case len(b.Files) > maxBundled:
 		return b, fault.Errorf(fault.Mismatch, "it lists more than %d files", maxBundled)

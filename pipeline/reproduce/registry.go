@@ -97,7 +97,7 @@ func (r *run) findImage(ctx context.Context, name string) (published, error) {
 	}
 	p := published{where: name, dir: b.dir, image: im}
 	p.rel.Name, p.rel.Commit, p.rel.Repository = ref.Path, notes[revision], notes[sourceOf]
-	if p.rel.Version, err = version.Parse(notes[versions]); err != nil || !isCommit(notes[revision]) {
+	if p.rel.Version, err = version.Parse(notes[versions]); err != nil || !artifact.IsCommit(notes[revision]) {
 		return p, fault.Errorf(fault.Mismatch, "%s: it does not say which version and commit it was made of (%s, %s)", name, versions, revision)
 	}
 	r.report.row(Pass, kindRelease, im.name, "%s", im.digest)

@@ -15,7 +15,6 @@ package reproduce
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -412,10 +411,4 @@ func removeAll(dir string) error {
 // oneLine is the text of an error on the one line that a row has.
 func oneLine(err error) string {
 	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
-}
-
-// isCommit reports whether s is a full git object name.
-func isCommit(s string) bool {
-	b, err := hex.DecodeString(s)
-	return err == nil && (len(b) == 20 || len(b) == 32) && strings.ToLower(s) == s
 }

@@ -105,7 +105,6 @@ type Advisory struct {
 }
 
 var (
-	names     = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$`)
 	riskNames = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{2,63}$`)
 	ids       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{2,63}$`)
 )
@@ -142,7 +141,7 @@ func (l Lifecycle) Release(v version.Version) (Release, bool) {
 
 func (l Lifecycle) check() error {
 	switch {
-	case !names.MatchString(l.Name):
+	case !artifact.IsName(l.Name):
 		return fmt.Errorf("%.60q is not the name of a platform", l.Name)
 	case l.Serial < 1 || (l.Serial == 1) != (l.Prev == ""):
 		return fmt.Errorf("serial %d and prev %.80q: the first one has none before it, and all others have", l.Serial, l.Prev)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -20,6 +19,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/internal/github"
 	"github.com/slipway-build/slipway/pipeline/publish"
 	"github.com/slipway-build/slipway/pipeline/publish/wire"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
@@ -33,8 +33,6 @@ func newClient(t *wire.Transport, api string) (client, error) {
 	c, err := t.GitHub(api, "", maxAnswer)
 	return client{c}, err
 }
-
-var objectID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 // validBranch reports whether git and a URL take the name of a branch (https://git-scm.com/docs/git-check-ref-format).
 func validBranch(s string) bool {
@@ -93,7 +91,7 @@ func (c client) tip(ctx context.Context, r github.Repo, branch string) (string, 
 		return "", fmt.Errorf("reading branch %s of %s: %w", branch, r, err)
 	case !found:
 		return "", nil
-	case ref.Ref != "refs/heads/"+branch || !objectID.MatchString(ref.Object.SHA):
+	case ref.Ref != "refs/heads/"+branch || !artifact.IsCommit(ref.Object.SHA):
 		return "", fault.Errorf(fault.Transient, "%s was asked for branch %s and answers with %.100q at %.70q", r, branch, ref.Ref, ref.Object.SHA)
 	}
 	return ref.Object.SHA, nil
@@ -204,7 +202,7 @@ func (c client) commit(ctx context.Context, r github.Repo, id string) (found, er
 	if err := c.Get(ctx, "/repos/"+r.String()+"/git/commits/"+id, &f); err != nil {
 		return f, fmt.Errorf("reading commit %.12s of %s: %w", id, r, err)
 	}
-	if !objectID.MatchString(f.Tree.SHA) {
+	if !artifact.IsCommit(f.Tree.SHA) {
 		return f, fault.Errorf(fault.Transient, "%s says that the tree of commit %.12s is %.70q", r, id, f.Tree.SHA)
 	}
 	return f, nil
@@ -241,7 +239,7 @@ func (c client) make(ctx context.Context, r github.Repo, kind string, in any) (s
 	if err := c.Call(wire.Repeating(ctx), http.MethodPost, "/repos/"+r.String()+"/git/"+kind, in, &out, http.StatusCreated); err != nil {
 		return "", fmt.Errorf("writing to %s: %w", r, err)
 	}
-	if !objectID.MatchString(out.SHA) {
+	if !artifact.IsCommit(out.SHA) {
 		return "", fault.Errorf(fault.Transient, "%s calls what it made %.70q", r, out.SHA)
 	}
 	return out.SHA, nil

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -61,11 +60,6 @@ type Component struct {
 	Needs      []string        `json:"needs,omitempty"`
 }
 
-var (
-	names   = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$`)
-	commits = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
-)
-
 // Decode reads the file, in no other form than the one that Encode writes.
 func Decode(b []byte) (Platform, error) {
 	if len(b) > MaxSize {
@@ -98,7 +92,7 @@ func (p Platform) Component(name string) (Component, bool) {
 }
 
 func (p Platform) check() error {
-	if !names.MatchString(p.Name) || p.Version.IsZero() {
+	if !artifact.IsName(p.Name) || p.Version.IsZero() {
 		return fmt.Errorf("%.60q has no name or no version of a platform", p.Name)
 	}
 	if len(p.Components) == 0 {
@@ -122,9 +116,9 @@ func (p Platform) check() error {
 
 func (c Component) check() error {
 	switch {
-	case !names.MatchString(c.Name):
+	case !artifact.IsName(c.Name):
 		return fmt.Errorf("that is no name of one")
-	case !commits.MatchString(c.Commit):
+	case !artifact.IsCommit(c.Commit):
 		return fmt.Errorf("commit %.80q is not the full name of one", c.Commit)
 	case c.Repository == "" || c.Releases == "":
 		return fmt.Errorf("nothing says where its source or its releases are")
