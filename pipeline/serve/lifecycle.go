@@ -3,7 +3,6 @@ package serve
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -92,15 +91,7 @@ func (f *life) verify(b, signed []byte) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, key := range f.keys {
-		err := signature.VerifyBlob(bundle, b, key)
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return signature.VerifyBlobBy(bundle, b, f.keys)
 }
 
 // Where a lifecycle is.

@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -36,15 +35,10 @@ func signedBy(ctx context.Context, place string, b []byte, keys []signature.Publ
 	if err != nil {
 		return fault.New(fault.Mismatch, fmt.Errorf("%s%s: %w", place, signature.Suffix, err))
 	}
-	var errs []error
-	for _, key := range keys {
-		err := signature.VerifyBlob(bundle, b, key)
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, err)
+	if err := signature.VerifyBlobBy(bundle, b, keys); err != nil {
+		return fault.Errorf(fault.Mismatch, "%s: %w", place, err)
 	}
-	return fault.New(fault.Mismatch, fmt.Errorf("%s: %w", place, errors.Join(errs...)))
+	return nil
 }
 
 // patience bounds a fetch.

@@ -323,6 +323,22 @@ func SignBlob(signer Signer, content []byte) (Bundle, error) {
 	}, nil
 }
 
+// VerifyBlobBy is VerifyBlob by any one of some keys. Without a key nothing is verified, and that is an error.
+func VerifyBlobBy(b Bundle, content []byte, keys []PublicKey) error {
+	if len(keys) == 0 {
+		return errors.New("no key is known that it may be signed with")
+	}
+	var errs []error
+	for _, key := range keys {
+		err := VerifyBlob(b, content, key)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 // VerifyBlob says why b is not a signature with key over content; nil means that it is one.
 func VerifyBlob(b Bundle, content []byte, key PublicKey) error {
 	if err := b.check(); err != nil {

@@ -393,6 +393,9 @@ func TestBlob(t *testing.T) {
 	wrong := "it was signed with key " + string(s.pub.Fingerprint()) + " and not with " + string(other.pub.Fingerprint())
 	want(t, signature.VerifyBlob(b, content, other.pub), wrong)
 	want(t, signature.VerifyBlob(b, content, signature.PublicKey{}), "there is no public key")
+	want(t, signature.VerifyBlobBy(b, content, []signature.PublicKey{other.pub}), wrong)
+	want(t, signature.VerifyBlobBy(b, content, []signature.PublicKey{other.pub, s.pub}), "")
+	want(t, signature.VerifyBlobBy(b, content, nil), "no key is known that it may be signed with")
 	for says, f := range map[string]func(*signature.Bundle){
 		"there is no signature":                              func(b *signature.Bundle) { b.Message = nil },
 		"the signature is empty":                             func(b *signature.Bundle) { b.Message.Signature = nil },
