@@ -249,10 +249,10 @@ func (p planner) plan() (Plan, error) {
 	if err := p.outputs(&out); err != nil {
 		return Plan{}, err
 	}
+	out.Inputs = p.inputs(out)
 	if err := p.platform(&out); err != nil {
 		return Plan{}, err
 	}
-	out.Inputs = append(p.inputs(out), out.Platform.inputs()...)
 	if err := p.checkPaths(out); err != nil {
 		return Plan{}, err
 	}

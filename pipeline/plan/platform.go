@@ -1,12 +1,10 @@
 package plan
 
 import (
-	"errors"
 	"fmt"
 	"path"
 
 	"github.com/slipway-build/slipway/pipeline/platform"
-	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/composition"
 )
 
@@ -14,12 +12,11 @@ import (
 type Platform struct {
 	Path string `json:"path"`
 	Text string `json:"text"`
-
-	is composition.Platform
 }
 
 // platform plans that file, as the lock of the commit says; nothing where the release is that of no platform. A release that has a
-// component which is not published, or a full version of what was not pinned, is not for publishing.
+// component which is not published, or a full version of what was not pinned, is not for publishing. The releases of the components
+// are inputs.
 func (p planner) platform(out *Plan) error {
 	if p.cfg.Platform == "" {
 		return nil
@@ -56,7 +53,9 @@ func (p planner) platform(out *Plan) error {
 	is := def.Compose(lock)
 	is.Version = out.Version
 	for _, c := range is.Components {
-		if c.Manifest == "" {
+		if in, published := c.Input(); published {
+			out.Inputs = append(out.Inputs, in)
+		} else {
 			out.Unpublishable = append(out.Unpublishable, fmt.Sprintf("%s %s was not published when it was locked", c.Name, c.Called()))
 		}
 	}
@@ -64,26 +63,9 @@ func (p planner) platform(out *Plan) error {
 		out.Unpublishable = append(out.Unpublishable, fmt.Sprintf("it has a full version, and its components are those of channel %s", lock.Channel))
 	}
 	text, err := is.Encode()
-	if err == nil && len(text) > composition.MaxSize {
-		err = errors.New("it is too large")
-	}
 	if err != nil {
 		return fmt.Errorf("%s: platform: %w", at, err)
 	}
-	out.Platform = &Platform{Path: composition.FileName, Text: string(text), is: is}
+	out.Platform = &Platform{Path: composition.FileName, Text: string(text)}
 	return nil
-}
-
-// inputs are the releases of the components, by the digests of their manifests.
-func (p *Platform) inputs() []artifact.Input {
-	if p == nil {
-		return nil
-	}
-	var all []artifact.Input
-	for _, c := range p.is.Components {
-		if c.Manifest != "" {
-			all = append(all, artifact.Input{Kind: "component", Name: c.Name + "@" + c.Version, Digest: string(c.Manifest)})
-		}
-	}
-	return all
 }

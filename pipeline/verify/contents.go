@@ -376,11 +376,10 @@ func (d *dist) platform(o opened) (string, error) {
 		return "", err
 	}
 	for _, c := range p.Components {
-		in := artifact.Input{Kind: "component", Name: c.Name + "@" + c.Version, Digest: string(c.Manifest)}
-		if c.Manifest != "" && !slices.Contains(d.rel.Inputs, in) {
+		switch in, published := c.Input(); {
+		case published && !slices.Contains(d.rel.Inputs, in):
 			return "", fmt.Errorf("it has %s, which is not among the inputs of %s", in.Name, manifest.FileName)
-		}
-		if c.Manifest == "" && len(d.rel.Unpublishable) == 0 {
+		case !published && len(d.rel.Unpublishable) == 0:
 			return "", fmt.Errorf("%s was not published, and %s says nothing of that", c.Name, manifest.FileName)
 		}
 	}

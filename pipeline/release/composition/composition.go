@@ -4,6 +4,7 @@ package composition
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -79,7 +80,11 @@ func (p Platform) Encode() ([]byte, error) {
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("writing %s: %w", FileName, err)
 	}
-	return canonjson.Indent(p)
+	b, err := canonjson.Indent(p)
+	if err == nil && len(b) > MaxSize {
+		err = errors.New("it is too large")
+	}
+	return b, err
 }
 
 // Component is the one with a name.
@@ -96,7 +101,7 @@ func (p Platform) check() error {
 		return fmt.Errorf("%.60q has no name or no version of a platform", p.Name)
 	}
 	if len(p.Components) == 0 {
-		return fmt.Errorf("a platform has components, and it has none")
+		return errors.New("a platform has components, and it has none")
 	}
 	for i, c := range p.Components {
 		if i > 0 && p.Components[i-1].Name >= c.Name {
@@ -117,19 +122,19 @@ func (p Platform) check() error {
 func (c Component) check() error {
 	switch {
 	case !artifact.IsName(c.Name):
-		return fmt.Errorf("that is no name of one")
+		return errors.New("that is no name of one")
 	case !artifact.IsCommit(c.Commit):
 		return fmt.Errorf("commit %.80q is not the full name of one", c.Commit)
 	case c.Repository == "" || c.Releases == "":
-		return fmt.Errorf("nothing says where its source or its releases are")
+		return errors.New("nothing says where its source or its releases are")
 	case (c.Manifest == "") != (c.Signer == ""):
-		return fmt.Errorf("of its manifest and its signer there is one without the other")
+		return errors.New("of its manifest and its signer there is one without the other")
 	case c.Manifest != "" && c.Version == "":
-		return fmt.Errorf("it has a manifest and no version")
+		return errors.New("it has a manifest and no version")
 	case strings.HasPrefix(c.Tag, "-"):
 		return fmt.Errorf("tag %.80q begins with -; git would take it for an option", c.Tag)
 	case !slices.IsSorted(c.Needs) || len(slices.Compact(slices.Clone(c.Needs))) != len(c.Needs):
-		return fmt.Errorf("what it needs is not sorted")
+		return errors.New("what it needs is not sorted")
 	}
 	if c.Manifest != "" {
 		if _, err := artifact.ParseDigest(string(c.Manifest)); err != nil {
@@ -175,6 +180,11 @@ func Diff(before, after Platform) (all []Change, same []string) {
 // chosen is what of a component was chosen, and who signed it.
 func (c Component) chosen() [5]string {
 	return [5]string{c.Version, c.Tag, c.Commit, string(c.Manifest), c.Signer}
+}
+
+// Input is the release of the component as an input of the platform's; false for one that was not published.
+func (c Component) Input() (in artifact.Input, published bool) {
+	return artifact.Input{Kind: "component", Name: c.Name + "@" + c.Version, Digest: string(c.Manifest)}, c.Manifest != ""
 }
 
 // Called is how a person calls it: by version, else by commit.
