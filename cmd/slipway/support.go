@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -266,7 +265,7 @@ func reason(l lifecycle.Lifecycle, e lifecycle.Edge) string {
 		return "withdrawn, " + l.Releases[e.To].Withdrawn
 	}
 	if i := slices.IndexFunc(l.Risks, func(r lifecycle.Risk) bool { return r.Name == e.Why }); i >= 0 {
-		return cmp.Or(strings.TrimSpace(e.Why+": "+l.Risks[i].Message+" "+l.Risks[i].URL), e.Why)
+		return strings.TrimSpace(e.Why + ": " + l.Risks[i].Message + " " + l.Risks[i].URL)
 	}
 	return "it has " + e.Why
 }

@@ -37,11 +37,11 @@ func TestSupport(t *testing.T) {
 		must(err)
 		return d
 	}
-	within := func(s string) lifecycle.Text[lifecycle.Range] {
+	within := func(s string) lifecycle.Range {
 		t.Helper()
 		r, err := platform.ParseRange(s)
 		must(err)
-		return lifecycle.Text[lifecycle.Range]{Is: r}
+		return lifecycle.Range{Range: r}
 	}
 	l := lifecycle.Lifecycle{
 		Name: "edge", Serial: 1, AsOf: day("2026-03-10"),

@@ -20,30 +20,30 @@ const (
 )
 
 type riskFile struct {
-	Version int    `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
-	Name    string `yaml:"name" required:"true" doc:"Name of the risk: a word or several, written as one." example:"MulticastSkew"`
-	From    Range  `yaml:"from" required:"true" doc:"Releases that the upgrade begins at." example:">=2.1.0 <2.2.0"`
-	To      Range  `yaml:"to" required:"true" doc:"Releases that it ends at. Both ends are ranges, so that no later release is forgotten." example:">=2.2.2 <2.2.3"`
-	Message string `yaml:"message" required:"true" doc:"What happens, in one line."`
-	URL     string `yaml:"url" doc:"Where more is said."`
-	Since   Date   `yaml:"since" required:"true" doc:"Day on which it became known." example:"2026-05-04"`
+	Version int            `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
+	Name    string         `yaml:"name" required:"true" doc:"Name of the risk: a word or several, written as one." example:"MulticastSkew"`
+	From    platform.Range `yaml:"from" required:"true" doc:"Releases that the upgrade begins at." example:">=2.1.0 <2.2.0"`
+	To      platform.Range `yaml:"to" required:"true" doc:"Releases that it ends at. Both ends are ranges, so that no later release is forgotten." example:">=2.2.2 <2.2.3"`
+	Message string         `yaml:"message" required:"true" doc:"What happens, in one line."`
+	URL     string         `yaml:"url" doc:"Where more is said."`
+	Since   Date           `yaml:"since" required:"true" doc:"Day on which it became known." example:"2026-05-04"`
 }
 
 type advisoryFile struct {
-	Version         int      `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
-	ID              string   `yaml:"id" required:"true" doc:"Name of the advisory." example:"EDGE-2026-003"`
-	Vulnerabilities []string `yaml:"vulnerabilities" doc:"Their names elsewhere." example:"CVE-2026-12345"`
-	Affected        Range    `yaml:"affected" required:"true" doc:"Releases that have it." example:">=2.0.0 <2.1.4"`
-	Fixed           []string `yaml:"fixed" doc:"Of each line the first release without it." example:"2.1.4"`
-	Published       Date     `yaml:"published" required:"true" doc:"Day of the advisory."`
-	Due             Date     `yaml:"due" required:"true" doc:"Last day by which who has it must have upgraded."`
+	Version         int            `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
+	ID              string         `yaml:"id" required:"true" doc:"Name of the advisory." example:"EDGE-2026-003"`
+	Vulnerabilities []string       `yaml:"vulnerabilities" doc:"Their names elsewhere." example:"CVE-2026-12345"`
+	Affected        platform.Range `yaml:"affected" required:"true" doc:"Releases that have it." example:">=2.0.0 <2.1.4"`
+	Fixed           []string       `yaml:"fixed" doc:"Of each line the first release without it." example:"2.1.4"`
+	Published       Date           `yaml:"published" required:"true" doc:"Day of the advisory."`
+	Due             Date           `yaml:"due" required:"true" doc:"Last day by which who has it must have upgraded."`
 }
 
 // ParseRisk reads a file of RisksDir. name is what errors call it.
 func ParseRisk(name string, b []byte) (Risk, error) {
 	var f riskFile
 	where, err := yamldoc.Decode(name, b, &f)
-	r := Risk{f.Name, Text[Range]{f.From}, Text[Range]{f.To}, f.Message, f.URL, f.Since}
+	r := Risk{f.Name, Range{f.From}, Range{f.To}, f.Message, f.URL, f.Since}
 	return r, checked(where, err, r.check)
 }
 
@@ -51,7 +51,7 @@ func ParseRisk(name string, b []byte) (Risk, error) {
 func ParseAdvisory(name string, b []byte) (Advisory, error) {
 	var f advisoryFile
 	where, err := yamldoc.Decode(name, b, &f)
-	a := Advisory{ID: f.ID, Vulnerabilities: f.Vulnerabilities, Affected: Text[Range]{f.Affected}, Published: f.Published, Due: f.Due}
+	a := Advisory{ID: f.ID, Vulnerabilities: f.Vulnerabilities, Affected: Range{f.Affected}, Published: f.Published, Due: f.Due}
 	return a, checked(where, err, func() error {
 		for _, s := range f.Fixed {
 			v, err := version.Parse(s)

@@ -54,24 +54,20 @@ func more(a, b set) int {
 }
 
 // Edges are all upgrades, by rising versions, also those that may not be taken. Of 5,000 releases there may be twelve million.
-func (l Lifecycle) Edges() iter.Seq[Edge] {
-	return func(yield func(Edge) bool) {
-		l.edges(yield)
-	}
-}
+func (l Lifecycle) Edges() iter.Seq[Edge] { return l.edges }
 
 func (l Lifecycle) edges(yield func(Edge) bool) {
 	// What is known of each release by itself is looked up once; there are many more pairs.
 	leave, enter, open := make([]set, len(l.Releases)), make([]set, len(l.Releases)), make([]set, len(l.Releases))
 	for i, r := range l.Releases {
-		leave[i] = setOf(len(l.Risks), func(n int) bool { return l.Risks[n].From.Is.Has(r.Version) })
-		enter[i] = setOf(len(l.Risks), func(n int) bool { return l.Risks[n].To.Is.Has(r.Version) })
+		leave[i] = setOf(len(l.Risks), func(n int) bool { return l.Risks[n].From.Has(r.Version) })
+		enter[i] = setOf(len(l.Risks), func(n int) bool { return l.Risks[n].To.Has(r.Version) })
 		open[i] = setOf(len(l.Advisories), func(n int) bool { return l.Advisories[n].Open(r.Version) })
 	}
 	for from, a := range l.Releases {
 		for to := from + 1; to < len(l.Releases); to++ {
 			b := l.Releases[to]
-			if !b.From.Is.Has(a.Version) && !slices.Contains(a.To, b.Version) {
+			if !b.From.Has(a.Version) && !slices.Contains(a.To, b.Version) {
 				continue
 			}
 			e := Edge{From: from, To: to}

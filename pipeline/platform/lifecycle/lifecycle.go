@@ -61,44 +61,41 @@ type Release struct {
 	Manifest artifact.Digest   `json:"manifest"` // of its release.json
 	Date     Date              `json:"date"`     // of its commit
 	Until    Date              `json:"until"`    // last day on which its line is supported
-	From     Text[Range]       `json:"from"`     // releases that may be upgraded to it
+	From     Range             `json:"from"`     // releases that may be upgraded to it
 	To       []version.Version `json:"to,omitempty"`
 	// Withdrawn says why nobody is to upgrade to it any more; "" for a release that stands. Its bytes stay where they are.
 	Withdrawn string `json:"withdrawn,omitempty"`
 }
 
-// Range is a range of versions.
-type Range = platform.Range
-
-// Text is a value that stands in JSON as the text that it is read from, "" for its zero value.
-type Text[T fmt.Stringer] struct{ Is T }
+// Range is a range of versions as it stands in JSON: "" has all. In what people write there is always a comparator.
+type Range struct{ platform.Range }
 
 // MarshalText is the text.
-func (t Text[T]) MarshalText() ([]byte, error) { return []byte(t.Is.String()), nil }
+func (r Range) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText reads it.
-func (t *Text[T]) UnmarshalText(b []byte) error {
+func (r *Range) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
-	return any(&t.Is).(interface{ UnmarshalText(b []byte) error }).UnmarshalText(b)
+	return r.Range.UnmarshalText(b)
 }
 
 // Risk is known of some upgrades: whoever is in From and goes to one in To meets it.
 type Risk struct {
-	Name    string      `json:"name"`
-	From    Text[Range] `json:"from"`
-	To      Text[Range] `json:"to"`
-	Message string      `json:"message"`
-	URL     string      `json:"url,omitempty"`
-	Since   Date        `json:"since"`
+	Name    string `json:"name"`
+	From    Range  `json:"from"`
+	To      Range  `json:"to"`
+	Message string `json:"message"`
+	URL     string `json:"url,omitempty"`
+	Since   Date   `json:"since"`
 }
 
 // Advisory is a vulnerability that some releases have.
 type Advisory struct {
 	ID              string            `json:"id"`
 	Vulnerabilities []string          `json:"vulnerabilities,omitempty"` // such as CVE-2026-12345
-	Affected        Text[Range]       `json:"affected"`
+	Affected        Range             `json:"affected"`
 	Fixed           []version.Version `json:"fixed"` // of each line the first release without it
 	Published       Date              `json:"published"`
 	Due             Date              `json:"due"` // last day by which who has it must have upgraded
@@ -206,7 +203,7 @@ func (r Risk) check() error {
 	switch {
 	case !riskNames.MatchString(r.Name):
 		return errors.New("its name is not one such as MulticastSkew")
-	case r.From.Is.IsZero() || r.To.Is.IsZero():
+	case r.From.IsZero() || r.To.IsZero():
 		return errors.New("it says of no range from where or to where")
 	case r.Since.IsZero():
 		return errors.New("nothing says since when it is known")
@@ -221,7 +218,7 @@ func (a Advisory) check() error {
 	switch {
 	case !ids.MatchString(a.ID):
 		return errors.New("its id is not one such as EDGE-2026-003")
-	case a.Affected.Is.IsZero():
+	case a.Affected.IsZero():
 		return errors.New("nothing says which releases are affected")
 	case a.Published.IsZero() || a.Due.Before(a.Published):
 		return fmt.Errorf("it is of %s and due on %s", a.Published, a.Due)
@@ -257,7 +254,7 @@ func Line(v version.Version) string { return fmt.Sprintf("%d.%d", v.Major(), v.M
 
 // Open reports whether a version has the vulnerability: it is affected, and in its line is no fix at or below it.
 func (a Advisory) Open(v version.Version) bool {
-	return a.Affected.Is.Has(v) && !slices.ContainsFunc(a.Fixed, func(f version.Version) bool { return sameLine(f, v) && f.Compare(v) <= 0 })
+	return a.Affected.Has(v) && !slices.ContainsFunc(a.Fixed, func(f version.Version) bool { return sameLine(f, v) && f.Compare(v) <= 0 })
 }
 
 func sameLine(a, b version.Version) bool { return a.Major() == b.Major() && a.Minor() == b.Minor() }

@@ -25,11 +25,11 @@ func ver(s string) version.Version { return must(version.Parse(s)) }
 
 func day(s string) lifecycle.Date { return must(lifecycle.ParseDate(s)) }
 
-func within(s string) lifecycle.Text[lifecycle.Range] {
+func within(s string) lifecycle.Range {
 	if s == "" {
-		return lifecycle.Text[lifecycle.Range]{}
+		return lifecycle.Range{}
 	}
-	return lifecycle.Text[lifecycle.Range]{Is: must(platform.ParseRange(s))}
+	return lifecycle.Range{Range: must(platform.ParseRange(s))}
 }
 
 func release(v, date, until, from string, to ...string) lifecycle.Release {
@@ -271,11 +271,11 @@ func TestWalks(t *testing.T) {
 		}
 		may := func(i, j int) bool {
 			a, b := l.Releases[i], l.Releases[j]
-			if j <= i || b.Withdrawn != "" || !b.From.Is.Has(a.Version) && !slices.Contains(a.To, b.Version) {
+			if j <= i || b.Withdrawn != "" || !b.From.Has(a.Version) && !slices.Contains(a.To, b.Version) {
 				return false
 			}
 			for _, risk := range l.Risks {
-				if risk.From.Is.Has(a.Version) && risk.To.Is.Has(b.Version) {
+				if risk.From.Has(a.Version) && risk.To.Has(b.Version) {
 					return false
 				}
 			}
@@ -432,7 +432,7 @@ func TestFacts(t *testing.T) {
 	const risk = "version: 1\nname: MulticastSkew\nfrom: \">=2.1.0 <2.2.0\"\nto: \">=2.2.2 <2.2.3\"\nmessage: Gateways lose their peers until all nodes run 2.2.\nurl: https://acme.example/risks/MulticastSkew\nsince: 2026-05-04\n"
 	const advisory = "version: 1\nid: EDGE-2026-003\nvulnerabilities: [CVE-2026-12345]\naffected: \">=2.0.0 <2.1.4\"\nfixed: [2.1.4, 2.0.2]\npublished: 2026-03-03\ndue: 2026-03-17\n"
 	r, err := lifecycle.ParseRisk("risks/MulticastSkew.yaml", []byte(risk))
-	if err != nil || r.From.Is.String() != ">=2.1.0 <2.2.0" || r.Since != day("2026-05-04") {
+	if err != nil || r.From.String() != ">=2.1.0 <2.2.0" || r.Since != day("2026-05-04") {
 		t.Errorf("%+v, %v", r, err)
 	}
 	a, err := lifecycle.ParseAdvisory("advisories/a.yaml", []byte(advisory))
