@@ -91,7 +91,7 @@ var rooms = map[string]string{
 	"fixture/verifytest": "build/sbom format format/archive format/writers release/artifact release/composition release/manifest release/provenance " +
 		"release/version",
 
-	"environment":       "internal/canonjson internal/yamldoc release/artifact release/fault release/version",
+	"environment":       "internal/canonjson internal/together internal/yamldoc release/artifact release/fault release/version",
 	"environment/admit": "environment release/artifact release/fault release/manifest trust/keyless trust/signature verify",
 	"environment/index": "environment environment/store git git/branch internal/bounded internal/canonjson internal/filelock release/artifact release/fault " +
 		"trust/signature trust/tuf",
@@ -126,6 +126,7 @@ var rooms = map[string]string{
 	"internal/filelock":  "",
 	"internal/gocommand": "",
 	"internal/github":    "internal/bounded internal/canonjson internal/web",
+	"internal/together":  "",
 	"internal/web":       "",
 	"internal/words":     "",
 	"internal/yamldoc":   "",
@@ -182,9 +183,9 @@ var rooms = map[string]string{
 	"reproduce/rerun": "internal/bounded internal/gocommand release/fault",
 	"scaffold":        "config format git images internal/bounded internal/words internal/yamldoc release/artifact release/fault",
 
-	"serve": "environment/index environment/store format internal/bounded internal/canonjson internal/words platform/lifecycle release/artifact release/fault release/manifest release/provenance " +
+	"serve": "environment/index environment/store format internal/bounded internal/canonjson internal/together internal/words platform/lifecycle release/artifact release/fault release/manifest release/provenance " +
 		"release/version serve/environments trust/ledger trust/signature",
-	"serve/environments": "environment environment/index environment/store git/upload internal/bounded release/artifact release/fault release/version",
+	"serve/environments": "environment environment/index environment/store git/upload internal/bounded internal/together release/artifact release/fault release/version",
 
 	"source": "git internal/bounded internal/words release/fault release/version",
 

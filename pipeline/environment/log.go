@@ -7,15 +7,13 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/internal/together"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
@@ -540,18 +538,11 @@ func parseLines(lines []byte) []parsed {
 		}
 		all = append(all, p)
 	}
-	var next atomic.Int64
-	var g sync.WaitGroup
-	for range min(len(all), runtime.GOMAXPROCS(0)) {
-		g.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
-				if p := &all[i]; p.err == nil {
-					p.line, p.err = ParseLine(p.of)
-				}
-			}
-		})
-	}
-	g.Wait()
+	together.Each(len(all), func(i int) {
+		if p := &all[i]; p.err == nil {
+			p.line, p.err = ParseLine(p.of)
+		}
+	})
 	return all
 }
 

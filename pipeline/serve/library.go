@@ -12,7 +12,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/format"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
+	"github.com/slipway-build/slipway/pipeline/internal/together"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/release/version"
@@ -435,23 +435,13 @@ func (s *scanner) unchanged(known *release) bool {
 // loadAll reads the releases that are not known, as many at a time as there are processors.
 func (s *scanner) loadAll() {
 	errs := make([]error, len(s.found))
-	work := make(chan int)
-	var g sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(s.fresh)) {
-		g.Go(func() {
-			for i := range work {
-				var o *opened
-				if o, errs[i] = load(s.root, s.found[i].dir, s.found[i].seen, true); errs[i] == nil {
-					s.found[i] = o.release
-				}
-			}
-		})
-	}
-	for _, i := range s.fresh {
-		work <- i
-	}
-	close(work)
-	g.Wait()
+	together.Each(len(s.fresh), func(k int) {
+		i := s.fresh[k]
+		var o *opened
+		if o, errs[i] = load(s.root, s.found[i].dir, s.found[i].seen, true); errs[i] == nil {
+			s.found[i] = o.release
+		}
+	})
 
 	found, charts := s.found[:0], 0
 	for i, r := range s.found {

@@ -13,7 +13,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +22,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/environment"
 	"github.com/slipway-build/slipway/pipeline/environment/index"
 	"github.com/slipway-build/slipway/pipeline/environment/store"
+	"github.com/slipway-build/slipway/pipeline/internal/together"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -352,16 +352,7 @@ func (s *Site) take(ctx context.Context, v store.View, last *state) (*state, err
 // takes the longest.
 func (st *state) parse(files [][]byte) error {
 	entries, errs := make([]environment.Entry, len(files)), make([]error, len(files))
-	var next atomic.Int64
-	var g sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		g.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(files)); i = next.Add(1) - 1 {
-				entries[i], errs[i] = environment.ParseEntry(files[i])
-			}
-		})
-	}
-	g.Wait()
+	together.Each(len(files), func(i int) { entries[i], errs[i] = environment.ParseEntry(files[i]) })
 	for i := range files {
 		if errs[i] != nil {
 			return errs[i]
