@@ -64,7 +64,7 @@ var rooms = map[string]string{
 	"build/sbom/osdb":     "",
 
 	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config environment environment/admit environment/pull environment/store format images internal/bounded " +
-		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/branch platform/lifecycle platform/resolve present/cmdline present/progress present/report publish publish/announce publish/bucket " +
+		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/assemble platform/branch platform/lifecycle platform/resolve present/cmdline present/progress present/report publish publish/announce publish/bucket " +
 		"publish/chartrepo publish/folder publish/githubrelease publish/names publish/nuget publish/packages publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
 		"scaffold source trust/ephemeral trust/keyless trust/openpgp trust/sign trust/signature verify",
@@ -151,6 +151,7 @@ var rooms = map[string]string{
 	"platform":            "internal/yamldoc release/artifact release/composition release/fault release/version",
 	"platform/resolve":    "git internal/bounded internal/canonjson platform platform/lifecycle release/artifact release/composition release/fault release/manifest release/version reproduce source trust/signature verify",
 	"platform/lifecycle":  "internal/canonjson internal/yamldoc platform release/artifact release/fault release/version",
+	"platform/assemble":   "internal/bounded internal/filelock platform platform/resolve release/fault release/version reproduce/rerun source verify",
 	"platform/branch":     "git internal/bounded internal/filelock internal/words platform release/fault release/version source",
 
 	"publish/names": "environment publish publish/wire release/artifact release/fault release/version",

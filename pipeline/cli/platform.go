@@ -50,7 +50,7 @@ same definition: dev the head of each branch, staging the highest tag that is al
 	cmdline.Choice(cmd, &c.channel, "channel", channels, "what is taken of each component: dev, staging or stable")
 	flags.StringSliceVar(&c.pass, "pass", nil, "`names` of variables that a credential helper of git reads")
 	flags.StringVar(&c.root, "trusted-root", "", "`file` with the keys of Sigstore's services, for components that a workflow signs")
-	cmd.AddCommand(a.platformLockCommand(&c), a.platformPlanCommand(&c), a.platformLifecycleCommand(&c))
+	cmd.AddCommand(a.platformLockCommand(&c), a.platformPlanCommand(&c), a.platformBuildCommand(&c), a.platformLifecycleCommand(&c))
 	return cmd
 }
 
@@ -178,6 +178,9 @@ looks again; it writes nothing.`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := c.open(a)
+			if err == nil {
+				err = c.locked(o)
+			}
 			if err != nil {
 				return err
 			}
@@ -222,14 +225,7 @@ func plannedOf(ctx context.Context, o resolve.Options) ([]planned, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for i, name := range order {
-		locked, ok := o.Before.Components[name]
-		if !ok {
-			flag := ""
-			if o.Channel != platform.Stable {
-				flag = " --channel " + string(o.Channel)
-			}
-			return nil, fault.Errorf(fault.Usage, "%s is not locked on channel %s; run platform lock%s", name, o.Channel, flag)
-		}
+		locked := o.Before.Components[name]
 		g.Go(func() error {
 			is, err := resolve.Look(ctx, o, name, locked)
 			if err != nil {

@@ -96,7 +96,7 @@ func Vendor(ctx context.Context, o Options, dir string, platforms []artifact.Pla
 		}
 		r.o.Step("writing " + verify.Printable(dir))
 		partial := dir + ".partial"
-		err := removeAll(partial)
+		err := rerun.RemoveAll(partial)
 		if err == nil {
 			out, err = r.vendor(ctx, partial, platforms)
 		}
@@ -104,7 +104,7 @@ func Vendor(ctx context.Context, o Options, dir string, platforms []artifact.Pla
 			err = os.Rename(partial, dir)
 		}
 		if err != nil {
-			return errors.Join(err, removeAll(partial))
+			return errors.Join(err, rerun.RemoveAll(partial))
 		}
 		out.Dir = dir
 		return nil

@@ -27,6 +27,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/reproduce/rerun"
 	"github.com/slipway-build/slipway/pipeline/source"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
@@ -362,9 +363,9 @@ func (o Options) room(ctx context.Context) (*room, error) {
 	if r.unlock, err = filelock.Lock(ctx, r.dir+".lock", 0); err != nil {
 		return failed(err)
 	}
-	err = removeAll(r.scratch) // of a run that was killed
+	err = rerun.RemoveAll(r.scratch) // of a run that was killed
 	if info, e := os.Stat(r.fetched); e == nil && o.Now().Sub(info.ModTime()) > fresh {
-		err = errors.Join(err, removeAll(r.fetched))
+		err = errors.Join(err, rerun.RemoveAll(r.fetched))
 	}
 	if err = errors.Join(err, os.MkdirAll(r.scratch, 0o700)); err != nil {
 		return failed(errors.Join(err, r.unlock()))
@@ -375,9 +376,9 @@ func (o Options) room(ctx context.Context) (*room, error) {
 // leave gives the folders up. What cannot be removed is not a reason to keep a verdict back, and is removed by a later run.
 func (r *room) leave(unfinished bool) {
 	if !r.keep {
-		_ = removeAll(r.scratch)
+		_ = rerun.RemoveAll(r.scratch)
 		if _, err := os.Stat(r.fetched); !unfinished || err != nil {
-			_ = removeAll(r.dir)
+			_ = rerun.RemoveAll(r.dir)
 		}
 	}
 	_ = r.unlock()
@@ -388,24 +389,9 @@ func sweep(base string, now time.Time) {
 	entries, _ := os.ReadDir(base)
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > abandoned {
-			_ = removeAll(filepath.Join(base, e.Name()))
+			_ = rerun.RemoveAll(filepath.Join(base, e.Name()))
 		}
 	}
-}
-
-// removeAll removes a folder, read-only folders of a module cache in it included.
-func removeAll(dir string) error {
-	err := os.RemoveAll(dir)
-	if err == nil {
-		return nil
-	}
-	_ = filepath.WalkDir(dir, func(name string, e os.DirEntry, err error) error {
-		if err == nil && e.IsDir() {
-			_ = os.Chmod(name, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
 }
 
 // oneLine is the text of an error on the one line that a row has.

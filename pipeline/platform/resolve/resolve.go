@@ -251,11 +251,18 @@ type refs struct {
 	tags     map[string]string
 }
 
+// Remote is where a repository is that platform.yaml names: a URL, or a folder beside it.
+func (o Options) Remote(repository string) string {
+	if strings.Contains(repository, ":") { // a host, and no folder
+		return repository
+	}
+	return filepath.Join(o.Dir, filepath.FromSlash(repository))
+}
+
 // refs asks a repository.
 func (o Options) refs(ctx context.Context, repository string) (refs, error) {
-	remote := repository
-	if !strings.Contains(remote, ":") { // a folder, and no host either
-		remote = filepath.Join(o.Dir, filepath.FromSlash(remote))
+	remote := o.Remote(repository)
+	if remote != repository {
 		if _, err := os.Stat(remote); err != nil {
 			return refs{}, fault.Errorf(fault.Usage, "repository %s: there is no such folder; name a URL, or a folder beside %s", repository, platform.FileName)
 		}

@@ -523,3 +523,18 @@ func (t *tail) words() string {
 	}
 	return strings.Join(all[max(0, len(all)-lines):], "; ")
 }
+
+// RemoveAll removes a folder that a pipeline ran in, read-only folders of a module cache in it included.
+func RemoveAll(dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(name string, e os.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			_ = os.Chmod(name, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
+}
