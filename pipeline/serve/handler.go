@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -491,15 +492,27 @@ func (d document) serve(w *response, r *http.Request) error {
 
 // takesGzip reports whether a client says that it takes what is compressed with gzip
 // (https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3). One that takes anything gets it as it is.
-func takesGzip(accepts string) bool {
+func takesGzip(accepts string) bool { return takes(accepts, "gzip") }
+
+// takes reports whether a field such as Accept says that a client takes what is called by one of the names, which go from the general
+// to the particular: the most particular one that the field has decides, and a weight of 0 is a no
+// (https://www.rfc-editor.org/rfc/rfc9110#section-12.4.2).
+func takes(accepts string, names ...string) bool {
+	decides, yes := 0, false
 	for accept := range strings.SplitSeq(accepts, ",") {
-		name, weight, _ := strings.Cut(accept, ";")
-		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
-			weight, weighed := strings.CutPrefix(strings.ToLower(strings.TrimSpace(weight)), "q=")
-			return !weighed || strings.Trim(weight, "0.") != ""
+		name, parameters, _ := strings.Cut(accept, ";")
+		i := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(strings.TrimSpace(name), n) })
+		if i < decides {
+			continue
+		}
+		decides, yes = i, true
+		for p := range strings.SplitSeq(parameters, ";") {
+			if weight, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(p)), "q="); ok {
+				yes = strings.Trim(weight, "0.") != ""
+			}
 		}
 	}
-	return false
+	return yes
 }
 
 // etag is a strong validator: it is the same only where the bytes are

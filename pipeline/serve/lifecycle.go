@@ -188,18 +188,5 @@ const (
 
 // takesJSON reports whether a client takes an answer in JSON: also one that says nothing of it.
 func takesJSON(accepts []string) bool {
-	if len(accepts) == 0 {
-		return true
-	}
-	for part := range strings.SplitSeq(strings.Join(accepts, ","), ",") {
-		kind, weight, _ := strings.Cut(part, ";")
-		if weight, weighed := strings.CutPrefix(strings.ToLower(strings.TrimSpace(weight)), "q="); weighed && strings.Trim(weight, "0.") == "" {
-			continue // https://www.rfc-editor.org/rfc/rfc9110#section-12.4.2: it is not acceptable
-		}
-		switch strings.ToLower(strings.TrimSpace(kind)) {
-		case "application/json", "application/*", "*/*":
-			return true
-		}
-	}
-	return false
+	return len(accepts) == 0 || takes(strings.Join(accepts, ","), "*/*", "application/*", "application/json")
 }

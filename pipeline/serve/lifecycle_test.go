@@ -92,7 +92,8 @@ func TestLifecycle(t *testing.T) {
 	refused("a channel that is none", "/v1/graph?channel=candidate", 400, "invalid_params")
 	refused("another kind", graph, 406, "invalid_content_type", "text/html")
 	refused("a kind that is not wanted", graph, 406, "invalid_content_type", "application/json;q=0, text/html")
-	for _, accept := range []string{"application/json;q=0.9", "text/html, */*", "Application/*"} {
+	refused("all kinds but that one", graph, 406, "invalid_content_type", "*/*, application/json;charset=utf-8;q=0.0")
+	for _, accept := range []string{"application/json;q=0.9", "text/html, */*", "Application/*", "application/json, */*;q=0"} {
 		if code, _, _ := get(graph, accept); code != 200 {
 			t.Errorf("%s: %d", accept, code)
 		}
