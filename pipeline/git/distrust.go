@@ -21,6 +21,8 @@ var programs = []struct {
 }{
 	{regexp.MustCompile(`^filter\..*\.(?:clean|smudge|process)$`), ""},
 	{regexp.MustCompile(`^filter\..*\.required$`), "false"},
+	// What git itself does with text. A driver that does nothing would have changed nothing, which git takes for a merge.
+	{regexp.MustCompile(`^merge\..*\.driver$`), "git merge-file --quiet --marker-size=%L %A %O %B"},
 	{regexp.MustCompile(`^lfs\.(?:extension\..*\.(?:clean|smudge)|customtransfer\..*\.(?:path|args)|standalonetransferagent|.*\.standalonetransferagent)$`), ""},
 	// A clone that is partial fetches what it lacks when it is read.
 	{regexp.MustCompile(`^core\.sshcommand$`), "ssh"},

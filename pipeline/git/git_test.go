@@ -161,6 +161,91 @@ func TestDistrust(t *testing.T) {
 	}
 }
 
+// TestPlanted plants each program that git's documentation lets a repository's configuration name, and runs each kind of command that
+// rooms run in a repository that is not theirs, with the options that they run it with. Without Distrust some of them start.
+func TestPlanted(t *testing.T) {
+	program, ran := recorder(t)
+	dir := repository(t)
+	write(t, filepath.Join(dir, ".gitattributes"), "* filter=one diff=x merge=x\n", 0o644)
+	do(t, dir, "commit", "--quiet", "--all", "--message", "attributes")
+	do(t, dir, "checkout", "--quiet", "-b", "side", "HEAD~1")
+	write(t, filepath.Join(dir, "f.one"), "side\n", 0o644)
+	do(t, dir, "commit", "--quiet", "--all", "--message", "side")
+	do(t, dir, "checkout", "--quiet", "main")
+	write(t, filepath.Join(dir, "f.one"), "main\n", 0o644)
+	do(t, dir, "commit", "--quiet", "--all", "--message", "main")
+	// A commit with a signature has a log that shows signatures ask gpg.program for it.
+	commit, err := exec.Command("git", "-C", dir, "cat-file", "commit", "HEAD").Output()
+	must(t, err)
+	head, body, _ := strings.Cut(string(commit), "\n\n")
+	plant := exec.Command("git", "-C", dir, "hash-object", "-t", "commit", "-w", "--stdin")
+	plant.Stdin = strings.NewReader(head + "\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----\n\n" + body)
+	id, err := plant.Output()
+	must(t, err)
+	do(t, dir, "update-ref", "HEAD", strings.TrimSpace(string(id)))
+
+	for _, key := range []string{
+		"filter.one.clean", "filter.one.smudge", "merge.x.driver", "diff.x.textconv", "diff.x.command", "diff.external",
+		"gpg.program", "gpg.openpgp.program", "gpg.ssh.program", "gpg.x509.program", "gpg.ssh.defaultKeyCommand",
+		"core.fsmonitor", "core.editor", "core.pager", "core.sshCommand", "core.askPass", "core.alternateRefsCommand", "credential.helper",
+		"sequence.editor", "interactive.diffFilter", "pager.log", "pager.diff", "tar.tar.command", "trailer.x.command", "trailer.x.cmd",
+		"mergetool.x.cmd", "difftool.x.cmd", "submodule.x.update", "uploadpack.packObjectsHook", "remote.origin.receivepack",
+	} {
+		value := program + " " + key
+		if key == "submodule.x.update" {
+			value = "!" + value
+		}
+		do(t, dir, "config", key, value)
+	}
+	for key, value := range map[string]string{
+		"log.showSignature": "true", "commit.gpgSign": "true", "tag.gpgSign": "true", "trailer.x.key": "X", "merge.x.name": "x", "merge.tool": "x",
+		"diff.trustExitCode": "true", "core.hooksPath": filepath.Dir(program), "user.name": "Test", "user.email": "test@example.com",
+	} {
+		do(t, dir, "config", key, value)
+	}
+	plain, err := git.New(git.Local(environ(t)), dir, needs)
+	must(t, err)
+	g, err := plain.Distrust(t.Context())
+	must(t, err)
+	all := [][]string{
+		{"log", "-1", "-p", "--no-show-signature", "--no-ext-diff", "--no-textconv", "--format=%H%x00%B", "HEAD", "--"},
+		{"diff-tree", "--root", "-r", "-p", "--no-ext-diff", "--no-textconv", "HEAD"},
+		{"diff-tree", "-r", "-z", "--no-renames", "--name-only", "HEAD~1", "HEAD", "--"},
+		{"diff", "--name-only", "-z", "--no-ext-diff"},
+		{"status", "--porcelain=v2", "-z"},
+		{"commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "x"},
+		{"read-tree", "HEAD"},
+		{"tag", "--points-at", "HEAD"},
+		{"rev-list", "--count", "HEAD"},
+		{"checkout", "--quiet", "--force", "--detach", "HEAD", "--"},
+		{"cherry-pick", "--no-commit", "side"},
+		{"reset", "--quiet", "HEAD", "--", "f.one"},
+		{"checkout-index", "--quiet", "--force", "--", "f.one"},
+	}
+	for _, args := range all {
+		if _, err := g.Run(t.Context(), nil, args...); err != nil && args[0] != "cherry-pick" {
+			t.Error(err)
+		}
+		if args[0] == "cherry-pick" { // as git merges text by itself
+			if b, err := os.ReadFile(filepath.Join(dir, "f.one")); err != nil || !strings.Contains(string(b), "<<<<<<<") || !strings.Contains(string(b), "side\n>>>>>>>") {
+				t.Errorf("%q, %v", b, err)
+			}
+		}
+		if names := taken(t, ran); names != nil {
+			t.Errorf("git %s ran %q", args[0], names)
+		}
+	}
+	for _, args := range append(all, []string{"log", "-1", "-p"}, []string{"diff", "HEAD~1"}) {
+		_, _ = plain.Run(t.Context(), nil, args...)
+	}
+	names := taken(t, ran)
+	for _, want := range []string{"filter.one.clean", "filter.one.smudge", "merge.x.driver", "diff.x.command", "diff.x.textconv"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("without Distrust, and with a log that shows everything, %s does not run, but %q: this tests nothing", want, names)
+		}
+	}
+}
+
 // A person's own filters are obeyed, and so is Git LFS where it was installed for one repository and the caller allows it.
 func TestOwnFilters(t *testing.T) {
 	program, ran := recorder(t)
