@@ -25,7 +25,7 @@ var districts = map[string]string{
 	"ci": "cli", "images": "release", "cmd": "config environment platform present release reproduce scaffold serve trust verify",
 	"cli":         "build config environment format images internal plan platform present publish release reproduce scaffold source trust verify",
 	"build":       "format images internal plan present release trust verify",
-	"plan":        "config format images internal platform release source",
+	"plan":        "config format images internal platform release source trust",
 	"reproduce":   "format internal release source trust verify",
 	"scaffold":    "config format git images internal release",
 	"platform":    "git internal release reproduce source trust verify",
@@ -63,7 +63,7 @@ var rooms = map[string]string{
 	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
 	"build/sbom/osdb":     "",
 
-	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config environment environment/admit environment/pull environment/store format images internal/bounded " +
+	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config environment environment/admit environment/pull environment/store format images internal/bounded internal/filelock " +
 		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/assemble platform/branch platform/lifecycle platform/resolve present/cmdline present/progress present/report publish publish/announce publish/bucket " +
 		"publish/chartrepo publish/folder publish/githubrelease publish/names publish/nuget publish/packages publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
@@ -132,7 +132,7 @@ var rooms = map[string]string{
 	"internal/yamldoc":   "",
 
 	"plan": "config format images internal/canonjson internal/words platform release/artifact release/artifacthub release/composition release/fault release/notes " +
-		"release/version source",
+		"release/version source trust/signature",
 
 	"present/cmdline":  "internal/words release/fault",
 	"present/progress": "internal/words",

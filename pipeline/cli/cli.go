@@ -254,13 +254,18 @@ func (a *app) display(ctx context.Context) (progress.Display, error) {
 // newPlan is the plan of the project.
 func (p project) newPlan(ctx context.Context, o plan.Options) (plan.Plan, error) {
 	o.Files = map[string][]byte{}
-	for _, name := range plan.Reads(p.config) {
-		b, err := p.source.Blob(ctx, name, maxText)
-		if err != nil {
-			return plan.Plan{}, err
-		}
-		if b != nil {
-			o.Files[name] = b
+	for range 2 { // platform.yaml names keys
+		for _, name := range plan.Reads(p.config, o.Files) {
+			if _, ok := o.Files[name]; ok {
+				continue
+			}
+			b, err := p.source.Blob(ctx, name, maxText)
+			if err != nil {
+				return plan.Plan{}, err
+			}
+			if b != nil {
+				o.Files[name] = b
+			}
 		}
 	}
 	return plan.New(p.source, p.config, p.lock, o)

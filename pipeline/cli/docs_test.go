@@ -88,7 +88,7 @@ func TestInstall(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := map[string][]byte{}
-	for _, name := range plan.Reads(cfg) {
+	for _, name := range plan.Reads(cfg, nil) {
 		files[name] = read(name)
 	}
 	v, err := version.Parse("1.2.3")

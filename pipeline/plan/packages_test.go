@@ -176,7 +176,7 @@ func TestSigning(t *testing.T) {
 	key := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 	text := strings.NewReplacer("TARGETS", "linux/amd64", "PACKAGE", "{formats: [deb]}").Replace(small) + "signing:\n  key: ./tool.pub\n"
 	c, l := parse(t, text, lock)
-	if reads := plan.Reads(c); !slices.Equal(reads, []string{"CHANGELOG.md", "tool.pub"}) {
+	if reads := plan.Reads(c, nil); !slices.Equal(reads, []string{"CHANGELOG.md", "tool.pub"}) {
 		t.Errorf("the plan reads %q", reads)
 	}
 	p := make1(t, commit(t, "1.2.3"), c, l, plan.Options{Files: map[string][]byte{"tool.pub": key}})

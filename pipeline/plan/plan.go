@@ -205,8 +205,9 @@ type Options struct {
 	Files map[string][]byte
 }
 
-// Reads are the files of the commit that the plan depends on, besides slipway.yaml and slipway.lock.
-func Reads(cfg config.Config) []string {
+// Reads are the files of the commit that the plan depends on, besides slipway.yaml and slipway.lock. Some are named by others: it is
+// asked again with those that it named before, until it names no more.
+func Reads(cfg config.Config, files map[string][]byte) []string {
 	var names []string
 	read := []string{cfg.Notes.ChangelogFile(), cfg.Signing.Key}
 	for _, k := range cfg.Trust {
@@ -220,7 +221,7 @@ func Reads(cfg config.Config) []string {
 			names = append(names, path.Clean(name))
 		}
 	}
-	return names
+	return append(names, keysOf(cfg, files)...)
 }
 
 // New makes the plan. An error is about the configuration or the lock and names the place in the file.

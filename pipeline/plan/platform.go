@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"path"
 
+	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/platform"
 	"github.com/slipway-build/slipway/pipeline/release/composition"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
 
 // Platform is the file that says which releases a release of a platform consists of.
@@ -42,6 +44,9 @@ func (p planner) platform(out *Plan) error {
 	if err := def.Agrees(lock); err != nil {
 		return err
 	}
+	if err := p.signers(path.Dir(name), def, lock); err != nil {
+		return err
+	}
 	if def.Name != out.Name {
 		return fmt.Errorf("%s: the platform is called %s, and the project %s; give both one name", def.At("name"), def.Name, out.Name)
 	}
@@ -67,5 +72,47 @@ func (p planner) platform(out *Plan) error {
 		return fmt.Errorf("%s: platform: %w", at, err)
 	}
 	out.Platform = &Platform{Path: composition.FileName, Text: string(text)}
+	return nil
+}
+
+// keysOf are the public keys of the components of a platform that is among the files; none where it has a mistake, which New tells.
+func keysOf(cfg config.Config, files map[string][]byte) (names []string) {
+	if cfg.Platform == "" {
+		return nil
+	}
+	name := path.Clean(cfg.Platform)
+	def, err := platform.Parse(name, files[name])
+	if err != nil {
+		return nil
+	}
+	for _, c := range def.Names() {
+		if key := def.Components[c].Key; key != "" {
+			names = append(names, path.Join(path.Dir(name), key))
+		}
+	}
+	return names
+}
+
+// signers holds who signed the releases of the lock to the keys that the platform names, as Agrees does with identities. dir is the folder
+// of platform.yaml.
+func (p planner) signers(dir string, def platform.Platform, lock platform.Lock) error {
+	for _, name := range def.Names() {
+		key, locked := def.Components[name].Key, lock.Components[name]
+		if key == "" || !locked.Published() {
+			continue
+		}
+		at := def.At("components." + name + ".key")
+		b, ok := p.o.Files[path.Join(dir, key)]
+		if !ok {
+			return fmt.Errorf("%s: there is no file %q in the commit; commit the public key of %s", at, key, name)
+		}
+		public, err := signature.ParsePublicKey(b)
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", at, key, err)
+		}
+		if is := string(public.Fingerprint()); is != locked.Signer {
+			return fmt.Errorf("%s: %s is to be signed by %s, and is locked as signed by %s; run platform lock and commit %s", at, name, is, locked.Signer, platform.LockFileName)
+		}
+	}
 	return nil
 }
