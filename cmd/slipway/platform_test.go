@@ -90,7 +90,7 @@ func TestPlatform(t *testing.T) {
 			}
 		}
 	}
-	// How a release stands is asked of what is written down of it, which must be of these very bytes.
+	// verify --lifecycle finds the release in lifecycle.json by the digest of its manifest.
 	life := lifecycle.Lifecycle{Name: "edge", Serial: 1}
 	life.AsOf, err = lifecycle.ParseDate("2026-03-10")
 	must(err)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
+	"github.com/slipway-build/slipway/pipeline/internal/filelock"
 	"github.com/slipway-build/slipway/pipeline/internal/words"
 	"github.com/slipway-build/slipway/pipeline/platform"
 	"github.com/slipway-build/slipway/pipeline/platform/lifecycle"
@@ -94,6 +95,11 @@ func (c lifecycleChoices) run(ctx context.Context, a *app) error {
 	if c.out == "" {
 		c.out = filepath.Join(o.Dir, lifecycle.FileName)
 	}
+	unlock, err := c.lock(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	before, there, err := c.before()
 	if err != nil {
 		return err
@@ -136,6 +142,30 @@ func (c lifecycleChoices) run(ctx context.Context, a *app) error {
 	fmt.Fprintf(a.stdout, "%s: serial %d, nothing is new\n", c.out, next.Serial)
 	return nil
 }
+
+// lock keeps other runs on this machine from the file until it is written: of two that begin behind the same one, only one can follow it.
+// The file that is locked is in the cache, since one beside lifecycle.json would be in the repository.
+func (c lifecycleChoices) lock(ctx context.Context, a *app) (unlock func() error, err error) {
+	dir, err := a.cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	name, err := filepath.Abs(c.out)
+	if err == nil {
+		dir = filepath.Join(dir, "lifecycle")
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if real, e := filepath.EvalSymlinks(filepath.Dir(name)); e == nil {
+		name = filepath.Join(real, filepath.Base(name))
+	}
+	if err == nil {
+		unlock, err = filelock.Lock(ctx, filepath.Join(dir, artifact.Sum([]byte(name)).Hex()), lockPatience)
+	}
+	return unlock, fault.New(fault.Usage, err)
+}
+
+// lockPatience is how long a run waits for another one, which may ask a person for a passphrase.
+const lockPatience = 5 * time.Minute
 
 // before is the file that is there, with its bytes; nil for none.
 func (c lifecycleChoices) before() (*lifecycle.Lifecycle, []byte, error) {
@@ -229,7 +259,7 @@ func (c lifecycleChoices) released(ctx context.Context, a *app, p platform.Platf
 	if err != nil {
 		return nil, err
 	}
-	list, err := reproduce.Releases(ctx, c.releases, a.getenv)
+	list, err := resolve.Released(ctx, c.releases, 0, a.getenv)
 	if err != nil {
 		return nil, err
 	}

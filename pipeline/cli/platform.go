@@ -54,8 +54,8 @@ same definition: dev the head of each branch, staging the highest tag that is al
 	return cmd
 }
 
-// lockFile is where the lock of a channel is. That of stable is committed; the others are made anew whenever they are needed, so that no
-// branch fills with commits of locks.
+// lockFile is where the lock of a channel is. That of stable is committed. Those of dev and staging are not: they change with every commit
+// of a component, and platform lock writes them again before each use.
 func (c platformChoices) lockFile() string {
 	name := platform.LockFileName
 	if c.channel != string(platform.Stable) {
@@ -224,10 +224,11 @@ func plannedOf(ctx context.Context, o resolve.Options) ([]planned, error) {
 	all := make([]planned, len(order))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
+	look := resolve.Looker(ctx, o)
 	for i, name := range order {
 		locked := o.Before.Components[name]
 		g.Go(func() error {
-			is, err := resolve.Look(ctx, o, name, locked)
+			is, err := look(name, locked)
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}

@@ -171,13 +171,14 @@ const between = 15 * time.Second
 func (c buildChoices) await(ctx context.Context, o resolve.Options, all []assemble.Component) error {
 	for until := time.Now().Add(c.wait); ; {
 		var missing []string
+		look := resolve.Looker(ctx, o)
 		for i := range all {
 			is := &all[i]
 			if is.State == assemble.Published {
 				continue
 			}
 			if is.State == assemble.Built {
-				found, err := resolve.Look(ctx, o, is.Name, o.Before.Components[is.Name])
+				found, err := look(is.Name, o.Before.Components[is.Name])
 				if err != nil && fault.CodeOf(err) != fault.Transient {
 					return fmt.Errorf("%s: %w", is.Name, err)
 				}

@@ -30,18 +30,23 @@ func Composition(ctx context.Context, place string, o verify.Options) (c Compose
 			return c, fault.New(fault.Usage, err)
 		}
 		defer os.RemoveAll(dir)
-		fetched, err := verify.Some(ctx, place, dir, func(_ manifest.Release, f artifact.File) bool { return f.Path == composition.FileName })
-		if err != nil {
+		if err := within(ctx, 0, place, func(ctx context.Context) error {
+			fetched, err := verify.Some(ctx, place, dir, func(_ manifest.Release, f artifact.File) bool { return f.Path == composition.FileName })
+			o.Release = fetched.Address
+			return err
+		}); err != nil {
 			return c, err
 		}
-		o.Release = fetched.Address
 	}
 	name := filepath.Join(dir, composition.FileName)
 	if _, err := os.Stat(name); err != nil {
 		return c, fault.Errorf(fault.Usage, "%s: there is no %s: it is no release of a platform", place, composition.FileName)
 	}
-	report, err := verify.Files(ctx, []string{name}, o)
-	if err != nil {
+	var report verify.Report
+	if err := within(ctx, 0, place, func(ctx context.Context) error {
+		report, err = verify.Files(ctx, []string{name}, o)
+		return err
+	}); err != nil {
 		return c, first(place, report, err)
 	}
 	b, err := os.ReadFile(name) // of a size that was looked at just now

@@ -52,7 +52,8 @@ type Options struct {
 
 	Environ []string // of the machine: what git and GitHub may need
 	Pass    []string // names of variables that a credential helper of git reads
-	// Patience is how long one repository may take to say its refs; 0 for five minutes.
+	// Patience is how long one repository may take to say its refs, a server to list its releases, and one release to be verified; 0 for
+	// five minutes.
 	Patience time.Duration
 	Root     string // file with the keys of Sigstore's services, for components that a workflow signs; "" for those known
 }
@@ -66,10 +67,9 @@ func Lock(ctx context.Context, o Options) (platform.Lock, error) {
 	}
 	names := o.Platform.Names()
 	// Components of one repository, or with releases at one place, are chosen by one answer.
-	repositories, places := map[string]func() (refs, error){}, map[string]func() ([]reproduce.Listed, error){}
+	repositories, places := map[string]func() (refs, error){}, o.places(ctx)
 	for _, c := range o.Platform.Components {
 		repositories[c.Repository] = sync.OnceValues(func() (refs, error) { return o.refs(ctx, c.Repository) })
-		places[c.Releases] = sync.OnceValues(func() ([]reproduce.Listed, error) { return o.released(ctx, c.Releases) })
 	}
 	chosen, errs := make([]platform.Chosen, len(names)), make([]error, len(names))
 	var g errgroup.Group
@@ -122,12 +122,36 @@ func stays(was, is platform.Chosen) error {
 	return fault.Errorf(fault.Mismatch, "release %s was %s when it was locked, and %s: a version is made once: take a new one, or, where you know why, take the component out of the lock", was.Version, was.Manifest.Short(), now)
 }
 
-// Look is a component as it was chosen, with its release where there is one by now.
-func Look(ctx context.Context, o Options, name string, c platform.Chosen) (platform.Chosen, error) {
-	if c.Published() {
-		return c, nil
+// places are the releases at each place of components, which is asked when the first one needs it, and never again.
+func (o Options) places(ctx context.Context) map[string]func() ([]reproduce.Listed, error) {
+	all := map[string]func() ([]reproduce.Listed, error){}
+	for _, c := range o.Platform.Components {
+		all[c.Releases] = sync.OnceValues(func() ([]reproduce.Listed, error) {
+			place := c.Releases
+			if !verify.IsURL(place) {
+				place = filepath.Join(o.Dir, filepath.FromSlash(place))
+			}
+			return Released(ctx, place, o.Patience, o.getenv)
+		})
 	}
-	return o.find(ctx, name, c, func() ([]reproduce.Listed, error) { return o.released(ctx, o.Platform.Components[name].Releases) })
+	return all
+}
+
+// Looker answers with a component as it was chosen, and with its release where there is one by now. Each place of releases is asked
+// once: who wants to see what has come since takes another Looker. Many may ask it at once.
+func Looker(ctx context.Context, o Options) func(name string, c platform.Chosen) (platform.Chosen, error) {
+	places := o.places(ctx)
+	return func(name string, c platform.Chosen) (platform.Chosen, error) {
+		if c.Published() {
+			return c, nil
+		}
+		return o.find(ctx, name, c, places[o.Platform.Components[name].Releases])
+	}
+}
+
+// Look is Looker for one component.
+func Look(ctx context.Context, o Options, name string, c platform.Chosen) (platform.Chosen, error) {
+	return Looker(ctx, o)(name, c)
 }
 
 func (o Options) choose(name string, was platform.Chosen, ask func() (refs, error)) (platform.Chosen, error) {
@@ -171,12 +195,26 @@ func (o Options) choose(name string, was platform.Chosen, ask func() (refs, erro
 	return is, nil
 }
 
-// released are the releases at a place.
-func (o Options) released(ctx context.Context, place string) ([]reproduce.Listed, error) {
-	if !verify.IsURL(place) {
-		place = filepath.Join(o.Dir, filepath.FromSlash(place))
+// Released are the releases at a place: a folder, or a URL, which has all of patience for its answer; 0 is five minutes.
+func Released(ctx context.Context, place string, patience time.Duration, getenv func(string) string) (all []reproduce.Listed, err error) {
+	err = within(ctx, patience, place, func(ctx context.Context) error {
+		all, err = reproduce.Releases(ctx, place, getenv)
+		return err
+	})
+	return all, err
+}
+
+// within bounds what a place may take for its answer as a whole. A server that always says a little more is never silent for so long
+// that a client of HTTP would give it up.
+func within(ctx context.Context, patience time.Duration, place string, ask func(context.Context) error) error {
+	patience = cmp.Or(patience, usualPatience)
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := ask(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return fault.Errorf(fault.Transient, "%s has not answered in %s", source.HideUser(place), patience)
 	}
-	return reproduce.Releases(ctx, place, o.getenv)
+	return err
 }
 
 // find adds the release of what was chosen. It is verified by its signature, and must be of that very commit.
@@ -200,7 +238,11 @@ func (o Options) find(ctx context.Context, name string, is platform.Chosen, rele
 	if err != nil {
 		return is, err
 	}
-	report, err := verify.Files(ctx, nil, check)
+	var report verify.Report
+	err = within(ctx, o.Patience, check.Release, func(ctx context.Context) error {
+		report, err = verify.Files(ctx, nil, check)
+		return err
+	})
 	switch {
 	case err != nil:
 		return is, first(list[i].Address(), report, err)

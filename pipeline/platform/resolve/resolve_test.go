@@ -1,6 +1,7 @@
 package resolve_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -272,6 +273,51 @@ func TestAskedOnce(t *testing.T) {
 	}
 	if len(asked) < 2 {
 		t.Errorf("asked %v", asked)
+	}
+	clear(asked)
+	look := resolve.Looker(t.Context(), o)
+	for name, c := range l.Components {
+		if is, err := look(name, c); err != nil || is != c {
+			t.Errorf("%+v, %v", is, err)
+		}
+	}
+	for p, n := range asked {
+		if n != 1 {
+			t.Errorf("to look, %s is asked %d times", p, n)
+		}
+	}
+	if len(asked) == 0 {
+		t.Error("nobody is asked by who looks")
+	}
+}
+
+// A server that always says one byte more is given up all the same, while it lists its releases and while one is verified.
+func TestDrip(t *testing.T) {
+	w := newWorld(t)
+	w.commit("gateway", "two", "v1.4.2")
+	w.commit("proto", "two", "0.9.3")
+	var list bool
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if list && r.URL.Path == "/releases.json" {
+			fmt.Fprint(rw, `{"releases":[{"name":"gateway","version":"1.4.2","path":"r/"}]}`)
+			return
+		}
+		for r.Context().Err() == nil {
+			fmt.Fprint(rw, " ")
+			rw.(http.Flusher).Flush()
+			time.Sleep(10 * time.Millisecond)
+		}
+	}))
+	defer server.Close()
+	for _, list = range []bool{false, true} {
+		o := w.options(platform.Stable, "releases: releases", "releases: "+server.URL)
+		o.Patience = 500 * time.Millisecond
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		_, err := resolve.Lock(ctx, o)
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), "has not answered in 500ms") || fault.CodeOf(err) != fault.Transient {
+			t.Errorf("list %t: %d, %v", list, fault.CodeOf(err), err)
+		}
 	}
 }
 
