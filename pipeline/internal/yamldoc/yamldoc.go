@@ -269,6 +269,12 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string) {
 			return
 		}
 		v.SetInt(int64(i))
+	case reflect.Bool:
+		if n.Kind != yaml.ScalarNode || n.Value != "true" && n.Value != "false" {
+			d.mismatch(n, key, "true or false")
+			return
+		}
+		v.SetBool(n.Value == "true")
 	default:
 		panic("yamldoc: no decoder for " + v.Type().String())
 	}

@@ -19,6 +19,7 @@ type rule struct {
 	Labels  map[string]string `yaml:"labels"`
 	Steps   []step            `yaml:"steps"`
 	Level   level             `yaml:"level"`
+	Loud    bool              `yaml:"loud"`
 	Notes   int               // a field without a key is not the file's
 }
 
@@ -38,11 +39,11 @@ func (l *level) UnmarshalText(text []byte) error {
 
 func TestDecode(t *testing.T) {
 	var r rule
-	where, err := yamldoc.Decode("f", []byte("version: 2\nname: 1.20\nkinds: [chart]\nlabels: {a: true}\nsteps:\n  - run: x\nlevel: high\n"), &r)
+	where, err := yamldoc.Decode("f", []byte("version: 2\nname: 1.20\nkinds: [chart]\nlabels: {a: true}\nsteps:\n  - run: x\nlevel: high\nloud: true\n"), &r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Version != 2 || r.Name != "1.20" || r.Kinds[0] != "chart" || r.Labels["a"] != "true" || r.Steps[0].Run != "x" || r.Level != 1 {
+	if r.Version != 2 || r.Name != "1.20" || r.Kinds[0] != "chart" || r.Labels["a"] != "true" || r.Steps[0].Run != "x" || r.Level != 1 || !r.Loud {
 		t.Errorf("%+v", r)
 	}
 	for key, want := range map[string]string{
@@ -75,6 +76,7 @@ func TestMistakes(t *testing.T) {
 		"version: 1\nsteps: [{}]":   "f:2:9: steps[0].run is missing: What is run",
 		"version: 1\nlevel: low":    "f:2:8: level: there is one level, high",
 		"version: 1\nlevel: [x]":    "f:2:8: level: want a string, have a list",
+		"version: 1\nloud: yes":      `f:2:7: loud: want true or false, have "yes"`,
 		"version: 1\nnotes: 1":      `f:2:1: unknown key "notes"`,
 		"version: 1\nversion: 1":    `f:2:1: key "version" is already on line 1`,
 		"version: !!int 1":          "f:1:10: version: tags such as !!int are not supported; write the value alone, in quotes where it is text",
