@@ -69,13 +69,9 @@ type Engine struct {
 // New connects to the engine that the SDK's own environment names, else to the one it starts in the container runtime.
 // End it with Close.
 func New(ctx context.Context, o Options) (*Engine, error) {
-	conn, err := open(ctx, o)
+	client, err := connect(ctx, o, "start one, or use --engine host")
 	if err != nil {
-		return nil, fault.Errorf(fault.Transient, "connecting to the Dagger engine: %w; start one, or use --engine host", err)
-	}
-	client, err := dagger.Connect(ctx, dagger.WithConn(conn))
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, err
 	}
 	e := &Engine{client: client, o: o, trees: map[string]*dagger.Directory{}}
 	if e.o.Jobs <= 0 {
@@ -85,6 +81,19 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	return e, nil
+}
+
+// connect opens a session. wayOut is what to do where that is not possible.
+func connect(ctx context.Context, o Options, wayOut string) (*dagger.Client, error) {
+	conn, err := open(ctx, o)
+	if err != nil {
+		return nil, fault.Errorf(fault.Transient, "connecting to the Dagger engine: %w; %s", err, wayOut)
+	}
+	client, err := dagger.Connect(ctx, dagger.WithConn(conn))
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return client, nil
 }
 
 // Close ends the session.
@@ -277,7 +286,7 @@ func (e *Engine) Compile(ctx context.Context, tree string, b plan.Binary, out st
 		}
 	}
 	if err != nil {
-		return e.failure(ctx, step, err)
+		return failure(ctx, step, err)
 	}
 	if _, err := compiled.File(built).Export(ctx, out); err != nil {
 		return fault.Errorf(fault.Transient, "%s: bringing the binary back from the Dagger engine: %w", step, err)
@@ -295,14 +304,14 @@ func (e *Engine) Test(ctx context.Context, tree string, t plan.Test, w io.Writer
 		if err := e.fetch(ctx, c, "mod", "download"); err != nil {
 			look := append([]string{goRoot + "/bin/go"}, engine.LookForTests(t)...)
 			if _, lacks := withEnv(c, engine.Offline()).WithEnvVariable("SLIPWAY_FETCH", rand.Text()).WithExec(look).Sync(ctx); lacks != nil {
-				return e.failure(ctx, "modules of the tests", err)
+				return failure(ctx, "modules of the tests", err)
 			}
 		}
 	}
 	args := append([]string{goRoot + "/bin/go", "test"}, t.Flags...)
 	stdout, err := c.WithExec(append(args, t.Packages...)).Stdout(ctx)
 	if err != nil {
-		err = e.failure(ctx, "test", err)
+		err = failure(ctx, "test", err)
 		if f := (*engine.Failure)(nil); errors.As(err, &f) {
 			fmt.Fprint(w, f.Printed)
 			return engine.NewTestFailure(f.Printed, f.Err)
@@ -314,7 +323,7 @@ func (e *Engine) Test(ctx context.Context, tree string, t plan.Test, w io.Writer
 }
 
 // failure tells a program that failed from an engine that did.
-func (e *Engine) failure(ctx context.Context, step string, err error) error {
+func failure(ctx context.Context, step string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
