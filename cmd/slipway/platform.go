@@ -81,6 +81,9 @@ func newPlatformShow() *cobra.Command {
 				}
 				fmt.Fprintf(out, "  %-*s  %s  commit %.12s  %s%s\n", width, c.Name, cmdline.Line(c.Called()), c.Commit, state, needs)
 			}
+			for _, b := range p.Bases {
+				fmt.Fprintf(out, "  base %s  %s  %s\n", b.Name, cmdline.Line(b.Image), b.Digest)
+			}
 			return nil
 		},
 	}
@@ -109,12 +112,16 @@ func newPlatformDiff() *cobra.Command {
 				return fault.Errorf(fault.Usage, "%s is a release of %s, and %s one of %s; name two of one platform", args[0], before.Name, args[1], after.Name)
 			}
 			all, same := composition.Diff(before, after)
+			bases := composition.DiffBases(before, after)
 			out := cmd.OutOrStdout()
 			if c.asJSON {
-				return writeJSON(out, map[string]any{"name": after.Name, "before": before.Version, "after": after.Version, "changes": append([]composition.Change{}, all...), "same": append([]string{}, same...)})
+				return writeJSON(out, map[string]any{"name": after.Name, "before": before.Version, "after": after.Version, "changes": append([]composition.Change{}, all...), "bases": append([]composition.BaseChange{}, bases...), "same": append([]string{}, same...)})
 			}
 			fmt.Fprintf(out, "%s %s -> %s\n", after.Name, before.Version, after.Version)
 			for _, change := range all {
+				fmt.Fprintf(out, "  %s\n", cmdline.Line(change.String()))
+			}
+			for _, change := range bases {
 				fmt.Fprintf(out, "  %s\n", cmdline.Line(change.String()))
 			}
 			if len(same) > 0 {

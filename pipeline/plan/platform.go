@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"path"
+	"slices"
 
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/platform"
@@ -62,6 +63,11 @@ func (p planner) platform(out *Plan) error {
 			out.Inputs = append(out.Inputs, in)
 		} else {
 			out.Unpublishable = append(out.Unpublishable, fmt.Sprintf("%s %s was not published when it was locked", c.Name, c.Called()))
+		}
+	}
+	for _, b := range is.Bases {
+		if in := b.Input(); !slices.Contains(out.Inputs, in) { // an image of the platform's own may stand on it
+			out.Inputs = append(out.Inputs, in)
 		}
 	}
 	if out.Version.IsStable() && lock.Channel != platform.Stable {

@@ -18,6 +18,7 @@ type Lock struct {
 	Version    int               `yaml:"version" required:"true" enum:"1" doc:"Format of this file."`
 	Channel    Channel           `yaml:"channel" required:"true" enum:"dev,staging,stable" doc:"How the components were chosen."`
 	Components map[string]Chosen `yaml:"components" required:"true" doc:"The components, by name."`
+	Bases      map[string]Baked  `yaml:"bases" doc:"The base images that were made for the platform, by name."`
 }
 
 // Chosen is a component as it was chosen.
@@ -68,6 +69,7 @@ func (l Lock) validate(where yamldoc.Positions) error {
 			bad.At(key, "channel %s takes tags, and it has no tag or no version", l.Channel)
 		}
 	}
+	l.validateBases(bad)
 	return bad.Err()
 }
 
@@ -87,6 +89,7 @@ func (l Lock) Encode() []byte {
 		}
 		b.WriteString("}\n")
 	}
+	l.encodeBases(&b)
 	return b.Bytes()
 }
 
@@ -111,7 +114,7 @@ func (c Chosen) component(name string) composition.Component {
 
 // Compose is what a platform consists of, as it is locked: platform.json but for its version.
 func (p Platform) Compose(l Lock) composition.Platform {
-	is := composition.Platform{Name: p.Name, Channel: string(l.Channel)}
+	is := composition.Platform{Name: p.Name, Channel: string(l.Channel), Bases: l.composeBases()}
 	if !p.Upgrades.From.IsZero() || len(p.Upgrades.To) > 0 {
 		is.Upgrades = &composition.Upgrades{From: p.Upgrades.From.String(), To: p.Upgrades.To}
 	}

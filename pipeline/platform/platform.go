@@ -52,6 +52,7 @@ type Platform struct {
 
 	Support   Support           `yaml:"support" doc:"For how long the lines of the platform are supported."`
 	Upgrades  Upgrades          `yaml:"upgrades" doc:"Which releases may be upgraded to this one."`
+	Bases     map[string]Base   `yaml:"bases" doc:"Base images that are made for the platform, by name."`
 	Withdrawn map[string]string `yaml:"withdrawn" doc:"Releases that nobody is to upgrade to any more, each with the reason." example:"2.2.2: \"it loses its peers\""`
 
 	where yamldoc.Positions
@@ -112,6 +113,7 @@ func (p *Platform) validate() error {
 		bad.At("components", "there are %d; a platform has at least one and at most %d", n, maxComponents)
 	}
 	p.validateSupport(bad)
+	p.validateBases(bad)
 	tags := map[string]string{}
 	for _, name := range p.Names() {
 		c, key := p.Components[name], "components."+name
@@ -263,6 +265,9 @@ func (p Platform) Agrees(l Lock) error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fault.New(fault.Usage, fmt.Errorf("%w; run platform lock and commit %s", err, LockFileName))
+	}
+	if err := p.agreesOnBases(l); err != nil {
+		return fault.New(fault.Usage, err)
 	}
 	return p.Check(l)
 }

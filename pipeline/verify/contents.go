@@ -383,6 +383,11 @@ func (d *dist) platform(o opened) (string, error) {
 			return "", fmt.Errorf("%s was not published, and %s says nothing of that", c.Name, manifest.FileName)
 		}
 	}
+	for _, b := range p.Bases {
+		if !slices.Contains(d.rel.Inputs, b.Input()) {
+			return "", fmt.Errorf("it has base %s, which is not among the inputs of %s", b.Name, manifest.FileName)
+		}
+	}
 	return fmt.Sprintf("components: %d", len(p.Components)), nil
 }
 

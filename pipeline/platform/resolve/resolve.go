@@ -103,7 +103,7 @@ func Lock(ctx context.Context, o Options) (platform.Lock, error) {
 	if err := errors.Join(errs...); err != nil {
 		return platform.Lock{}, err
 	}
-	l := platform.Lock{Version: 1, Channel: o.Channel, Components: map[string]platform.Chosen{}}
+	l := platform.Lock{Version: 1, Channel: o.Channel, Components: map[string]platform.Chosen{}, Bases: o.Before.Bases}
 	for i, name := range names {
 		l.Components[name] = chosen[i]
 	}

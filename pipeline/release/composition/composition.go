@@ -37,6 +37,7 @@ type Platform struct {
 	Components []Component     `json:"components"`
 
 	Upgrades *Upgrades `json:"upgrades,omitempty"`
+	Bases    []Base    `json:"bases,omitempty"`
 
 	// Unknown is what a later minor version says besides. It decides nothing.
 	Unknown canonjson.Unknown `json:"-"`
@@ -60,6 +61,68 @@ type Component struct {
 	Releases   string          `json:"releases"` // where it is
 	Needs      []string        `json:"needs,omitempty"`
 }
+
+// Base is a base image that was made for the platform.
+type Base struct {
+	Name   string          `json:"name"`
+	Image  string          `json:"image"`  // with its tag
+	Digest artifact.Digest `json:"digest"` // of its index
+	Record artifact.Digest `json:"record"` // of its base.json
+}
+
+// Input is the base as an input of the platform's release.
+func (b Base) Input() artifact.Input {
+	return artifact.Input{Kind: "base", Name: b.Image, Digest: string(b.Digest)}
+}
+
+func (b Base) check() error {
+	if !artifact.IsName(b.Name) || b.Image == "" {
+		return errors.New("it has no name or no image")
+	}
+	for _, d := range []artifact.Digest{b.Digest, b.Record} {
+		if _, err := artifact.ParseDigest(string(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BaseChange is a base that differs between two platforms: Before is zero for one that is new, After for one that is gone.
+type BaseChange struct {
+	Name   string `json:"name"`
+	Before Base   `json:"before,omitzero"`
+	After  Base   `json:"after,omitzero"`
+}
+
+// DiffBases are the bases that differ, by name.
+func DiffBases(before, after Platform) (all []BaseChange) {
+	both := map[string]BaseChange{}
+	for _, b := range before.Bases {
+		both[b.Name] = BaseChange{Name: b.Name, Before: b}
+	}
+	for _, b := range after.Bases {
+		both[b.Name] = BaseChange{Name: b.Name, Before: both[b.Name].Before, After: b}
+	}
+	for _, name := range slices.Sorted(maps.Keys(both)) {
+		if c := both[name]; c.Before != c.After {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// String is the change as a line.
+func (c BaseChange) String() string {
+	switch {
+	case c.Before.Name == "":
+		return fmt.Sprintf("base %s: new, %s", c.Name, c.After.called())
+	case c.After.Name == "":
+		return fmt.Sprintf("base %s: %s, gone", c.Name, c.Before.called())
+	}
+	return fmt.Sprintf("base %s: %s -> %s", c.Name, c.Before.called(), c.After.called())
+}
+
+func (b Base) called() string { return b.Image + " " + b.Digest.Short() }
 
 // Decode reads the file, in no other form than the one that Encode writes.
 func Decode(b []byte) (Platform, error) {
@@ -102,6 +165,14 @@ func (p Platform) check() error {
 	}
 	if len(p.Components) == 0 {
 		return errors.New("a platform has components, and it has none")
+	}
+	for i, b := range p.Bases {
+		if i > 0 && p.Bases[i-1].Name >= b.Name {
+			return fmt.Errorf("base %.60q stands behind %.60q", b.Name, p.Bases[i-1].Name)
+		}
+		if err := b.check(); err != nil {
+			return fmt.Errorf("base %.60q: %w", b.Name, err)
+		}
 	}
 	for i, c := range p.Components {
 		if i > 0 && p.Components[i-1].Name >= c.Name {

@@ -85,6 +85,45 @@ func TestPlatform(t *testing.T) {
 	}
 }
 
+func TestBases(t *testing.T) {
+	base := composition.Base{Name: "alpine", Image: "ghcr.io/acme/base:2.1.4", Digest: artifact.Sum([]byte("a")), Record: artifact.Sum([]byte("b"))}
+	before := edge(t, nil)
+	with := func(all ...composition.Base) composition.Platform {
+		return edge(t, func(p *composition.Platform) { p.Bases = all })
+	}
+	b, err := with(base).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := composition.Decode(b); err != nil || len(p.Bases) != 1 || p.Bases[0] != base {
+		t.Errorf("%s\n%+v, %v", b, p, err)
+	}
+	next := base
+	next.Image, next.Digest = "ghcr.io/acme/base:2.1.5", artifact.Sum([]byte("c"))
+	for _, tt := range []struct {
+		before, after composition.Platform
+		want          string
+	}{
+		{before, with(base), "base alpine: new, ghcr.io/acme/base:2.1.4 ca978112ca1b"},
+		{with(base), before, "base alpine: ghcr.io/acme/base:2.1.4 ca978112ca1b, gone"},
+		{with(base), with(next), "base alpine: ghcr.io/acme/base:2.1.4 ca978112ca1b -> ghcr.io/acme/base:2.1.5 2e7d2c03a950"},
+	} {
+		if got := composition.DiffBases(tt.before, tt.after); len(got) != 1 || got[0].String() != tt.want {
+			t.Errorf("%v, want %s", got, tt.want)
+		}
+	}
+	if got := composition.DiffBases(with(base), with(base)); got != nil {
+		t.Errorf("%v", got)
+	}
+	for want, all := range map[string][]composition.Base{
+		"stands behind": {base, base}, "no name or no image": {{Name: "a"}}, "digest": {{Name: "a", Image: "x:1", Digest: base.Digest}},
+	} {
+		if _, err := with(all...).Encode(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	b, err := edge(f, nil).Encode()
 	if err != nil {
