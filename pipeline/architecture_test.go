@@ -24,7 +24,7 @@ const module = "github.com/slipway-build/slipway/"
 var districts = map[string]string{
 	"ci": "cli", "images": "release", "cmd": "config environment platform present release reproduce scaffold serve trust verify",
 	"cli":         "build config environment format images internal plan platform present publish release reproduce scaffold source trust verify",
-	"build":       "format images internal plan present release trust verify",
+	"build":       "format images internal plan platform present release trust verify",
 	"plan":        "config format images internal platform release source trust",
 	"reproduce":   "format internal release source trust verify",
 	"scaffold":    "config format git images internal release",
@@ -54,6 +54,8 @@ var rooms = map[string]string{
 	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
 		"internal/bounded internal/words plan present/progress present/report release/artifact release/fault release/manifest " +
 		"release/provenance trust/signature verify",
+	"build/bake": "build/engine build/oci build/sbom build/sbom/osdb format/archive internal/bounded internal/canonjson plan platform release/artifact " +
+		"release/fault",
 	"build/certs":         "",
 	"build/chart":         "format/archive internal/bounded internal/canonjson internal/web release/artifact release/fault",
 	"build/engine":        "internal/gocommand plan release/fault",
@@ -63,7 +65,7 @@ var rooms = map[string]string{
 	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
 	"build/sbom/osdb":     "",
 
-	"cli": "build build/chart build/engine build/engine/dagger build/engine/host build/oci config environment environment/admit environment/pull environment/store format images internal/bounded internal/filelock " +
+	"cli": "build build/bake build/chart build/engine build/engine/dagger build/engine/host build/oci build/sbom config environment environment/admit environment/pull environment/store format images internal/bounded internal/filelock " +
 		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/assemble platform/branch platform/lifecycle platform/resolve present/cmdline present/progress present/report publish publish/announce publish/bucket " +
 		"publish/chartrepo publish/folder publish/githubrelease publish/names publish/nuget publish/packages publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
@@ -390,7 +392,7 @@ func TestRooms(t *testing.T) {
 }
 
 // readers are the rooms that decompress and never compress.
-var readers = []string{"build/sbom/osdb", "serve", "serve/environments", "build/chart", "format/inspect", "format/compare"}
+var readers = []string{"build/bake", "build/sbom/osdb", "serve", "serve/environments", "build/chart", "format/inspect", "format/compare"}
 
 func TestProgramsStaySmall(t *testing.T) {
 	for program, most := range maxPackages {

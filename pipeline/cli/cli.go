@@ -107,7 +107,7 @@ slipway.yaml says what is released, slipway.lock what it is made from. Nothing e
 		return fault.Errorf(fault.Usage, "%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(a.initCommand(), a.lockCommand(), a.versionCommand(), a.branchCommand(), a.planCommand(), a.checkCommand(),
-		a.testCommand(), a.buildCommand(), a.signCommand(), a.keygenCommand(), a.verifyCommand(), a.publishCommand(), a.reconcileCommand(), a.platformCommand(), a.vendorCommand(), a.doctorCommand())
+		a.testCommand(), a.buildCommand(), a.signCommand(), a.keygenCommand(), a.verifyCommand(), a.publishCommand(), a.reconcileCommand(), a.platformCommand(), a.basesCommand(), a.vendorCommand(), a.doctorCommand())
 	return root
 }
 

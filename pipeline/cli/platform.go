@@ -99,7 +99,8 @@ func (c *platformChoices) open(a *app) (resolve.Options, error) {
 		return o, err
 	}
 	if err := regular(c.lockFile()); errors.Is(err, os.ErrNotExist) {
-		return o, nil
+		o.Before.Bases, err = c.bases()
+		return o, err
 	} else if err != nil {
 		return o, err
 	}
@@ -110,7 +111,27 @@ func (c *platformChoices) open(a *app) (resolve.Options, error) {
 	if err == nil && o.Before.Channel != o.Channel {
 		err = fault.Errorf(fault.Usage, "%s is the lock of channel %s; remove it", c.lockFile(), o.Before.Channel)
 	}
+	if err == nil && o.Channel != platform.Stable {
+		o.Before.Bases, err = c.bases()
+	}
 	return o, err
+}
+
+// bases are those of the lock that is committed, which all channels have in common; none where there is no such lock.
+func (c platformChoices) bases() (map[string]platform.Baked, error) {
+	name := filepath.Join(filepath.Dir(c.file), platform.LockFileName)
+	if err := regular(name); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+		return nil, err
+	}
+	b, err := readConfiguration(name)
+	if err != nil {
+		return nil, err
+	}
+	l, err := platform.ParseLock(name, b)
+	return l.Bases, err
 }
 
 func (a *app) platformLockCommand(c *platformChoices) *cobra.Command {

@@ -41,7 +41,7 @@ func Line(s string) string { return words.Line(s) }
 
 // Pipeline and Tool are the commands of `go run ./ci` and of the small tool slipway.
 var (
-	Pipeline = []string{"branch", "build", "check", "doctor", "init", "keygen", "lock", "plan", "platform", "publish", "reconcile", "sign", "test", "vendor", "verify", "version"}
+	Pipeline = []string{"bases", "branch", "build", "check", "doctor", "init", "keygen", "lock", "plan", "platform", "publish", "reconcile", "sign", "test", "vendor", "verify", "version"}
 	Tool     = []string{"add", "approve", "combine", "current", "demote", "environments", "freeze", "hold", "init", "platform", "promote", "record", "reproduce", "restore", "rollback", "serve", "store", "support", "upgrade", "verify", "version", "why", "withdraw"}
 )
 
