@@ -255,8 +255,12 @@ func TestWalks(t *testing.T) {
 	good, bad := 0, 0
 	for range 1000 {
 		l := random(r)
-		if _, err := l.Encode(); err != nil {
+		b, err := l.Encode()
+		if err != nil {
 			t.Fatalf("%+v: %v", l, err)
+		}
+		if again, err := lifecycle.Decode(b); err != nil || string(must(again.Encode())) != string(b) {
+			t.Fatalf("%s is read as %+v, %v", b, again, err)
 		}
 		at := day("2026-01-01")
 		// The model knows lines and edges by the words of the rule alone.

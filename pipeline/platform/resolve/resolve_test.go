@@ -72,8 +72,13 @@ func (w *world) commit(name, message string, tags ...string) string {
 // release publishes a release of a commit.
 func (w *world) release(name, v, commit string, by sign.Key) {
 	w.t.Helper()
-	dir := filepath.Join(w.dir, "releases", name, v)
-	_, err := verifytest.Write(dir, verifytest.Options{Name: name, Version: v, Commit: commit, Bare: true})
+	w.write("releases", verifytest.Options{Name: name, Version: v, Commit: commit, Bare: true}, by)
+}
+
+func (w *world) write(place string, o verifytest.Options, by sign.Key) {
+	w.t.Helper()
+	dir := filepath.Join(w.dir, place, o.Name, o.Version)
+	_, err := verifytest.Write(dir, o)
 	w.must(err)
 	_, err = sign.Release(w.t.Context(), dir, sign.Options{Signer: by})
 	w.must(err)
