@@ -52,7 +52,7 @@ var rooms = map[string]string{
 	"images":      "release/artifact",
 
 	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
-		"internal/bounded internal/words plan present/progress present/report release/artifact release/fault release/manifest " +
+		"internal/bounded internal/words plan present/progress present/report release/artifact release/composition release/fault release/manifest " +
 		"release/provenance trust/signature verify",
 	"build/bake": "build/engine build/oci build/sbom build/sbom/osdb format/archive internal/bounded internal/canonjson plan platform release/artifact " +
 		"release/fault",
@@ -66,7 +66,7 @@ var rooms = map[string]string{
 	"build/sbom/osdb":     "",
 
 	"cli": "build build/bake build/chart build/engine build/engine/dagger build/engine/host build/oci build/sbom config environment environment/admit environment/pull environment/store format images internal/bounded internal/filelock " +
-		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/assemble platform/branch platform/lifecycle platform/resolve present/cmdline present/progress present/report publish publish/announce publish/bucket " +
+		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/assemble platform/branch platform/lifecycle platform/resolve platform/supply present/cmdline present/progress present/report publish publish/announce publish/bucket " +
 		"publish/chartrepo publish/folder publish/githubrelease publish/names publish/nuget publish/packages publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
 		"scaffold source trust/ephemeral trust/keyless trust/openpgp trust/sign trust/signature verify",
@@ -154,6 +154,7 @@ var rooms = map[string]string{
 	"platform/resolve":    "git internal/bounded internal/canonjson platform platform/lifecycle release/artifact release/composition release/fault release/manifest release/version reproduce source trust/signature verify",
 	"platform/lifecycle":  "internal/canonjson internal/yamldoc platform release/artifact release/fault release/version",
 	"platform/assemble":   "internal/bounded internal/filelock platform platform/resolve release/fault release/version reproduce/rerun source verify",
+	"platform/supply":     "internal/bounded release/artifact release/composition release/fault release/manifest reproduce verify",
 	"platform/branch":     "git internal/bounded internal/filelock internal/words platform release/fault release/version source",
 
 	"publish/names": "environment publish publish/wire release/artifact release/fault release/version",

@@ -50,14 +50,16 @@ type Options struct {
 	Tree Tree
 	// Engine is asked for only where something has to be compiled. What it prints goes to log. The function that it
 	// returns ends the engine.
-	Engine  func(ctx context.Context, log io.Writer) (engine.Engine, func() error, error)
-	Bases   oci.Bases
-	Client  *http.Client // fetches what charts depend on
-	Out     string       // dist/
-	Jobs    int          // compiles at once; 0 for what the engine thinks right
-	Force   bool         // build even where dist/ is this very release already
-	Tool    string       // identifies the program that builds; another one builds again
-	Tracker *progress.Tracker
+	Engine func(ctx context.Context, log io.Writer) (engine.Engine, func() error, error)
+	Bases  oci.Bases
+	Client *http.Client // fetches what charts depend on
+	// Components are where the releases of a platform's components come from.
+	Components Components
+	Out        string // dist/
+	Jobs       int    // compiles at once; 0 for what the engine thinks right
+	Force      bool   // build even where dist/ is this very release already
+	Tool       string // identifies the program that builds; another one builds again
+	Tracker    *progress.Tracker
 
 	Config    string               // path of the configuration in the tree, for the provenance
 	Generator string               // version of Slipway, for the report and for what tells how the release was made
@@ -121,6 +123,10 @@ type builder struct {
 
 	compiling bool     // the engine was there, so the log says something
 	bases     sync.Map // what bases have installed; see installed
+
+	brought    sync.Once // what components have; see components
+	broughtErr error
+	parts      []component
 
 	mu    sync.Mutex
 	files []artifact.File

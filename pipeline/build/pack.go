@@ -196,6 +196,9 @@ func Looks(p plan.Plan) func(name string) bool {
 		}
 	}
 	for _, c := range p.Charts {
+		if c.Made != nil {
+			continue
+		}
 		if c.Dir == "." || slices.ContainsFunc(c.Dependencies, func(d plan.ChartDependency) bool { return strings.HasPrefix(d.Repository, "file:") }) {
 			return nil
 		}
@@ -370,15 +373,30 @@ func platforms(n int) string {
 // charts packages the charts, and puts those that go to a registry into the layout as well.
 func (b *builder) charts(ctx context.Context, layout *oci.Layout) ([]manifest.Chart, error) {
 	out := []manifest.Chart{}
+	if _, err := b.components(ctx); err != nil {
+		return nil, err
+	}
 	for _, c := range b.Plan.Charts {
 		err := b.Tracker.Run("chart "+c.Name, "chart", func() (string, error) {
 			var result chart.Result
+			var offered []chart.Part
+			if c.Components != nil {
+				all, err := b.components(ctx)
+				if err != nil {
+					return "", err
+				}
+				offered = parts(c, all, b.Components)
+			}
 			size, err := b.write(c.Path, artifact.Chart, func(w io.Writer) (err error) {
-				result, err = PackageChart(ctx, w, b.Plan, c, b.tree, b.stage.dir, b.Client)
+				result, err = PackageChart(ctx, w, b.Plan, c, offered, b.tree, b.stage.dir, b.Client)
 				return err
 			})
 			if err != nil {
 				return "", err
+			}
+			if result.Stored > chart.MaxStored*9/10 {
+				b.Tracker.Note(fmt.Sprintf("chart %s: an installation of all of it takes %s in the secret that Helm keeps it in, which may have %s; leave charts out by their value enabled, or install them one by one",
+					c.Name, artifact.FormatSize(int64(result.Stored)), artifact.FormatSize(chart.MaxStored)))
 			}
 			built := manifest.Chart{Name: c.Name, Version: c.Version, AppVersion: c.AppVersion, Path: c.Path, Repository: c.Repository}
 			if c.Repository != "" {
@@ -403,10 +421,18 @@ func (b *builder) charts(ctx context.Context, layout *oci.Layout) ([]manifest.Ch
 }
 
 // PackageChart writes the package of one chart of the plan. What it depends on is fetched into scratch, a folder for
-// things that are not needed later.
-func PackageChart(ctx context.Context, w io.Writer, p plan.Plan, c plan.Chart, tree, scratch string, client *http.Client) (chart.Result, error) {
+// things that are not needed later; what components offer it is there already.
+func PackageChart(ctx context.Context, w io.Writer, p plan.Plan, c plan.Chart, offered []chart.Part, tree, scratch string, client *http.Client) (chart.Result, error) {
+	if made := c.Made; made != nil {
+		return chart.PackageUmbrella(ctx, w, chart.Umbrella{
+			Name: c.Name, Description: made.Description, Home: made.Home, Source: made.Source, Text: made.Text, Charts: offered,
+		}, chart.Options{Version: c.Version, AppVersion: c.AppVersion, Time: p.Time, Annotations: c.Annotations, Defaults: c.Defaults})
+	}
 	dir := filepath.Join(tree, filepath.FromSlash(c.Dir))
 	o := chart.Options{Dir: dir, Version: c.Version, AppVersion: c.AppVersion, Time: p.Time, Annotations: c.Annotations, Defaults: c.Defaults}
+	for _, part := range offered {
+		o.Offered = append(o.Offered, part.Dependency)
+	}
 	for _, d := range c.Dependencies {
 		dep := chart.Dependency{
 			Name: d.Name, Version: d.Version, Repository: d.Repository, Digest: d.Digest,

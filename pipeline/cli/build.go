@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -28,6 +29,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/internal/gocommand"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/platform/supply"
 	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/present/report"
@@ -193,6 +195,10 @@ func (a *app) build(ctx context.Context, c *choices) (err error) {
 	if err != nil {
 		return err
 	}
+	components, err := a.components(p)
+	if err != nil {
+		return err
+	}
 	tool, err := toolDigest()
 	if err != nil {
 		return err
@@ -208,8 +214,11 @@ func (a *app) build(ctx context.Context, c *choices) (err error) {
 		Engine: func(ctx context.Context, log io.Writer) (engine.Engine, func() error, error) {
 			return a.openEngine(ctx, c, pl.Toolchain, log, tracker)
 		},
-		Bases:   bases,
-		Client:  http.DefaultClient,
+		Bases:  bases,
+		Client: http.DefaultClient,
+
+		Components: components,
+
 		Out:     c.out,
 		Jobs:    int(c.jobs),
 		Force:   c.force || c.noCache,
@@ -404,6 +413,17 @@ func (a *app) store(c config.Config) (*oci.Store, error) {
 		return nil, err
 	}
 	return &oci.Store{Dir: filepath.Join(cache, "blobs"), Mirrors: c.Mirrors, Mirror: a.getenv("SLIPWAY_MIRROR")}, nil
+}
+
+// components are where the releases of a platform's components come from: the places that platform.yaml names, of which folders are
+// beside it, and the cache that bases are in, too.
+func (a *app) components(p project) (*supply.Store, error) {
+	cache, err := a.cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(p.source.Root, filepath.FromSlash(path.Dir(path.Clean(p.config.Platform))))
+	return &supply.Store{Cache: filepath.Join(cache, "blobs"), Dir: dir, Getenv: a.getenv}, nil
 }
 
 // openEngine starts the engine that the flags ask for.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/slipway-build/slipway/pipeline/build"
+	"github.com/slipway-build/slipway/pipeline/build/chart"
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/plan"
@@ -57,7 +58,7 @@ is another commit's. It prints nothing when all is well.`,
 					}
 				}
 				for _, c := range pl.Charts {
-					errs = append(errs, checkChart(ctx, tree, pl, c))
+					errs = append(errs, a.checkChart(ctx, tree, p, pl, c))
 				}
 				return errors.Join(errs...)
 			})
@@ -66,12 +67,19 @@ is another commit's. It prints nothing when all is well.`,
 }
 
 // checkChart packages a chart and throws the package away.
-func checkChart(ctx context.Context, tree string, pl plan.Plan, c plan.Chart) error {
+func (a *app) checkChart(ctx context.Context, tree string, p project, pl plan.Plan, c plan.Chart) error {
 	scratch, err := os.MkdirTemp("", "slipway-charts-*")
 	if err != nil {
 		return err
 	}
-	_, err = build.PackageChart(ctx, io.Discard, pl, c, tree, scratch, http.DefaultClient)
+	from, err := a.components(p)
+	var offered []chart.Part
+	if err == nil {
+		offered, err = build.ChartParts(ctx, pl, c, from)
+	}
+	if err == nil {
+		_, err = build.PackageChart(ctx, io.Discard, pl, c, offered, tree, scratch, http.DefaultClient)
+	}
 	return errors.Join(err, os.RemoveAll(scratch))
 }
 

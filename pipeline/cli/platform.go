@@ -162,7 +162,7 @@ release of another commit and versions that do not go together are errors, and n
 			}
 			changes := platform.Diff(o.Before, l)
 			for _, change := range changes {
-				fmt.Fprintln(a.stdout, words.Line(change.String()))
+				fmt.Fprintln(a.stdout, words.Line(change))
 			}
 			if check {
 				if len(changes) > 0 {

@@ -169,6 +169,27 @@ type Chart struct {
 	Annotations  map[string]string `json:"annotations,omitempty"`
 	Defaults     map[string]string `json:"defaults,omitempty"` // annotations for what Chart.yaml says nothing about
 	Dependencies []ChartDependency `json:"dependencies,omitempty"`
+
+	// Components are the charts of a platform's components that it may have in it: all of them where Made says that there is no such
+	// chart in the tree, else those that its Chart.yaml asks for.
+	Components []ComponentChart `json:"components,omitempty"`
+	Made       *MadeChart       `json:"made,omitempty"`
+}
+
+// ComponentChart is a chart of a component's release.
+type ComponentChart struct {
+	Component string `json:"component"`
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	Alias     string `json:"alias,omitempty"` // in a chart that is made, where its name alone would not do
+}
+
+// MadeChart is what a chart that is made of those of components says besides.
+type MadeChart struct {
+	Description string `json:"description"`
+	Home        string `json:"home,omitempty"`
+	Source      string `json:"source,omitempty"`
+	Text        string `json:"text"` // what is told after it was installed
 }
 
 // ChartDependency is a chart that is vendored into another.
@@ -236,6 +257,9 @@ type planner struct {
 	cfg  config.Config
 	lock config.Lock
 	o    Options
+
+	def    platform.Platform // of the platform whose release it is; zero for none
+	locked platform.Lock
 }
 
 func (p planner) plan() (Plan, error) {
@@ -245,6 +269,9 @@ func (p planner) plan() (Plan, error) {
 	case p.cfg.Go != "" && p.cfg.Go != p.lock.Go.Version:
 		return Plan{}, fmt.Errorf("%s: go: %s is required and %s is locked; run the lock command and commit %s",
 			p.cfg.At("go"), p.cfg.Go, p.lock.Go.Version, config.LockFileName)
+	}
+	if err := p.definition(); err != nil {
+		return Plan{}, err
 	}
 	out := p.identity()
 	if err := p.outputs(&out); err != nil {
@@ -333,6 +360,9 @@ func (p planner) outputs(out *Plan) error {
 			return err
 		}
 		out.Charts = append(out.Charts, c)
+	}
+	if out.Charts, err = p.overCharts(out.Charts, artifacthub.Annotations(facts)); err != nil {
+		return err
 	}
 	if out.Packages, err = p.packages(*out); err != nil {
 		return err

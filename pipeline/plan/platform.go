@@ -17,10 +17,8 @@ type Platform struct {
 	Text string `json:"text"`
 }
 
-// platform plans that file, as the lock of the commit says; nothing where the release is that of no platform. A release that has a
-// component which is not published, or a full version of what was not pinned, is not for publishing. The releases of the components
-// are inputs.
-func (p planner) platform(out *Plan) error {
+// definition reads what the commit says of the platform whose release it is: platform.yaml and the lock, which have to agree.
+func (p *planner) definition() error {
 	if p.cfg.Platform == "" {
 		return nil
 	}
@@ -31,23 +29,30 @@ func (p planner) platform(out *Plan) error {
 	if !ok {
 		return fmt.Errorf("%s: platform: there is no file %q in the commit", at, name)
 	}
-	def, err := platform.Parse(name, b)
-	if err != nil {
+	var err error
+	if p.def, err = platform.Parse(name, b); err != nil {
 		return err
 	}
 	if b, ok = p.o.Files[lockName]; !ok {
 		return fmt.Errorf("%s: platform: there is no file %q in the commit; run platform lock and commit it", at, lockName)
 	}
-	lock, err := platform.ParseLock(lockName, b)
-	if err != nil {
+	if p.locked, err = platform.ParseLock(lockName, b); err != nil {
 		return err
 	}
-	if err := def.Agrees(lock); err != nil {
+	if err := p.def.Agrees(p.locked); err != nil {
 		return err
 	}
-	if err := p.signers(path.Dir(name), def, lock); err != nil {
-		return err
+	return p.signers(path.Dir(name), p.def, p.locked)
+}
+
+// platform plans that file, as the lock of the commit says; nothing where the release is that of no platform. A release that has a
+// component which is not published, or a full version of what was not pinned, is not for publishing. The releases of the components
+// are inputs.
+func (p planner) platform(out *Plan) error {
+	if p.cfg.Platform == "" {
+		return nil
 	}
+	at, def, lock := p.cfg.At("platform"), p.def, p.locked
 	if def.Name != out.Name {
 		return fmt.Errorf("%s: the platform is called %s, and the project %s; give both one name", def.At("name"), def.Name, out.Name)
 	}

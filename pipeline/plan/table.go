@@ -111,6 +111,9 @@ func (t table) charts(all []Chart) {
 		for _, d := range c.Dependencies {
 			t.line("  \tneeds %s %s\t%s", d.Name, d.Version, d.Digest)
 		}
+		for _, part := range c.Components {
+			t.line("  \tmay have %s %s\tof component %s", part.Name, part.Version, part.Component)
+		}
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -28,10 +30,23 @@ type Chosen struct {
 	Commit   string          `yaml:"commit" required:"true" doc:"Commit."`
 	Manifest artifact.Digest `yaml:"manifest" doc:"Digest of its release.json; none while it is not published."`
 	Signer   string          `yaml:"signer" doc:"Fingerprint of the key, or identity of the workflow, that signed the release."`
+
+	Charts map[string]string `yaml:"charts" doc:"Version of each chart of its release, by name. A lock from before this was written down has none, and what is over all components is not made from it."`
+	Notes  artifact.Digest   `yaml:"notes" doc:"Digest of its release notes, where its releases are at a place that has them."`
 }
 
 // Published reports whether there was a verified release of it when it was locked.
 func (c Chosen) Published() bool { return c.Manifest != "" }
+
+// Told reports whether the lock says of each release what a plan has to know of it.
+func (l Lock) Told() bool {
+	for _, c := range l.Components {
+		if c.Published() && c.Charts == nil {
+			return false
+		}
+	}
+	return true
+}
 
 // Called is how a person calls it: by version, else by commit.
 func (c Chosen) Called() string { return c.component("").Called() }
@@ -49,6 +64,8 @@ func ParseLock(name string, b []byte) (Lock, error) {
 	return l, nil
 }
 
+var chartName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,100}$`)
+
 func (l Lock) validate(where yamldoc.Positions) error {
 	bad := yamldoc.NewProblems(where)
 	for _, name := range slices.Sorted(maps.Keys(l.Components)) {
@@ -64,6 +81,14 @@ func (l Lock) validate(where yamldoc.Positions) error {
 		}
 		if c.Published() && (c.Signer == "" || c.Version == "") {
 			bad.At(key+".manifest", "it has a release and no version of it, or nobody who signed it")
+		}
+		if !c.Published() && (c.Charts != nil || c.Notes != "") {
+			bad.At(key+".charts", "it has charts or notes, and no release that they are of")
+		}
+		for _, chart := range slices.Sorted(maps.Keys(c.Charts)) {
+			if v, err := version.Parse(c.Charts[chart]); !chartName.MatchString(chart) || err != nil || v.String() != c.Charts[chart] {
+				bad.At(key+".charts."+chart, "%.60q %.60q is not the name of a chart and its version", chart, c.Charts[chart])
+			}
 		}
 		if l.Channel != Dev && (c.Tag == "" || c.Version == "") {
 			bad.At(key, "channel %s takes tags, and it has no tag or no version", l.Channel)
@@ -81,11 +106,18 @@ func (l Lock) Encode() []byte {
 		c := l.Components[name]
 		fmt.Fprintf(&b, "  %s: {", name)
 		comma := ""
-		for _, f := range [][2]string{{"version", c.Version}, {"tag", c.Tag}, {"commit", c.Commit}, {"manifest", string(c.Manifest)}, {"signer", c.Signer}} {
+		for _, f := range [][2]string{{"version", c.Version}, {"tag", c.Tag}, {"commit", c.Commit}, {"manifest", string(c.Manifest)}, {"signer", c.Signer}, {"notes", string(c.Notes)}} {
 			if f[1] != "" {
 				fmt.Fprintf(&b, "%s%s: %q", comma, f[0], f[1])
 				comma = ", "
 			}
+		}
+		if c.Charts != nil {
+			var charts []string
+			for _, chart := range slices.Sorted(maps.Keys(c.Charts)) {
+				charts = append(charts, fmt.Sprintf("%q: %q", chart, c.Charts[chart]))
+			}
+			fmt.Fprintf(&b, "%scharts: {%s}", comma, strings.Join(charts, ", "))
 		}
 		b.WriteString("}\n")
 	}
@@ -93,10 +125,20 @@ func (l Lock) Encode() []byte {
 	return b.Bytes()
 }
 
-// Diff is what differs between two locks, by name.
-func Diff(before, after Lock) []composition.Change {
-	all, _ := composition.Diff(before.composed(), after.composed())
-	return all
+// Diff is what differs between two locks, a line for each component, by name.
+func Diff(before, after Lock) (lines []string) {
+	all, same := composition.Diff(before.composed(), after.composed())
+	for _, change := range all {
+		lines = append(lines, change.String())
+	}
+	for _, name := range same {
+		was, is := before.Components[name], after.Components[name]
+		if (was.Charts == nil) != (is.Charts == nil) || !maps.Equal(was.Charts, is.Charts) || was.Notes != is.Notes {
+			lines = append(lines, fmt.Sprintf("%s: %s, what its release has", name, is.Called()))
+		}
+	}
+	slices.Sort(lines)
+	return lines
 }
 
 // composed is what the lock chooses.

@@ -50,6 +50,7 @@ type Platform struct {
 	Name       string               `yaml:"name" required:"true" doc:"Name of the platform: lower-case letters, digits and -." example:"edge"`
 	Components map[string]Component `yaml:"components" required:"true" doc:"What the platform consists of, each by the name of its project."`
 
+	Chart     Chart             `yaml:"chart" doc:"OCI repository that the chart over the charts of all components is pushed below, or false for none to be made. Default: it is made, and pushed nowhere." example:"ghcr.io/owner/charts"`
 	Support   Support           `yaml:"support" doc:"For how long the lines of the platform are supported."`
 	Upgrades  Upgrades          `yaml:"upgrades" doc:"Which releases may be upgraded to this one."`
 	Bases     map[string]Base   `yaml:"bases" doc:"Base images that are made for the platform, by name."`
@@ -57,6 +58,29 @@ type Platform struct {
 
 	where yamldoc.Positions
 }
+
+// Chart says whether a release has a chart over the charts of its components, and where that goes.
+type Chart struct {
+	Off        bool
+	Repository string // OCI repository that it is pushed below, under its own name; "" for none
+}
+
+// UnmarshalText reads a repository, or false.
+func (c *Chart) UnmarshalText(b []byte) error {
+	if string(b) == "false" {
+		*c = Chart{Off: true}
+		return nil
+	}
+	if !repositoryName.Match(b) {
+		return fmt.Errorf("%.80q is neither false nor an OCI repository such as ghcr.io/owner/charts", b)
+	}
+	*c = Chart{Repository: string(b)}
+	return nil
+}
+
+// repositoryName is a registry with a path, as the OCI distribution specification has names
+// (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
+var repositoryName = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+$`)
 
 // Support is for how long releases are supported, counted from the first one of each line.
 type Support struct {

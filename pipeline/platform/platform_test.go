@@ -150,10 +150,7 @@ func TestLock(t *testing.T) {
 		}
 	}
 	after := platform.Lock{Components: map[string]platform.Chosen{"gateway": chosen("1.5.0"), "proto": chosen("0.9.3"), "web": chosen("3.0.0")}}
-	var lines []string
-	for _, c := range platform.Diff(l, after) {
-		lines = append(lines, c.String())
-	}
+	lines := platform.Diff(l, after)
 	want := []string{"gateway: 1.4.2 -> 1.5.0", "proto: 0.9.3, commit 000000000000 -> abababababab", "web: new, 3.0.0"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("%q", lines)

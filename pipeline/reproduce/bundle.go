@@ -1,6 +1,7 @@
 package reproduce
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -344,12 +345,53 @@ func parseBundle(raw []byte) (bundle, error) {
 	return b, nil
 }
 
-// seed puts the bases of the bundle where the pipeline looks first. It holds them to their digests.
+// seed puts the bases and the components' files of the bundle where the pipeline looks first. It holds them to their digests. Without a
+// bundle it is what this machine has of components: a place that is a folder is beside no clone.
 func (r *run) seed(cache string) error {
 	if r.o.Bundle == "" {
-		return nil
+		return r.components(filepath.Join(cache, "blobs", "sha256"))
 	}
 	return copyTree(filepath.Join(r.o.Bundle, bundledBases, "blobs"), filepath.Join(cache, "blobs"), all)
+}
+
+// components copies what this user's cache has of the releases that the release is made of.
+func (r *run) components(to string) error {
+	from := r.o.environ("SLIPWAY_CACHE")
+	if from == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return nil // and so no cache
+		}
+		from = filepath.Join(cache, "slipway")
+	}
+	from = filepath.Join(from, "blobs", "sha256")
+	for _, in := range r.p.rel.Inputs {
+		d, err := artifact.ParseDigest(in.Digest)
+		if in.Kind != "component" || err != nil {
+			continue
+		}
+		raw, err := readFile(filepath.Join(from, d.Hex()), maxManifest)
+		if err != nil || artifact.Sum(raw) != d {
+			continue
+		}
+		rel, err := manifest.Decode(bytes.NewReader(raw))
+		if err != nil {
+			continue
+		}
+		if err := os.MkdirAll(to, 0o755); err != nil {
+			return err
+		}
+		for _, of := range append([]artifact.File{{Digest: d}}, rel.Files...) {
+			have := filepath.Join(from, of.Digest.Hex())
+			if info, err := os.Lstat(have); err != nil || !info.Mode().IsRegular() {
+				continue
+			}
+			if err := copyFile(have, filepath.Join(to, of.Digest.Hex())); err != nil {
+				return fmt.Errorf("copying what is known of %s: %w", in.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // all requires every file.

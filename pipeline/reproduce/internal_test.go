@@ -3,6 +3,7 @@ package reproduce
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
@@ -266,4 +268,32 @@ func FuzzBundle(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What this machine knows of components goes where the pipeline of a clone looks, which has no folder of releases beside it.
+func TestComponents(t *testing.T) {
+	files, rel, err := verifytest.Files(verifytest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, to := t.TempDir(), filepath.Join(t.TempDir(), "blobs", "sha256")
+	chart, d := files[rel.Charts[0].Path], artifact.Sum(files[manifest.FileName])
+	for _, b := range [][]byte{files[manifest.FileName], chart, []byte("nobody's")} {
+		name := filepath.Join(cache, "blobs", "sha256", artifact.Sum(b).Hex())
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, b, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := run{o: Options{Environ: []string{"SLIPWAY_CACHE=" + cache}}}
+	r.p.rel.Inputs = []artifact.Input{{Kind: "base", Name: "x", Digest: string(artifact.Sum([]byte("nobody's")))}, {Kind: "component", Name: "hello@1.2.3", Digest: string(d)}}
+	if err := r.components(to); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadDir(to)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	if b, err := os.ReadFile(filepath.Join(to, artifact.Sum(chart).Hex())); err != nil || !bytes.Equal(b, chart) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
 }

@@ -61,7 +61,7 @@ func (r *run) online(p published) bool {
 		return false
 	}
 	return r.mayBeDagger() || slices.ContainsFunc(p.rel.Inputs, func(in artifact.Input) bool {
-		return in.Kind == "base" || in.Kind == "chart"
+		return in.Kind == "base" || in.Kind == "chart" || in.Kind == "component"
 	})
 }
 

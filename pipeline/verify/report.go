@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
+	"github.com/slipway-build/slipway/pipeline/release/manifest"
 )
 
 // Verdict is the outcome of one check.
@@ -40,8 +41,10 @@ type Report struct {
 	Commit   string `json:"commit,omitempty"`
 	// Manifest is the digest of its release.json, where there is one.
 	Manifest artifact.Digest `json:"manifest,omitempty"`
-	Verdict  Verdict         `json:"verdict"`
-	Rows     []Row           `json:"rows"`
+	// Release is what that says, where it was read.
+	Release *manifest.Release `json:"-"`
+	Verdict Verdict           `json:"verdict"`
+	Rows    []Row             `json:"rows"`
 	// Notes are what a reader should know, and what changes no verdict.
 	Notes []string `json:"notes,omitempty"`
 	// Proven and Open are what a PASS about single files or an image proves, and what it does not.

@@ -232,6 +232,7 @@ func (d *dist) manifest() (bool, error) {
 		d.listed[f.Path] = f
 	}
 	d.report.Name, d.report.Version, d.report.Commit, d.report.Manifest = rel.Name, rel.Version.String(), rel.Commit, artifact.Sum(raw)
+	d.report.Release = &rel
 	if n := len(rel.Unknown); n > 0 {
 		const most = 10
 		var keys []string

@@ -36,6 +36,7 @@ type Options struct {
 	Annotations  map[string]string // set in Chart.yaml
 	Defaults     map[string]string // annotations that are set where Chart.yaml has none of that name
 	Dependencies []Dependency      // as locked, each with its File
+	Offered      []Dependency      // of components of a platform: vendored where Chart.yaml asks for them, see ComponentScheme
 }
 
 // Result is what is known of a chart that was packaged.
@@ -45,6 +46,7 @@ type Result struct {
 	Renders  int      // times that the chart was rendered: with its defaults and with each ci/*-values.yaml
 	Warnings []string // what Helm's linter recommends and what could not be checked
 	OCI      OCI      // for a registry
+	Stored   int      // bytes, at the least, of the secret in which Helm keeps an installation with the default values
 }
 
 const chartFile = "Chart.yaml"
@@ -93,7 +95,11 @@ func pack(ctx context.Context, w io.Writer, o Options, t tree) (Result, error) {
 	}
 	files := maps.Clone(t.files)
 	files[chartFile] = stamped
-	if err := vendor(files, o.Dependencies, o.Time); err != nil {
+	deps, err := withOffered(files[chartFile], o)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := vendor(files, deps, o.Time); err != nil {
 		return Result{}, err
 	}
 	names := slices.Sorted(maps.Keys(files))

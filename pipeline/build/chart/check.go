@@ -114,9 +114,38 @@ func Images(tgz []byte) ([]string, error) {
 
 // renderChart renders a chart that was read for this alone, since rendering changes it.
 func renderChart(c *helmchart.Chart, v valuesFile) ([]string, error) {
-	fail := func(err error) ([]string, error) {
-		return nil, fault.New(fault.Build, fmt.Errorf("rendering with %s: %w", v.name, err))
+	rendered, err := renderAll(c, v)
+	if err != nil {
+		return nil, err
 	}
+	var refs []string
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(rendered)) {
+		if path.Base(name) == "NOTES.txt" {
+			continue
+		}
+		template := strings.TrimPrefix(name, c.Name()+"/")
+		found, err := imagesIn([]byte(rendered[name]))
+		if err != nil {
+			return nil, unrendered(v, fmt.Errorf("%s: %w", template, err))
+		}
+		for _, f := range found {
+			if err := checkReference(f.ref); err != nil {
+				errs = append(errs, fmt.Errorf("%s with %s: %s: %w", template, v.name, f.owner, err))
+			}
+			refs = append(refs, f.ref)
+		}
+	}
+	return refs, joined(fault.Policy, errs)
+}
+
+func unrendered(v valuesFile, err error) error {
+	return fault.New(fault.Build, fmt.Errorf("rendering with %s: %w", v.name, err))
+}
+
+// renderAll renders the templates of a chart that was read for this alone. They are by name.
+func renderAll(c *helmchart.Chart, v valuesFile) (map[string]string, error) {
+	fail := func(err error) (map[string]string, error) { return nil, unrendered(v, err) }
 	dropOutsideSchemas(c)
 	values, err := chartutil.ReadValues(v.data)
 	if err != nil {
@@ -136,26 +165,7 @@ func renderChart(c *helmchart.Chart, v valuesFile) ([]string, error) {
 	if err != nil {
 		return fail(err)
 	}
-
-	var refs []string
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(rendered)) {
-		if path.Base(name) == "NOTES.txt" {
-			continue
-		}
-		template := strings.TrimPrefix(name, c.Name()+"/")
-		found, err := imagesIn([]byte(rendered[name]))
-		if err != nil {
-			return fail(fmt.Errorf("%s: %w", template, err))
-		}
-		for _, f := range found {
-			if err := checkReference(f.ref); err != nil {
-				errs = append(errs, fmt.Errorf("%s with %s: %s: %w", template, v.name, f.owner, err))
-			}
-			refs = append(refs, f.ref)
-		}
-	}
-	return refs, joined(fault.Policy, errs)
+	return rendered, nil
 }
 
 // schemaDraft are the meta-schemas that the validator has built in.

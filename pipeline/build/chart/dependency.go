@@ -39,6 +39,36 @@ type Dependency struct {
 // relock is the way out of every difference between Chart.yaml and the lock.
 const relock = `run "go run ./ci lock"`
 
+// ComponentScheme begins the repository of a dependency that is a chart of a component of the platform: component:gateway. The lock of
+// the platform says which version that is.
+const ComponentScheme = "component:"
+
+// withOffered are the dependencies of a chart with those of the offered ones that its Chart.yaml asks for.
+func withOffered(about []byte, o Options) ([]Dependency, error) {
+	c, err := loader.LoadFiles([]*loader.BufferedFile{{Name: chartFile, Data: about}})
+	if err != nil {
+		return nil, fault.New(fault.Usage, err)
+	}
+	all := slices.Clone(o.Dependencies)
+	for _, d := range c.Metadata.Dependencies {
+		component, ok := strings.CutPrefix(d.Repository, ComponentScheme)
+		if !ok {
+			continue
+		}
+		i := slices.IndexFunc(o.Offered, func(dep Dependency) bool { return dep.Repository == d.Repository && dep.Name == d.Name })
+		if i < 0 {
+			return nil, fault.Errorf(fault.Usage, "dependency %s: component %q of the platform, as it is locked, has no such chart", d.Name, component)
+		}
+		if !o.Offered[i].answers(d) {
+			return nil, fault.Errorf(fault.Usage, "dependency %s: Chart.yaml asks for %s, and component %s is locked with %s", d.Name, d.Version, component, o.Offered[i].Version)
+		}
+		if !slices.Contains(all, o.Offered[i]) {
+			all = append(all, o.Offered[i])
+		}
+	}
+	return all, nil
+}
+
 // Resolve finds the exact version and the digest of everything that the chart in the folder depends on, in the order of
 // Chart.yaml: the highest version that the constraint admits. Of a dependency without a repository, which is in the
 // chart's own charts/ folder and so in the commit, there is nothing to resolve.
@@ -56,7 +86,7 @@ func Resolve(ctx context.Context, chartDir string, client *http.Client) ([]Depen
 	}
 	var deps []Dependency
 	for _, d := range c.Metadata.Dependencies {
-		if d.Repository == "" {
+		if d.Repository == "" || strings.HasPrefix(d.Repository, ComponentScheme) {
 			continue
 		}
 		dep := Dependency{Name: d.Name, Repository: d.Repository, Dir: chartDir}

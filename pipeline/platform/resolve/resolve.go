@@ -252,6 +252,17 @@ func (o Options) find(ctx context.Context, name string, is platform.Chosen, rele
 		return is, fault.Errorf(fault.Git, "%s is of commit %.12s, and tag %s is at %.12s: one of them moved", list[i].Address(), report.Commit, is.Tag, is.Commit)
 	}
 	is.Version, is.Manifest, is.Signer = report.Version, report.Manifest, signer
+	is.Charts = map[string]string{}
+	for _, chart := range report.Release.Charts {
+		is.Charts[chart.Name] = chart.Version
+	}
+	is.Notes = ""
+	for _, f := range report.Release.Files {
+		// A page of GitHub has the notes as its text, and seldom as a file.
+		if f.Path == report.Release.Notes && !strings.Contains(list[i].URL, "/releases/download/") {
+			is.Notes = f.Digest
+		}
+	}
 	return is, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -282,7 +283,7 @@ func TestAskedOnce(t *testing.T) {
 	clear(asked)
 	look := resolve.Looker(t.Context(), o)
 	for name, c := range l.Components {
-		if is, err := look(name, c); err != nil || is != c {
+		if is, err := look(name, c); err != nil || !reflect.DeepEqual(is, c) {
 			t.Errorf("%+v, %v", is, err)
 		}
 	}
