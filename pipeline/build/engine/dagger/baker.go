@@ -80,7 +80,8 @@ func (b *Baker) Bake(ctx context.Context, job engine.Bake, out string) error {
 	return nil
 }
 
-// foreign reports whether a program is of another machine, in the words of the kernel and of what starts programs.
+// foreign reports whether a program is of another machine, in the words of the kernel as what starts programs has them last.
 func foreign(err error) bool {
-	return strings.Contains(strings.ToLower(err.Error()), "exec format error")
+	var exec *dagger.ExecError
+	return errors.As(err, &exec) && strings.HasSuffix(strings.TrimSpace(exec.Stderr), "exec format error")
 }

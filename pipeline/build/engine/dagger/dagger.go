@@ -329,7 +329,12 @@ func failure(ctx context.Context, step string, err error) error {
 	}
 	var exec *dagger.ExecError
 	if errors.As(err, &exec) {
-		output := strings.TrimSuffix(exec.Stdout+exec.Stderr, "\n") + "\n"
+		output := ""
+		for _, said := range []string{exec.Stdout, exec.Stderr} {
+			if said = strings.TrimSuffix(said, "\n"); said != "" {
+				output += said + "\n"
+			}
+		}
 		return engine.NewFailure(step, output, fmt.Errorf("exit status %d", exec.ExitCode))
 	}
 	return fault.Errorf(fault.Transient, "%s: the Dagger engine: %w", step, err)

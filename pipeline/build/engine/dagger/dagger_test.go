@@ -1,10 +1,14 @@
 package dagger_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -249,4 +253,160 @@ func (s *syncBuilder) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.Write(p)
+}
+
+// TestBaker needs an engine, and no image from any registry: its image has one program, a static one, that is compiled here.
+func TestBaker(t *testing.T) {
+	if os.Getenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST") == "" {
+		t.Skip("no Dagger engine: set _EXPERIMENTAL_DAGGER_RUNNER_HOST")
+	}
+	b, err := dagger.NewBaker(t.Context(), dagger.Options{Environ: os.Environ(), Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if !strings.HasPrefix(b.Name(), "dagger v") {
+		t.Errorf("it calls itself %q", b.Name())
+	}
+	dir := t.TempDir()
+	image := imageOf(t, dir, runtime.GOARCH)
+	out := filepath.Join(dir, "out.tar")
+	job := engine.Bake{Image: image, Platform: "linux/" + runtime.GOARCH, Steps: []engine.Step{
+		{Name: "write", Args: []string{"/tool", "write", "/made", "one"}, User: "0:0", Unique: true},
+		{Name: "write", Args: []string{"/tool", "write", "/more", "two"}, User: "0:0"},
+	}}
+	if err := b.Bake(t.Context(), job, out); err != nil {
+		t.Fatal(err)
+	}
+	if got := contentsOf(t, out); got["made"] != "one" || got["more"] != "two" || got["tool"] == "" {
+		t.Errorf("the image has %d files, and not what the steps wrote", len(got))
+	}
+	for want, steps := range map[string][]engine.Step{
+		"fail: exit status 3": {{Name: "fail", Args: []string{"/tool", "fail"}}},
+		"own: exit status 4":  {{Name: "own", Args: []string{"/tool", "write", "/denied", "x"}}}, // as the image's own user
+	} {
+		none := filepath.Join(dir, "none.tar")
+		err := b.Bake(t.Context(), engine.Bake{Image: image, Platform: job.Platform, Steps: steps}, none)
+		var f *engine.Failure
+		if !errors.As(err, &f) || fault.CodeOf(err) != fault.Build || err.Error() != want || !strings.Contains(f.Printed, "said\n") {
+			t.Errorf("%v, want %s; %+v", err, want, f)
+		}
+		if _, err := os.Stat(none); err == nil {
+			t.Error("a step that fails leaves an image")
+		}
+	}
+	foreign := "s390x"
+	job = engine.Bake{Image: imageOf(t, dir, foreign), Platform: "linux/" + foreign, Steps: job.Steps}
+	if err := b.Bake(t.Context(), job, ""); err == nil {
+		t.Log("the engine emulates " + foreign)
+	} else if fault.CodeOf(err) != fault.Build || !strings.Contains(err.Error(), "runs no programs of linux/"+foreign) {
+		t.Errorf("another machine: %v", err)
+	}
+}
+
+// imageOf is an OCI archive with a program that does what its arguments say.
+func imageOf(t *testing.T, dir, arch string) string {
+	t.Helper()
+	source := filepath.Join(dir, "tool.go")
+	text := `package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	fmt.Println("said")
+	if os.Args[1] == "fail" {
+		os.Exit(3)
+	}
+	if os.WriteFile(os.Args[2], []byte(os.Args[3]), 0o644) != nil {
+		os.Exit(4)
+	}
+}
+`
+	if err := os.WriteFile(source, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "tool"), source)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	program, err := os.ReadFile(filepath.Join(dir, "tool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer := tarOf(t, map[string]string{"tool": string(program), "etc/passwd": "root:x:0:0::/:/\nuser:x:7:7::/:/\n", "etc/group": "root:x:0:\nuser:x:7:\n"})
+	files := map[string]string{"oci-layout": `{"imageLayoutVersion":"1.0.0"}`}
+	add := func(content, media string) string {
+		d := artifact.Sum([]byte(content))
+		files["blobs/sha256/"+d.Hex()] = content
+		return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, media, d, len(content))
+	}
+	of := add(layer, "application/vnd.oci.image.layer.v1.tar")
+	config := add(fmt.Sprintf(`{"os":"linux","architecture":%q,"config":{"User":"7"},"rootfs":{"type":"layers","diff_ids":[%q]}}`, arch, artifact.Sum([]byte(layer))), "application/vnd.oci.image.config.v1+json")
+	manifest := add(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":`+config+`,"layers":[`+of+`]}`, "application/vnd.oci.image.manifest.v1+json")
+	files["index.json"] = `{"schemaVersion":2,"manifests":[` + manifest + `]}`
+	name := filepath.Join(dir, arch+".tar")
+	if err := os.WriteFile(name, []byte(tarOf(t, files)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func tarOf(t *testing.T, files map[string]string) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(files[name])), Typeflag: tar.TypeReg}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, files[name]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// contentsOf are all files of the layers of an OCI archive.
+func contentsOf(t *testing.T, name string) map[string]string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for outer := tar.NewReader(bytes.NewReader(b)); ; {
+		_, err := outer.Next()
+		if err == io.EOF {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		blob, err := io.ReadAll(outer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plain io.Reader = bytes.NewReader(blob)
+		if z, err := gzip.NewReader(bytes.NewReader(blob)); err == nil {
+			plain = z
+		}
+		for inner := tar.NewReader(plain); ; {
+			h, err := inner.Next()
+			if err != nil {
+				break // it is no layer, or the end of one
+			}
+			content, err := io.ReadAll(inner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out[h.Name] = string(content)
+		}
+	}
 }
