@@ -53,7 +53,7 @@ var rooms = map[string]string{
 
 	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
 		"internal/bounded internal/words plan present/progress present/report release/artifact release/composition release/fault release/manifest " +
-		"release/provenance trust/signature verify",
+		"release/notes release/provenance trust/signature verify",
 	"build/bake": "build/engine build/oci build/sbom build/sbom/osdb format/archive internal/bounded internal/canonjson plan platform release/artifact " +
 		"release/fault",
 	"build/certs":         "",

@@ -10,11 +10,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-build/slipway/pipeline/build/chart"
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/composition"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
+	"github.com/slipway-build/slipway/pipeline/release/notes"
 )
 
 // Components brings what a release of a platform takes from those of its components.
@@ -96,12 +98,52 @@ func holds(p plan.Plan, name string, r manifest.Release) error {
 // wanted are the files of a component's release that the plan takes something from; nil where it takes nothing of any.
 func wanted(p plan.Plan) func(manifest.Release, artifact.File) bool {
 	charts := slices.ContainsFunc(p.Charts, func(c plan.Chart) bool { return c.Components != nil })
-	if !charts {
+	texts := map[artifact.Digest]bool{}
+	if p.Platform != nil {
+		for _, c := range p.Platform.Changes {
+			if c.Notes != "" {
+				texts[c.Notes] = true
+			}
+		}
+	}
+	if !charts && len(texts) == 0 {
 		return nil
 	}
 	return func(r manifest.Release, f artifact.File) bool {
-		return charts && f.Kind == artifact.Chart && slices.ContainsFunc(r.Charts, func(c manifest.Chart) bool { return c.Path == f.Path })
+		return charts && f.Kind == artifact.Chart && slices.ContainsFunc(r.Charts, func(c manifest.Chart) bool { return c.Path == f.Path }) ||
+			f.Path == r.Notes && texts[f.Digest]
 	}
+}
+
+// maxNotes bounds the notes of a component, in bytes.
+const maxNotes = 8 << 20
+
+// notes are those of the release, with what is new in its components.
+func (b *builder) notes(ctx context.Context) (string, error) {
+	own, of := b.Plan.Notes.Markdown, b.Plan.Platform
+	if of == nil {
+		return own, nil
+	}
+	all, err := b.components(ctx)
+	if err != nil {
+		return "", err
+	}
+	var changed []notes.Part
+	for _, c := range of.Changes {
+		part := notes.Part{Title: c.Title}
+		if c.Notes != "" {
+			if !slices.ContainsFunc(all, func(have component) bool { return fileOf(have.release, have.release.Notes).Digest == c.Notes }) {
+				return "", fault.Errorf(fault.Mismatch, "component %s: its release has not the notes that platform.lock says; run platform lock and commit it", c.Title)
+			}
+			text, err := bounded.File(b.Components.File(c.Notes), maxNotes)
+			if err != nil {
+				return "", fault.New(fault.Build, fmt.Errorf("component %s: reading its notes: %w", c.Title, err))
+			}
+			part.Markdown = string(text)
+		}
+		changed = append(changed, part)
+	}
+	return notes.Over(own, changed, of.Same), nil
 }
 
 // parts are the charts of components that a chart may have in it.

@@ -33,8 +33,12 @@ func (b *builder) complement(ctx context.Context, r manifest.Release) (manifest.
 	if r.SBOMs, err = b.sboms(ctx, r, modules); err != nil {
 		return r, err
 	}
+	news, err := b.notes(ctx)
+	if err != nil {
+		return r, err
+	}
 	err = b.Tracker.Run("notes and provenance", "manifest", func() (string, error) {
-		if r.Notes, err = b.text(b.Plan.Notes.Path, artifact.Notes, b.Plan.Notes.Markdown); err != nil {
+		if r.Notes, err = b.text(b.Plan.Notes.Path, artifact.Notes, news); err != nil {
 			return "", err
 		}
 		if hub := b.Plan.Hub; hub != nil {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/plan"
+	"github.com/slipway-build/slipway/pipeline/platform"
 	"github.com/slipway-build/slipway/pipeline/present/cmdline"
 	"github.com/slipway-build/slipway/pipeline/present/progress"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -266,6 +268,15 @@ func (p project) newPlan(ctx context.Context, o plan.Options) (plan.Plan, error)
 			if b != nil {
 				o.Files[name] = b
 			}
+		}
+	}
+	if p.config.Platform != "" && p.source.Since != "" {
+		before, err := source.Find(ctx, p.source.Root, p.source.Since)
+		if err == nil {
+			o.Before, err = before.Blob(ctx, path.Join(path.Dir(path.Clean(p.config.Platform)), platform.LockFileName), maxText)
+		}
+		if err != nil {
+			return plan.Plan{}, fmt.Errorf("reading what the release before consists of: %w", err)
 		}
 	}
 	return plan.New(p.source, p.config, p.lock, o)

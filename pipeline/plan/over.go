@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/slipway-build/slipway/pipeline/platform"
 )
 
 // overCharts adds the chart over those of a platform's components: the project's own one that is called like the platform, else one that
@@ -92,4 +94,24 @@ func months(n int) string {
 		return "1 month"
 	}
 	return fmt.Sprintf("%d months", n)
+}
+
+// changes compares the lock with that of the release that the notes start from.
+func (p planner) changes(out *Plan) error {
+	if !p.locked.Told() {
+		return nil
+	}
+	var before platform.Lock
+	if p.o.Before != nil {
+		var err error
+		if before, err = platform.ParseLock(p.src.Since+":"+platform.LockFileName, p.o.Before); err != nil {
+			return err
+		}
+	}
+	all, same := platform.Changes(before, p.locked)
+	for _, c := range all {
+		out.Platform.Changes = append(out.Platform.Changes, ComponentChange{Title: c.String(), Notes: p.locked.Components[c.Name].Notes})
+	}
+	out.Platform.Same = same
+	return nil
 }

@@ -224,6 +224,8 @@ type Options struct {
 	Required []artifact.Platform
 	// Files are the contents of the commit's files that Reads names; one that the commit has not is not among them.
 	Files map[string][]byte
+	// Before is platform.lock as the commit has it that the notes start from; nil where there is none.
+	Before []byte
 }
 
 // Reads are the files of the commit that the plan depends on, besides slipway.yaml and slipway.lock. Some are named by others: it is

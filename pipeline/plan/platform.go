@@ -7,6 +7,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/platform"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/composition"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 )
@@ -15,6 +16,16 @@ import (
 type Platform struct {
 	Path string `json:"path"`
 	Text string `json:"text"`
+
+	// Changes are the components that are not those of the release before, and Same the names of the others, for the notes.
+	Changes []ComponentChange `json:"changes,omitempty"`
+	Same    []string          `json:"same,omitempty"`
+}
+
+// ComponentChange is a component that is new, another one or gone.
+type ComponentChange struct {
+	Title string          `json:"title"`
+	Notes artifact.Digest `json:"notes,omitempty"` // of the notes of its release, where they can be had
 }
 
 // definition reads what the commit says of the platform whose release it is: platform.yaml and the lock, which have to agree.
@@ -83,6 +94,9 @@ func (p planner) platform(out *Plan) error {
 		return fmt.Errorf("%s: platform: %w", at, err)
 	}
 	out.Platform = &Platform{Path: composition.FileName, Text: string(text)}
+	if err := p.changes(out); err != nil {
+		return err
+	}
 	return nil
 }
 

@@ -127,7 +127,7 @@ func (l Lock) Encode() []byte {
 
 // Diff is what differs between two locks, a line for each component, by name.
 func Diff(before, after Lock) (lines []string) {
-	all, same := composition.Diff(before.composed(), after.composed())
+	all, same := Changes(before, after)
 	for _, change := range all {
 		lines = append(lines, change.String())
 	}
@@ -139,6 +139,11 @@ func Diff(before, after Lock) (lines []string) {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// Changes are the components that differ, and the names of the others.
+func Changes(before, after Lock) (all []composition.Change, same []string) {
+	return composition.Diff(before.composed(), after.composed())
 }
 
 // composed is what the lock chooses.
