@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-build/slipway/pipeline/build/chart"
+	"github.com/slipway-build/slipway/pipeline/build/sbom"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
@@ -106,13 +107,52 @@ func wanted(p plan.Plan) func(manifest.Release, artifact.File) bool {
 			}
 		}
 	}
-	if !charts && len(texts) == 0 {
+	described := slices.ContainsFunc(p.SBOMs, func(s plan.SBOM) bool { return s.Kind == artifact.Composed })
+	if !charts && !described && len(texts) == 0 {
 		return nil
 	}
 	return func(r manifest.Release, f artifact.File) bool {
-		return charts && f.Kind == artifact.Chart && slices.ContainsFunc(r.Charts, func(c manifest.Chart) bool { return c.Path == f.Path }) ||
+		return described && f.Kind == artifact.SBOM && slices.Contains(bills(r), f.Path) || charts && f.Kind == artifact.Chart && slices.ContainsFunc(r.Charts, func(c manifest.Chart) bool { return c.Path == f.Path }) ||
 			f.Path == r.Notes && texts[f.Digest]
 	}
+}
+
+// bills are the paths of the bills of materials of a release that say all that it consists of: what is in a binary is in its archive.
+func bills(r manifest.Release) (all []string) {
+	for _, s := range r.SBOMs {
+		binary := slices.ContainsFunc(r.Binaries, func(b manifest.Binary) bool { return b.Path == s.Subject })
+		packed := slices.ContainsFunc(r.Archives, func(a manifest.Archive) bool { return a.Platform == s.Platform })
+		if s.Format == "cyclonedx" && !(binary && packed) {
+			all = append(all, s.Path)
+		}
+	}
+	return all
+}
+
+// maxBill bounds a bill of materials of a component, in bytes.
+const maxBill = 64 << 20
+
+// merged is what all components consist of.
+func (b *builder) merged(ctx context.Context) (*sbom.Merged, error) {
+	all, err := b.components(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var members []sbom.Member
+	for _, c := range all {
+		m := sbom.Member{Name: c.Name, Version: c.Version, Repository: c.Repository, Commit: c.Commit, Manifest: c.Manifest, Needs: c.Needs}
+		for _, name := range bills(c.release) {
+			m.Bills = append(m.Bills, func() ([]byte, error) {
+				if err := ctx.Err(); err != nil {
+					return nil, err
+				}
+				return bounded.File(b.Components.File(fileOf(c.release, name).Digest), maxBill)
+			})
+		}
+		members = append(members, m)
+	}
+	out, err := sbom.Merge(members)
+	return out, fault.New(fault.Build, err)
 }
 
 // maxNotes bounds the notes of a component, in bytes.

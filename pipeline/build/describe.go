@@ -230,6 +230,11 @@ func (b *builder) document(ctx context.Context, s plan.SBOM, r manifest.Release,
 			}
 			d.Files = append(d.Files, sbom.NewFile(path.Join(a.Folder, name), content))
 		}
+	case artifact.Composed:
+		d.Subject.Name, d.Subject.Digest = b.Plan.Name, artifact.Sum([]byte(b.Plan.Platform.Text))
+		var err error
+		d.Merged, err = b.merged(ctx)
+		return d, err
 	case artifact.Image:
 		return b.imageDocument(ctx, d, s, r, at)
 	}

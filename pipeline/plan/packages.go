@@ -65,7 +65,7 @@ type Recipe struct {
 type SBOM struct {
 	Kind     artifact.Kind     `json:"kind"`
 	Subject  string            `json:"subject"` // path in dist/; repository and tag of an image
-	Platform artifact.Platform `json:"platform"`
+	Platform artifact.Platform `json:"platform,omitzero"`
 	Path     string            `json:"path"` // without .cdx.json or .spdx.json
 }
 

@@ -94,6 +94,9 @@ func (p planner) platform(out *Plan) error {
 		return fmt.Errorf("%s: platform: %w", at, err)
 	}
 	out.Platform = &Platform{Path: composition.FileName, Text: string(text)}
+	if lock.Told() {
+		out.SBOMs = append(out.SBOMs, SBOM{Kind: artifact.Composed, Subject: composition.FileName, Path: "sbom/" + out.Name})
+	}
 	if err := p.changes(out); err != nil {
 		return err
 	}

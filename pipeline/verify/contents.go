@@ -350,6 +350,9 @@ func (d *dist) subject(s manifest.SBOM) (digest artifact.Digest, name, version s
 		slices.ContainsFunc(d.rel.Archives, func(a manifest.Archive) bool { return of(a.Path, a.Platform) }) {
 		return d.listed[s.Subject].Digest, path.Base(s.Subject), d.rel.Version.String(), nil
 	}
+	if of(composition.FileName, artifact.Platform{}) && d.listed[s.Subject].Kind == artifact.Composed {
+		return d.listed[s.Subject].Digest, d.rel.Name, d.rel.Version.String(), nil
+	}
 	for _, im := range d.rel.Images {
 		for _, tag := range im.Tags {
 			for _, p := range im.Platforms {

@@ -27,6 +27,7 @@ type Document struct {
 	Programs []Program // of a binary it is one, the subject itself
 	Files    []File    // all other files of the archive, or of the layers that an image has on top of its base
 	Base     *Base     // of an image, or nil
+	Merged   *Merged   // of a platform: what its components consist of
 }
 
 // Project is what a release says of itself.
@@ -43,7 +44,7 @@ type Project struct {
 
 // Subject is what a document is about.
 type Subject struct {
-	Kind     artifact.Kind // Binary, Archive or Image
+	Kind     artifact.Kind // Binary, Archive, Image or Composed
 	Name     string        // file name, or <registry>/<repository>:<tag>
 	Platform artifact.Platform
 	Digest   artifact.Digest // of the file, or of the image's manifest
@@ -82,8 +83,10 @@ func (d Document) generator() (name, version string) {
 func (d Document) check() error {
 	s := d.Subject
 	switch {
-	case s.Kind != artifact.Binary && s.Kind != artifact.Archive && s.Kind != artifact.Image:
-		return fmt.Errorf("a bill of materials is of a binary, an archive or an image, not of a %s", s.Kind)
+	case s.Kind != artifact.Binary && s.Kind != artifact.Archive && s.Kind != artifact.Image && s.Kind != artifact.Composed:
+		return fmt.Errorf("a bill of materials is of a binary, an archive, an image or a platform, not of a %s", s.Kind)
+	case (s.Kind == artifact.Composed) != (d.Merged != nil):
+		return errors.New("a platform, and nothing else, consists of releases")
 	case s.Name == "" || d.Project.Name == "" || d.Project.Version == "":
 		return errors.New("the subject, the project or its version has no name")
 	case d.Project.Time.IsZero():
@@ -184,6 +187,16 @@ func (d Document) things() ([]thing, error) {
 		subject.sort = container
 		subject.name, subject.version = splitImage(d.Subject.Name)
 		subject.purl = imagePURL(d.Subject.Name, d.Subject.Digest, d.Subject.Platform.Arch)
+	}
+	if d.Merged != nil {
+		subject.sort = application
+		for _, t := range d.Merged.things {
+			t.holds, t.needs = slices.Clone(t.holds), slices.Clone(t.needs) // both formats are written from it
+			rest = append(rest, t)
+			if strings.HasPrefix(t.key, memberKey) {
+				subject.holds = append(subject.holds, t.key)
+			}
+		}
 	}
 	if d.Subject.Kind != artifact.Binary {
 		for _, program := range d.Programs {

@@ -97,7 +97,7 @@ func SPDX(d Document) ([]byte, error) {
 		doc.Packages = append(doc.Packages, w.pack(t, ids[t.key]))
 	}
 	subject := doc.Packages[0]
-	if d.Subject.Kind != artifact.Image {
+	if d.Subject.Kind != artifact.Image && d.Merged == nil {
 		subject.FileName = d.Subject.Name
 	}
 	if d.Project.Repository != "" && d.Project.Commit != "" {

@@ -159,10 +159,10 @@ type Recipe struct {
 
 // SBOM says what an artifact consists of.
 type SBOM struct {
-	Format   string            `json:"format"`  // cyclonedx or spdx
-	Subject  string            `json:"subject"` // path of a file; repository and tag of an image
-	Platform artifact.Platform `json:"platform"`
-	Digest   artifact.Digest   `json:"digest"` // of the subject; the platform's manifest of an image
+	Format   string            `json:"format"`            // cyclonedx or spdx
+	Subject  string            `json:"subject"`           // path of a file; repository and tag of an image
+	Platform artifact.Platform `json:"platform,omitzero"` // none of a platform's components
+	Digest   artifact.Digest   `json:"digest"`            // of the subject; the platform's manifest of an image
 	Path     string            `json:"path"`
 }
 
@@ -362,7 +362,11 @@ func (k kinds) checkRecipe(r Recipe) error {
 }
 
 func (k kinds) checkSBOM(s SBOM) error {
-	if err := cmp.Or(k.are(s.Path, artifact.SBOM), checkPlatform(s.Platform)); err != nil {
+	err := k.are(s.Path, artifact.SBOM)
+	if s.Platform != (artifact.Platform{}) || k[s.Subject] != artifact.Composed {
+		err = cmp.Or(err, checkPlatform(s.Platform))
+	}
+	if err != nil {
 		return err
 	}
 	if _, err := artifact.ParseDigest(string(s.Digest)); err != nil {
