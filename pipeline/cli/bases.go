@@ -53,7 +53,7 @@ in it is in bases/NAME, beside platform.yaml, which is committed with the lock.`
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&c.file, "platform", "", "`file` that says what the platform is, with its lock beside it (default platform.yaml here or above)")
-	cmd.AddCommand(a.bakeCommand(&c), a.basesTestCommand(&c), a.basesListCommand(&c), a.outdatedCommand(&c))
+	cmd.AddCommand(a.bakeCommand(&c), a.basesTestCommand(&c), a.basesListCommand(&c), a.outdatedCommand(&c), a.basesUpdateCommand(&c))
 	return cmd
 }
 
@@ -143,12 +143,15 @@ platform, nothing is pushed.`,
 		Example: "  go run ./ci bases bake --version 2.1.4\n  go run ./ci bases bake alpine --version 2.1.4 --push",
 		RunE:    func(cmd *cobra.Command, args []string) error { return c.bake(cmd.Context(), a, args) },
 	}
-	flags := cmd.Flags()
-	flags.BoolVar(&c.push, "push", false, "push what is new, and pin it in platform.lock")
-	flags.StringVar(&c.version, "version", "", "`version` of the platform that the bases are made for")
-	flags.StringVar(&c.mirror, "mirror", "", "`URL` that packages come from, in place of scheme and host of the usual places")
-	c.engineFlag(cmd)
+	cmd.Flags().BoolVar(&c.push, "push", false, "push what is new, and pin it in platform.lock")
+	c.bakeFlags(cmd)
 	return cmd
+}
+
+func (c *basesChoices) bakeFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.version, "version", "", "`version` of the platform that the bases are made for")
+	cmd.Flags().StringVar(&c.mirror, "mirror", "", "`URL` that packages come from, in place of scheme and host of the usual places")
+	c.engineFlag(cmd)
 }
 
 // baked is a base of a run.

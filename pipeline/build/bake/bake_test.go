@@ -578,6 +578,13 @@ func TestPush(t *testing.T) {
 	if err != nil || len(is.Layers) != 2 {
 		t.Errorf("%+v, %v", is, err)
 	}
+	has, err := store.Attachments(t.Context(), r.Record.Image, r.Record.Digest, ArtifactType)
+	if err != nil || len(has) != 3 || !bytes.Equal(has[FileName], attached[0].Content) {
+		t.Errorf("%d files are attached, %v", len(has), err)
+	}
+	if _, err := store.Attachments(t.Context(), r.Record.Image, r.Record.Platforms[0].Manifest, ArtifactType); err == nil || !strings.Contains(err.Error(), "nothing of type") {
+		t.Errorf("%v", err)
+	}
 	if err := Retest(t.Context(), b.Recipe, plan.Base{Image: r.Record.Image, Digest: r.Record.Digest}, store, b.fake, t.TempDir()); err != nil {
 		t.Error(err)
 	}

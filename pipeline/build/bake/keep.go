@@ -155,6 +155,16 @@ func Differ(before, after []string) []string {
 	return out
 }
 
+// DifferBills are the packages that differ between two bills of materials, as Differ has them.
+func DifferBills(before, after []byte) ([]string, error) {
+	was, err := readBill(before)
+	if err != nil {
+		return nil, err
+	}
+	is, err := readBill(after)
+	return Differ(was, is), err
+}
+
 // versions are the versions of each package of a list; a kernel may be there in several.
 func versions(packages []string) map[string][]string {
 	out := map[string][]string{}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/web"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -148,4 +149,62 @@ func Push(ctx context.Context, dir, image string, index artifact.Digest, artifac
 		return p.fail(ctx, "pushing what describes it", err)
 	}
 	return nil
+}
+
+// Bounds of what is attached to an index.
+const (
+	maxAttached    = 16 << 20 // bytes of a file
+	maxAttachments = 256
+)
+
+// Attachments are the files of the artifact of a type that refers to an index, by their names; see Push. Mirrors are not asked: they
+// need not have what refers to something. An index without one is an error.
+func (s *Store) Attachments(ctx context.Context, image string, index artifact.Digest, artifactType string) (map[string][]byte, error) {
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		return nil, fault.Errorf(fault.Usage, "image %q: %w", image, err)
+	}
+	repo := ref.Context()
+	list, err := remote.Referrers(repo.Digest(string(index)), append(s.options(ctx), remote.WithFilter("artifactType", artifactType))...)
+	if err != nil {
+		return nil, err
+	}
+	of, err := list.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range of.Manifests {
+		if d.ArtifactType != artifactType {
+			continue
+		}
+		im, err := remote.Image(repo.Digest(d.Digest.String()), s.options(ctx)...)
+		if err != nil {
+			return nil, err
+		}
+		m, err := im.Manifest()
+		if err != nil {
+			return nil, err
+		}
+		out := map[string][]byte{}
+		for _, l := range m.Layers {
+			if l.Size > maxAttached || len(out) > maxAttachments {
+				return nil, fmt.Errorf("%s has more in it than is read", d.Digest)
+			}
+			layer, err := im.LayerByDigest(l.Digest)
+			if err != nil {
+				return nil, err
+			}
+			r, err := layer.Compressed() // as it is, with its digest checked
+			if err != nil {
+				return nil, err
+			}
+			b, err := bounded.Read(r, maxAttached)
+			if err = errors.Join(err, r.Close()); err != nil {
+				return nil, err
+			}
+			out[l.Annotations["org.opencontainers.image.title"]] = b
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("nothing of type %s refers to %s", artifactType, index)
 }
