@@ -132,7 +132,11 @@ func (t table) packages(all []Package) {
 func (t table) documents(p Plan) {
 	if n := len(p.SBOMs); n > 0 {
 		t.section("bills of materials", 2*n)
-		t.line("  CycloneDX and SPDX\tof each binary and archive, and of each image for each platform")
+		of := "of each binary and archive, and of each image for each platform"
+		if p.SBOMs[n-1].Kind == artifact.Composed { // the last, where there is one
+			of += "; " + p.SBOMs[n-1].Path + " over all components"
+		}
+		t.line("  CycloneDX and SPDX\t%s", of)
 	}
 	if p.Notes.Path != "" {
 		since := cmp.Or(p.Notes.Since, "the beginning")
