@@ -56,6 +56,9 @@ type Platform struct {
 	Bases     map[string]Base   `yaml:"bases" doc:"Base images that are made for the platform, by name."`
 	Withdrawn map[string]string `yaml:"withdrawn" doc:"Releases that nobody is to upgrade to any more, each with the reason." example:"2.2.2: \"it loses its peers\""`
 
+	Numbering  string      `yaml:"numbering" enum:"security,patch" doc:"What the third number is for: security releases alone, or fixes of any kind. Default: security."`
+	Exceptions []Exception `yaml:"exceptions" doc:"What a release may do although its number promises otherwise, each with the reason."`
+
 	where yamldoc.Positions
 }
 
@@ -81,6 +84,25 @@ func (c *Chart) UnmarshalText(b []byte) error {
 // repositoryName is a registry with a path, as the OCI distribution specification has names
 // (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
 var repositoryName = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+$`)
+
+// The values of Platform.Numbering.
+const (
+	NumberingSecurity = "security"
+	NumberingPatch    = "patch"
+)
+
+// Exception is a finding about one release that is accepted.
+type Exception struct {
+	What    string `yaml:"what" required:"true" doc:"The finding, as platform check prints it, or its place alone." example:"gateway internal/ui/theme.go"`
+	Release string `yaml:"release" required:"true" doc:"Version of the platform that it is accepted in." example:"2.1.4"`
+	Reason  string `yaml:"reason" required:"true" doc:"Why, for those who read the release."`
+}
+
+// Bounds of what a platform accepts.
+const (
+	maxExceptions = 256
+	maxText       = 1000 // bytes
+)
 
 // Support is for how long releases are supported, counted from the first one of each line.
 type Support struct {
@@ -138,6 +160,7 @@ func (p *Platform) validate() error {
 	}
 	p.validateSupport(bad)
 	p.validateBases(bad)
+	p.validateExceptions(bad)
 	tags := map[string]string{}
 	for _, name := range p.Names() {
 		c, key := p.Components[name], "components."+name
@@ -195,6 +218,30 @@ func (p *Platform) validateSupport(bad *yamldoc.Problems) {
 			bad.At("withdrawn."+s, "%.60q is not a version", s)
 		} else if p.Withdrawn[s] == "" {
 			bad.At("withdrawn."+s, "it needs a reason")
+		}
+	}
+}
+
+func (p *Platform) validateExceptions(bad *yamldoc.Problems) {
+	p.Numbering = cmp.Or(p.Numbering, NumberingSecurity)
+	if len(p.Exceptions) > maxExceptions {
+		bad.At("exceptions", "there are %d, and at most %d", len(p.Exceptions), maxExceptions)
+		return
+	}
+	for i, e := range p.Exceptions {
+		key := fmt.Sprintf("exceptions[%d]", i)
+		if v, err := version.Parse(e.Release); err != nil || v.String() != e.Release {
+			bad.At(key+".release", "%.60q is not a version", e.Release)
+		}
+		for _, of := range [][2]string{{"what", e.What}, {"reason", e.Reason}} {
+			if len(of[1]) > maxText || strings.ContainsFunc(of[1], func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				bad.At(key+"."+of[0], "it is not one line of at most %d bytes", maxText)
+			}
+		}
+		for j, other := range p.Exceptions[:i] {
+			if other.What == e.What && other.Release == e.Release {
+				bad.At(key, "it says what exceptions[%d] says; take one of them out", j)
+			}
 		}
 	}
 }

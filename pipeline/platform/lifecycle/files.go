@@ -4,7 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/internal/yamldoc"
 	"github.com/slipway-build/slipway/pipeline/platform"
@@ -37,7 +41,24 @@ type advisoryFile struct {
 	Fixed           []string       `yaml:"fixed" doc:"Of each line the first release without it." example:"2.1.4"`
 	Published       Date           `yaml:"published" required:"true" doc:"Day of the advisory."`
 	Due             Date           `yaml:"due" required:"true" doc:"Last day by which who has it must have upgraded."`
+
+	Changes map[string]Changes `yaml:"changes" doc:"What its fix may change, by component. A release that fixes it may change nothing else."`
 }
+
+// Changes are what the fix of an advisory changes in a component.
+type Changes struct {
+	Packages []FixedPackage `yaml:"packages" doc:"Packages that are replaced by a version with the fix."`
+	Paths    []string       `yaml:"paths" doc:"Files in its repository that are changed. A * stands for part of a name, and ** for any number of folders." example:"internal/mux/**"`
+}
+
+// FixedPackage is a package that a fix replaces.
+type FixedPackage struct {
+	PURL  string `yaml:"purl" required:"true" doc:"Package URL without a version; pkg:golang/stdlib is Go itself." example:"pkg:golang/golang.org/x/net"`
+	Fixed string `yaml:"fixed" required:"true" doc:"First version with the fix, in the words of its ecosystem." example:"0.34.1"`
+}
+
+// maxChanges bounds the packages, and the paths, that an advisory names in a component.
+const maxChanges = 1000
 
 // ParseRisk reads a file of RisksDir. name is what errors call it.
 func ParseRisk(name string, b []byte) (Risk, error) {
@@ -51,7 +72,10 @@ func ParseRisk(name string, b []byte) (Risk, error) {
 func ParseAdvisory(name string, b []byte) (Advisory, error) {
 	var f advisoryFile
 	where, err := yamldoc.Decode(name, b, &f)
-	a := Advisory{ID: f.ID, Vulnerabilities: f.Vulnerabilities, Affected: Range{f.Affected}, Published: f.Published, Due: f.Due}
+	a := Advisory{ID: f.ID, Vulnerabilities: f.Vulnerabilities, Affected: Range{f.Affected}, Published: f.Published, Due: f.Due, Changes: f.Changes}
+	if err == nil {
+		err = checkChanges(where, f.Changes)
+	}
 	return a, checked(where, err, func() error {
 		for _, s := range f.Fixed {
 			v, err := version.Parse(s)
@@ -63,6 +87,51 @@ func ParseAdvisory(name string, b []byte) (Advisory, error) {
 		slices.SortFunc(a.Fixed, version.Version.Compare)
 		return a.check()
 	})
+}
+
+// checkChanges looks at what does not need a component to be known wrong.
+func checkChanges(where yamldoc.Positions, changes map[string]Changes) error {
+	bad := yamldoc.NewProblems(where)
+	for _, component := range slices.Sorted(maps.Keys(changes)) {
+		c, key := changes[component], "changes."+component
+		if !artifact.IsName(component) {
+			bad.At(key, "%.60q is not the name of a component", component)
+		}
+		if len(c.Packages) > maxChanges || len(c.Paths) > maxChanges {
+			bad.At(key, "it names more than %d packages or paths", maxChanges)
+			continue
+		}
+		for i, p := range c.Packages {
+			rest, ok := strings.CutPrefix(p.PURL, "pkg:")
+			if typ, name, _ := strings.Cut(rest, "/"); !ok || typ == "" || name == "" || strings.ContainsAny(rest, "@?# ") {
+				bad.At(fmt.Sprintf("%s.packages[%d].purl", key, i), "%.80q is not the URL of a package without a version, such as pkg:golang/golang.org/x/net", p.PURL)
+			}
+		}
+		for i, p := range c.Paths {
+			if err := checkGlob(p); err != nil {
+				bad.At(fmt.Sprintf("%s.paths[%d]", key, i), "%.80q %w", p, err)
+			}
+		}
+	}
+	return bad.Err()
+}
+
+func checkGlob(glob string) error {
+	if strings.Trim(glob, "*/") == "" {
+		return errors.New("has every file; name those that the fix changes")
+	}
+	if !fs.ValidPath(glob) {
+		return errors.New("is not a path in the repository")
+	}
+	for part := range strings.SplitSeq(glob, "/") {
+		if part != "**" && strings.Contains(part, "**") {
+			return errors.New("has a ** beside something else; it stands for whole folders")
+		}
+		if _, err := path.Match(part, ""); err != nil {
+			return errors.New("is not a pattern")
+		}
+	}
+	return nil
 }
 
 // checked is err, or else what check finds, with the place of the file.

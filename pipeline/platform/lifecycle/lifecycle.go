@@ -99,6 +99,9 @@ type Advisory struct {
 	Fixed           []version.Version `json:"fixed"` // of each line the first release without it
 	Published       Date              `json:"published"`
 	Due             Date              `json:"due"` // last day by which who has it must have upgraded
+
+	// Changes are what the fix may change, by component. A release is held to it before it is made; whoever has one needs it no more.
+	Changes map[string]Changes `json:"-"`
 }
 
 var (
