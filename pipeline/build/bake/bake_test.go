@@ -480,6 +480,29 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestRecipe holds the digest of a recipe to what it asks for, and not to how that is written.
+func TestRecipe(t *testing.T) {
+	digest := func(edit func(*platform.Base)) artifact.Digest {
+		d, err := newBed(t, alpine(), edit).Recipe.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	two := func(b *platform.Base) { b.Packages = []string{"a", "b"} }
+	if digest(nil) != digest(func(b *platform.Base) { slices.Reverse(b.Platforms) }) || digest(two) != digest(func(b *platform.Base) { b.Packages = []string{"b", "a"} }) {
+		t.Error("another order is another recipe")
+	}
+	for name, edit := range map[string]func(*platform.Base){
+		"packages": two, "upgrade": func(b *platform.Base) { b.Upgrade = false }, "files": func(b *platform.Base) { b.Files = "" }, "test": func(b *platform.Base) { b.Test = "" },
+		"platforms": func(b *platform.Base) { b.Platforms = b.Platforms[:1] }, "image": func(b *platform.Base) { b.Image += "x" }, "from": func(b *platform.Base) { b.From += "0" },
+	} {
+		if digest(nil) == digest(edit) {
+			t.Errorf("with other %s it is the same recipe", name)
+		}
+	}
+}
+
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
 	outside := filepath.Join(t.TempDir(), "secret")

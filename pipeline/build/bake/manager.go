@@ -86,7 +86,7 @@ var mirrorHost = regexp.MustCompile(`^[A-Za-z0-9.:\[\]-]+$`)
 // checkMirror holds what goes into an expression of sed to what is nothing special there.
 func checkMirror(mirror string) error {
 	u, err := url.Parse(mirror)
-	if mirror == "" || err == nil && (u.Scheme == "https" || u.Scheme == "http") && mirrorHost.MatchString(u.Host) && u.User == nil && mirror == u.Scheme+"://"+u.Host+u.Path && !strings.ContainsAny(u.Path, `|&\ `) {
+	if mirror == "" || err == nil && (u.Scheme == "https" || u.Scheme == "http") && mirrorHost.MatchString(u.Host) && mirror == u.Scheme+"://"+u.Host+u.Path && !strings.ContainsAny(u.Path, `|&\ `) {
 		return nil
 	}
 	return fault.Errorf(fault.Usage, "mirror %.120q is not a URL such as https://packages.example.com, without a user and a query", mirror)

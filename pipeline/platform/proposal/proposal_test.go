@@ -94,6 +94,7 @@ func TestProposal(t *testing.T) {
 	}
 
 	// What people have made of the branch stays, also where it came between.
+	git(t, at, "branch", "--force", "bases-1", "next")
 	before := git(t, at, "rev-parse", "bases-1")
 	late, err := proposal.Make(t.Context(), t.TempDir(), proposal.Change{Remote: at, Branch: "bases-2", Title: "x", Environ: environ(t), Edit: edit})
 	if err != nil {
