@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -286,7 +287,7 @@ can end in a release that is not the newest one of a supported line. ` + lifecyc
 			if err != nil {
 				return err
 			}
-			out, edges := cmd.OutOrStdout(), l.Edges()
+			out, edges := bufio.NewWriter(cmd.OutOrStdout()), l.Edges() // of thousands of lines
 			switch {
 			case k.asJSON:
 				err = writeGraph(out, l, edges)
@@ -312,6 +313,7 @@ can end in a release that is not the newest one of a supported line. ` + lifecyc
 					fmt.Fprintf(out, "%s -> %s%s\n", l.Releases[e.From].Version, l.Releases[e.To].Version, cmdline.Line(why))
 				}
 			}
+			err = errors.Join(err, out.Flush())
 			if ends := l.Check(at); err == nil && check && len(ends) > 0 {
 				var all []string
 				for _, d := range ends {

@@ -19,10 +19,10 @@ type Edge struct {
 
 const withdrawn = "withdrawn"
 
-// set is numbers of risks or of advisories.
+// set is numbers of risks, of advisories or of releases.
 type set []uint64
 
-// setOf is those of n numbers that a release has.
+// setOf is those of n numbers that has is true of.
 func setOf(n int, has func(i int) bool) set {
 	s := make(set, (n+63)/64)
 	for i := range n {
@@ -32,6 +32,8 @@ func setOf(n int, has func(i int) bool) set {
 	}
 	return s
 }
+
+func (s set) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 
 // both is the lowest number that two sets have, -1 for none.
 func both(a, b set) int {
@@ -59,15 +61,23 @@ func (l Lifecycle) Edges() iter.Seq[Edge] { return l.edges }
 func (l Lifecycle) edges(yield func(Edge) bool) {
 	// What is known of each release by itself is looked up once; there are many more pairs.
 	leave, enter, open := make([]set, len(l.Releases)), make([]set, len(l.Releases)), make([]set, len(l.Releases))
+	// So are the releases in each range: those of a line have the same one.
+	comes, ranges := make([]set, len(l.Releases)), map[string]set{}
 	for i, r := range l.Releases {
+		from := r.From.String()
+		if _, ok := ranges[from]; !ok {
+			ranges[from] = setOf(len(l.Releases), func(n int) bool { return r.From.Has(l.Releases[n].Version) })
+		}
+		comes[i] = ranges[from]
 		leave[i] = setOf(len(l.Risks), func(n int) bool { return l.Risks[n].From.Has(r.Version) })
 		enter[i] = setOf(len(l.Risks), func(n int) bool { return l.Risks[n].To.Has(r.Version) })
 		open[i] = setOf(len(l.Advisories), func(n int) bool { return l.Advisories[n].Open(r.Version) })
 	}
-	for from, a := range l.Releases {
+	for from := range l.Releases {
+		a := &l.Releases[from]
 		for to := from + 1; to < len(l.Releases); to++ {
-			b := l.Releases[to]
-			if !b.From.Has(a.Version) && !slices.Contains(a.To, b.Version) {
+			b := &l.Releases[to]
+			if !comes[to].has(from) && (len(a.To) == 0 || !slices.Contains(a.To, b.Version)) {
 				continue
 			}
 			e := Edge{From: from, To: to}

@@ -68,8 +68,9 @@ func Lock(ctx context.Context, o Options) (platform.Lock, error) {
 	names := o.Platform.Names()
 	// Components of one repository, or with releases at one place, are chosen by one answer.
 	repositories, places := map[string]func() (refs, error){}, o.places(ctx)
+	here := sync.OnceValues(func() (git.Git, error) { return o.here(ctx) })
 	for _, c := range o.Platform.Components {
-		repositories[c.Repository] = sync.OnceValues(func() (refs, error) { return o.refs(ctx, c.Repository) })
+		repositories[c.Repository] = sync.OnceValues(func() (refs, error) { return o.refs(ctx, c.Repository, here) })
 	}
 	chosen, errs := make([]platform.Chosen, len(names)), make([]error, len(names))
 	var g errgroup.Group
@@ -312,8 +313,20 @@ func (o Options) Remote(repository string) string {
 	return filepath.Join(o.Dir, filepath.FromSlash(repository))
 }
 
-// refs asks a repository.
-func (o Options) refs(ctx context.Context, repository string) (refs, error) {
+// here is git in the folder of platform.yaml, which may be in a repository, with a configuration of its own, or in none.
+func (o Options) here(ctx context.Context) (git.Git, error) {
+	g, err := git.New(git.Local(o.Environ), o.Dir, needs)
+	if err != nil {
+		return g, err
+	}
+	if _, none := g.Run(ctx, nil, "rev-parse", "--git-dir"); none == nil {
+		return g.Distrust(ctx)
+	}
+	return g, nil
+}
+
+// refs asks a repository, by what git is here.
+func (o Options) refs(ctx context.Context, repository string, here func() (git.Git, error)) (refs, error) {
 	remote := o.Remote(repository)
 	if remote != repository {
 		if _, err := os.Stat(remote); err != nil {
@@ -324,16 +337,11 @@ func (o Options) refs(ctx context.Context, repository string) (refs, error) {
 			return refs{}, fault.New(fault.Usage, err)
 		}
 	}
-	g, err := git.New(git.Unattended(git.Remote(o.Environ, remote, o.Pass...)), o.Dir, needs)
+	g, err := here()
 	if err != nil {
 		return refs{}, err
 	}
-	// The platform may be in a repository, with a configuration of its own, or in none.
-	if _, none := g.Run(ctx, nil, "rev-parse", "--git-dir"); none == nil {
-		if g, err = g.Distrust(ctx); err != nil {
-			return refs{}, err
-		}
-	}
+	g = g.With(git.Unattended(git.Remote(o.Environ, remote, o.Pass...))...)
 	patience := cmp.Or(o.Patience, usualPatience)
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it has not answered in %s", patience))
 	defer cancel()
