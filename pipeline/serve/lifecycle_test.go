@@ -81,6 +81,33 @@ func TestLifecycle(t *testing.T) {
 			t.Errorf("%s: %d, %s", p, code, body)
 		}
 	}
+	// What the specification requires of an answer stands there also where there is nothing to say
+	// (https://github.com/openshift/cincinnati/blob/master/docs/design/cincinnati.md#response).
+	for channel, nodes := range map[string]int{"stable": 3, "stable-2.0": 1, "stable-3.0": 0} {
+		_, body, h := get("/v1/graph?channel="+channel, "application/json")
+		var said struct {
+			Nodes            *[]map[string]json.RawMessage
+			Edges            *[][]int
+			ConditionalEdges *[]json.RawMessage
+		}
+		if err := json.Unmarshal([]byte(body), &said); err != nil || said.Nodes == nil || said.Edges == nil || said.ConditionalEdges == nil || len(*said.Nodes) != nodes || h.Get("Content-Type") != "application/json" {
+			t.Fatalf("%s: %s, %v", channel, body, err)
+		}
+		known := map[string]bool{}
+		for _, n := range *said.Nodes {
+			var version, payload string
+			var metadata map[string]string
+			if json.Unmarshal(n["version"], &version) != nil || json.Unmarshal(n["payload"], &payload) != nil || json.Unmarshal(n["metadata"], &metadata) != nil || version == "" || payload == "" || metadata == nil || known[version] {
+				t.Errorf("%s: %s", channel, body)
+			}
+			known[version] = true
+		}
+		for _, e := range *said.Edges {
+			if len(e) != 2 || e[0] < 0 || e[0] >= e[1] || e[1] >= nodes { // and no way leads back
+				t.Errorf("%s: %v in %s", channel, e, body)
+			}
+		}
+	}
 	if code, body, _ := get("/lifecycle.json"); code != 200 || !strings.Contains(body, `"serial": 1,`) {
 		t.Errorf("%d, %s", code, body)
 	}
