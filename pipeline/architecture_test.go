@@ -66,7 +66,7 @@ var rooms = map[string]string{
 	"build/sbom/osdb":     "",
 
 	"cli": "build build/bake build/chart build/engine build/engine/dagger build/engine/host build/oci build/sbom config environment environment/admit environment/pull environment/store format images internal/bounded internal/filelock " +
-		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/assemble platform/branch platform/class platform/lifecycle platform/proposal platform/resolve platform/supply present/cmdline present/progress present/report publish publish/announce publish/bucket " +
+		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/assemble platform/branch platform/class platform/lifecycle platform/osv platform/proposal platform/resolve platform/supply present/cmdline present/progress present/report publish publish/announce publish/bucket " +
 		"publish/chartrepo publish/folder publish/githubrelease publish/names publish/nuget publish/packages publish/policy publish/registry publish/snapstore " +
 		"publish/tap publish/wire release/artifact release/fault release/manifest release/provenance release/version reproduce " +
 		"scaffold source trust/ephemeral trust/keyless trust/openpgp trust/sign trust/signature verify",
@@ -157,6 +157,7 @@ var rooms = map[string]string{
 	"platform/supply":     "internal/bounded release/artifact release/composition release/fault release/manifest reproduce verify",
 	"platform/proposal":   "git release/fault source",
 	"platform/osversion":  "",
+	"platform/osv":        "internal/bounded internal/canonjson platform/osversion release/fault",
 	"platform/inventory":  "",
 	"platform/change":     "git internal/bounded platform/inventory release/artifact release/fault release/manifest",
 	"platform/class":      "platform platform/change platform/inventory platform/lifecycle platform/osversion platform/resolve release/artifact release/composition release/fault release/manifest release/version reproduce source verify",

@@ -25,8 +25,10 @@ import (
 	"github.com/slipway-build/slipway/pipeline/plan"
 	"github.com/slipway-build/slipway/pipeline/platform"
 	"github.com/slipway-build/slipway/pipeline/platform/lifecycle"
+	"github.com/slipway-build/slipway/pipeline/platform/osv"
 	"github.com/slipway-build/slipway/pipeline/platform/resolve"
 	"github.com/slipway-build/slipway/pipeline/present/cmdline"
+	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/source"
@@ -53,7 +55,7 @@ in it is in bases/NAME, beside platform.yaml, which is committed with the lock.`
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&c.file, "platform", "", "`file` that says what the platform is, with its lock beside it (default platform.yaml here or above)")
-	cmd.AddCommand(a.bakeCommand(&c), a.basesTestCommand(&c), a.basesListCommand(&c), a.outdatedCommand(&c), a.basesUpdateCommand(&c))
+	cmd.AddCommand(a.bakeCommand(&c), a.basesTestCommand(&c), a.basesListCommand(&c), a.outdatedCommand(&c), a.basesUpdateCommand(&c), a.cveCommand(&c))
 	return cmd
 }
 
@@ -551,5 +553,76 @@ What is newer is taken by writing its digest into platform.yaml, and baking.`,
 	}
 	c.listFlags(cmd)
 	cmd.Flags().BoolVar(&c.check, "check", false, "fail where there is a newer one")
+	return cmd
+}
+
+func (a *app) cveCommand(c *basesChoices) *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "cve [BASE]...",
+		Short: "Show which vulnerabilities base images have",
+		Long: `Cve holds the bills of materials of the bases that are pinned to files in the OSV format in a folder, as osv.dev has them for each
+distribution, unpacked. Nothing is asked of any server. A base whose distribution no file speaks of is exit 2: nothing is known of it.`,
+		Example: "  go run ./ci bases cve --osv osv\n  go run ./ci bases cve --osv osv --check",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if dir == "" {
+				return fault.Errorf(fault.Usage, "name with --osv a folder with files in the OSV format, such as the unpacked all.zip of a distribution from osv.dev")
+			}
+			o, all, err := c.list(cmd.Context(), a, args)
+			if err != nil {
+				return err
+			}
+			var images []osv.Image
+			releases := map[string][]string{}
+			for _, l := range all {
+				for pl := range l.Packages {
+					parsed, err := artifact.ParsePlatform(pl)
+					if err != nil {
+						return err
+					}
+					bill, err := bake.Bill(filepath.Join(o.Dir, bake.Folder, l.Name), parsed)
+					if err != nil {
+						return err
+					}
+					im, err := osv.ReadImage(l.Name+" "+pl, bill)
+					if err != nil {
+						return err
+					}
+					images = append(images, im)
+					releases[im.Name] = l.Releases
+				}
+			}
+			found, err := osv.Find(cmd.Context(), os.DirFS(dir), images)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				if err := a.writeJSON(append([]osv.Finding{}, found...)); err != nil {
+					return err
+				}
+			}
+			for _, f := range found {
+				if c.json {
+					break
+				}
+				fixed := ", which nothing fixes yet"
+				if f.Fixed != "" {
+					fixed = ", fixed in " + f.Fixed
+				}
+				if f.Unclear != "" {
+					fixed = ", perhaps: " + f.Unclear
+				}
+				id := strings.Join(append([]string{f.ID}, f.Aliases...), " ")
+				fmt.Fprintln(a.stdout, words.Line(fmt.Sprintf("%s: %s: %s %s%s%s", f.Image, id, f.Package, f.Version, fixed, on(releases[f.Image]))))
+			}
+			if c.check && len(found) > 0 {
+				return fault.Errorf(fault.Policy, "%s in base images; bake new ones", count(len(found), "vulnerability is", "vulnerabilities are"))
+			}
+			return nil
+		},
+	}
+	c.listFlags(cmd)
+	cmd.Flags().StringVar(&dir, "osv", "", "`folder` with files in the OSV format")
+	cmd.Flags().BoolVar(&c.check, "check", false, "fail where there is one")
 	return cmd
 }

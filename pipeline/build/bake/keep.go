@@ -86,9 +86,9 @@ func ReadKept(dir string, want artifact.Digest) (*Kept, error) {
 	}
 	for _, m := range k.Record.Platforms {
 		name := filepath.Join(dir, BillOf(m.Platform))
-		b, err := bounded.File(name, maxSBOM)
+		b, err := Bill(dir, m.Platform)
 		if err != nil {
-			return nil, fault.New(fault.Mismatch, err)
+			return nil, err
 		}
 		if got := artifact.Sum(b); got != m.SBOM {
 			return nil, fault.Errorf(fault.Mismatch, "%s has the digest %s, and its record says %s; take it from version control", name, got, m.SBOM)
@@ -98,6 +98,12 @@ func ReadKept(dir string, want artifact.Digest) (*Kept, error) {
 		}
 	}
 	return k, nil
+}
+
+// Bill is the bill of materials of a platform, as it lies beside the record.
+func Bill(dir string, p artifact.Platform) ([]byte, error) {
+	b, err := bounded.File(filepath.Join(dir, BillOf(p)), maxSBOM)
+	return b, fault.New(fault.Mismatch, err)
 }
 
 // readBill reads the packages of a bill, in the form that list gives them.
