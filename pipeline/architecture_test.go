@@ -160,7 +160,7 @@ var rooms = map[string]string{
 	"platform/osv":        "internal/bounded internal/canonjson platform/osversion release/fault",
 	"platform/inventory":  "",
 	"platform/change":     "git internal/bounded platform/inventory release/artifact release/fault release/manifest",
-	"platform/class":      "platform platform/change platform/inventory platform/lifecycle platform/osversion platform/resolve release/artifact release/composition release/fault release/manifest release/version reproduce source verify",
+	"platform/class":      "internal/bounded internal/gocommand platform platform/change platform/inventory platform/lifecycle platform/osversion platform/resolve release/artifact release/composition release/fault release/manifest release/version reproduce source verify",
 	"platform/branch":     "git internal/bounded internal/filelock internal/words platform release/fault release/version source",
 
 	"publish/names": "environment publish publish/wire release/artifact release/fault release/version",
@@ -216,13 +216,13 @@ var rooms = map[string]string{
 // heavy are the modules that must not reach the small tool, which is compiled for every target.
 var heavy = []string{
 	"helm.sh/", "k8s.io/", "dagger.io/", "google.golang.org/", "github.com/google/go-containerregistry", "github.com/google/go-github",
-	"github.com/goreleaser/", "github.com/minio/", "github.com/sigstore/",
+	"github.com/goreleaser/", "github.com/minio/", "github.com/sigstore/", "golang.org/x/tools/", "golang.org/x/exp/",
 }
 
 // maxPackages bounds what a program is compiled from that is not ours: modules, and of the standard library what anybody may import,
 // since what it keeps to itself is other packages with each release of Go. The small tool is compiled for every target; the
-// pipeline is what the first command of a newcomer compiles. How many rooms our own code is in makes no difference.
-var maxPackages = map[string]int{"cmd/slipway": 152, "ci": 572}
+// pipeline is what the first command of a newcomer compiles, the type checker that platform check compares packages with included. How many rooms our own code is in makes no difference.
+var maxPackages = map[string]int{"cmd/slipway": 152, "ci": 595}
 
 type listed struct {
 	ImportPath string
@@ -399,7 +399,7 @@ func TestRooms(t *testing.T) {
 }
 
 // readers are the rooms that decompress and never compress.
-var readers = []string{"build/bake", "build/sbom/osdb", "serve", "serve/environments", "build/chart", "format/inspect", "format/compare"}
+var readers = []string{"build/bake", "build/sbom/osdb", "serve", "serve/environments", "build/chart", "format/inspect", "format/compare", "platform/class"}
 
 func TestProgramsStaySmall(t *testing.T) {
 	for program, most := range maxPackages {

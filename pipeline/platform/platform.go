@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
 	"regexp"
@@ -128,6 +129,8 @@ type Component struct {
 	Key        string           `yaml:"key" doc:"Public key that its releases are signed with, a path beside this file." example:"keys/gateway.pub"`
 	Identity   string           `yaml:"identity" doc:"Workflow that signs its releases, in place of a key. A * stands for the rest of the name."`
 	Issuer     string           `yaml:"issuer" doc:"Who says who the workflow is. Default: GitHub Actions."`
+	API        []string         `yaml:"api" doc:"Go packages that stay compatible below a major version, as patterns from the folder of its go.mod." example:"./pkg/..."`
+	Schemas    []string         `yaml:"schemas" doc:"JSON Schemas of its configuration, as paths in its repository." example:"config.schema.json"`
 	Needs      map[string]Range `yaml:"needs" doc:"Components that are built before it, with the versions that it works with." example:"proto: \">=0.9.0 <0.10.0\""`
 }
 
@@ -246,7 +249,29 @@ func (p *Platform) validateExceptions(bad *yamldoc.Problems) {
 	}
 }
 
+// maxPatterns bounds what a component is held to.
+const maxPatterns = 64
+
+// validatePromises looks at what the component is held to. All of it is handed to the Go command, or opened in a tree.
+func (c Component) validatePromises(bad *yamldoc.Problems, key string) {
+	if len(c.API) > maxPatterns || len(c.Schemas) > maxPatterns {
+		bad.At(key, "it has more than %d patterns in api, or paths in schemas", maxPatterns)
+		return
+	}
+	for i, s := range c.API {
+		if s != "." && !strings.HasPrefix(s, "./") || strings.Contains(strings.TrimSuffix(s, "/..."), "..") {
+			bad.At(fmt.Sprintf("%s.api[%d]", key, i), "%.80q is not a pattern such as ./pkg/...", s)
+		}
+	}
+	for i, s := range c.Schemas {
+		if !fs.ValidPath(s) || s == "." {
+			bad.At(fmt.Sprintf("%s.schemas[%d]", key, i), "%.80q is not a path in its repository such as config.schema.json", s)
+		}
+	}
+}
+
 func (c Component) validate(bad *yamldoc.Problems, key string) {
+	c.validatePromises(bad, key)
 	// What begins with a - would be an option of git.
 	for name, value := range map[string]string{"repository": c.Repository, "releases": c.Releases, "branch": c.Branch, "tagPrefix": c.TagPrefix} {
 		if strings.HasPrefix(value, "-") || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {

@@ -30,7 +30,7 @@ type Gate struct {
 }
 
 // Gates are all of them, in the order in which they run.
-var Gates = []Gate{{"security", security}}
+var Gates = []Gate{{"security", security}, {"compatibility", compatibility}}
 
 // Release is a release of a platform that is to be made.
 type Release struct {

@@ -2,6 +2,7 @@ package class_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/build/sbom"
 	"github.com/slipway-build/slipway/pipeline/build/sbom/osdb"
 	"github.com/slipway-build/slipway/pipeline/fixture/gittest"
+	"github.com/slipway-build/slipway/pipeline/fixture/verifytest"
 	"github.com/slipway-build/slipway/pipeline/platform"
 	"github.com/slipway-build/slipway/pipeline/platform/change"
 	"github.com/slipway-build/slipway/pipeline/platform/class"
@@ -35,10 +37,13 @@ type side struct {
 	image   bool
 	archive bool
 	second  map[string]string // modules of a second program; nil for none
+	chart   map[string]string // files of a chart; nil for none
+	config  map[string]any    // of the image; nil for none
 }
 
 func (s side) clone() side {
 	s.files, s.modules, s.os = maps.Clone(s.files), maps.Clone(s.modules), maps.Clone(s.os)
+	s.chart, s.config = maps.Clone(s.chart), maps.Clone(s.config)
 	return s
 }
 
@@ -63,6 +68,7 @@ type world struct {
 	before, after side
 	changes       string // of the advisory, in YAML
 	version       string // of the release that is checked
+	promises      string // of the component in platform.yaml
 	extra         string // of platform.yaml
 	fixed         string
 	own           map[string]string // files of the platform's repository that the release changes
@@ -151,6 +157,42 @@ func (s side) release(t *testing.T, v, commit string) (string, artifact.Digest) 
 		}
 		bill("gateway_"+v+"_alpine_linux_amd64", sbom.Document{Subject: sbom.Subject{Kind: artifact.Image, Name: "ghcr.io/acme/gateway:" + v, Digest: artifact.Sum([]byte("image" + v))}, Programs: []sbom.Program{program(s.modules)}, Base: &base})
 	}
+	file := func(path string, kind artifact.Kind, b []byte) artifact.Digest {
+		write(t, dir, map[string]string{path: string(b)})
+		f := artifact.File{Path: path, Kind: kind, Size: int64(len(b)), Digest: artifact.Sum(b)}
+		if !slices.Contains(r.Files, f) {
+			r.Files = append(r.Files, f)
+		}
+		return f.Digest
+	}
+	if s.chart != nil {
+		files := map[string]string{}
+		for name, text := range s.chart {
+			files["gateway/"+name] = text
+		}
+		b, err := verifytest.Tar(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := "charts/gateway-" + v + ".tgz"
+		file(path, artifact.Chart, b)
+		r.Charts = append(r.Charts, manifest.Chart{Name: "gateway", Version: v, AppVersion: v, Path: path})
+	}
+	if s.config != nil {
+		blob := func(v any) artifact.Digest {
+			b, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return file("images/blobs/sha256/"+artifact.Sum(b).Hex(), artifact.Image, b)
+		}
+		config := blob(map[string]any{"config": s.config})
+		m := blob(map[string]any{"config": map[string]any{"digest": config}})
+		r.Images = append(r.Images, manifest.Image{
+			Repository: "ghcr.io/acme/gateway", Distro: "alpine", Tags: []string{v}, Digest: m, Size: 1,
+			Platforms: []manifest.ImagePlatform{{Platform: artifact.Platform{OS: "linux", Arch: "amd64"}, Digest: m, Size: 1}},
+		})
+	}
 	slices.SortFunc(r.Files, func(a, b artifact.File) int { return strings.Compare(a.Path, b.Path) })
 	b, err := r.Encode()
 	if err != nil {
@@ -171,7 +213,7 @@ components:
 func (w *world) check() ([]class.Finding, error) {
 	t := w.t
 	t.Helper()
-	p, err := platform.Parse("platform.yaml", []byte(header+w.extra))
+	p, err := platform.Parse("platform.yaml", []byte(strings.Replace(header, "releases: shelf, key: k", "releases: shelf, key: k"+w.promises, 1)+w.extra))
 	if err != nil {
 		return nil, err
 	}
@@ -317,7 +359,7 @@ var securityRows = []struct {
 	{"a godebug", []string{"gateway changes more in go.mod than what is required: godebug http2server=0"}, func(w *world) { w.after.files["go.mod"] += "\ngodebug http2server=0\n" }},
 	{"a folder for a module", []string{"gateway changes more in go.mod than what is required: module example.com/gateway; replace golang.org/x/text => ./text"}, func(w *world) { w.after.files["go.mod"] += "\nreplace golang.org/x/text => ./text\n" }},
 	{"a new component", []string{"2.1.4 " + none + "component proto is new"}, func(w *world) { w.added = true }},
-	{"a component is gone", []string{"2.1.4 " + none + "component proto is gone"}, func(w *world) { w.gone = true }},
+	{"a component is gone", []string{"2.1.4 breaks what was in 2.1.3: component proto is gone", "2.1.4 " + none + "component proto is gone"}, func(w *world) { w.gone = true }},
 	{"a file of the platform", []string{"edge changes README.md, which no advisory names"}, func(w *world) { w.own = map[string]string{"README.md": "b"} }},
 	{"no advisory", []string{"2.1.4 " + none + "no advisory names it as fixed"}, func(w *world) { w.fixed = "" }},
 	{"an advisory of another release", []string{"2.1.4 " + none + "no advisory names it as fixed"}, func(w *world) { w.fixed = "2.0.9" }},
