@@ -52,15 +52,20 @@ says that it is meant.`,
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), a) },
 	}
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&c.check, "check", false, "write nothing; fail where the file differs from what is there now")
+	return cmd
+}
+
+// flags adds the flags of all commands that write the lifecycle.
+func (c *lifecycleChoices) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&c.releases, "releases", "", "where the releases are: a `place` such as a folder, slipway serve or a repository on GitHub")
 	flags.StringVar(&c.publicKey, "public-key", "", "`file` with the key that they are signed with")
 	flags.StringVar(&c.out, "out", "", "`file` that is written, and read where it is there (default lifecycle.json beside platform.yaml)")
 	flags.StringVar(&c.key, "key", "", "private key `file` that it is signed with, or env:NAME for an environment variable")
 	flags.StringVar(&c.passphraseFile, "passphrase-file", "", "`file` with the passphrase of the key")
-	flags.BoolVar(&c.check, "check", false, "write nothing; fail where the file differs from what is there now")
 	flags.BoolVar(&c.strand, "strand", false, "write it although a release has no way to a supported one")
-	return cmd
 }
 
 func (c lifecycleChoices) run(ctx context.Context, a *app) error {

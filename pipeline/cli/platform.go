@@ -50,7 +50,8 @@ same definition: dev the head of each branch, staging the highest tag that is al
 	cmdline.Choice(cmd, &c.channel, "channel", channels, "what is taken of each component: dev, staging or stable")
 	flags.StringSliceVar(&c.pass, "pass", nil, "`names` of variables that a credential helper of git reads")
 	flags.StringVar(&c.root, "trusted-root", "", "`file` with the keys of Sigstore's services, for components that a workflow signs")
-	cmd.AddCommand(a.platformLockCommand(&c), a.platformPlanCommand(&c), a.platformBuildCommand(&c), a.platformCheckCommand(&c), a.platformLifecycleCommand(&c))
+	cmd.AddCommand(a.platformLockCommand(&c), a.platformPlanCommand(&c), a.platformBuildCommand(&c), a.platformCheckCommand(&c),
+		a.platformReleaseCommand(&c), a.platformStatusCommand(&c), a.platformLifecycleCommand(&c), a.platformWithdrawCommand(&c))
 	return cmd
 }
 

@@ -76,7 +76,7 @@ func TestMistakes(t *testing.T) {
 		"version: 1\nsteps: [{}]":   "f:2:9: steps[0].run is missing: What is run",
 		"version: 1\nlevel: low":    "f:2:8: level: there is one level, high",
 		"version: 1\nlevel: [x]":    "f:2:8: level: want a string, have a list",
-		"version: 1\nloud: yes":      `f:2:7: loud: want true or false, have "yes"`,
+		"version: 1\nloud: yes":     `f:2:7: loud: want true or false, have "yes"`,
 		"version: 1\nnotes: 1":      `f:2:1: unknown key "notes"`,
 		"version: 1\nversion: 1":    `f:2:1: key "version" is already on line 1`,
 		"version: !!int 1":          "f:1:10: version: tags such as !!int are not supported; write the value alone, in quotes where it is text",

@@ -90,10 +90,11 @@ func Run(ctx context.Context, o Options) ([]Component, error) {
 	for i, name := range names {
 		all[i] = Component{Name: name, Chosen: o.Before.Components[name]}
 	}
+	look := resolve.Looker(ctx, o.Options)
 	failed, skipped := order(ctx, names, func(name string) []string {
 		return slices.Sorted(maps.Keys(o.Platform.Components[name].Needs))
 	}, max(1, o.Jobs), func(ctx context.Context, name string) error {
-		return o.one(ctx, &all[slices.Index(names, name)])
+		return o.one(ctx, look, &all[slices.Index(names, name)])
 	})
 	for i := range all {
 		c := &all[i]
@@ -108,8 +109,8 @@ func Run(ctx context.Context, o Options) ([]Component, error) {
 }
 
 // one brings a component to where it is published or built.
-func (o Options) one(ctx context.Context, c *Component) error {
-	is, err := resolve.Look(ctx, o.Options, c.Name, c.Chosen)
+func (o Options) one(ctx context.Context, look func(string, platform.Chosen) (platform.Chosen, error), c *Component) error {
+	is, err := look(c.Name, c.Chosen)
 	if err != nil {
 		return err
 	}

@@ -67,11 +67,7 @@ func Lock(ctx context.Context, o Options) (platform.Lock, error) {
 	}
 	names := o.Platform.Names()
 	// Components of one repository, or with releases at one place, are chosen by one answer.
-	repositories, places := map[string]func() (refs, error){}, o.places(ctx)
-	here := sync.OnceValues(func() (git.Git, error) { return o.here(ctx) })
-	for _, c := range o.Platform.Components {
-		repositories[c.Repository] = sync.OnceValues(func() (refs, error) { return o.refs(ctx, c.Repository, here) })
-	}
+	repositories, places := o.repositories(ctx), o.places(ctx)
 	chosen, errs := make([]platform.Chosen, len(names)), make([]error, len(names))
 	var g errgroup.Group
 	g.SetLimit(parallel)
@@ -123,6 +119,16 @@ func stays(was, is platform.Chosen) error {
 	return fault.Errorf(fault.Mismatch, "release %s was %s when it was locked, and %s: a version is made once: take a new one, or, where you know why, take the component out of the lock", was.Version, was.Manifest.Short(), now)
 }
 
+// repositories are the refs of each repository, which is asked when the first component needs it, and never again.
+func (o Options) repositories(ctx context.Context) map[string]func() (refs, error) {
+	all := map[string]func() (refs, error){}
+	here := sync.OnceValues(func() (git.Git, error) { return o.here(ctx) })
+	for _, c := range o.Platform.Components {
+		all[c.Repository] = sync.OnceValues(func() (refs, error) { return o.refs(ctx, c.Repository, here) })
+	}
+	return all
+}
+
 // places are the releases at each place of components, which is asked when the first one needs it, and never again.
 func (o Options) places(ctx context.Context) map[string]func() ([]reproduce.Listed, error) {
 	all := map[string]func() ([]reproduce.Listed, error){}
@@ -148,11 +154,6 @@ func Looker(ctx context.Context, o Options) func(name string, c platform.Chosen)
 		}
 		return o.find(ctx, name, c, places[o.Platform.Components[name].Releases])
 	}
-}
-
-// Look is Looker for one component.
-func Look(ctx context.Context, o Options, name string, c platform.Chosen) (platform.Chosen, error) {
-	return Looker(ctx, o)(name, c)
 }
 
 func (o Options) choose(name string, was platform.Chosen, ask func() (refs, error)) (platform.Chosen, error) {
