@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -156,6 +157,43 @@ func (c *basesChoices) bakeFlags(cmd *cobra.Command) {
 	c.engineFlag(cmd)
 }
 
+// committed refuses to make what others are to use of anything but the commit that its record and its bills name.
+func committed(ctx context.Context, head source.Source, file, dir string, r bake.Recipe) error {
+	as := func(name string, has []byte) error {
+		abs, err := filepath.Abs(name)
+		if err != nil {
+			return err
+		}
+		if in := inTree(head.Root, abs); in != "" {
+			was, err := head.Blob(ctx, in, int64(len(has)))
+			if err == nil && was != nil && bytes.Equal(was, has) {
+				return nil
+			}
+		}
+		return fault.Errorf(fault.Git, "%s is not as it is in commit %.12s, which the base would be made from; commit it first", name, head.Commit)
+	}
+	text, err := readConfiguration(file)
+	if err == nil {
+		err = as(file, text)
+	}
+	if err == nil && r.Test != "" {
+		err = as(filepath.Join(dir, r.Test), []byte(r.Script))
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range r.Added {
+		var b bytes.Buffer
+		if err := f.CopyTo(&b); err != nil {
+			return err
+		}
+		if err := as(filepath.Join(dir, r.Files, f.Name), b.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // baked is a base of a run.
 type baked struct {
 	name, dir string // dir has it as an OCI layout
@@ -202,6 +240,11 @@ func (c *basesChoices) bake(ctx context.Context, a *app, args []string) error {
 		recipe, err := bake.Open(o.Dir, name, o.Platform.Bases[name])
 		if err != nil {
 			return err
+		}
+		if c.push {
+			if err := committed(ctx, head, c.file, o.Dir, recipe); err != nil {
+				return err
+			}
 		}
 		// What is not locked was left by a run that was killed, and is as good as it says.
 		before, err := bake.ReadKept(filepath.Join(o.Dir, bake.Folder, name), "")
@@ -376,16 +419,11 @@ func (c basesChoices) supported(ctx context.Context, o resolve.Options) (map[str
 		if err != nil {
 			return nil, fmt.Errorf("release %s, which %s has: %w", v, place, err)
 		}
-		name, err := filepath.Rel(at.Root, o.Dir)
-		if abs, fail := filepath.Abs(o.Dir); fail == nil {
-			if abs, fail = filepath.EvalSymlinks(abs); fail == nil {
-				name, err = filepath.Rel(at.Root, abs)
-			}
-		}
+		name, err := filepath.Abs(c.lockFile())
 		if err != nil {
 			return nil, err
 		}
-		b, err := at.Blob(ctx, filepath.ToSlash(filepath.Join(name, platform.LockFileName)), maxConfig)
+		b, err := at.Blob(ctx, inTree(at.Root, name), maxConfig)
 		if err != nil {
 			return nil, fmt.Errorf("release %s: %w", v, err)
 		}
