@@ -63,20 +63,31 @@ func (b *breaks) load(ctx context.Context, dir string, patterns []string) (map[s
 	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
 		return nil, errors.New("it has no go.mod")
 	}
-	env := append(gocommand.Fetching(b.Environ), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "PWD="+dir)
-	all, err := packages.Load(&packages.Config{Context: ctx, Dir: dir, Env: env, Mode: packages.NeedName | packages.NeedTypes | packages.NeedModule}, patterns...)
+	all, err := packages.Load(&packages.Config{Context: ctx, Dir: dir, Env: b.goEnviron(dir), Mode: packages.NeedName | packages.NeedTypes | packages.NeedModule}, patterns...)
 	if err != nil {
 		return nil, err
 	}
 	found := map[string]*packages.Package{}
+	for _, p := range all {
+		if p.Name != "main" && !slices.Contains(strings.Split(p.PkgPath, "/"), "internal") {
+			found[p.PkgPath] = p
+		}
+	}
+	return found, problems(all, dir)
+}
+
+// goEnviron is what the Go command sees: what it fetches modules by, and nothing that the tree or the machine would have it build otherwise.
+func (b *breaks) goEnviron(dir string) []string {
+	return append(gocommand.Fetching(b.Environ), "GOWORK=off", "GOFLAGS=-trimpath", "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "PWD="+dir)
+}
+
+// problems are why packages could not be type-checked.
+func problems(all []*packages.Package, dir string) error {
 	var errs []error
 	for _, p := range all {
 		for _, e := range p.Errors {
 			errs = append(errs, fmt.Errorf("%s: %s", p.PkgPath, strings.ReplaceAll(e.Msg, dir+string(filepath.Separator), "")))
 		}
-		if p.Name != "main" && !slices.Contains(strings.Split(p.PkgPath, "/"), "internal") {
-			found[p.PkgPath] = p
-		}
 	}
-	return found, errors.Join(errs...)
+	return errors.Join(errs...)
 }

@@ -31,6 +31,7 @@ type side struct {
 	files   map[string]string
 	modules map[string]string // that its program was linked from
 	goes    string            // version of Go
+	module  string            // of its program, whose flags are looked at then
 	system  osdb.Distribution
 	os      map[string]string // packages of the base, of apk
 	base    string            // content that the base's digest is of
@@ -127,7 +128,7 @@ func (s side) release(t *testing.T, v, commit string) (string, artifact.Digest) 
 	}
 	r := manifest.Release{Name: "gateway", Version: is, Tag: "v" + v, Commit: commit, Tree: commit, Time: time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC), Plan: artifact.Sum([]byte("plan"))}
 	program := func(modules map[string]string) sbom.Program {
-		p := sbom.Program{Path: "gateway", Digest: artifact.Sum([]byte(v)), Main: "example.com/gateway", Module: "example.com/gateway", Go: s.goes}
+		p := sbom.Program{Path: "gateway", Digest: artifact.Sum([]byte(v)), Main: s.module, Module: s.module, Go: s.goes}
 		for _, m := range slices.Sorted(maps.Keys(modules)) {
 			p.Modules = append(p.Modules, sbom.Module{Path: m, Version: modules[m], Sum: "h1:" + modules[m]})
 		}

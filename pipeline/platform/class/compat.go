@@ -11,6 +11,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/platform"
+	"github.com/slipway-build/slipway/pipeline/platform/inventory"
 	"github.com/slipway-build/slipway/pipeline/release/composition"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/source"
@@ -65,11 +66,17 @@ func (b *breaks) component(ctx context.Context, was, is composition.Component, p
 	if err := b.images(is.Name, p); err != nil {
 		return err
 	}
-	if err := b.systems(is.Name, p); err != nil {
+	before, err := p.Before.Bills()
+	if err != nil {
 		return err
 	}
+	after, err := p.After.Bills()
+	if err != nil {
+		return err
+	}
+	b.systems(is.Name, before, after)
 	def := b.Platform.Components[is.Name]
-	if was.Commit == is.Commit || len(def.API)+len(def.Schemas) == 0 {
+	if was.Commit == is.Commit {
 		return nil
 	}
 	work, err := os.MkdirTemp("", "slipway-trees-*")
@@ -94,7 +101,10 @@ func (b *breaks) component(ctx context.Context, was, is composition.Component, p
 	if err := b.schemas(is.Name, def, trees); err != nil {
 		return err
 	}
-	return b.api(ctx, is.Name, def, trees)
+	if err := b.api(ctx, is.Name, def, trees); err != nil {
+		return err
+	}
+	return b.flags(ctx, is.Name, def, [2]map[string]inventory.Bill{before, after}, trees)
 }
 
 func (b *breaks) charts(component string, p Pair) error {
@@ -148,22 +158,13 @@ func (b *breaks) images(component string, p Pair) error {
 }
 
 // systems holds images to the distribution that they were on.
-func (b *breaks) systems(component string, p Pair) error {
-	before, err := p.Before.Bills()
-	if err != nil {
-		return err
-	}
-	after, err := p.After.Bills()
-	if err != nil {
-		return err
-	}
+func (b *breaks) systems(component string, before, after map[string]inventory.Bill) {
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		was := before[name].System
 		if is, ok := after[name]; ok && was != "" && release(was) != release(is.System) {
 			b.add(component+" "+name, "%s is on %s in %s, and was on %s", component, is.System, name, was)
 		}
 	}
-	return nil
 }
 
 // release is the release of a distribution, of its name and its VERSION_ID: the third number of 3.22.1 counts the fixes of Alpine 3.22.

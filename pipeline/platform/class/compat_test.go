@@ -1,6 +1,8 @@
 package class_test
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -22,6 +24,9 @@ func newMinor(t *testing.T) *world {
 	w.before.chart = map[string]string{"Chart.yaml": "name: gateway\n", "values.yaml": chartValues, "values.schema.json": chartSchema}
 	w.before.config = map[string]any{"Entrypoint": []string{"/gateway"}, "Cmd": []string{"serve"}, "User": "65532", "WorkingDir": "/", "ExposedPorts": map[string]any{"8080/tcp": struct{}{}}}
 	w.before.files["go.mod"] = "module example.com/gateway\n\ngo 1.26\n" // that is all there is
+	w.before.files["main.go"] = "package main\n\nimport (\n\t\"example.com/gateway/internal/run\"\n\t\"flag\"\n)\n\nfunc main() { flag.Int(\"port\", 1, \"p\"); run.Run(flag.NewFlagSet(\"serve\", 0)) }\n"
+	w.before.files["internal/run/run.go"] = "package run\n\nimport \"flag\"\n\nconst quiet = \"quiet\"\n\nfunc Run(f *flag.FlagSet) { var s string; f.Bool(quiet, false, \"q\"); f.StringVar(&s, \"root\", s, \"r\"); flag.StringVar(&s, \"root\", s, \"r\") }\n"
+	w.before.module = "example.com/gateway"
 	w.after = w.before.clone()
 	return w
 }
@@ -70,6 +75,10 @@ var compatRows = []struct {
 		w.after.config["ExposedPorts"] = map[string]any{"8080/tcp": struct{}{}, "9090/tcp": struct{}{}}
 	}},
 	{"a fix of the distribution", nil, func(w *world) { w.after.system.Version = "3.22.4" }},
+	{"a new flag", nil, func(w *world) { w.edit("internal/run/run.go", "f.Bool(", `f.Bool("loud", false, "l"); f.Bool(`) }},
+	{"a flag of a test", nil, func(w *world) {
+		w.before.files["internal/run/run_test.go"] = "package run\n\nimport \"flag\"\n\nvar _ = flag.Bool(\"x\", false, \"x\")\n"
+	}},
 	{"a new component", nil, func(w *world) { w.added = true }},
 
 	{"a parameter", []string{"2.2.0 breaks what was in 2.1.3: gateway package example.com/gateway/lib: Open: changed from func(string) error to func(int) error"}, func(w *world) { w.edit("lib/lib.go", "name string", "name int") }},
@@ -78,7 +87,11 @@ var compatRows = []struct {
 	{"a field is gone", []string{"gateway package example.com/gateway/lib: Options.Size: removed"}, func(w *world) { w.edit("lib/lib.go", "Size int", "") }},
 	{"the value of a constant", []string{"gateway package example.com/gateway/lib: Max: value changed from 3 to 4"}, func(w *world) { w.edit("lib/lib.go", "Max = 3", "Max = 4") }},
 	{"a package is gone", []string{"gateway package example.com/gateway/lib is gone"}, func(w *world) { delete(w.after.files, "lib/lib.go") }},
-	{"another module", []string{"gateway package example.com/gateway/lib is gone"}, func(w *world) { w.edit("go.mod", "example.com/gateway", "example.com/gateway/v2") }},
+	{"another module", []string{"gateway package example.com/gateway/lib is gone"}, func(w *world) {
+		w.edit("go.mod", "example.com/gateway", "example.com/gateway/v2")
+		w.edit("main.go", "example.com/gateway", "example.com/gateway/v2")
+		w.after.module += "/v2"
+	}},
 	{"a break under patch", []string{"2.1.4 breaks what was in 2.1.3: gateway package"}, func(w *world) {
 		w.version, w.extra = "2.1.4", "numbering: patch\n"
 		w.edit("lib/lib.go", "name string", "name int")
@@ -122,6 +135,13 @@ var compatRows = []struct {
 	{"a pattern", []string{"gateway config.schema.json: log.level has another pattern, ^x"}, func(w *world) { w.edit("config.schema.json", `"maxLength": 20`, `"maxLength": 20, "pattern": "^x"`) }},
 	{"what cannot be compared", []string{"gateway config.schema.json: port has another anyOf, which cannot be compared"}, func(w *world) { w.edit("config.schema.json", `"port": {`, `"port": {"anyOf": [{"minimum": 1}], `) }},
 	{"a schema is gone", []string{"gateway config.schema.json is gone"}, func(w *world) { delete(w.after.files, "config.schema.json") }},
+	{"a flag is gone", []string{"gateway program gateway: --port is gone"}, func(w *world) { w.edit("main.go", `flag.Int("port", 1, "p"); `, "") }},
+	{"a flag of another kind", []string{"gateway program gateway: --port was int and is bool"}, func(w *world) { w.edit("main.go", `Int("port", 1,`, `Bool("port", false,`) }},
+	{"a flag with another name", []string{"gateway program gateway: --quiet is gone"}, func(w *world) { w.edit("internal/run/run.go", `= "quiet"`, `= "silent"`) }},
+	{"a flag of one command of two", []string{"gateway program gateway: --root is gone from one of the places that had it: it stood in 2 and stands in 1"}, func(w *world) {
+		w.edit("internal/run/run.go", `f.StringVar(&s, "root", s, "r"); `, "")
+	}},
+	{"a program is gone", []string{"gateway program gateway is gone"}, func(w *world) { w.after.archive, w.after.image = false, false }},
 	{"a component of a minor release is gone", []string{"2.2.0 breaks what was in 2.1.3: component proto is gone"}, func(w *world) { w.gone = true }},
 }
 
@@ -136,6 +156,70 @@ func TestCompatibility(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.compare(found, tt.want)
+		})
+	}
+}
+
+// withCobra has the program's command and flags by cobra, of the version that this repository has.
+func withCobra(t *testing.T) *world {
+	w := newMinor(t)
+	sums, err := os.ReadFile("../../../go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	requires := regexp.MustCompile(`(?m)^(github.com/(?:spf13/cobra|spf13/pflag|inconshreveable/mousetrap)) (v[^ /]+) `).FindAllStringSubmatch(string(sums), -1)
+	for _, m := range requires {
+		w.before.files["go.mod"] += "\nrequire " + m[1] + " " + m[2] + "\n"
+	}
+	w.before.files["go.sum"] = string(sums)
+	w.before.files["internal/run/run.go"] = `package run
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func Run(any) {
+	cmd := &cobra.Command{Use: "serve FOLDER", Aliases: []string{"server"}}
+	cmd.PersistentFlags().StringP("root", "r", "", "where")
+	cmd.Flags().Lookup("none")
+	cmd.Flags().AddFlag(&pflag.Flag{Name: "quiet", Shorthand: "q"})
+}
+`
+	w.after = w.before.clone()
+	return w
+}
+
+func TestCobra(t *testing.T) {
+	for name, row := range map[string][3]string{
+		"nothing":      {"", "", ""},
+		"not a flag":   {`Lookup("none")`, `Lookup("other")`, ""},
+		"arguments":    {"serve FOLDER", "serve FOLDER...", ""},
+		"command":      {"serve FOLDER", "run FOLDER", "gateway program gateway: command serve is gone"},
+		"alias":        {`"server"`, `"srv"`, "gateway program gateway: command server is gone"},
+		"persistent":   {`"root", "r"`, `"folder", "r"`, "gateway program gateway: --root is gone"},
+		"shorthand":    {`"root", "r"`, `"root", ""`, "gateway program gateway: -r is gone"},
+		"flag by hand": {`Name: "quiet"`, `Name: "silent"`, "gateway program gateway: --quiet is gone"},
+		"kind":         {`StringP("root", "r", ""`, `IntP("root", "r", 1`, "gateway program gateway: --root was string and is int"},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			w := withCobra(t)
+			if row[0] != "" {
+				w.edit("internal/run/run.go", row[0], row[1])
+			}
+			found, err := w.check()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []string
+			if row[2] != "" {
+				want = append(want, row[2])
+			}
+			if name == "kind" { // the shorthand is of another kind, too
+				want = append(want, "gateway program gateway: -r was string and is int")
+			}
+			w.compare(found, want)
 		})
 	}
 }

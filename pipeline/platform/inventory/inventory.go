@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 
@@ -22,6 +23,7 @@ const (
 // Bill is what a bill of materials says.
 type Bill struct {
 	Packages map[string][]string // versions by name, which is a package URL without a version; sorted
+	Programs map[string]string   // import paths of the main packages of the Go programs in it, by the name of the program
 	Base     string              // digest of the image that it was made from; "" for none
 	System   string              // distribution and its release, such as "alpine 3.22.1"; "" where nothing says
 }
@@ -45,7 +47,7 @@ const maxComponent = 8 << 20
 func Read(r io.Reader) (Bill, error) {
 	limited := &window{r: r, left: maxComponent}
 	dec := json.NewDecoder(limited)
-	b := Bill{Packages: map[string][]string{}}
+	b := Bill{Packages: map[string][]string{}, Programs: map[string]string{}}
 	format, n := "", 0
 	err := object(dec, func(key string) error {
 		limited.left = maxComponent
@@ -93,6 +95,17 @@ func (b *Bill) add(c component) error {
 	case "container":
 		if len(c.Hashes) > 0 {
 			b.Base = c.Hashes[0].Content
+		}
+	case "application":
+		if c.PURL == "" {
+			return nil
+		}
+		u, err := packageurl.FromString(c.PURL)
+		if err != nil {
+			return fmt.Errorf("package URL %.120q: %w", c.PURL, err)
+		}
+		if u.Type == packageurl.TypeGolang {
+			b.Programs[strings.TrimSuffix(path.Base(c.Name), ".exe")] = path.Join(u.Namespace, u.Name, u.Subpath)
 		}
 	case "operating-system":
 		b.System = strings.TrimSuffix(c.Name+" "+c.Version, " ")

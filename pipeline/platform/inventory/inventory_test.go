@@ -12,7 +12,7 @@ import (
 )
 
 const small = `{"bomFormat": "CycloneDX", "metadata": {"a": [{"b": 1}, []]}, "components": [
- {"type": "application", "name": "tool", "purl": "pkg:golang/example.com/tool@v1.2.3"},
+ {"type": "application", "name": "tool", "purl": "pkg:golang/example.com/tool@v1.2.3#cmd/tool"},
  {"type": "library", "name": "stdlib", "version": "1.26.1", "purl": "pkg:golang/stdlib@1.26.1"},
  {"type": "library", "name": "golang.org/x/net", "version": "v0.60.0", "purl": "pkg:golang/golang.org/x/net@v0.60.0"},
  {"type": "library", "name": "example.com/folder", "purl": "pkg:golang/example.com/folder"},
@@ -25,7 +25,7 @@ func TestRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Base != "abc" || b.System != "alpine 3.22.1" || len(b.Packages) != 3 {
+	if b.Base != "abc" || b.System != "alpine 3.22.1" || len(b.Packages) != 3 || b.Programs["tool"] != "example.com/tool/cmd/tool" {
 		t.Errorf("%+v", b)
 	}
 	for name, want := range map[string]string{"pkg:golang/stdlib": "1.26.1", "pkg:golang/golang.org/x/net": "v0.60.0", "pkg:rpm/fedora/ssl": "1:3.5-2"} {
