@@ -61,7 +61,7 @@ func (b *Baker) Bake(ctx context.Context, job engine.Bake, out string) error {
 		}
 		if c, err = run.WithExec(s.Args).Sync(ctx); err != nil {
 			if foreign(err) {
-				err = fmt.Errorf("the engine runs no programs of %s; use one on such a machine, or one with an emulator (QEMU) for it: %w", job.Platform, err)
+				err = fmt.Errorf("the engine runs no programs of %s; use one on such a machine, or one with an emulator (QEMU) for it", job.Platform)
 				return fault.New(fault.Build, &engine.Failure{Step: s.Name, Err: err})
 			}
 			err = failure(ctx, s.Name, err)
