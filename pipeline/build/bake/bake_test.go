@@ -136,8 +136,10 @@ func (f *fake) Bake(ctx context.Context, b engine.Bake, out string) error {
 			n = is[to]
 		} else if content == "device" {
 			n = &inode{kind: tar.TypeChar}
+		} else if strings.HasSuffix(name, "/") {
+			n = &inode{kind: tar.TypeDir, mode: 0o750, uid: 7}
 		}
-		is[name] = n
+		is[strings.TrimSuffix(name, "/")] = n
 	}
 	for _, s := range b.Steps {
 		f.runs = append(f.runs, s.Name)
@@ -344,7 +346,7 @@ func (b *bed) entries(t testing.TB, r Result, i int) map[string]string {
 func TestMake(t *testing.T) {
 	b := newBed(t, alpine(), nil)
 	b.fake.extra = map[string]string{
-		"var/cache/apk/x": "cache", "var/log/apk.log": "day", "etc/machine-id": "1234", "tmp/x": "x", "root/.cache/x": "x", "etc/resolv.conf": "nameserver",
+		"var/cache/apk/x": "cache", "var/log/apk.log": "day", "var/log/nginx/": "", "run/nginx/": "", "run/nginx/pid": "1", "etc/machine-id": "1234", "tmp/x": "x", "root/.cache/x": "x", "etc/resolv.conf": "nameserver",
 		"usr/bin/b": "two names", "usr/bin/c": "=> usr/bin/b", "usr/bin/link": "-> tini", "usr/share/same": "same",
 		"etc/ssl/certs/engine.pem": "-> /usr/local/share/ca-certificates/engine.crt",
 	}
@@ -360,7 +362,7 @@ func TestMake(t *testing.T) {
 	database := got["lib/apk/db/installed"]
 	delete(got, "lib/apk/db/installed")
 	want := map[string]string{
-		"etc/.wh.gone": "", ".wh.old": "", "etc/motd": "hello\n", "usr/bin/b": "two names", "usr/bin/c": "=> usr/bin/b", "usr/bin/link": "-> tini", "usr/bin/tini": "tini 0.19.0-r3",
+		"etc/.wh.gone": "", ".wh.old": "", "run/nginx/": "", "var/log/nginx/": "", "etc/motd": "hello\n", "usr/bin/b": "two names", "usr/bin/c": "=> usr/bin/b", "usr/bin/link": "-> tini", "usr/bin/tini": "tini 0.19.0-r3",
 	}
 	if !maps.Equal(got, want) || !strings.Contains(database, "V:1.3.1-r2") {
 		t.Errorf("the layer has %v, want %v", got, want)

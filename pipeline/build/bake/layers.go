@@ -236,13 +236,17 @@ func flat(ctx context.Context, layers []opener, keep string) (map[string]*inode,
 // litter is what a package manager and its engine leave that no image is to have: what is there in the base stays as it is. Machine
 // ids make each machine its own, so an image must not have one.
 var litter = []string{
-	"dev", "proc", "sys", "run", "tmp", "var/tmp", "var/run", "var/cache", "var/log", "root/.cache", "etc/apk/cache", "var/lib/apt/lists", "var/lib/dnf",
+	"dev", "proc", "sys", "tmp", "var/tmp", "root/.cache", "etc/apk/cache", "var/lib/apt/lists", "var/lib/dnf",
 	"var/lib/yum", "etc/machine-id", "var/lib/dbus/machine-id", "etc/resolv.conf", "etc/hosts", "etc/hostname", "etc/mtab", ".dockerenv",
 	"var/lib/dpkg/lock", "var/lib/dpkg/lock-frontend", "var/lib/dpkg/triggers/Lock", "usr/lib/sysimage/rpm/.rpm.lock", "var/lib/rpm/.rpm.lock",
 }
 
-func isLitter(name string) bool {
-	return slices.ContainsFunc(litter, func(l string) bool { return name == l || under(name, l) })
+// litteredFolders have files that are litter. Folders in them are what programs need to start, and have an owner.
+var litteredFolders = []string{"run", "var/run", "var/cache", "var/log"}
+
+func isLitter(name string, n *inode) bool {
+	within := func(dir string) bool { return name == dir || under(name, dir) }
+	return slices.ContainsFunc(litter, within) || n.kind != tar.TypeDir && slices.ContainsFunc(litteredFolders, within)
 }
 
 // isDangling reports whether a name is a link to a certificate that is not there. An engine with certificates of its own gives them to
@@ -271,7 +275,7 @@ func isDangling(is map[string]*inode, name string) bool {
 func difference(base, is map[string]*inode, files []archive.File) ([]archive.Entry, error) {
 	top := map[string]*inode{}
 	for name, n := range is {
-		if !isLitter(name) && !isDangling(is, name) && (base[name] == nil || !n.same(base[name])) {
+		if !isLitter(name, n) && !isDangling(is, name) && (base[name] == nil || !n.same(base[name])) {
 			top[name] = n
 		}
 	}
@@ -290,10 +294,10 @@ func difference(base, is map[string]*inode, files []archive.File) ([]archive.Ent
 		}
 		is[f.Name] = n
 	}
-	for name := range base {
+	for name, n := range base {
 		// Whoever removes a folder, or puts something else in its place, removes all that is below it.
 		parent, own := path.Split(name)
-		if up := is[path.Clean(parent)]; is[name] == nil && !isLitter(name) && (parent == "" || up != nil && up.kind == tar.TypeDir || base[path.Clean(parent)] == nil) {
+		if up := is[path.Clean(parent)]; is[name] == nil && !isLitter(name, n) && (parent == "" || up != nil && up.kind == tar.TypeDir || base[path.Clean(parent)] == nil) {
 			top[parent+whiteout+own] = &inode{kind: tar.TypeReg, open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(nil)), nil }}
 		}
 	}
