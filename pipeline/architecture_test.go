@@ -193,7 +193,7 @@ var rooms = map[string]string{
 	"reproduce/rerun": "internal/bounded internal/gocommand release/fault",
 	"scaffold":        "config format git images internal/bounded internal/words internal/yamldoc release/artifact release/fault",
 
-	"serve": "environment/index environment/store format internal/bounded internal/canonjson internal/together internal/words platform/lifecycle release/artifact release/fault release/manifest release/provenance " +
+	"serve": "environment/index environment/store format internal/bounded internal/canonjson internal/together internal/words platform/lifecycle release/artifact release/composition release/fault release/manifest release/provenance " +
 		"release/version serve/environments trust/ledger trust/signature",
 	"serve/environments": "environment environment/index environment/store git/upload internal/bounded internal/together release/artifact release/fault release/version",
 

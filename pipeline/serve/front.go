@@ -498,7 +498,7 @@ func (s *Server) prepare(ctx context.Context, shelf *shelf, target string, packe
 		answer = d.serve
 	case routeChart, routeFile, routeDownload:
 		i, head, err := s.item(shelf, name, parts)
-		if err != nil {
+		if err != nil || s.life.changes(i.release) {
 			return nil
 		}
 		r.item, answer = i, func(w *response, r *http.Request) error { return s.file(w, r, i, head) }

@@ -197,6 +197,9 @@ func (s *Server) answer(w *response, r *http.Request, name route, parts []string
 			return err
 		}
 		defer s.leave(c)
+		if isPlatform(r.URL.Path) {
+			return s.showPlatform(w, r)
+		}
 		return s.showLife(w, r)
 	}
 	switch name {
@@ -557,6 +560,7 @@ func (o *opened) heading(f artifact.File) (*heading, error) {
 
 // file sends a file of a release, if it is the one that the release lists.
 func (s *Server) file(w *response, r *http.Request, i item, head *heading) error {
+	s.warn(w.Header(), i.release)
 	b := &body{}
 	if !unchanged(r, head.etag[0]) { // else who asks has the bytes, and gets none
 		var err error

@@ -44,6 +44,7 @@ var maxFolders = 100_000
 type library struct {
 	root  string
 	store bool // a release store is shown, too
+	life  bool // and a lifecycle
 	every time.Duration
 	log   *slog.Logger
 
@@ -172,7 +173,7 @@ func (l *library) scan() {
 			}
 		}
 		if l.shelf.Load() != found.shelf {
-			found.shelf.store = l.store
+			found.shelf.store, found.shelf.life = l.store, l.life
 		}
 		if l.shelf.Swap(found.shelf) != found.shelf {
 			l.changes.Add(1)
@@ -219,6 +220,7 @@ type shelf struct {
 	listing  document // for programs
 	pages    sync.Map // for people, by number: those that were asked for
 	store    bool     // of the library
+	life     bool     // of the library
 	answers  answers
 }
 

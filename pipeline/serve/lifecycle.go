@@ -29,6 +29,7 @@ type life struct {
 	docs  map[string]document // by path
 	sum   artifact.Digest     // of the file
 	size  int                 // of the graphs among docs, in bytes
+	today *outlook            // nil until somebody asks
 	err   error
 }
 
@@ -102,9 +103,12 @@ const (
 	graphPathOf = "/api/upgrades_info/v1/graph"
 )
 
+// isPlatform reports whether a path is one of what people read of a platform, or of the same for programs.
+func isPlatform(p string) bool { return p == supportPath || strings.HasPrefix(p, platformsPath) }
+
 // isLife reports whether a path is one of a lifecycle.
 func (s *Server) isLife(p string) bool {
-	return s.life != nil && (p == graphPath || p == graphPathOf || p == lifecyclePath || p == lifecyclePath+signature.Suffix)
+	return s.life != nil && (p == graphPath || p == graphPathOf || p == lifecyclePath || p == lifecyclePath+signature.Suffix || isPlatform(p))
 }
 
 // showLife answers with the lifecycle, or with the graph of upgrades that follows from it. While it cannot be read, or is signed by nobody

@@ -155,7 +155,7 @@ func homePage(s *shelf, q string, page int) (document, error) {
 		broken = nil
 	}
 	return render("home", map[string]any{
-		"Products": products, "Store": s.store, "Broken": broken, "Charts": len(s.charts), "Ledger": s.history.shown(),
+		"Products": products, "Store": s.store, "Life": s.life, "Broken": broken, "Charts": len(s.charts), "Ledger": s.history.shown(),
 		"Query": q, "Search": q != "" || len(s.releases) > searched, "Page": page, "Pages": pages, "Previous": to(page - 1), "Next": to(page + 1),
 	})
 }

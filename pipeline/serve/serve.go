@@ -123,7 +123,7 @@ func New(o Options) *Server {
 	s := &Server{
 		options: o,
 		log:     log,
-		library: &library{root: o.Root, store: o.Store != nil, every: o.Rescan, log: log, hashing: make(chan struct{}, runtime.GOMAXPROCS(0))},
+		library: &library{root: o.Root, store: o.Store != nil, life: o.Lifecycle != "", every: o.Rescan, log: log, hashing: make(chan struct{}, runtime.GOMAXPROCS(0))},
 		metrics: newMetrics(o.Version, o.Commit),
 		slots:   make(chan struct{}, o.MaxRequests),
 	}
