@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,10 +68,11 @@ func (s *side) put(name, text string) { s.files[name] = text }
 type world struct {
 	t             *testing.T
 	before, after side
-	changes       string // of the advisory, in YAML
-	version       string // of the release that is checked
-	promises      string // of the component in platform.yaml
-	extra         string // of platform.yaml
+	changes       string             // of the advisory, in YAML
+	version       string             // of the release that is checked
+	bases         []composition.Base // of the release
+	promises      string             // of the component in platform.yaml
+	extra         string             // of platform.yaml
 	fixed         string
 	own           map[string]string // files of the platform's repository that the release changes
 	added, gone   bool              // a second component is new, or gone
@@ -233,6 +235,7 @@ func (w *world) check() ([]class.Finding, error) {
 	afterDir, afterSum := w.after.release(t, "1.4.3", ids[1])
 	before := composition.Platform{Name: "edge", Version: parse("2.1.3"), Components: []composition.Component{component("gateway", "1.4.2", ids[0], beforeSum)}}
 	after := composition.Platform{Name: "edge", Version: parse(w.version), Components: []composition.Component{component("gateway", "1.4.3", ids[1], afterSum)}}
+	after.Bases = w.bases
 	other := component("proto", "0.9.3", ids[0], beforeSum)
 	if !w.added {
 		before.Components = append(before.Components, other)
@@ -362,6 +365,16 @@ var securityRows = []struct {
 	{"a new component", []string{"2.1.4 " + none + "component proto is new"}, func(w *world) { w.added = true }},
 	{"a component is gone", []string{"2.1.4 breaks what was in 2.1.3: component proto is gone", "2.1.4 " + none + "component proto is gone"}, func(w *world) { w.gone = true }},
 	{"a file of the platform", []string{"edge changes README.md, which no advisory names"}, func(w *world) { w.own = map[string]string{"README.md": "b"} }},
+	{"a base of the platform", []string{"base alpine: new, ghcr.io/acme/base:1 ", "changes internal/ui/theme.go"}, func(w *world) {
+		w.bases = []composition.Base{{Name: "alpine", Image: "ghcr.io/acme/base:1", Digest: artifact.Sum([]byte("base")), Record: artifact.Sum([]byte("record"))}}
+		w.after.put("internal/ui/theme.go", "x")
+	}},
+	{"no bills before either", []string{"gateway has no bills of materials, which would say what its go.mod changes"}, func(w *world) {
+		w.changes = "  gateway: {paths: [\"internal/mux/**\"]}\n"
+		w.before.archive, w.before.image, w.after.archive, w.after.image = false, false, false, false
+		w.before.config = map[string]any{}
+		w.after.config = w.before.config
+	}},
 	{"no advisory", []string{"2.1.4 " + none + "no advisory names it as fixed"}, func(w *world) { w.fixed = "" }},
 	{"an advisory of another release", []string{"2.1.4 " + none + "no advisory names it as fixed"}, func(w *world) { w.fixed = "2.0.9" }},
 	{"the first of a line", []string{"2.2.1 " + none + "there is no release of line 2.2 before it"}, func(w *world) { w.version, w.fixed = "2.2.1", "2.2.1" }},
@@ -403,6 +416,34 @@ func (w *world) compare(found []class.Finding, want []string) {
 		if !strings.Contains(texts[i], part) {
 			w.t.Errorf("found %q, want %q", texts[i], part)
 		}
+	}
+}
+
+// TestInclusion holds the verdict to what it comes to: the files that changed without those that are named.
+func TestInclusion(t *testing.T) {
+	chance := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		w := newWorld(t)
+		w.after = w.before.clone()
+		var globs, want []string
+		for _, folder := range []string{"a", "b", "c", "d"} {
+			named, changed := chance.IntN(2) == 0, chance.IntN(2) == 0
+			if named {
+				globs = append(globs, fmt.Sprintf("%q", folder+"/**"))
+			}
+			if changed {
+				w.after.put(folder+"/deep/x.txt", "x")
+			}
+			if changed && !named {
+				want = append(want, "gateway changes "+folder+"/deep/x.txt, which no advisory names")
+			}
+		}
+		w.changes = "  gateway: {paths: [" + strings.Join(append(globs, "none"), ", ") + "]}\n"
+		found, err := w.check()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.compare(found, want)
 	}
 }
 
