@@ -375,6 +375,11 @@ var securityRows = []struct {
 		w.before.config = map[string]any{}
 		w.after.config = w.before.config
 	}},
+	{"a lock beside a chart", []string{"gateway changes slipway.lock, which no advisory names"}, func(w *world) {
+		w.before.chart = map[string]string{"values.yaml": "a: 1\n"}
+		w.after.chart = w.before.chart
+		w.after.put("slipway.lock", "x")
+	}},
 	{"no advisory", []string{"2.1.4 " + none + "no advisory names it as fixed"}, func(w *world) { w.fixed = "" }},
 	{"an advisory of another release", []string{"2.1.4 " + none + "no advisory names it as fixed"}, func(w *world) { w.fixed = "2.0.9" }},
 	{"the first of a line", []string{"2.2.1 " + none + "there is no release of line 2.2 before it"}, func(w *world) { w.version, w.fixed = "2.2.1", "2.2.1" }},

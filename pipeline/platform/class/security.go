@@ -28,7 +28,7 @@ type named struct {
 
 // security holds a release to the advisories that it fixes. Where the third number is for security alone, it changes nothing else.
 func security(ctx context.Context, r Release) ([]Finding, error) {
-	g := surplus{Release: r, fixes: Fixes(r.Advisories, r.Version), names: map[string]named{}}
+	g := surplus{Release: r, fixes: Fixes(r.Advisories, r.Version), names: map[string]named{}, bare: map[string]bool{}}
 	strict := r.Version.IsStable() && r.Version.Patch() > 0 && r.Platform.Numbering == platform.NumberingSecurity
 	if len(g.fixes) == 0 {
 		if strict {
@@ -96,6 +96,7 @@ type surplus struct {
 	fixes  []lifecycle.Advisory
 	names  map[string]named // by component
 	strict bool
+	bare   map[string]bool // components without charts
 	found  []Finding
 }
 
@@ -184,6 +185,7 @@ func (g *surplus) component(ctx context.Context, c composition.Component, p Pair
 			g.add(c.Name+" "+name, "%s has another base in %s, and no advisory names a package of it", c.Name, name)
 		}
 	}
+	g.bare[c.Name] = len(p.Before.Charts)+len(p.After.Charts) == 0
 	return g.paths(ctx, c.Name, p.Source, nil)
 }
 
@@ -255,8 +257,10 @@ func (g *surplus) foreign(name, p string) bool {
 func (g *surplus) free(name, p string) bool {
 	own := strings.TrimPrefix(p, g.Platform.Components[name].TagPrefix)
 	switch own {
-	case "VERSION", "CHANGELOG.md", "slipway.lock":
+	case "VERSION", "CHANGELOG.md":
 		return true
+	case "slipway.lock": // pins bases, which bills of materials show, and what charts depend on, which nothing shows
+		return g.bare[name]
 	}
 	if path.Base(p) == "go.sum" {
 		return true
