@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -43,6 +44,42 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// sources is the variable that names a folder with trees of real projects. Those of its folders that are called as folders of years.txtar
+// are laid over them, without the files that are there; the modules that they need must be in the module cache.
+const sources = "SLIPWAY_TEST_SOURCES"
+
+// layOver copies the trees of sources into a script's folder.
+func layOver(dir string) error {
+	from := os.Getenv(sources)
+	if _, err := os.Stat(filepath.Join(dir, "begin.sh")); from == "" || err != nil {
+		return nil
+	}
+	for _, name := range []string{"httpbin", "echo", "whoami", "sys"} {
+		for _, stands := range []string{"go.mod", "main.go", "app.go", "LICENSE", "cmd/go-httpbin/main.go", "mountinfo/go.mod", "user/go.mod"} {
+			if err := os.Remove(filepath.Join(dir, name, stands)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(from, name))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// doc FILE NAME holds a file to one below docs/, which is written with -update.
+func doc(ts *testscript.TestScript, _ bool, args []string) {
+	got, name := ts.ReadFile(args[0]), filepath.Join(ts.Getenv("TOP"), "docs", args[1])
+	if *update {
+		ts.Check(os.WriteFile(name, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(name)
+	ts.Check(err)
+	if got != string(want) {
+		ts.Fatalf("%s is not what docs/%s says; run the test with -update if that is right\n%s", args[0], args[1], got)
+	}
+}
+
 // condition is what scripts ask for in brackets.
 func condition(name string) (bool, error) {
 	switch name {
@@ -50,6 +87,8 @@ func condition(name string) (bool, error) {
 		return os.Getenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST") != "", nil
 	case "full":
 		return fixture.Full, nil
+	case "real":
+		return os.Getenv(sources) != "", nil
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
 }
@@ -79,6 +118,14 @@ func TestScripts(t *testing.T) {
 					return err
 				}
 			}
+			if err := layOver(env.WorkDir); err != nil {
+				return err
+			}
+			top, err := filepath.Abs("../..")
+			if err != nil {
+				return err
+			}
+			env.Setenv("TOP", top)
 			home := filepath.Join(env.WorkDir, ".home")
 			if err := os.Mkdir(home, 0o755); err != nil {
 				return err
@@ -108,6 +155,7 @@ func TestScripts(t *testing.T) {
 			"same":      same,
 			"jsonlines": jsonLines,
 			"absent":    absent,
+			"doc":       doc,
 			"workflow":  func(ts *testscript.TestScript, _ bool, args []string) { workflow(ts, sigstore, args) },
 		},
 	})

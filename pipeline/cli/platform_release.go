@@ -72,8 +72,9 @@ func (c lifecycleChoices) withdraw(ctx context.Context, a *app, v version.Versio
 // platformReleaseChoices are the flags of platform release.
 type platformReleaseChoices struct {
 	lifecycleChoices
-	engine string
-	dryRun bool
+	engine      string
+	dryRun      bool
+	noLifecycle bool
 }
 
 func (a *app) platformReleaseCommand(p *platformChoices) *cobra.Command {
@@ -92,6 +93,7 @@ Without --key the release is signed by the workflow that runs, and the lifecycle
 	}
 	cmdline.Choice(cmd, &c.engine, "engine", []string{"auto", "dagger", "host"}, "what compiles: auto, dagger or host")
 	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "run the checks, build into dist/, with --key sign that, and say what would be published; change nothing else")
+	cmd.Flags().BoolVar(&c.noLifecycle, "no-lifecycle", false, "leave the lifecycle as it is: that of all lines is written on the default branch, which has every advisory")
 	c.flags(cmd)
 	return cmd
 }
@@ -132,8 +134,8 @@ func (c platformReleaseChoices) release(ctx context.Context, a *app) error {
 	if err := a.publish(ctx, f, publishChoices{dryRun: c.dryRun, trustedRoot: c.root}); err != nil || c.dryRun {
 		return err
 	}
-	if c.key == "" {
-		fmt.Fprintln(a.stdout, "the lifecycle does not have it yet: run platform lifecycle with --key")
+	if c.key == "" || c.noLifecycle {
+		fmt.Fprintln(a.stdout, "the lifecycle does not have it yet: run platform lifecycle on the default branch")
 		return nil
 	}
 	return c.run(ctx, a)
