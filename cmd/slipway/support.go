@@ -156,6 +156,9 @@ func writeSupport(w io.Writer, l lifecycle.Lifecycle, lines []lifecycle.Standing
 			until = "ended on " + s.Until.String()
 		} else if left := at.Days(s.Until); left < 90 {
 			until += fmt.Sprintf(", in %d days", left)
+			if left == 1 {
+				until = strings.TrimSuffix(until, "s")
+			}
 		}
 		note := ""
 		if s.State != lifecycle.Current && s.State != lifecycle.Ended {
