@@ -369,6 +369,48 @@ over. It commits nothing.`,
 	return cmd
 }
 
+func (a *app) tagCommand() *cobra.Command {
+	var c branchChoices
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "tag",
+		Short: "Tag the commit with the version in the file VERSION, and push the tag",
+		Long: `Tag makes the tag of the version that VERSION says, of the commit that is checked out, and pushes it. It fetches and looks first: a
+version with a suffix, a tree with changes, a tag of another commit, and a commit that is not on the branch of its minor
+version, or on the default branch while there is no such branch, are exit 3. The same command completes what one that
+was killed has left.`,
+		Example: "  go run ./ci version tag --dry-run\n  go run ./ci version tag",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.resumes = true
+			r, _, err := a.branches(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			t, err := r.Tag(cmd.Context(), dryRun)
+			if err != nil {
+				return err
+			}
+			how := "made and pushed"
+			switch {
+			case t.Was:
+				how = "was there"
+			case dryRun:
+				how = "may be made"
+			}
+			_, err = fmt.Fprintf(a.stdout, "%s of %.12s on %s: %s\n", t.Tag, t.Commit, t.Branch, how)
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&dryRun, "dry-run", false, "only say whether it may be made")
+	flags.StringVar(&c.of, "of", "", "`name` of the platform that the branch of the minor version was made for")
+	flags.StringVar(&c.main, "main", "", "default `branch` (default what the remote says)")
+	flags.StringVar(&c.remote, "remote", "origin", "`name` of the remote")
+	flags.StringSliceVar(&c.pass, "pass", nil, "`names` of variables that a credential helper of git reads")
+	return cmd
+}
+
 // checkVersionFile holds a file VERSION that names a release to the commit that the release is of. What is no version at all is a file of
 // somebody else's.
 func (p project) checkVersionFile(ctx context.Context) error {

@@ -35,7 +35,7 @@ func (a *app) versionCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.AddCommand(a.nextCommand(), a.bumpCommand())
+	cmd.AddCommand(a.nextCommand(), a.bumpCommand(), a.tagCommand())
 	return cmd
 }
 

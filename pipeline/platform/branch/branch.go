@@ -236,11 +236,15 @@ func (r *Repo) fetch(ctx context.Context) error {
 // push makes a branch at the remote, which must not be there, or moves it forward: never by force, so that nothing that somebody else
 // has pushed is lost. It says whether it was at the commit already.
 func (r *Repo) push(ctx context.Context, name, to string, isNew bool) (was bool, err error) {
+	return r.pushRef(ctx, "refs/heads/"+name, to, isNew)
+}
+
+func (r *Repo) pushRef(ctx context.Context, ref, to string, isNew bool) (was bool, err error) {
 	g, err := r.outside(ctx)
 	if err != nil {
 		return false, err
 	}
-	args, ref := []string{"push", "--porcelain"}, "refs/heads/"+name
+	args := []string{"push", "--porcelain"}
 	if isNew {
 		args = append(args, "--force-with-lease="+ref+":")
 	}
