@@ -55,7 +55,7 @@ func layOver(dir string) error {
 		return nil
 	}
 	for _, name := range []string{"httpbin", "echo", "whoami", "sys"} {
-		for _, stands := range []string{"go.mod", "main.go", "app.go", "LICENSE", "cmd/go-httpbin/main.go", "mountinfo/go.mod", "user/go.mod"} {
+		for _, stands := range []string{"go.mod", "main.go", "app.go", "LICENSE", "cmd/go-httpbin/main.go", "mountinfo/go.mod", "mountinfo/cmd/mountinfo/main.go", "user/go.mod", "user/cmd/user/main.go"} {
 			if err := os.Remove(filepath.Join(dir, name, stands)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
