@@ -440,3 +440,15 @@ func (p project) checkVersionFile(ctx context.Context) error {
 	}
 	return nil
 }
+
+// checkBranch holds the tag of a version to the branch that releases of its line are made on.
+func (a *app) checkBranch(ctx context.Context, p project) error {
+	if p.source.Tag == "" || !p.source.Version.IsStable() {
+		return nil
+	}
+	r, _, err := a.branches(ctx, branchChoices{remote: "origin"})
+	if err != nil {
+		return err
+	}
+	return r.Belongs(ctx, p.source.Version, p.source.Commit)
+}

@@ -31,7 +31,7 @@ func (a *app) checkCommand() *cobra.Command {
 		Short: "Check slipway.yaml, slipway.lock, the plan and the charts; build nothing",
 		Long: `Check finds before a release what would stop it: a mistake in the files, a base that is not locked, two outputs
 with one name, a chart that does not lint, does not render or names an image that is not pinned, a file VERSION whose version
-is another commit's. It prints nothing when all is well.`,
+is another commit's, a tag of a version that is to be made on a branch of its own. It prints nothing when all is well.`,
 		Example: "  go run ./ci check",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,7 +50,7 @@ is another commit's. It prints nothing when all is well.`,
 					return err
 				}
 				defer root.Close()
-				errs := []error{build.CheckFiles(pl, root), p.checkVersionFile(ctx)}
+				errs := []error{build.CheckFiles(pl, root), p.checkVersionFile(ctx), a.checkBranch(ctx, p)}
 				for _, bin := range pl.Binaries {
 					if info, err := os.Stat(filepath.Join(tree, bin.Dir, bin.Package)); err != nil || !info.IsDir() {
 						errs = append(errs, fault.Errorf(fault.Usage, "binary %s: there is no folder %q in the commit", bin.Name, bin.Package))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/slipway-build/slipway/pipeline/release/fault"
+	"github.com/slipway-build/slipway/pipeline/release/version"
 )
 
 // Tagged is the tag of a version.
@@ -80,4 +81,24 @@ func (r *Repo) Tag(ctx context.Context, look bool) (t Tagged, err error) {
 	}
 	_, err = r.git.Run(ctx, nil, "update-ref", "refs/tags/"+t.Tag, t.Commit)
 	return t, err
+}
+
+// Belongs holds a commit that is tagged with a full version to the branch of its minor version, where there is one here or at the remote:
+// releases of a line that has a branch are made there, and what the default branch has by now may break its promises. Nothing is fetched.
+func (r *Repo) Belongs(ctx context.Context, v version.Version, commit string) error {
+	l := Line{v.Major(), v.Minor()}
+	name := r.Name(l)
+	p, err := r.at(ctx, name)
+	if err != nil || p == (place{}) {
+		return err
+	}
+	for _, tip := range []string{p.here, p.there} {
+		if tip == "" {
+			continue
+		}
+		if on, err := r.ancestor(ctx, commit, tip); err != nil || on {
+			return err
+		}
+	}
+	return fault.Errorf(fault.Git, "commit %.12s is tagged as %s and is not on branch %s, where the releases of %s are made: pick it there, and tag what comes of that as a later version", commit, v, name, l)
 }
