@@ -12,6 +12,9 @@ import (
 // maxSchemaDepth bounds how deep schemas are compared.
 const maxSchemaDepth = 64
 
+// maxSchemaPairs bounds how many pairs of schemas are compared: references may lead to any two of them.
+const maxSchemaPairs = 100_000
+
 // schemas compares two JSON Schemas (https://json-schema.org/draft/2020-12/json-schema-validation): what the one accepts and the other
 // does not, or may not.
 type schemas struct {
@@ -32,6 +35,9 @@ func narrowed(before, after []byte, defaulted func(path string) bool) ([]string,
 		return nil, err
 	}
 	s.compare("", s.before, s.after, 0)
+	if len(s.seen) > maxSchemaPairs {
+		return nil, fmt.Errorf("more than %d pairs of schemas would have to be compared; have fewer references in it", maxSchemaPairs)
+	}
 	return s.found, nil
 }
 
@@ -81,7 +87,13 @@ func keywords(schema any) map[string]any {
 
 func (s *schemas) compare(path string, before, after any, depth int) {
 	b, a := keywords(resolved(s.before, before)), keywords(resolved(s.after, after))
-	pair := fmt.Sprintf("%s %p %p", path, b, a)
+	pair := fmt.Sprintf("%p %p", b, a)
+	if s.defaulted != nil && s.defaulted(path) { // what is required depends on the place there, and nowhere else
+		pair += " " + path
+	}
+	if len(s.seen) > maxSchemaPairs {
+		return
+	}
 	if depth > maxSchemaDepth || s.seen[pair] || reflect.DeepEqual(b, a) && !refers(b) {
 		return
 	}
