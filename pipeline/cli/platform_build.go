@@ -174,18 +174,16 @@ func (c buildChoices) await(ctx context.Context, o resolve.Options, all []assemb
 		look := resolve.Looker(ctx, o)
 		for i := range all {
 			is := &all[i]
-			if is.State == assemble.Published {
+			if is.State != assemble.Built { // nobody publishes what failed
 				continue
 			}
-			if is.State == assemble.Built {
-				found, err := look(is.Name, o.Before.Components[is.Name])
-				if err != nil && fault.CodeOf(err) != fault.Transient {
-					return fmt.Errorf("%s: %w", is.Name, err)
-				}
-				if err == nil && found.Published() {
-					is.Chosen, is.State = found, assemble.Published
-					continue
-				}
+			found, err := look(is.Name, o.Before.Components[is.Name])
+			if err != nil && fault.CodeOf(err) != fault.Transient {
+				return fmt.Errorf("%s: %w", is.Name, err)
+			}
+			if err == nil && found.Published() {
+				is.Chosen, is.State = found, assemble.Published
+				continue
 			}
 			missing = append(missing, is.Name)
 		}
