@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/slipway-build/slipway/pipeline/build/oci"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
@@ -135,7 +136,11 @@ func readBill(b []byte) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%.200q: %w", c.PURL, err)
 		}
-		out = append(out, line(kind, name, c.Version, q.Get("arch")))
+		arch := q.Get("arch")
+		if strings.ContainsFunc(name+c.Version+arch, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }) {
+			return nil, fmt.Errorf("%.200q %.80q has a space or a control character in its name, its version or its architecture", c.PURL, c.Version)
+		}
+		out = append(out, line(kind, name, c.Version, arch))
 	}
 	slices.Sort(out)
 	return out, nil
