@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -43,6 +44,57 @@ func (s Source) Blob(ctx context.Context, name string, limit int64) ([]byte, err
 		return nil, fmt.Errorf("reading %s: %w", words.Quoted(name), err)
 	}
 	return b, nil
+}
+
+// List are the paths of the files that are directly in a folder of the commit, of the work tree where the source is dirty, in order: none,
+// and no error, where there is no such folder. dir is as in Blob.
+func (s Source) List(ctx context.Context, dir string) ([]string, error) {
+	if err := checkPath(dir); err != nil {
+		return nil, err
+	}
+	var names []string
+	var err error
+	if s.Dirty {
+		names, err = s.workList(dir)
+	} else {
+		var r repo
+		if r, err = s.git(ctx); err == nil {
+			err = r.Stream(ctx, nil, func(stdout io.Reader) error {
+				return readTree(stdout, func(e entry) error {
+					if path.Dir(e.path) == dir && e.mode != modeGitlink {
+						names = append(names, e.path)
+					}
+					return nil
+				})
+			}, "ls-tree", "-r", "-z", "--full-tree", s.Commit, "--", dir+"/")
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", words.Quoted(dir), err)
+	}
+	return names, nil
+}
+
+func (s Source) workList(dir string) (names []string, err error) {
+	tree, err := os.OpenRoot(s.Root)
+	if err != nil {
+		return nil, fault.New(fault.Git, err)
+	}
+	defer tree.Close()
+	info, err := tree.Lstat(filepath.FromSlash(dir))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() { // a link is no folder in a commit either
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.New(fault.Git, err)
+	}
+	files, err := fs.ReadDir(tree.FS(), dir)
+	for _, f := range files {
+		if !f.IsDir() {
+			names = append(names, path.Join(dir, f.Name()))
+		}
+	}
+	return names, fault.New(fault.Git, err)
 }
 
 func tooLarge(size, limit int64) error {

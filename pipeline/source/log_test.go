@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -174,6 +175,35 @@ func TestBlob(t *testing.T) {
 	}
 	if b, _ := dirty.Blob(t.Context(), "CHANGELOG.md", 100); string(b) != "changed" {
 		t.Errorf("the work tree has %q", b)
+	}
+}
+
+// What is in folders below, and what another folder that begins alike has, is not in the list.
+func TestList(t *testing.T) {
+	t.Parallel()
+	g := newRepo(t)
+	for _, name := range []string{"a/b/2.yaml", "a/b/1 ü.yaml", "a/b/c/3.yaml", "a/bc/4.yaml", "a/b*/5.yaml", "b/6.yaml", "file"} {
+		g.write(name, "text")
+	}
+	g.commit("one")
+	clean := g.read(source.Options{})
+	g.write("a/b/new.yaml", "text")
+	dirty := g.read(source.Options{AllowDirty: true})
+	listed := []string{"a/b/1 ü.yaml", "a/b/2.yaml"}
+	for dir, want := range map[string][]string{"a/b": listed, "a/b*": {"a/b*/5.yaml"}, "a": nil, "none": nil, "file": nil, "file/none": nil} {
+		if got, err := clean.List(t.Context(), dir); !slices.Equal(got, want) || err != nil {
+			t.Errorf("%s: %q, %v, want %q", dir, got, err, want)
+		}
+		if dir == "a/b" {
+			want = append(slices.Clone(want), "a/b/new.yaml")
+		}
+		if got, err := dirty.List(t.Context(), dir); !slices.Equal(got, want) || err != nil {
+			t.Errorf("%s of the work tree: %q, %v, want %q", dir, got, err, want)
+		}
+	}
+	for _, s := range []source.Source{clean, dirty} {
+		_, err := s.List(t.Context(), "../a")
+		refused(t, err, "rename")
 	}
 }
 
