@@ -231,7 +231,7 @@ func changelogMarkdown(o Options, h host, s changelogSection) string {
 	if url := h.tree(o); url != "" {
 		rest = "\n\nThe changelog of this version is longer; the rest is in " + link("the source of the release", url) + "."
 	}
-	room := MaxLen - len(tail) - len(rest) - 100
+	room := MaxLen - len(o.first()) - len(tail) - len(rest) - 100
 
 	var b strings.Builder
 	end := "" // what ends the code or the comment that is open

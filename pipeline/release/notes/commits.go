@@ -280,7 +280,7 @@ func (w writer) markdown(o Options, sections [][]entry, maintenance map[string]i
 	text, url := w.host.changes(o)
 	tail.WriteString(fullChanges(o, w.host))
 
-	room := MaxLen - tail.Len() - len(url) - 200
+	room := MaxLen - len(o.first()) - tail.Len() - len(url) - 200
 	var b strings.Builder
 	listed, total := 0, 0
 	for s, all := range sections {

@@ -3,6 +3,7 @@ package notes_test
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -267,4 +268,31 @@ func FuzzChangelog(f *testing.F) {
 			t.Errorf("the notes end %q", n.Markdown[max(0, len(n.Markdown)-200):])
 		}
 	})
+}
+
+// However long what the notes begin with is, all of the notes fit, and what is missing is counted.
+func TestFirst(t *testing.T) {
+	long := slices.Repeat([]string{strings.Repeat("<*", 900)}, 300)
+	o := notes.Options{
+		Version: parse(t, "2.1.4"), Changelog: []byte("## 2.1.4\n\n" + strings.Repeat("A line of the changelog.\n\n", 9000)),
+		First: []notes.Section{{Title: "Fixed", Items: long}, {Title: "None"}, {Title: "Excepted", Items: []string{"a\n# b", strings.Repeat("x", 5000)}}},
+	}
+	n, err := notes.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := strings.Count(n.Markdown, "\n- \\<")
+	if len(n.Markdown) > notes.MaxLen || shown == 0 || !strings.Contains(n.Markdown, fmt.Sprintf("\n- And %d more\n\n## Excepted\n\n- a # b\n- xxx", 300-shown)) {
+		t.Errorf("%d bytes, %d shown: %.200s", len(n.Markdown), shown, n.Markdown)
+	}
+	if !strings.Contains(n.Markdown, "A line of the changelog.") || !strings.Contains(n.Markdown, "the rest is in") || strings.Contains(n.Markdown, "None") {
+		t.Error("the changelog has no room, or a section without items is there")
+	}
+	o.Changelog = nil
+	for range 3000 {
+		o.Commits = append(o.Commits, notes.Commit{Hash: strings.Repeat("1", 40), Author: "A", Message: "feat: " + strings.Repeat("word ", 20)})
+	}
+	if n, err = notes.New(o); err != nil || len(n.Markdown) > notes.MaxLen || !strings.HasPrefix(n.Markdown, "## Fixed\n\n- \\<") {
+		t.Errorf("%d bytes of commits, %v", len(n.Markdown), err)
+	}
 }

@@ -22,6 +22,8 @@ const (
 	MaxLen = 124_000
 	// MaxChanges bounds the list of changes: a chart carries it as an annotation.
 	MaxChanges = 100
+
+	maxItem = 2500 // characters of an item of a Section
 )
 
 // Options say what is released and what it came from.
@@ -32,7 +34,36 @@ type Options struct {
 	Commit     string // object name in full
 	Repository string // URL of the source, for links; "" for none
 	Commits    []Commit
-	Changelog  []byte // CHANGELOG.md; nil for none
+	Changelog  []byte    // CHANGELOG.md; nil for none
+	First      []Section // lists that come before all else
+}
+
+// Section is a list that the notes begin with. Its items are plain text, of which one line is shown.
+type Section struct {
+	Title string
+	Items []string
+}
+
+// first writes those sections, without any that has no items. What is beyond a quarter of MaxLen is counted and not shown.
+func (o Options) first() string {
+	var b strings.Builder
+	for i, s := range o.First {
+		if len(s.Items) == 0 {
+			continue
+		}
+		room := (i + 1) * MaxLen / 4 / len(o.First) // for this section and those before it
+		b.WriteString("## " + plain.inline(clean(s.Title, 100)) + "\n\n")
+		for n, item := range s.Items {
+			line := "- " + plain.inline(clean(item, maxItem)) + "\n"
+			if b.Len()+len(line)+100 > room {
+				fmt.Fprintf(&b, "- And %d more\n", len(s.Items)-n)
+				break
+			}
+			b.WriteString(line)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
 }
 
 // Commit is a commit since the release before. They come newest first.
@@ -93,10 +124,14 @@ func New(o Options) (Notes, error) {
 	if err != nil {
 		return Notes{}, fmt.Errorf("writing the notes: %w", err)
 	}
+	var n Notes
 	if s, ok := findSection(o); ok {
-		return fromChangelog(o, h, s), nil
+		n = fromChangelog(o, h, s)
+	} else {
+		n = fromCommits(o, h)
 	}
-	return fromCommits(o, h), nil
+	n.Markdown = o.first() + n.Markdown
+	return n, nil
 }
 
 // fullChanges is the last line of all notes: everything between the two releases.
