@@ -133,7 +133,7 @@ var rooms = map[string]string{
 	"internal/words":     "",
 	"internal/yamldoc":   "",
 
-	"plan": "config format images internal/canonjson internal/words platform release/artifact release/artifacthub release/composition release/fault release/notes " +
+	"plan": "config format images internal/canonjson internal/words platform platform/lifecycle release/artifact release/artifacthub release/composition release/fault release/notes " +
 		"release/version source trust/signature",
 
 	"present/cmdline":  "internal/words release/fault",

@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -256,8 +257,16 @@ func (a *app) display(ctx context.Context) (progress.Display, error) {
 // newPlan is the plan of the project.
 func (p project) newPlan(ctx context.Context, o plan.Options) (plan.Plan, error) {
 	o.Files = map[string][]byte{}
+	var listed []string
+	if dir := plan.Folder(p.config); dir != "" {
+		all, err := p.source.List(ctx, dir)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		listed = slices.DeleteFunc(all, func(name string) bool { return path.Ext(name) != ".yaml" })
+	}
 	for range 2 { // platform.yaml names keys
-		for _, name := range plan.Reads(p.config, o.Files) {
+		for _, name := range append(plan.Reads(p.config, o.Files), listed...) {
 			if _, ok := o.Files[name]; ok {
 				continue
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
 	"github.com/slipway-build/slipway/pipeline/platform"
+	"github.com/slipway-build/slipway/pipeline/platform/lifecycle"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/artifacthub"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -222,7 +223,7 @@ type Options struct {
 	Targets []artifact.Platform // build no others; all when empty
 	// Required are those of Targets that somebody named: there must be a binary for each.
 	Required []artifact.Platform
-	// Files are the contents of the commit's files that Reads names; one that the commit has not is not among them.
+	// Files are the contents of the commit's files that Reads names, and of those in Folder that end in .yaml; one that the commit has not is not among them.
 	Files map[string][]byte
 	// Before is platform.lock as the commit has it that the notes start from; nil where there is none.
 	Before []byte
@@ -245,6 +246,14 @@ func Reads(cfg config.Config, files map[string][]byte) []string {
 		}
 	}
 	return append(names, keysOf(cfg, files)...)
+}
+
+// Folder is the folder of the commit whose files in YAML the plan depends on besides: the advisories of a platform; "" for none.
+func Folder(cfg config.Config) string {
+	if cfg.Platform == "" {
+		return ""
+	}
+	return path.Join(path.Dir(path.Clean(cfg.Platform)), lifecycle.AdvisoriesDir)
 }
 
 // New makes the plan. An error is about the configuration or the lock and names the place in the file.
@@ -432,10 +441,16 @@ func (p planner) notes(out *Plan) (notes.Notes, error) {
 	for _, c := range p.src.Changes {
 		o.Commits = append(o.Commits, notes.Commit{Hash: c.Commit, Author: c.Author, Message: c.Message})
 	}
+	fixes, err := p.fixes()
+	if err != nil {
+		return notes.Notes{}, err
+	}
+	o.First = []notes.Section{{Title: "Vulnerabilities fixed", Items: fixes}, {Title: "Exceptions to what its number promises", Items: p.exceptions()}}
 	n, err := notes.New(o)
 	if err != nil {
 		return notes.Notes{}, fmt.Errorf("%s: notes: %w", p.cfg.At("notes"), err)
 	}
+	n.Security = n.Security || len(fixes) > 0
 	out.Notes = Notes{Path: "notes.md", Since: p.src.Since, Markdown: n.Markdown}
 	for _, c := range n.Changes {
 		kind := string(c.Kind)

@@ -2,11 +2,14 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/config"
 	"github.com/slipway-build/slipway/pipeline/platform"
+	"github.com/slipway-build/slipway/pipeline/platform/lifecycle"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/composition"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
@@ -101,6 +104,36 @@ func (p planner) platform(out *Plan) error {
 		return err
 	}
 	return nil
+}
+
+// fixes are the advisories of the commit that name this release as fixed, each in a line. All of them are read, so that a mistake is
+// found before the release and not by the lifecycle after it.
+func (p planner) fixes() (lines []string, err error) {
+	dir := Folder(p.cfg)
+	for _, name := range slices.Sorted(maps.Keys(p.o.Files)) {
+		if dir == "" || path.Dir(name) != dir || path.Ext(name) != ".yaml" {
+			continue
+		}
+		a, err := lifecycle.ParseAdvisory(name, p.o.Files[name])
+		if err != nil {
+			return nil, err
+		}
+		if a.Fixes(p.src.Version) {
+			id := strings.Join(append([]string{a.ID}, a.Vulnerabilities...), ", ")
+			lines = append(lines, fmt.Sprintf("%s: releases %s are affected; upgrade by %s", id, a.Affected, a.Due))
+		}
+	}
+	return lines, nil
+}
+
+// exceptions are what this release may do although its number promises otherwise, each in a line.
+func (p planner) exceptions() (lines []string) {
+	for _, e := range p.def.Exceptions {
+		if e.Release == p.src.Version.String() {
+			lines = append(lines, e.What+": "+e.Reason)
+		}
+	}
+	return lines
 }
 
 // keysOf are the public keys of the components of a platform that is among the files; none where it has a mistake, which New tells.

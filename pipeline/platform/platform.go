@@ -96,7 +96,7 @@ const (
 type Exception struct {
 	What    string `yaml:"what" required:"true" doc:"The finding, as platform check prints it, or its place alone." example:"gateway internal/ui/theme.go"`
 	Release string `yaml:"release" required:"true" doc:"Version of the platform that it is accepted in." example:"2.1.4"`
-	Reason  string `yaml:"reason" required:"true" doc:"Why it is meant."`
+	Reason  string `yaml:"reason" required:"true" doc:"Why, for those who read the notes of the release."`
 }
 
 // Bounds of what a platform accepts.

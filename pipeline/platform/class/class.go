@@ -95,7 +95,7 @@ func (r Release) except(all []Finding) []Finding {
 func Fixes(all []lifecycle.Advisory, v version.Version) []lifecycle.Advisory {
 	var fixed []lifecycle.Advisory
 	for _, a := range all {
-		if slices.ContainsFunc(a.Fixed, func(f version.Version) bool { return f.Compare(v) == 0 }) {
+		if a.Fixes(v) {
 			fixed = append(fixed, a)
 		}
 	}

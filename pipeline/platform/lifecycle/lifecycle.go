@@ -217,6 +217,11 @@ func (r Risk) check() error {
 	return cmp.Or(text(r.URL, true), text(r.Message, false))
 }
 
+// Fixes reports whether a release is named as the first of its line without it.
+func (a Advisory) Fixes(v version.Version) bool {
+	return slices.ContainsFunc(a.Fixed, func(f version.Version) bool { return f.Compare(v) == 0 })
+}
+
 func (a Advisory) check() error {
 	switch {
 	case !ids.MatchString(a.ID):
