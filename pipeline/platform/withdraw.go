@@ -31,9 +31,16 @@ func Withdraw(name string, b []byte, v version.Version, why string) ([]byte, err
 		return nil, fault.Errorf(fault.Usage, "%s: %s is withdrawn already: %s", before.At("withdrawn."+v.String()), v, was)
 	}
 	entry := fmt.Sprintf("%s: %s", v, strconv.Quote(why))
+	byHand := func() ([]byte, error) {
+		return nil, fault.Errorf(fault.Usage, "%s: withdrawn is written in a form that is not added to; add to it by hand: %s", before.At("withdrawn"), strings.TrimSuffix(entry, ", "))
+	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(b, &doc); err != nil {
 		return nil, fault.New(fault.Usage, err)
+	}
+	// The reader of YAML ends lines at these, too, and counts them.
+	if text := strings.ReplaceAll(string(b), "\r\n", "\n"); strings.ContainsAny(text, "\r\u0085\u2028\u2029") {
+		return byHand()
 	}
 	lines := strings.SplitAfter(string(b), "\n")
 	value := child(&doc, "withdrawn")
@@ -63,7 +70,7 @@ func Withdraw(name string, b []byte, v version.Version, why string) ([]byte, err
 	got, err := Parse(name, after)
 	got.where, want.where = before.where, before.where
 	if err != nil || !reflect.DeepEqual(got, want) || !bytes.Contains(after, []byte(entry)) {
-		return nil, fault.Errorf(fault.Usage, "%s: withdrawn is written in a form that is not added to; add to it by hand: %s", before.At("withdrawn"), strings.TrimSuffix(entry, ", "))
+		return byHand()
 	}
 	return after, nil
 }

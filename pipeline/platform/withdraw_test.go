@@ -40,8 +40,25 @@ func TestWithdraw(t *testing.T) {
 	}
 }
 
+// YAML ends lines where others see one that goes on.
+func TestWithdrawWhereLinesEndOtherwise(t *testing.T) {
+	v, err := version.Parse("2.2.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range []string{"\r", "\u0085", "\u2028", "\u2029"} {
+		for _, withdrawn := range []string{"withdrawn:\n  2.1.0: x\n", "withdrawn: {}\n"} {
+			b := "# a" + strings.Repeat(end+"#", 9) + "\nversion: 1\nname: edge\ncomponents:\n  web: {repository: web, releases: r, key: k}\n" + withdrawn
+			if got, err := platform.Withdraw("platform.yaml", []byte(b), v, "lost"); err == nil || !strings.Contains(err.Error(), `by hand: 2.2.2: "lost"`) {
+				t.Errorf("%q: %q, %v", b, got, err)
+			}
+		}
+	}
+}
+
 func FuzzWithdraw(f *testing.F) {
 	f.Add([]byte(whole), "lost")
+	f.Add([]byte("#\r#\u2028\u2028\nversion: 1\nname: edge\ncomponents:\n  web: {repository: web, releases: r, key: k}\nwithdrawn: {}\n"), "x")
 	f.Add([]byte("version: 1\nname: edge\ncomponents:\n  web: {repository: web, releases: r, key: k}\nwithdrawn: {2.1.0: x}\n"), "a\tb")
 	v, err := version.Parse("2.2.2")
 	if err != nil {
