@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -88,6 +90,12 @@ func (c buildChoices) run(ctx context.Context, a *app) error {
 		}.Open()
 		if err != nil {
 			return err
+		}
+		if !slices.ContainsFunc(slices.Collect(maps.Values(o.Platform.Components)), func(def platform.Component) bool {
+			keys, err := verify.ReadKeys([]string{filepath.Join(o.Dir, filepath.FromSlash(def.Key))})
+			return def.Key != "" && err == nil && keys[0].Fingerprint() == signer.Public().Fingerprint()
+		}) {
+			return fault.Errorf(fault.Usage, "%s is the key of no component; name with --key the private half of a key in platform.yaml", c.key)
 		}
 		b.Finish = func(ctx context.Context, component, dist string) error {
 			mu.Lock() // two of them may be in one folder of releases

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +84,10 @@ func TestURL(t *testing.T) {
 		report, err := verify.URL(t.Context(), address, o)
 		must(t, err)
 		local := f.passed(o)
+		if !reflect.DeepEqual(report.Release, local.Release) {
+			t.Errorf("%s: the release from the URL is another one than that from the folder", address)
+		}
+		report.Release, local.Release = nil, nil // of which there is only an address below
 		if got, want := fmt.Sprint(report), fmt.Sprint(local); got != want {
 			t.Errorf("%s: from the URL\n%s\nfrom the folder\n%s", address, got, want)
 		}
