@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,10 @@ func (c lifecycleChoices) withdraw(ctx context.Context, a *app, v version.Versio
 		return fault.New(fault.Usage, err)
 	}
 	if err := c.run(ctx, a); err != nil {
-		return errors.Join(err, writeLock(c.file, was))
+		if now, e := readConfiguration(c.file); e == nil && bytes.Equal(now, is) { // what somebody else wrote meanwhile stays
+			err = errors.Join(err, writeLock(c.file, was))
+		}
+		return err
 	}
 	fmt.Fprintf(a.stdout, "%s is withdrawn; commit %s and publish the lifecycle\n", v, display(c.file))
 	return nil

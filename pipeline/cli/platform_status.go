@@ -65,7 +65,7 @@ agree with platform.yaml. It writes nothing, and what cannot be reached is exit 
 			if asJSON {
 				enc := json.NewEncoder(a.stdout)
 				enc.SetIndent("", "  ")
-				return errors.Join(enc.Encode(rows), fault.New(fault.Transient, errors.Join(errs...)))
+				return errors.Join(enc.Encode(rows), fault.Or(errors.Join(errs...), fault.Transient))
 			}
 			tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintf(tw, "COMPONENT\t%s\tPUBLISHED\tMAY BE TAKEN\tNEWEST\tHEAD\n", strings.ToUpper(string(o.Channel)))
@@ -90,7 +90,7 @@ agree with platform.yaml. It writes nothing, and what cannot be reached is exit 
 					fmt.Fprintln(a.stdout, words.Line("the lock does not agree: "+err.Error()))
 				}
 			}
-			return fault.New(fault.Transient, errors.Join(errs...))
+			return fault.Or(errors.Join(errs...), fault.Transient)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

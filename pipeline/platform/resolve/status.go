@@ -2,12 +2,12 @@ package resolve
 
 import (
 	"context"
-	"fmt"
 	"maps"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-build/slipway/pipeline/platform"
+	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
 
 // Status is what there is of a component, beside what is locked.
@@ -55,8 +55,12 @@ func Survey(ctx context.Context, o Options) []Status {
 					s.Err = err
 				}
 			}
-			if tagged := r.tags[s.Locked.Tag]; s.Err == nil && s.Locked.Tag != "" && tagged != s.Locked.Commit {
-				s.Err = fmt.Errorf("tag %s moved: it was commit %.12s when it was locked and is %.12s", s.Locked.Tag, s.Locked.Commit, tagged)
+			switch tagged := r.tags[s.Locked.Tag]; {
+			case s.Err != nil || s.Locked.Tag == "" || tagged == s.Locked.Commit:
+			case tagged == "":
+				s.Err = fault.Errorf(fault.Git, "tag %s is gone: it was commit %.12s when it was locked; push it again, or take a new version", s.Locked.Tag, s.Locked.Commit)
+			default:
+				s.Err = fault.Errorf(fault.Git, "tag %s moved: it was commit %.12s when it was locked and is %.12s; a version is made once: take a new one", s.Locked.Tag, s.Locked.Commit, tagged)
 			}
 			return nil
 		})
