@@ -54,7 +54,7 @@ var rooms = map[string]string{
 	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
 		"internal/bounded internal/words plan present/progress present/report release/artifact release/composition release/fault release/manifest " +
 		"release/notes release/provenance trust/signature verify",
-	"build/bake": "build/engine build/oci build/sbom build/sbom/osdb format/archive internal/bounded internal/canonjson plan platform release/artifact " +
+	"build/bake": "build/engine build/layertar build/oci build/sbom build/sbom/osdb format/archive internal/bounded internal/canonjson plan platform release/artifact " +
 		"release/fault",
 	"build/certs":         "",
 	"build/chart":         "format/archive internal/bounded internal/canonjson internal/web release/artifact release/fault",
@@ -63,7 +63,8 @@ var rooms = map[string]string{
 	"build/engine/host":   "build/engine internal/gocommand plan release/fault",
 	"build/oci":           "build/certs format/archive images internal/bounded internal/canonjson internal/web plan release/artifact release/fault",
 	"build/sbom":          "build/sbom/osdb internal/canonjson release/artifact",
-	"build/sbom/osdb":     "",
+	"build/layertar":      "",
+	"build/sbom/osdb":     "build/layertar",
 
 	"cli": "build build/bake build/chart build/engine build/engine/dagger build/engine/host build/oci build/sbom config environment environment/admit environment/pull environment/store format images internal/bounded internal/filelock " +
 		"internal/canonjson internal/github internal/gocommand internal/words plan platform platform/assemble platform/branch platform/class platform/lifecycle platform/osv platform/proposal platform/resolve platform/supply present/cmdline present/progress present/report publish publish/announce publish/bucket " +
@@ -399,7 +400,7 @@ func TestRooms(t *testing.T) {
 }
 
 // readers are the rooms that decompress and never compress.
-var readers = []string{"build/bake", "build/sbom/osdb", "serve", "serve/environments", "build/chart", "format/inspect", "format/compare", "platform/class"}
+var readers = []string{"build/bake", "build/layertar", "serve", "serve/environments", "build/chart", "format/inspect", "format/compare", "platform/class"}
 
 func TestProgramsStaySmall(t *testing.T) {
 	for program, most := range maxPackages {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/slipway-build/slipway/pipeline/build/engine"
+	"github.com/slipway-build/slipway/pipeline/build/layertar"
 	"github.com/slipway-build/slipway/pipeline/build/oci"
 	"github.com/slipway-build/slipway/pipeline/build/sbom"
 	"github.com/slipway-build/slipway/pipeline/fixture/registrytest"
@@ -306,28 +308,14 @@ func (b *bed) bake(t testing.TB) (Result, error) {
 // entries are the entries of the layer of a platform, each with its content or target.
 func (b *bed) entries(t testing.TB, r Result, i int) map[string]string {
 	t.Helper()
-	f, err := os.Open(blobFile(b.Dir, r.Record.Platforms[i].Layer))
-	if err != nil {
-		t.Fatal(err)
+	open := func(context.Context) (io.ReadCloser, error) {
+		return os.Open(blobFile(b.Dir, r.Record.Platforms[i].Layer))
 	}
-	defer f.Close()
-	plain, done, err := decompress(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer done()
-	out, last := map[string]string{}, ""
-	for tr := tar.NewReader(plain); ; {
-		h, err := tr.Next()
-		if err == io.EOF {
-			return out
-		}
+	out, last, left := map[string]string{}, "", int64(maxUnpacked)
+	err := layertar.Read(t.Context(), open, &left, func(h *tar.Header, r io.Reader) error {
+		content, err := io.ReadAll(r)
 		if err != nil {
-			t.Fatal(err)
-		}
-		content, err := io.ReadAll(tr)
-		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		if h.Name <= last || !h.ModTime.Equal(b.Project.Time) || h.Uname != "" {
 			t.Errorf("%s behind %s, of %s and %q", h.Name, last, h.ModTime, h.Uname)
@@ -340,7 +328,12 @@ func (b *bed) entries(t testing.TB, r Result, i int) map[string]string {
 			content = []byte("=> " + h.Linkname)
 		}
 		out[h.Name] = string(content)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	return out
 }
 
 func TestMake(t *testing.T) {
@@ -685,4 +678,39 @@ func FuzzDecodeRecord(f *testing.F) {
 			t.Errorf("%q is written as %q, %v", b, again, err)
 		}
 	})
+}
+
+// What whiteouts hide is what looking at each of them finds.
+func TestHider(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	name := func() string {
+		return strings.Join([]string{"a", "b", "ab", "a b"}[r.IntN(4):][:1], "") + strings.Repeat("/a", r.IntN(3)) + strings.Repeat("/b", r.IntN(2))
+	}
+	hidden := 0
+	for range 500 {
+		var gone, opaque []string
+		for range r.IntN(3) {
+			gone = append(gone, name())
+		}
+		for range r.IntN(3) {
+			opaque = append(opaque, name())
+		}
+		if r.IntN(20) == 0 {
+			opaque = append(opaque, "")
+		}
+		hides := hider(gone, opaque)
+		for range 10 {
+			n := name()
+			want := slices.ContainsFunc(gone, func(g string) bool { return n == g || under(n, g) }) || slices.ContainsFunc(opaque, func(o string) bool { return under(n, o) })
+			if hides(n) != want {
+				t.Fatalf("%q of %q and %q: hidden is %t", n, gone, opaque, !want)
+			}
+			if want {
+				hidden++
+			}
+		}
+	}
+	if hidden < 500 || hidden > 4500 {
+		t.Errorf("%d of 5000 are hidden: this tests one side alone", hidden)
+	}
 }

@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/slipway-build/slipway/pipeline/build/layertar"
 	"github.com/slipway-build/slipway/pipeline/build/oci"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
@@ -192,7 +193,7 @@ func unpack(dir, name string) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		key, blob := strings.CutPrefix(clean(h.Name), "blobs/sha256/")
+		key, blob := strings.CutPrefix(layertar.Clean(h.Name), "blobs/sha256/")
 		if h.Typeflag != tar.TypeReg || !blob && key != "index.json" || strings.Contains(key, "/") || out[key] != "" {
 			continue
 		}

@@ -2,11 +2,8 @@ package bake
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,8 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
+	"github.com/slipway-build/slipway/pipeline/build/layertar"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 )
@@ -26,20 +22,14 @@ const (
 	maxUnpacked = 16 << 30 // bytes of all layers
 	maxEntries  = 1 << 20
 	maxName     = 4096
-	maxRemoved  = 1 << 14 // whiteouts of a layer, each of which is looked for in all that is there
-)
-
-// What removes a file of a layer below (https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts).
-const (
-	whiteout = ".wh."
-	opaque   = ".wh..wh..opq"
+	maxRemoved  = 1 << 14 // whiteouts of a layer
 )
 
 // capability is the only extended attribute that is kept: programs lose their right to open a low port without it.
 const capability = "SCHILY.xattr.security.capability"
 
 // opener opens a layer: a tar as it is, or compressed with gzip or zstd.
-type opener func(context.Context) (io.ReadCloser, error)
+type opener = func(context.Context) (io.ReadCloser, error)
 
 // inode is what a name of a file system stands for. Names of one file have one in common.
 type inode struct {
@@ -73,60 +63,43 @@ type reader struct {
 // layer reads one. Where keep is a folder the content of its files stays there and can be read later. below is what the layers below
 // have, to which a link may lead.
 func (r *reader) layer(ctx context.Context, open opener, keep string, below map[string]*inode) (change, error) {
-	raw, err := open(ctx)
-	if err != nil {
-		return change{}, err
-	}
-	defer raw.Close()
-	plain, closer, err := decompress(raw)
-	if err != nil {
-		return change{}, err
-	}
-	defer closer()
 	var spool *os.File
 	var at int64
 	if keep != "" {
+		var err error
 		if spool, err = os.CreateTemp(keep, "layer-*"); err != nil {
 			return change{}, err
 		}
 		defer spool.Close()
 	}
 	c := change{names: map[string]*inode{}}
-	tr := tar.NewReader(&limited{ctx, plain, &r.left})
-	for {
-		h, err := tr.Next()
-		if err == io.EOF {
-			return c, nil
-		}
-		if err != nil {
-			return change{}, err
-		}
+	err := layertar.Read(ctx, open, &r.left, func(h *tar.Header, content io.Reader) error {
 		if r.entries++; r.entries > maxEntries || len(h.Name) > maxName || len(h.Linkname) > maxName {
-			return change{}, fmt.Errorf("%.200q: the image has more files, or longer names, than any base", h.Name)
+			return fmt.Errorf("%.200q: the image has more files, or longer names, than any base", h.Name)
 		}
-		name := clean(h.Name)
-		if dir, base := path.Split(name); strings.HasPrefix(base, whiteout) {
-			if dir = strings.TrimSuffix(dir, "/"); base == opaque {
+		name := layertar.Clean(h.Name)
+		if dir, base := path.Split(name); strings.HasPrefix(base, layertar.Whiteout) {
+			if dir = strings.TrimSuffix(dir, "/"); base == layertar.Opaque {
 				c.opaque = append(c.opaque, dir)
-			} else if rest := strings.TrimPrefix(base, whiteout); !strings.HasPrefix(rest, whiteout) { // else it is bookkeeping of aufs
+			} else if rest := strings.TrimPrefix(base, layertar.Whiteout); !strings.HasPrefix(rest, layertar.Whiteout) { // else it is bookkeeping of aufs
 				c.gone = append(c.gone, path.Join(dir, rest))
 			}
-			continue
+			return nil
 		}
 		n := &inode{kind: h.Typeflag, mode: h.Mode & 0o7777, uid: h.Uid, gid: h.Gid, capability: h.PAXRecords[capability]}
 		switch h.Typeflag {
 		case tar.TypeXGlobalHeader:
-			continue
+			return nil
 		case tar.TypeDir:
 		case tar.TypeSymlink:
 			n.link, n.mode = h.Linkname, 0o777
 		case tar.TypeLink:
-			to := clean(h.Linkname)
+			to := layertar.Clean(h.Linkname)
 			if n = c.names[to]; n == nil {
 				n = below[to]
 			}
 			if n == nil || n.kind == tar.TypeDir {
-				return change{}, fmt.Errorf("%.200q is a link to %.200q, which is no file of the layer", name, to)
+				return fmt.Errorf("%.200q is a link to %.200q, which is no file of the layer", name, to)
 			}
 		case tar.TypeReg:
 			w := io.Writer(nowhere{})
@@ -134,8 +107,8 @@ func (r *reader) layer(ctx context.Context, open opener, keep string, below map[
 				w = spool
 			}
 			m := artifact.NewMeter(w)
-			if _, err := io.Copy(m, tr); err != nil {
-				return change{}, err
+			if _, err := io.Copy(m, content); err != nil {
+				return err
 			}
 			n.size, n.sum = m.Size(), m.Digest()
 			if spool != nil {
@@ -147,7 +120,9 @@ func (r *reader) layer(ctx context.Context, open opener, keep string, below map[
 		if name != "" {
 			c.names[name] = n
 		}
-	}
+		return nil
+	})
+	return c, err
 }
 
 // section is a part of a file.
@@ -162,48 +137,33 @@ func section(name string, from, size int64) (io.ReadCloser, error) {
 	}{io.NewSectionReader(f, from, size), f}, nil
 }
 
-func clean(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
-
-func decompress(r io.Reader) (io.Reader, func(), error) {
-	b := bufio.NewReaderSize(r, 64<<10)
-	head, err := b.Peek(4)
-	if err != nil && err != io.EOF {
-		return nil, nil, err
-	}
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(b)
-		return z, func() {}, err
-	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(128<<20))
-		if err != nil {
-			return nil, nil, err
-		}
-		return z, z.Close, nil
-	}
-	return b, func() {}, nil
-}
-
-// limited ends with the context, and when too much came out of it.
-type limited struct {
-	ctx  context.Context
-	r    io.Reader
-	left *int64
-}
-
-func (l *limited) Read(p []byte) (int, error) {
-	if err := l.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := l.r.Read(p)
-	if *l.left -= int64(n); *l.left < 0 {
-		return 0, errors.New("the image is larger unpacked than any base")
-	}
-	return n, err
-}
-
 // under reports whether a name is below a folder.
 func under(name, dir string) bool { return dir == "" || strings.HasPrefix(name, dir+"/") }
+
+// hider reports whether a name is one of those that are gone, or below one or below an opaque folder.
+func hider(gone, opaque []string) func(name string) bool {
+	above := map[string]bool{} // and whether the name itself is gone
+	for _, name := range opaque {
+		above[name] = false
+	}
+	for _, name := range gone {
+		above[name] = true
+	}
+	return func(name string) bool {
+		if above[name] {
+			return true
+		}
+		for name != "" {
+			if name = path.Dir(name); name == "." {
+				name = ""
+			}
+			if _, hidden := above[name]; hidden {
+				return true
+			}
+		}
+		return false
+	}
+}
 
 // flat is the file system that layers make up, by name. Where keep is a folder its files can be read as long as that is there.
 func flat(ctx context.Context, layers []opener, keep string) (map[string]*inode, error) {
@@ -222,12 +182,8 @@ func flat(ctx context.Context, layers []opener, keep string) (map[string]*inode,
 		if len(c.gone)+len(c.opaque) > maxRemoved {
 			return nil, fmt.Errorf("layer %d of %d removes more than %d files", i+1, len(layers), maxRemoved)
 		}
-		for _, gone := range c.gone {
-			maps.DeleteFunc(is, func(name string, _ *inode) bool { return name == gone || under(name, gone) })
-		}
-		for _, dir := range c.opaque {
-			maps.DeleteFunc(is, func(name string, _ *inode) bool { return under(name, dir) })
-		}
+		hides := hider(c.gone, c.opaque)
+		maps.DeleteFunc(is, func(name string, _ *inode) bool { return hides(name) })
 		maps.Copy(is, c.names)
 	}
 	return is, nil
@@ -261,8 +217,8 @@ func isDangling(is map[string]*inode, name string) bool {
 		if n == nil || n.kind != tar.TypeSymlink {
 			return n == nil
 		}
-		if name = clean(n.link); !path.IsAbs(n.link) {
-			name = clean(path.Join(dir, n.link))
+		if name = layertar.Clean(n.link); !path.IsAbs(n.link) {
+			name = layertar.Clean(path.Join(dir, n.link))
 		}
 		dir = path.Dir(name)
 	}
@@ -298,7 +254,7 @@ func difference(base, is map[string]*inode, files []archive.File) ([]archive.Ent
 		// Whoever removes a folder, or puts something else in its place, removes all that is below it.
 		parent, own := path.Split(name)
 		if up := is[path.Clean(parent)]; is[name] == nil && !isLitter(name, n) && (parent == "" || up != nil && up.kind == tar.TypeDir || base[path.Clean(parent)] == nil) {
-			top[parent+whiteout+own] = &inode{kind: tar.TypeReg, open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(nil)), nil }}
+			top[parent+layertar.Whiteout+own] = &inode{kind: tar.TypeReg, open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(nil)), nil }}
 		}
 	}
 	first := map[*inode]string{}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-build/slipway/pipeline/build/layertar"
 	"github.com/slipway-build/slipway/pipeline/format/archive"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
@@ -70,7 +71,7 @@ func Open(dir, name string, b platform.Base) (Recipe, error) {
 		if err != nil {
 			return err
 		}
-		if strings.HasPrefix(path.Base(f.Name), whiteout) {
+		if strings.HasPrefix(path.Base(f.Name), layertar.Whiteout) {
 			return fmt.Errorf("%s has the name of what removes a file from an image", name)
 		}
 		m := artifact.NewMeter(nowhere{})

@@ -2,9 +2,7 @@ package osdb
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/slipway-build/slipway/pipeline/build/layertar"
 )
 
 // bounds of what is read from an image. An image beyond them is refused.
@@ -117,101 +115,35 @@ func unpack(ctx context.Context, layers []Layer, b bounds) (*tree, error) {
 }
 
 func (t *tree) layer(ctx context.Context, open Layer, number int, left *int64) error {
-	raw, err := open(ctx)
-	if err != nil {
-		return err
-	}
-	defer raw.Close()
-	plain, closer, err := decompress(raw)
-	if err != nil {
-		return err
-	}
-	defer closer()
-	r := tar.NewReader(&bounded{ctx: ctx, r: plain, left: left})
-	for {
-		h, err := r.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	return layertar.Read(ctx, open, left, func(h *tar.Header, content io.Reader) error {
 		if t.entries++; t.entries > t.bounds.entries {
 			return fmt.Errorf("the image has more than %d files", t.bounds.entries)
 		}
-		if err := t.add(h, r, number); err != nil {
+		if err := t.add(h, content, number); err != nil {
 			return fmt.Errorf("%.200q: %w", h.Name, err)
 		}
 		if t.work > t.bounds.work {
 			return errWork
 		}
-	}
+		return nil
+	})
 }
-
-// decompress tells from the first bytes how a layer is compressed: registries are not always right about it.
-func decompress(r io.Reader) (io.Reader, func(), error) {
-	b := bufio.NewReaderSize(r, 64<<10)
-	head, err := b.Peek(4)
-	if err != nil && err != io.EOF {
-		return nil, nil, err
-	}
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(b)
-		return z, func() {}, err
-	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(128<<20))
-		if err != nil {
-			return nil, nil, err
-		}
-		return z, z.Close, nil
-	}
-	return b, func() {}, nil
-}
-
-// bounded stops a reader when the context ends or when too much came out of it.
-type bounded struct {
-	ctx  context.Context
-	r    io.Reader
-	left *int64
-}
-
-var errTooLarge = errors.New("the image is larger unpacked than any base")
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if err := b.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := b.r.Read(p)
-	if *b.left -= int64(n); *b.left < 0 {
-		return 0, errTooLarge
-	}
-	return n, err
-}
-
-// clean is a name of an archive relative to the root; "" for the root itself.
-func clean(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
-
-const (
-	whiteout = ".wh."
-	opaque   = ".wh..wh..opq"
-)
 
 func (t *tree) add(h *tar.Header, r io.Reader, number int) error {
 	if len(h.Name) > maxName || len(h.Linkname) > maxName {
 		return fmt.Errorf("a path has more than %d bytes", maxName)
 	}
-	name := clean(h.Name)
+	name := layertar.Clean(h.Name)
 	if name == "" {
 		return nil
 	}
 	dir, base := path.Split(name)
-	if rest, ok := strings.CutPrefix(base, whiteout); ok {
+	if rest, ok := strings.CutPrefix(base, layertar.Whiteout); ok {
 		parent := t.find(dir)
-		if parent == nil || parent.kind != folder || base != opaque && strings.HasPrefix(rest, whiteout) {
+		if parent == nil || parent.kind != folder || base != layertar.Opaque && strings.HasPrefix(rest, layertar.Whiteout) {
 			return nil // it hides nothing, or it is bookkeeping of aufs
 		}
-		if base == opaque {
+		if base == layertar.Opaque {
 			t.prune(parent, number)
 		} else if c := parent.children[rest]; c != nil {
 			t.hide(parent, rest, c, number)
@@ -238,7 +170,7 @@ func (t *tree) add(h *tar.Header, r io.Reader, number int) error {
 		n.kind, n.target = link, h.Linkname
 	case tar.TypeLink:
 		// A second name for a file. The target's last step is not followed: a link may be linked to.
-		to := clean(h.Linkname)
+		to := layertar.Clean(h.Linkname)
 		within, err := t.walk(path.Dir(to), nowhere)
 		if err != nil {
 			return err
