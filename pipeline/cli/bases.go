@@ -132,6 +132,36 @@ func (a *app) work(ctx context.Context) (dir string, done func() error, err erro
 	return dir, done, nil
 }
 
+// kitchen is what bases are made and tested with.
+type kitchen struct {
+	store *oci.Store
+	dir   string
+	baker engine.Baker
+	close func()
+}
+
+// kitchen opens all of it. Call close at the end.
+func (c basesChoices) kitchen(ctx context.Context, a *app) (k kitchen, err error) {
+	if k.store, err = a.store(config.Config{}); err != nil {
+		return k, err
+	}
+	dir, done, err := a.work(ctx)
+	if err != nil {
+		return k, err
+	}
+	baker, end, err := c.baker(ctx, a)
+	if err != nil {
+		_ = done()
+		return k, err
+	}
+	k.dir, k.baker = dir, baker
+	k.close = func() {
+		_ = end()
+		_ = done()
+	}
+	return k, nil
+}
+
 func (a *app) bakeCommand(c *basesChoices) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bake [BASE]...",
@@ -220,23 +250,14 @@ func (c *basesChoices) bake(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	store, err := a.store(config.Config{})
+	k, err := c.kitchen(ctx, a)
 	if err != nil {
 		return err
 	}
-	dir, done, err := a.work(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = done() }()
-	baker, end, err := c.baker(ctx, a)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = end() }()
+	defer k.close()
 	var all []baked
 	for _, name := range names {
-		b := baked{name: name, dir: filepath.Join(dir, name)}
+		b := baked{name: name, dir: filepath.Join(k.dir, name)}
 		recipe, err := bake.Open(o.Dir, name, o.Platform.Bases[name])
 		if err != nil {
 			return err
@@ -252,26 +273,14 @@ func (c *basesChoices) bake(ctx context.Context, a *app, args []string) error {
 			fmt.Fprintf(a.stderr, "%s is made anew: %s\n", name, words.Line(err.Error()))
 		}
 		b.Result, err = bake.Make(ctx, bake.Options{
-			Recipe: recipe, Tag: c.version, Now: time.Now(), Bases: store, Baker: baker, Mirror: c.mirror, Dir: b.dir, Before: before,
+			Recipe: recipe, Tag: c.version, Now: time.Now(), Bases: k.store, Baker: k.baker, Mirror: c.mirror, Dir: b.dir, Before: before,
 			Project: sbom.Project{Name: o.Platform.Name, Version: c.version, Commit: head.Commit, Time: head.Time, Tool: "slipway " + toolVersion()},
 		})
 		if err != nil {
 			return a.printed(err)
 		}
-		for _, m := range b.Record.Platforms {
-			var was []string
-			if before != nil {
-				was = before.Packages[m.Platform]
-			}
-			if b.Same {
-				continue
-			}
-			fmt.Fprintf(a.stdout, "%s: %s for %s\n", name, count(m.Packages, "package", "packages"), m.Platform)
-			if before != nil {
-				for _, line := range bake.Differ(was, b.Packages[m.Platform]) {
-					fmt.Fprintf(a.stdout, "  %s\n", words.Line(line))
-				}
-			}
+		if !b.Same {
+			a.tellPackages(b, before)
 		}
 		all = append(all, b)
 	}
@@ -288,6 +297,19 @@ func (c *basesChoices) bake(ctx context.Context, a *app, args []string) error {
 		return nil
 	}
 	return fault.New(fault.Usage, writeLock(c.lockFile(), lock.Encode()))
+}
+
+// tellPackages says how many packages a base has, and which of them differ from those that it had before, if it was there.
+func (a *app) tellPackages(b baked, before *bake.Kept) {
+	for _, m := range b.Record.Platforms {
+		fmt.Fprintf(a.stdout, "%s: %s for %s\n", b.name, count(m.Packages, "package", "packages"), m.Platform)
+		if before == nil {
+			continue
+		}
+		for _, line := range bake.Differ(before.Packages[m.Platform], b.Packages[m.Platform]) {
+			fmt.Fprintf(a.stdout, "  %s\n", words.Line(line))
+		}
+	}
 }
 
 // pushBase pushes a base, keeps what is known of it, gives it its tag, and puts it into the lock. A run that was killed between any two of
@@ -337,27 +359,18 @@ func (a *app) basesTestCommand(c *basesChoices) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			store, err := a.store(config.Config{})
+			k, err := c.kitchen(ctx, a)
 			if err != nil {
 				return err
 			}
-			dir, done, err := a.work(ctx)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = done() }()
-			baker, end, err := c.baker(ctx, a)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = end() }()
+			defer k.close()
 			for _, name := range names {
 				recipe, err := bake.Open(o.Dir, name, o.Platform.Bases[name])
 				if err != nil {
 					return err
 				}
 				is := o.Before.Bases[name]
-				if err := bake.Retest(ctx, recipe, plan.Base{Image: is.Image, Digest: is.Digest}, store, baker, filepath.Join(dir, name)); err != nil {
+				if err := bake.Retest(ctx, recipe, plan.Base{Image: is.Image, Digest: is.Digest}, k.store, k.baker, filepath.Join(k.dir, name)); err != nil {
 					return a.printed(err)
 				}
 				fmt.Fprintf(a.stdout, "%s: %s passes on %s\n", name, is.Image, count(len(recipe.Platforms), "platform", "platforms"))
