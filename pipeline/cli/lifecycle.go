@@ -25,7 +25,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/reproduce"
 	"github.com/slipway-build/slipway/pipeline/source"
-	"github.com/slipway-build/slipway/pipeline/trust/sign"
 	"github.com/slipway-build/slipway/pipeline/trust/signature"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
@@ -131,7 +130,7 @@ func (c lifecycleChoices) run(ctx context.Context, a *app) error {
 		}
 		next = *before
 	default:
-		signer, err := c.signer(a)
+		signer, err := a.openKey(c.key, c.passphraseFile)
 		if err != nil {
 			return err
 		}
@@ -201,13 +200,6 @@ func (c lifecycleChoices) bundle() (signature.Bundle, error) {
 	return bundle, err
 }
 
-func (c lifecycleChoices) signer(a *app) (signature.Signer, error) {
-	return sign.Source{
-		Key: c.key, PassphraseFile: c.passphraseFile, LookupEnv: a.lookupEnv,
-		Prompt: func() ([]byte, error) { return a.ask("passphrase of " + c.key + ": ") },
-	}.Open()
-}
-
 // write signs the file before it takes the place of the one that is there, so that no reader finds it without.
 func (c lifecycleChoices) write(a *app, signer signature.Signer, l lifecycle.Lifecycle, b []byte) error {
 	bundle, err := signature.SignBlob(signer, b)
@@ -258,38 +250,47 @@ func factsOf[T any](dir string, parse func(name string, b []byte) (T, error)) (a
 	return all, fault.New(fault.Usage, errors.Join(append(errs, err)...))
 }
 
-// released are the full releases of the platform, each verified by its signature.
-func (c lifecycleChoices) released(ctx context.Context, a *app, p platform.Platform) ([]lifecycle.Release, error) {
-	keys, err := verify.ReadKeys([]string{c.publicKey})
+// composed are the full releases of a platform at a place, each verified by its signature, the lowest version first.
+func (a *app) composed(ctx context.Context, platform, place, publicKey string) ([]resolve.Composed, error) {
+	keys, err := verify.ReadKeys([]string{publicKey})
 	if err != nil {
 		return nil, err
 	}
-	list, err := resolve.Released(ctx, c.releases, 0, a.getenv)
+	list, err := resolve.Released(ctx, place, 0, a.getenv)
 	if err != nil {
 		return nil, err
 	}
 	list = slices.DeleteFunc(list, func(l reproduce.Listed) bool {
 		v, err := version.Parse(l.Version)
-		return err != nil || !v.IsStable() || !l.Of(p.Name, "v"+l.Version)
+		return err != nil || !v.IsStable() || !l.Of(platform, "v"+l.Version)
 	})
-	all := make([]lifecycle.Release, len(list))
+	all := make([]resolve.Composed, len(list))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for i, l := range list {
-		g.Go(func() error {
-			is, err := resolve.Composition(ctx, l.Address(), verify.Options{Keys: keys, Version: l.Version})
-			if err != nil {
-				return err
-			}
-			all[i] = lifecycle.Release{Version: is.Version, Manifest: is.Manifest, Date: lifecycle.DateOf(is.Release.Time)}
-			if u := is.Upgrades; u != nil {
-				all[i].To = u.To
-				if err := all[i].From.UnmarshalText([]byte(u.From)); err != nil {
-					return fault.Errorf(fault.Mismatch, "%s: %w", l.Address(), err)
-				}
-			}
-			return nil
+		g.Go(func() (err error) {
+			all[i], err = resolve.Composition(ctx, l.Address(), verify.Options{Keys: keys, Version: l.Version})
+			return err
 		})
 	}
 	return all, g.Wait()
+}
+
+// released are the releases of the platform as the lifecycle has them.
+func (c lifecycleChoices) released(ctx context.Context, a *app, p platform.Platform) ([]lifecycle.Release, error) {
+	list, err := a.composed(ctx, p.Name, c.releases, c.publicKey)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]lifecycle.Release, len(list))
+	for i, is := range list {
+		all[i] = lifecycle.Release{Version: is.Version, Manifest: is.Manifest, Date: lifecycle.DateOf(is.Release.Time)}
+		if u := is.Upgrades; u != nil {
+			all[i].To = u.To
+			if err := all[i].From.UnmarshalText([]byte(u.From)); err != nil {
+				return nil, fault.Errorf(fault.Mismatch, "%s: %w", is.Place, err)
+			}
+		}
+	}
+	return all, nil
 }

@@ -99,40 +99,33 @@ func (c *platformChoices) open(a *app) (resolve.Options, error) {
 	if o.Platform, err = platform.Parse(c.file, b); err != nil {
 		return o, err
 	}
-	if err := regular(c.lockFile()); errors.Is(err, os.ErrNotExist) {
-		o.Before.Bases, err = c.bases()
-		return o, err
-	} else if err != nil {
+	if o.Before, err = readPlatformLock(c.lockFile()); err != nil {
 		return o, err
 	}
-	if b, err = readConfiguration(c.lockFile()); err != nil {
-		return o, err
+	if is := o.Before.Channel; is != "" && is != o.Channel {
+		return o, fault.Errorf(fault.Usage, "%s is the lock of channel %s; remove it", c.lockFile(), is)
 	}
-	o.Before, err = platform.ParseLock(c.lockFile(), b)
-	if err == nil && o.Before.Channel != o.Channel {
-		err = fault.Errorf(fault.Usage, "%s is the lock of channel %s; remove it", c.lockFile(), o.Before.Channel)
-	}
-	if err == nil && o.Channel != platform.Stable {
-		o.Before.Bases, err = c.bases()
+	if o.Channel != platform.Stable { // the bases are those of the lock that is committed, which all channels have in common
+		var committed platform.Lock
+		committed, err = readPlatformLock(filepath.Join(o.Dir, platform.LockFileName))
+		o.Before.Bases = committed.Bases
 	}
 	return o, err
 }
 
-// bases are those of the lock that is committed, which all channels have in common; none where there is no such lock.
-func (c platformChoices) bases() (map[string]platform.Baked, error) {
-	name := filepath.Join(filepath.Dir(c.file), platform.LockFileName)
+// readPlatformLock is the lock in a file; an empty one where there is no such file.
+func readPlatformLock(name string) (platform.Lock, error) {
 	if err := regular(name); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			err = nil
 		}
-		return nil, err
+		return platform.Lock{}, err
 	}
 	b, err := readConfiguration(name)
 	if err != nil {
-		return nil, err
+		return platform.Lock{}, err
 	}
-	l, err := platform.ParseLock(name, b)
-	return l.Bases, err
+	return platform.ParseLock(name, b)
 }
 
 func (a *app) platformLockCommand(c *platformChoices) *cobra.Command {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,16 +83,13 @@ func (c buildChoices) run(ctx context.Context, a *app) error {
 		fmt.Fprintf(a.stderr, "%s: %s\n", component, words.Line(what))
 	}
 	if c.key != "" {
-		signer, err := sign.Source{
-			Key: c.key, PassphraseFile: c.passphraseFile, LookupEnv: a.lookupEnv,
-			Prompt: func() ([]byte, error) { return a.ask("passphrase of " + c.key + ": ") },
-		}.Open()
+		signer, err := a.openKey(c.key, c.passphraseFile)
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(slices.Collect(maps.Values(o.Platform.Components)), func(def platform.Component) bool {
-			keys, err := verify.ReadKeys([]string{filepath.Join(o.Dir, filepath.FromSlash(def.Key))})
-			return def.Key != "" && err == nil && keys[0].Fingerprint() == signer.Public().Fingerprint()
+		if !slices.ContainsFunc(o.Platform.Names(), func(name string) bool {
+			signs, err := signs(o, name, signer)
+			return signs && err == nil
 		}) {
 			return fault.Errorf(fault.Usage, "%s is the key of no component; name with --key the private half of a key in platform.yaml", c.key)
 		}
@@ -131,15 +127,21 @@ func (c *platformChoices) locked(o resolve.Options) error {
 	return nil
 }
 
+// signs reports whether a key is the one that platform.yaml says a component is signed with.
+func signs(o resolve.Options, component string, signer signature.Signer) (bool, error) {
+	name := o.Platform.Components[component].Key
+	if name == "" {
+		return false, nil
+	}
+	keys, err := verify.ReadKeys([]string{filepath.Join(o.Dir, filepath.FromSlash(name))})
+	return err == nil && keys[0].Fingerprint() == signer.Public().Fingerprint(), err
+}
+
 // release signs what was built of a component, and puts it into the folder of the component's releases. It leaves what another key is
 // to sign, and does not put anything into a place that is no folder here.
 func (a *app) release(ctx context.Context, o resolve.Options, component, dist string, signer signature.Signer) error {
 	def := o.Platform.Components[component]
-	if def.Key == "" {
-		return nil
-	}
-	keys, err := verify.ReadKeys([]string{filepath.Join(o.Dir, filepath.FromSlash(def.Key))})
-	if err != nil || keys[0].Fingerprint() != signer.Public().Fingerprint() {
+	if signs, err := signs(o, component, signer); !signs || err != nil {
 		return err
 	}
 	if _, err := verify.Dist(ctx, dist, verify.Options{AllowUnpublishable: o.Channel == platform.Dev, AllowUnsigned: true}); err != nil {

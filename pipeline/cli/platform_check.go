@@ -18,7 +18,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/version"
 	"github.com/slipway-build/slipway/pipeline/source"
-	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
 // checkChoices are the flags of platform check.
@@ -105,7 +104,7 @@ func (c checkChoices) check(ctx context.Context, a *app) (found []class.Finding,
 	if r.Advisories, err = factsOf(filepath.Join(o.Dir, lifecycle.AdvisoriesDir), lifecycle.ParseAdvisory); err != nil {
 		return nil, v, err
 	}
-	all, err := c.composed(ctx, a, o)
+	all, err := a.composed(ctx, o.Platform.Name, c.against, c.publicKey)
 	if err != nil {
 		return nil, v, err
 	}
@@ -128,28 +127,4 @@ func (c checkChoices) check(ctx context.Context, a *app) (found []class.Finding,
 	r.Open = (&class.Opener{Options: o, Work: work}).Open
 	found, err = class.Check(ctx, r)
 	return found, v, err
-}
-
-// composed are the full releases of the platform, each verified by its signature.
-func (c checkChoices) composed(ctx context.Context, a *app, o resolve.Options) ([]resolve.Composed, error) {
-	keys, err := verify.ReadKeys([]string{c.publicKey})
-	if err != nil {
-		return nil, err
-	}
-	list, err := resolve.Released(ctx, c.against, 0, a.getenv)
-	if err != nil {
-		return nil, err
-	}
-	var all []resolve.Composed
-	for _, l := range list {
-		if v, err := version.Parse(l.Version); err != nil || !v.IsStable() || !l.Of(o.Platform.Name, "v"+l.Version) {
-			continue
-		}
-		is, err := resolve.Composition(ctx, l.Address(), verify.Options{Keys: keys, Version: l.Version})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, is)
-	}
-	return all, nil
 }

@@ -113,10 +113,14 @@ func (c platformReleaseChoices) release(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	v, err := tagged(ctx, o)
+	head, err := source.Read(ctx, source.Options{Dir: o.Dir, Commit: "HEAD"})
 	if err != nil {
 		return err
 	}
+	if head.Tag == "" {
+		return fault.Errorf(fault.Git, "commit %.12s has no tag of a version: a release is made of one; tag it, for instance v1.0.0", head.Commit)
+	}
+	v := head.Version
 	if err := a.gates(ctx, o, v, checkChoices{platformChoices: c.platformChoices, against: c.releases, publicKey: c.publicKey}); err != nil {
 		return err
 	}
@@ -154,28 +158,6 @@ func (a *app) signed(ctx context.Context, f finished, root string) bool {
 	}
 	_, err := verify.Check(ctx, []string{f.dir}, flags.Options)
 	return err == nil
-}
-
-// tagged is the full version that is tagged here.
-func tagged(ctx context.Context, o resolve.Options) (version.Version, error) {
-	head, err := source.Find(ctx, o.Dir, "HEAD")
-	if err != nil {
-		return version.Version{}, err
-	}
-	tags, err := source.TagsAt(ctx, o.Dir, head.Commit)
-	if err != nil {
-		return version.Version{}, err
-	}
-	var highest version.Version
-	for _, tag := range tags {
-		if v, ok := source.ParseTag(tag, ""); ok && v.Compare(highest) > 0 {
-			highest = v
-		}
-	}
-	if highest.IsZero() {
-		return highest, fault.Errorf(fault.Git, "commit %.12s has no tag of a version: a release is made of one; tag it, for instance v%d.%d.%d", head.Commit, 1, 0, 0)
-	}
-	return highest, nil
 }
 
 // gates says all that keeps a release of the platform from being made, of what is known before it is built.

@@ -20,7 +20,6 @@ import (
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 	"github.com/slipway-build/slipway/pipeline/release/manifest"
 	"github.com/slipway-build/slipway/pipeline/trust/openpgp"
-	"github.com/slipway-build/slipway/pipeline/trust/sign"
 )
 
 // repository is a folder, or a bucket, with indexes of packages.
@@ -99,10 +98,7 @@ func (a *app) packageKeys(r repository) (o packages.Options, err error) {
 		r.keys = []string{""} // of which it is said that there is none
 	}
 	for i, name := range r.keys {
-		key, err := sign.Source{
-			Key: name, PassphraseFile: r.passphraseFile, LookupEnv: a.lookupEnv,
-			Prompt: func() ([]byte, error) { return a.ask("passphrase of " + name + ": ") },
-		}.Open()
+		key, err := a.openKey(name, r.passphraseFile)
 		if err != nil {
 			return o, err
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/slipway-build/slipway/pipeline/trust/ephemeral"
 	"github.com/slipway-build/slipway/pipeline/trust/keyless"
 	"github.com/slipway-build/slipway/pipeline/trust/sign"
+	"github.com/slipway-build/slipway/pipeline/trust/signature"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
 
@@ -229,6 +230,14 @@ func (a *app) sign(ctx context.Context, f finished, c signChoices) error {
 	return err
 }
 
+// openKey opens a private key, a file or env:NAME. The passphrase of one that is sealed is in a file or the environment, or is asked for.
+func (a *app) openKey(name, passphraseFile string) (signature.Signer, error) {
+	return sign.Source{
+		Key: name, PassphraseFile: passphraseFile, LookupEnv: a.lookupEnv,
+		Prompt: func() ([]byte, error) { return a.ask("passphrase of " + name + ": ") },
+	}.Open()
+}
+
 // signer is the key that the flags and the environment name, else the identity of the workflow that runs.
 func (a *app) signer(f finished, c signChoices) (sign.Options, error) {
 	if c.key == "" && a.getenv(keyVariable) != "" {
@@ -266,11 +275,7 @@ func (a *app) signer(f finished, c signChoices) (sign.Options, error) {
 		return sign.Options{}, fault.Errorf(fault.Credentials,
 			"there is no key to sign with: name one with --key, or set %s; the keygen command makes one (there is no identity of a workflow either: a job in GitHub Actions has one with the permission id-token: write)", keyVariable)
 	}
-	key, err := sign.Source{
-		Key: c.key, PassphraseFile: c.passphraseFile,
-		Prompt:    func() ([]byte, error) { return a.ask("passphrase of " + c.key + ": ") },
-		LookupEnv: a.lookupEnv,
-	}.Open()
+	key, err := a.openKey(c.key, c.passphraseFile)
 	return sign.Options{Signer: key}, err
 }
 

@@ -17,6 +17,7 @@ import (
 // Composed is a release of a platform.
 type Composed struct {
 	composition.Platform
+	Place    string // where it is: a folder, or a URL
 	Release  manifest.Release
 	Manifest artifact.Digest
 }
@@ -24,6 +25,7 @@ type Composed struct {
 // Composition is what the release in a folder or at a URL consists of. Its platform.json is held to the release's manifest, and that to
 // its signature as the options say. A release of no platform is a fault.Usage.
 func Composition(ctx context.Context, place string, o verify.Options) (c Composed, err error) {
+	c.Place = place
 	dir := place
 	if verify.IsURL(place) {
 		if dir, err = os.MkdirTemp("", "slipway-platform-*"); err != nil {
