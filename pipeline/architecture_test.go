@@ -54,7 +54,7 @@ var rooms = map[string]string{
 	"build": "build/certs build/chart build/engine build/oci build/sbom build/sbom/osdb format format/archive format/writers " +
 		"internal/bounded internal/words plan present/progress present/report release/artifact release/composition release/fault release/manifest " +
 		"release/notes release/provenance trust/signature verify",
-	"build/bake": "build/engine build/layertar build/oci build/sbom build/sbom/osdb format/archive internal/bounded internal/canonjson plan platform release/artifact " +
+	"build/bake": "build/engine build/layertar build/oci build/sbom build/sbom/osdb format/archive internal/bounded internal/canonjson plan platform platform/inventory release/artifact " +
 		"release/fault",
 	"build/certs":         "",
 	"build/chart":         "format/archive internal/bounded internal/canonjson internal/web release/artifact release/fault",
@@ -158,8 +158,8 @@ var rooms = map[string]string{
 	"platform/supply":     "internal/bounded release/artifact release/composition release/fault release/manifest reproduce verify",
 	"platform/proposal":   "git release/fault source",
 	"platform/osversion":  "",
-	"platform/osv":        "internal/bounded internal/canonjson platform/osversion release/fault",
-	"platform/inventory":  "",
+	"platform/osv":        "internal/bounded internal/canonjson platform/inventory platform/osversion release/fault",
+	"platform/inventory":  "internal/canonjson",
 	"platform/change":     "git internal/bounded platform/inventory release/artifact release/fault release/manifest",
 	"platform/class":      "internal/bounded internal/gocommand platform platform/change platform/inventory platform/lifecycle platform/osversion platform/resolve release/artifact release/composition release/fault release/manifest release/version reproduce source verify",
 	"platform/branch":     "git internal/bounded internal/filelock internal/words platform release/fault release/version source",

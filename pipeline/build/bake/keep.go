@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +12,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/build/oci"
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
-	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/platform/inventory"
 	"github.com/slipway-build/slipway/pipeline/release/artifact"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -79,7 +78,7 @@ func ReadKept(dir string, want artifact.Digest) (*Kept, error) {
 		return nil, fault.New(fault.Usage, err)
 	}
 	if got := artifact.Sum(b); want != "" && got != want {
-		return nil, fault.Errorf(fault.Mismatch, "%s has the digest %s, and platform.lock says %s; take back one of the two, or bake anew without them", name, got, want)
+		return nil, fault.Errorf(fault.Mismatch, "%s has the digest %s, and platform.lock says %s; restore both from the same commit, or remove both and bake again", name, got, want)
 	}
 	k := &Kept{Packages: map[artifact.Platform][]string{}}
 	if k.Record, err = DecodeRecord(b); err != nil {
@@ -109,38 +108,16 @@ func Bill(dir string, p artifact.Platform) ([]byte, error) {
 
 // readBill reads the packages of a bill, in the form that list gives them.
 func readBill(b []byte) ([]string, error) {
-	var doc struct {
-		Components []struct {
-			Version string `json:"version"`
-			PURL    string `json:"purl"`
-		} `json:"components"`
-	}
-	if err := canonjson.DecodeOpen(b, &doc); err != nil {
+	all, err := inventory.ReadInstalled(b)
+	if err != nil {
 		return nil, err
 	}
 	var out []string
-	for _, c := range doc.Components {
-		// pkg:<type>/<namespace>/<name>@<version>?arch=<arch> (https://github.com/package-url/purl-spec)
-		rest, ok := strings.CutPrefix(c.PURL, "pkg:")
-		kind, _, _ := strings.Cut(rest, "/")
-		if !ok || !slices.Contains([]string{"apk", "deb", "rpm"}, kind) {
-			continue
+	for _, p := range all {
+		if strings.ContainsFunc(p.Name+p.Version+p.Arch, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }) {
+			return nil, fmt.Errorf("%.200q %.80q has a space or a control character in its name, its version or its architecture", p.PURL, p.Version)
 		}
-		at, query, _ := strings.Cut(rest, "?")
-		at, _, _ = strings.Cut(at, "@")
-		name, err := url.PathUnescape(at[strings.LastIndexByte(at, '/')+1:])
-		if err != nil {
-			return nil, fmt.Errorf("%.200q: %w", c.PURL, err)
-		}
-		q, err := url.ParseQuery(query)
-		if err != nil {
-			return nil, fmt.Errorf("%.200q: %w", c.PURL, err)
-		}
-		arch := q.Get("arch")
-		if strings.ContainsFunc(name+c.Version+arch, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }) {
-			return nil, fmt.Errorf("%.200q %.80q has a space or a control character in its name, its version or its architecture", c.PURL, c.Version)
-		}
-		out = append(out, line(kind, name, c.Version, arch))
+		out = append(out, line(p.Kind, p.Name, p.Version, p.Arch))
 	}
 	slices.Sort(out)
 	return out, nil

@@ -7,13 +7,13 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/internal/canonjson"
+	"github.com/slipway-build/slipway/pipeline/platform/inventory"
 	"github.com/slipway-build/slipway/pipeline/platform/osversion"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
 )
@@ -39,38 +39,19 @@ type Image struct {
 
 // ReadImage reads what is installed out of a bill of materials in CycloneDX.
 func ReadImage(name string, bill []byte) (Image, error) {
-	var doc struct {
-		Components []struct {
-			Version string `json:"version"`
-			PURL    string `json:"purl"`
-		} `json:"components"`
-	}
-	if err := canonjson.DecodeOpen(bill, &doc); err != nil {
+	all, err := inventory.ReadInstalled(bill)
+	if err != nil {
 		return Image{}, err
 	}
 	im := Image{Name: name}
-	for _, c := range doc.Components {
-		rest, ok := strings.CutPrefix(c.PURL, "pkg:")
-		kind, _, _ := strings.Cut(rest, "/")
-		if !ok || !slices.Contains([]string{"apk", "deb", "rpm"}, kind) {
-			continue
-		}
-		rest, query, _ := strings.Cut(rest, "?")
-		rest, _, _ = strings.Cut(rest, "@")
-		q, err := url.ParseQuery(query)
-		if err != nil {
-			return Image{}, fmt.Errorf("%.200q: %w", c.PURL, err)
-		}
-		p := Package{Kind: kind, Version: c.Version}
-		if p.Name, err = url.PathUnescape(path.Base(rest)); err != nil {
-			return Image{}, fmt.Errorf("%.200q: %w", c.PURL, err)
-		}
-		p.Source, p.SourceVersion, _ = strings.Cut(q.Get("upstream"), "@")
+	for _, is := range all {
+		p := Package{Kind: is.Kind, Name: is.Name, Version: is.Version}
+		p.Source, p.SourceVersion, _ = strings.Cut(is.Upstream, "@")
 		p.Source, p.SourceVersion = cmp.Or(p.Source, p.Name), cmp.Or(p.SourceVersion, p.Version)
-		if kind == "rpm" { // whose vulnerabilities are told by the names of what is installed
+		if p.Kind == "rpm" { // whose vulnerabilities are told by the names of what is installed
 			p.Source, p.SourceVersion = p.Name, p.Version
 		}
-		im.System = cmp.Or(im.System, q.Get("distro"))
+		im.System = cmp.Or(im.System, is.Distro)
 		im.Packages = append(im.Packages, p)
 	}
 	return im, nil
