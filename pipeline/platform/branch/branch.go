@@ -110,24 +110,13 @@ func Open(ctx context.Context, o Options) (*Repo, error) {
 	if r.git, err = g.In(top).Distrust(ctx); err != nil {
 		return nil, err
 	}
-	r.git = r.git.With(identity(o.Environ)...)
+	r.git = r.git.With(git.Identity(o.Environ)...)
 	if r.url, err = source.Remote(ctx, top, o.Remote); err != nil {
 		return nil, err
 	}
 	dir, err := r.say(ctx, "rev-parse", "--path-format=absolute", "--git-common-dir")
 	r.own = filepath.Join(filepath.FromSlash(dir), "slipway")
 	return r, err
-}
-
-// identity is who commits, where the environment says so and not only git's configuration.
-func identity(environ []string) []string {
-	var own []string
-	for _, kv := range environ {
-		if strings.HasPrefix(kv, "GIT_AUTHOR_") || strings.HasPrefix(kv, "GIT_COMMITTER_") {
-			own = append(own, kv)
-		}
-	}
-	return own
 }
 
 // badName is what git does not take in the name of a branch, or reads in a revision (git-check-ref-format(1), gitrevisions(7)).

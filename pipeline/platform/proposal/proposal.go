@@ -92,11 +92,7 @@ func Make(ctx context.Context, dir string, c Change) (*Proposal, error) {
 		return nil, err
 	}
 	p.local.GitDir, p.remote.GitDir = clone, clone
-	for _, kv := range c.Environ {
-		if strings.HasPrefix(kv, "GIT_AUTHOR_") || strings.HasPrefix(kv, "GIT_COMMITTER_") {
-			p.local = p.local.With(kv)
-		}
-	}
+	p.local = p.local.With(git.Identity(c.Environ)...)
 	head, err := p.local.Run(ctx, nil, "symbolic-ref", "--short", "HEAD")
 	if err != nil {
 		return nil, err
