@@ -11,6 +11,7 @@ import (
 
 	"github.com/slipway-build/slipway/pipeline/internal/bounded"
 	"github.com/slipway-build/slipway/pipeline/platform"
+	"github.com/slipway-build/slipway/pipeline/platform/change"
 	"github.com/slipway-build/slipway/pipeline/platform/inventory"
 	"github.com/slipway-build/slipway/pipeline/release/composition"
 	"github.com/slipway-build/slipway/pipeline/release/fault"
@@ -60,17 +61,13 @@ func (b *breaks) add(place, format string, args ...any) {
 }
 
 func (b *breaks) component(ctx context.Context, was, is composition.Component, p Pair) error {
-	if err := b.charts(is.Name, p); err != nil {
+	if err := kept(b, is.Name, "chart", p, charts, chart.breaks); err != nil {
 		return err
 	}
-	if err := b.images(is.Name, p); err != nil {
+	if err := kept(b, is.Name, "image", p, images, imageConfig.breaks); err != nil {
 		return err
 	}
-	before, err := p.Before.Bills()
-	if err != nil {
-		return err
-	}
-	after, err := p.After.Bills()
+	before, after, err := both(p, change.Release.Bills)
 	if err != nil {
 		return err
 	}
@@ -107,50 +104,32 @@ func (b *breaks) component(ctx context.Context, was, is composition.Component, p
 	return b.flags(ctx, is.Name, def, [2]map[string]inventory.Bill{before, after}, trees)
 }
 
-func (b *breaks) charts(component string, p Pair) error {
-	before, err := charts(p.Before)
-	if err != nil {
-		return err
+// both reads something of both releases of a pair.
+func both[T any](p Pair, read func(change.Release) (T, error)) (before, after T, err error) {
+	if before, err = read(p.Before); err == nil {
+		after, err = read(p.After)
 	}
-	after, err := charts(p.After)
-	if err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(before)) {
-		place := component + " chart " + name
-		next, ok := after[name]
-		if !ok {
-			b.add(place, "%s is gone", place)
-			continue
-		}
-		found, err := before[name].breaks(next)
-		if err != nil {
-			return fmt.Errorf("chart %s: %w", name, err)
-		}
-		for _, text := range found {
-			b.add(place, "%s: %s", place, text)
-		}
-	}
-	return nil
+	return before, after, err
 }
 
-func (b *breaks) images(component string, p Pair) error {
-	before, err := images(p.Before)
-	if err != nil {
-		return err
-	}
-	after, err := images(p.After)
+// kept holds each of a kind of artifact that a component had to what has become of it.
+func kept[T any](b *breaks, component, kind string, p Pair, read func(change.Release) (map[string]T, error), broken func(was, is T) ([]string, error)) error {
+	before, after, err := both(p, read)
 	if err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
-		place := component + " image " + name
+		place := component + " " + kind + " " + name
 		next, ok := after[name]
 		if !ok {
 			b.add(place, "%s is gone", place)
 			continue
 		}
-		for _, text := range before[name].breaks(next) {
+		found, err := broken(before[name], next)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", kind, name, err)
+		}
+		for _, text := range found {
 			b.add(place, "%s: %s", place, text)
 		}
 	}

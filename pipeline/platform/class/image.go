@@ -56,7 +56,8 @@ func document(r change.Release, d artifact.Digest, v any) error {
 }
 
 // breaks are what whoever runs the image no longer has.
-func (c imageConfig) breaks(next imageConfig) (all []string) {
+func (c imageConfig) breaks(next imageConfig) ([]string, error) {
+	var all []string
 	for _, of := range []struct{ what, was, is string }{
 		{"entry point", strings.Join(c.Entrypoint, " "), strings.Join(next.Entrypoint, " ")},
 		{"command", strings.Join(c.Cmd, " "), strings.Join(next.Cmd, " ")},
@@ -72,5 +73,5 @@ func (c imageConfig) breaks(next imageConfig) (all []string) {
 			all = append(all, "port "+port+" is gone")
 		}
 	}
-	return all
+	return all, nil
 }

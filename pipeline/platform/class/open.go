@@ -79,21 +79,16 @@ func (o *Opener) release(ctx context.Context, c composition.Component) (change.R
 	if r, ok := o.releases[string(c.Manifest)]; ok {
 		return r, nil
 	}
-	place := c.Releases
-	if !verify.IsURL(place) {
-		place = filepath.Join(o.Dir, filepath.FromSlash(place))
-	}
-	list, ok := o.listed[place]
+	list, ok := o.listed[c.Releases]
 	if !ok {
 		var err error
-		list, err = resolve.Released(ctx, place, o.Patience, o.getenv)
-		if err != nil {
+		if list, err = o.At(ctx, c.Releases); err != nil {
 			return change.Release{}, err
 		}
 		if o.listed == nil {
 			o.listed = map[string][]reproduce.Listed{}
 		}
-		o.listed[place] = list
+		o.listed[c.Releases] = list
 	}
 	i := slices.IndexFunc(list, func(l reproduce.Listed) bool { return l.Version == c.Version && l.Of(c.Name, c.Tag) })
 	if i < 0 {
@@ -117,13 +112,4 @@ func (o *Opener) release(ctx context.Context, c composition.Component) (change.R
 		o.releases[string(c.Manifest)] = r
 	}
 	return r, err
-}
-
-func (o *Opener) getenv(name string) string {
-	for _, kv := range slices.Backward(o.Environ) {
-		if value, ok := strings.CutPrefix(kv, name+"="); ok {
-			return value
-		}
-	}
-	return ""
 }

@@ -133,7 +133,7 @@ func (g *surplus) read() error {
 	return nil
 }
 
-// system reports whether an advisory names a package of a distribution, which a base is made anew for.
+// system reports whether an advisory names a package of a distribution, for which a new base is made.
 func (g *surplus) system() bool {
 	for _, is := range g.names {
 		for name := range is.packages {
@@ -147,11 +147,7 @@ func (g *surplus) system() bool {
 
 // component looks at one that was changed, or that an advisory names.
 func (g *surplus) component(ctx context.Context, c composition.Component, p Pair) error {
-	before, err := p.Before.Bills()
-	if err != nil {
-		return err
-	}
-	after, err := p.After.Bills()
+	before, after, err := both(p, change.Release.Bills)
 	if err != nil {
 		return err
 	}

@@ -133,15 +133,17 @@ func (o Options) repositories(ctx context.Context) map[string]func() (refs, erro
 func (o Options) places(ctx context.Context) map[string]func() ([]reproduce.Listed, error) {
 	all := map[string]func() ([]reproduce.Listed, error){}
 	for _, c := range o.Platform.Components {
-		all[c.Releases] = sync.OnceValues(func() ([]reproduce.Listed, error) {
-			place := c.Releases
-			if !verify.IsURL(place) {
-				place = filepath.Join(o.Dir, filepath.FromSlash(place))
-			}
-			return Released(ctx, place, o.Patience, o.getenv)
-		})
+		all[c.Releases] = sync.OnceValues(func() ([]reproduce.Listed, error) { return o.At(ctx, c.Releases) })
 	}
 	return all
+}
+
+// At are the releases at a place that platform.yaml names: a URL, or a folder beside it.
+func (o Options) At(ctx context.Context, releases string) ([]reproduce.Listed, error) {
+	if !verify.IsURL(releases) {
+		releases = filepath.Join(o.Dir, filepath.FromSlash(releases))
+	}
+	return Released(ctx, releases, o.Patience, o.getenv)
 }
 
 // Looker answers with a component as it was chosen, and with its release where there is one by now. Each place of releases is asked
