@@ -270,7 +270,7 @@ func (c *basesChoices) bake(ctx context.Context, a *app, args []string) error {
 		// What is not locked was left by a run that was killed, and is as good as it says.
 		before, err := bake.ReadKept(filepath.Join(o.Dir, bake.Folder, name), "")
 		if err != nil {
-			fmt.Fprintf(a.stderr, "%s is made anew: %s\n", name, words.Line(err.Error()))
+			fmt.Fprintf(a.stderr, "%s is baked again, since what was kept of it cannot be used: %s\n", name, words.Line(err.Error()))
 		}
 		b.Result, err = bake.Make(ctx, bake.Options{
 			Recipe: recipe, Tag: c.version, Now: time.Now(), Bases: k.store, Baker: k.baker, Mirror: c.mirror, Dir: b.dir, Before: before,

@@ -87,7 +87,7 @@ func (a *app) platformReleaseCommand(p *platformChoices) *cobra.Command {
 		Use:   "release",
 		Short: "Check, build, sign and publish the release of the platform that is tagged here",
 		Long: `Release runs every check that a release of the platform has to pass and says all that is found. Then it does what build, sign and
-publish do, and writes the lifecycle last, so that nobody is told of a release that is not there. A run that ended early
+publish do, and writes the lifecycle last, so it never lists a release that cannot be fetched yet. A run that ended early
 is finished by the same command: what is done is looked at and left alone.
 
 Without --key the release is signed by the workflow that runs, and the lifecycle is left for somebody who has a key.`,

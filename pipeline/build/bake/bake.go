@@ -246,7 +246,7 @@ func sources(layers []opener) (out []osdb.Layer) {
 	return out
 }
 
-// hasDatabase refuses a base of which nobody can tell what is in it.
+// hasDatabase refuses a base without a package database, since its packages cannot be listed.
 func hasDatabase(ctx context.Context, from string, layers []opener) error {
 	is, err := osdb.Read(ctx, sources(layers))
 	if err == nil {
@@ -266,7 +266,7 @@ func whole(is osdb.Base) error {
 		}
 	}
 	if len(is.Packages) == 0 {
-		return fault.Errorf(fault.Usage, "it has no package database, so nobody can tell what is in it; take an image that has one")
+		return fault.Errorf(fault.Usage, "it has no package database, so its packages cannot be listed; take an image that has one")
 	}
 	return nil
 }
