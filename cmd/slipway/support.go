@@ -40,7 +40,7 @@ const lifecycleUsage = "LIFECYCLE is lifecycle.json, a file or its URL, with its
 func (k *onDay) register(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&k.keys, "key", nil, "public key `file` that the lifecycle must be signed with; without one its signature is not looked at")
 	cmd.Flags().StringVar(&k.at, "at", "", atUsage)
-	cmd.Flags().IntVar(&k.fresh, "fresh", 14, freshUsage)
+	cmd.Flags().IntVar(&k.fresh, "fresh", lifecycle.Fresh, freshUsage)
 	cmd.Flags().BoolVar(&k.asJSON, "json", false, "print JSON")
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/slipway-build/slipway/pipeline/platform/lifecycle"
 	"github.com/slipway-build/slipway/pipeline/reproduce"
 	"github.com/slipway-build/slipway/pipeline/verify"
 )
@@ -66,7 +67,7 @@ exits with 5 unless all passed.`,
 	cmd.Flags().StringVar(&project, "trust", "", trustUsage)
 	cmd.Flags().StringVar(&life, "lifecycle", "", "`file` or URL that says how the releases of a platform stand: one that is withdrawn, overdue or no longer supported is exit 9")
 	cmd.Flags().StringSliceVar(&k.keys, "lifecycle-key", nil, "public key `file` that --lifecycle must be signed with")
-	cmd.Flags().IntVar(&k.fresh, "fresh", 14, freshUsage)
+	cmd.Flags().IntVar(&k.fresh, "fresh", lifecycle.Fresh, freshUsage)
 	cmd.Flags().StringVar(&k.at, "at", "", atUsage)
 	cmd.Flags().BoolVar(&recovery, "recovery", false, "pass a release that is withdrawn, overdue or no longer supported, and say so: whoever recovers needs exactly that one")
 	return cmd

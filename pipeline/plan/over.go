@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/slipway-build/slipway/pipeline/platform"
+	"github.com/slipway-build/slipway/pipeline/platform/lifecycle"
 )
 
 // overCharts adds the chart over those of a platform's components: the project's own one that is called like the platform, else one that
@@ -76,7 +77,7 @@ func (p planner) componentCharts() (all []ComponentChart) {
 func (p planner) told() string {
 	var b strings.Builder
 	v := p.src.Version
-	line := fmt.Sprintf("%d.%d", v.Major(), v.Minor())
+	line := lifecycle.Line(v)
 	fmt.Fprintf(&b, "%s %s, of line %s, made of the commit of %s.\n\n", p.def.Name, v, line, p.src.Time.UTC().Format("2006-01-02"))
 	fmt.Fprintf(&b, "A line is supported for %s from its first release, and a major version for %s.\n", months(p.def.Support.Minor), months(p.def.Support.Major))
 	if until, ok := p.def.Support.Extended[line]; ok {

@@ -100,10 +100,7 @@ func (p planner) platform(out *Plan) error {
 	if lock.Told() {
 		out.SBOMs = append(out.SBOMs, SBOM{Kind: artifact.Composed, Subject: composition.FileName, Path: "sbom/" + out.Name})
 	}
-	if err := p.changes(out); err != nil {
-		return err
-	}
-	return nil
+	return p.changes(out)
 }
 
 // fixes are the advisories of the commit that name this release as fixed, each in a line. All of them are read, so that a mistake is

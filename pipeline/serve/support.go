@@ -20,9 +20,6 @@ import (
 const (
 	supportPath   = "/v1/support.json"
 	platformsPath = "/platforms/"
-
-	// fresh is after how many days what is known is too old to call a release current, as slipway support has it.
-	fresh = 14
 )
 
 // outlook is how all releases of a lifecycle stand on a day, in their order.
@@ -37,7 +34,7 @@ type outlook struct {
 func outlookOf(l lifecycle.Lifecycle, at lifecycle.Date) *outlook {
 	o := &outlook{Lifecycle: l, at: lifecycle.Later(at, l.AsOf)} // a clock that is behind hides nothing
 	for _, r := range l.Releases {
-		s, _ := l.Of(r.Version, o.at, fresh) // an error is that of a version that is no release
+		s, _ := l.Of(r.Version, o.at, lifecycle.Fresh) // an error is that of a version that is no release
 		o.standings = append(o.standings, s)
 	}
 	o.page = sync.OnceValues(func() (document, error) { return render("platform", o.platform()) })
@@ -105,7 +102,7 @@ func (o *outlook) data() (document, error) {
 	}
 	slices.Reverse(all)
 	b, err := json.Marshal(map[string]any{
-		"name": o.Name, "serial": o.Serial, "asOf": o.AsOf, "at": o.at, "lines": o.Lines(o.at, fresh), "releases": all,
+		"name": o.Name, "serial": o.Serial, "asOf": o.AsOf, "at": o.at, "lines": o.Lines(o.at, lifecycle.Fresh), "releases": all,
 	})
 	return newDocument("application/json", append(b, '\n')), err
 }
@@ -182,14 +179,14 @@ type platformPage struct {
 }
 
 func (o *outlook) platform() platformPage {
-	p := platformPage{outlook: o, At: o.at, Old: o.AsOf.AddDays(fresh).Before(o.at), Stranded: o.Check(o.at)}
+	p := platformPage{outlook: o, At: o.at, Old: o.AsOf.AddDays(lifecycle.Fresh).Before(o.at), Stranded: o.Check(o.at)}
 	to := make([]int, len(o.Releases)) // the last one of each is the highest
 	for e := range o.Edges() {
 		if e.Why == "" {
 			to[e.From] = e.To
 		}
 	}
-	newest := o.Lifecycle.Lines(o.at, fresh)
+	newest := o.Lifecycle.Lines(o.at, lifecycle.Fresh)
 	at := len(o.Releases) - 1
 	for _, s := range newest {
 		i, _ := o.place(s.Version)

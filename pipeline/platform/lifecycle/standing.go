@@ -36,6 +36,9 @@ type Standing struct {
 	Withdrawn  string          `json:"withdrawn,omitempty"`
 }
 
+// Fresh is after how many days what was written down is too old to call a release current, where nobody says otherwise.
+const Fresh = 14
+
 // Of is how a release stands on a day. Facts that are more than so many days older than that are too old to call it current; 0 is any age.
 func (l Lifecycle) Of(v version.Version, at Date, fresh int) (Standing, error) {
 	r, ok := l.Release(v)
