@@ -317,7 +317,7 @@ func TestKilled(t *testing.T) {
 	w := newWorld(t)
 	points := 0
 	for _, when := range []string{"before", "after"} {
-		for at, ended := 1, false; !ended; at += fixture.Stride(2) {
+		for at, ended := 1, false; !ended; at += fixture.Stride(6) {
 			w.must(os.RemoveAll(filepath.Join(w.dir, "built")))
 			bin := t.TempDir()
 			for _, name := range []string{"git", "go"} {

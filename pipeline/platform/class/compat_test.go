@@ -1,10 +1,14 @@
 package class_test
 
 import (
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/slipway-build/slipway/pipeline/fixture"
 )
 
 const (
@@ -29,6 +33,22 @@ func newMinor(t *testing.T) *world {
 	w.before.module = "example.com/gateway"
 	w.after = w.before.clone()
 	return w
+}
+
+// leaveGo has the Go command look at nothing where a case is about something else and changes no source of Go, which takes it half of a
+// second, and reports whether it is one of those. The full run looks at it in every case.
+func (w *world) leaveGo() bool {
+	of := func(s side) map[string]string {
+		files := maps.Clone(s.files)
+		maps.DeleteFunc(files, func(name, _ string) bool { return !strings.HasSuffix(name, ".go") && !strings.HasPrefix(name, "go.") })
+		return files
+	}
+	if fixture.Full || w.before.module != w.after.module || w.before.archive != w.after.archive || !maps.Equal(of(w.before), of(w.after)) {
+		return false
+	}
+	w.promises = strings.Replace(w.promises, `api: ["./..."], `, "", 1)
+	w.before.module, w.after.module = "", ""
+	return true
 }
 
 func (w *world) edit(name, old, text string) {
@@ -146,11 +166,14 @@ var compatRows = []struct {
 }
 
 func TestCompatibility(t *testing.T) {
-	for _, tt := range compatRows {
+	for i, tt := range compatRows {
 		t.Run(strings.ReplaceAll(tt.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
 			w := newMinor(t)
 			tt.edit(w)
+			if left := w.leaveGo(); !left && !fixture.Full && i%3 != 0 {
+				t.Skip("it type-checks, and the full run does so in every case")
+			}
 			found, err := w.check()
 			if err != nil {
 				t.Fatal(err)
@@ -204,6 +227,9 @@ func TestCobra(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
+			if !fixture.Full && !slices.Contains([]string{"command", "kind"}, name) {
+				t.Skip("it type-checks, and the full run does so in every case")
+			}
 			w := withCobra(t)
 			if row[0] != "" {
 				w.edit("internal/run/run.go", row[0], row[1])
